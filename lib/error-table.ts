@@ -1,0 +1,61 @@
+// Generated from native/base/errors.json by scripts/generate-errors.mjs; do not edit.
+/* eslint-disable */
+// prettier-ignore
+export const errorTable = {
+  'invalid-argument': { code: 'PERS_8001', retryable: false, remedy: 'Correct the argument that the message names.' },
+  'invalid-option': { code: 'PERS_8001', retryable: false, remedy: 'Correct or remove the option that the message names.' },
+  'invalid-key': { code: 'PERS_8001', retryable: false, remedy: 'Use a key of 1 to 1,024 bytes; pass arbitrary bytes as a Uint8Array.' },
+  'reserved-key': { code: 'PERS_8001', retryable: false, remedy: 'Choose a key with another beginning.' },
+  'value-too-large': { code: 'PERS_8001', retryable: false, remedy: 'Split the value, or keep it elsewhere and store its hash.' },
+  'batch-too-large': { code: 'PERS_8001', retryable: false, remedy: 'Split the batch.' },
+  'below-minimum': { code: 'PERS_8002', retryable: false, remedy: 'Ask for less, or wait until the counter was raised.' },
+  'above-maximum': { code: 'PERS_8002', retryable: false, remedy: 'Ask for less, or wait until the counter was lowered.' },
+  'counter-overflow': { code: 'PERS_8002', retryable: false, remedy: 'Use a smaller step, or more than one counter.' },
+  'not-a-counter': { code: 'PERS_8002', retryable: false, remedy: 'Use another key for the counter, or delete the value first.' },
+  'vault-tampered': { code: 'PERS_8003', retryable: false, remedy: 'Keep the files for examination. Restore the newest backup, then accept it with `strongroom reanchor`.' },
+  'vault-rolled-back': { code: 'PERS_8003', retryable: false, remedy: 'Put the newest files back. After a legitimate restore from backup, accept it with `strongroom reanchor`.' },
+  'persistence-tampered': { code: 'PERS_8003', retryable: false, remedy: 'Restore persistence.bin from a backup made since the last change of a key slot or password.' },
+  'persistence-rolled-back': { code: 'PERS_8003', retryable: false, remedy: 'Put the newest persistence.bin back.' },
+  'tamper-file-tampered': { code: 'PERS_8003', retryable: false, remedy: 'Keep the file for examination. Put the newest tmtmp.bin back, or accept the present state with `strongroom reanchor`.' },
+  'partial-restore': { code: 'PERS_8003', retryable: false, remedy: 'Put the missing files back. If another store uses this instance name, choose a different one. To begin anew, run `strongroom decommission` with the backup password or a vendor\'s token.' },
+  'witness-missing': { code: 'PERS_8003', retryable: false, remedy: 'Bring the witness back (for example the SecretStore\'s backup), or accept the present state with `strongroom reanchor`.' },
+  'witness-replaced': { code: 'PERS_8003', retryable: false, remedy: 'Connect the right SecretStore, TPM or token, or choose another instance name if two stores share one.' },
+  'clock-rolled-back': { code: 'PERS_8003', retryable: true, remedy: 'Set the clock right and start again.' },
+  'state-stale': { code: 'PERS_8003', retryable: false, remedy: 'If the machine was off legitimately, accept the present state with `strongroom reanchor`.' },
+  'time-tamper-invalid': { code: 'PERS_8003', retryable: false, remedy: 'Restore the newest backup, then accept it with `strongroom reanchor`.' },
+  'closed': { code: 'PERS_8004', retryable: false, remedy: 'Open it again.' },
+  'not-open': { code: 'PERS_8004', retryable: false, remedy: 'Await open() before using the vault.' },
+  'already-open': { code: 'PERS_8004', retryable: false, remedy: 'Use the open instance, or close it first.' },
+  'read-only': { code: 'PERS_8004', retryable: false, remedy: 'Open it for writing.' },
+  'poisoned': { code: 'PERS_8004', retryable: false, remedy: 'Mend the disk, then close and open the store again.' },
+  'witness-not-moved': { code: 'PERS_8004', retryable: true, remedy: 'Do not repeat the operation. Bring the witness back; it is moved with the next commit or by anchor().' },
+  'queue-full': { code: 'PERS_8004', retryable: true, remedy: 'Await earlier operations before starting new ones.' },
+  'aborted': { code: 'PERS_8004', retryable: true, remedy: 'Repeat the call if it is still wanted.' },
+  'io-error': { code: 'PERS_8005', retryable: true, remedy: 'Check the disk and the file system.' },
+  'no-space': { code: 'PERS_8005', retryable: true, remedy: 'Make room and start again.' },
+  'permission-denied': { code: 'PERS_8005', retryable: true, remedy: 'Run as the owner of the directory, or correct its permissions.' },
+  'unsafe-path': { code: 'PERS_8005', retryable: false, remedy: 'Use a directory that belongs to the service\'s user with mode 0700, holding plain files.' },
+  'not-found': { code: 'PERS_8005', retryable: true, remedy: 'Check the path that the message names.' },
+  'no-store': { code: 'PERS_8005', retryable: false, remedy: 'Check the directory, or make a store with `strongroom init`.' },
+  'store-exists': { code: 'PERS_8005', retryable: false, remedy: 'Open it instead of making a new one.' },
+  'locked': { code: 'PERS_8005', retryable: true, remedy: 'Close the other process, or wait until it ends.' },
+  'version': { code: 'PERS_8005', retryable: false, remedy: 'Use a release of strongroom that knows the version.' },
+  'persistence-corrupt': { code: 'PERS_8005', retryable: false, remedy: 'Restore persistence.bin from a backup.' },
+  'root-unavailable': { code: 'PERS_8005', retryable: false, remedy: 'Bring the SecretStore back, or open the store by its password with `strongroom recover`.' },
+  'secret-store-unavailable': { code: 'PERS_8005', retryable: true, remedy: 'Start or unlock the SecretStore and try again.' },
+  'library-missing': { code: 'PERS_8005', retryable: true, remedy: 'Install the library, for example with `apt-get install libsecret-1-0`.' },
+  'password-wrong': { code: 'PERS_8005', retryable: false, remedy: 'Give the right password.' },
+  'password-missing': { code: 'PERS_8005', retryable: false, remedy: 'Give the backup password.' },
+  'authority-refused': { code: 'PERS_8005', retryable: false, remedy: 'Ask the vendor for a token over the point that `strongroom status` shows, or give the backup password where the store accepts it.' },
+  'last-slot': { code: 'PERS_8005', retryable: false, remedy: 'Add another key slot first.' },
+  'nothing-to-do': { code: 'PERS_8005', retryable: false, remedy: 'Open the store as usual.' },
+  'unsupported': { code: 'PERS_8005', retryable: false, remedy: 'Use a platform that the README names.' },
+  'initialization-failed': { code: 'PERS_8005', retryable: true, remedy: 'Read the attached cause.' },
+  'internal': { code: 'PERS_8005', retryable: false, remedy: 'Report the message to the project.' },
+} as const;
+
+/** The stable, machine-readable cause of an error. */
+export type Reason = keyof typeof errorTable;
+
+/** The class of an error; PERS_8003 is the critical one. */
+export type ErrorCode = (typeof errorTable)[Reason]['code'];

@@ -1,0 +1,23 @@
+// Every limit of the product in one place. Units come last in a name.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace strongroom::limits {
+
+inline constexpr std::size_t kKeyBytesMax = 1024;
+inline constexpr std::size_t kValueBytesMax = std::size_t{16} << 20;
+inline constexpr std::size_t kBatchBytesMax = std::size_t{64} << 20;  // keys and values of one batch
+inline constexpr std::size_t kBatchOperationsMax = 65536;
+inline constexpr std::size_t kInstanceBytesMax = 128;
+inline constexpr std::size_t kVaultFileNameBytesMax = 64;
+inline constexpr std::size_t kPasswordBytesMax = 4096;
+inline constexpr std::size_t kPersistenceFileBytesMax = std::size_t{1} << 20;
+inline constexpr std::size_t kKeySlotsMax = 16;
+inline constexpr std::size_t kSlotParametersBytesMax = 8192;
+inline constexpr std::size_t kQueueOperationsMax = std::size_t{1} << 20;
+inline constexpr std::size_t kQueueBytesMax = std::size_t{256} << 20;
+inline constexpr std::size_t kWitnessPointsMax = 1024;  // points that a compacted log keeps
+
+}  // namespace strongroom::limits

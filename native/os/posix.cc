@@ -1,0 +1,532 @@
+// The real operating system.
+//
+// Invariants:
+// - Every descriptor is owned by an Fd, opened close-on-exec, and used by at most one object.
+// - What was checked is what is used: files are opened relative to the held directory without following
+// links, then
+//   judged by fstat() of the descriptor. Names are judged by fstatat() before rename and unlink; nobody but
+//   the owner can change a name in between, because a directory that others may write is refused.
+// - Lock files are never unlinked and never renamed: a second inode under the name would be a second lock. An
+// unlocked
+//   one is empty, unless its owner was killed.
+#include "os/posix.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <ctime>
+#include <limits>
+#include <system_error>
+#include <utility>
+
+namespace strongroom::os {
+
+namespace {
+
+constexpr mode_t kFileMode = 0600;
+constexpr mode_t kDirectoryMode = 0700;
+constexpr mode_t kWritableByOthers = S_IWGRP | S_IWOTH;
+constexpr int kRaceAttemptsMax = 64;  // how often a name may be replaced under an opener before it gives up
+
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  ~Fd() { reset(); }
+
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+
+ private:
+  // Everything that matters was synced before; Linux frees the descriptor whatever close() answers.
+  void reset() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+
+  int fd_ = -1;
+};
+
+template <typename Call>
+auto uninterrupted(Call call) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result == -1 && errno == EINTR);
+  return result;
+}
+
+Reason reason_of(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return Reason::kNoSpace;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Reason::kPermissionDenied;
+    case ENOENT:
+      return Reason::kNotFound;
+    case ELOOP:
+      return Reason::kUnsafePath;
+    default:
+      return Reason::kIoError;
+  }
+}
+
+Status failure(const std::string& path, const char* operation, int error) {
+  return {reason_of(error), path + ": " + operation + ": " + std::generic_category().message(error), error};
+}
+
+Status unsafe(const std::string& path, const std::string& why, int error = 0) {
+  return {Reason::kUnsafePath, path + ": " + why, error};
+}
+
+bool is_trusted_owner(uid_t owner) { return owner == ::geteuid() || owner == 0; }
+
+FileInfo to_info(const struct stat& st) {
+  constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
+  FileInfo info;
+  info.size_bytes = static_cast<std::uint64_t>(st.st_size);
+  info.inode = st.st_ino;
+  info.device = st.st_dev;
+  info.modified_ns = st.st_mtim.tv_sec * kNanosecondsPerSecond + st.st_mtim.tv_nsec;
+  return info;
+}
+
+Status check_kind(const struct stat& st, const std::string& path) {
+  if (S_ISREG(st.st_mode)) return {};
+  if (S_ISLNK(st.st_mode)) return unsafe(path, "is a symbolic link");
+  if (S_ISDIR(st.st_mode)) return unsafe(path, "is a directory");
+  return unsafe(path, "is not a plain file");
+}
+
+Status check_file(const struct stat& st, const std::string& path) {
+  SR_TRY(check_kind(st, path));
+  if (!is_trusted_owner(st.st_uid)) return unsafe(path, "belongs to user " + std::to_string(st.st_uid));
+  if (st.st_nlink > 1) return unsafe(path, "has " + std::to_string(st.st_nlink) + " hard links");
+  if ((st.st_mode & kWritableByOthers) != 0) return unsafe(path, "can be written by group or others");
+  return {};
+}
+
+Status check_directory(const struct stat& st, const std::string& path) {
+  if (!S_ISDIR(st.st_mode)) return unsafe(path, "is not a directory");
+  if (!is_trusted_owner(st.st_uid)) return unsafe(path, "belongs to user " + std::to_string(st.st_uid));
+  if ((st.st_mode & kWritableByOthers) != 0) return unsafe(path, "can be written by group or others");
+  return {};
+}
+
+class PosixFile final : public File {
+ public:
+  PosixFile(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override {
+    SR_TRY(check_range(offset, out.size()));
+    std::size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t got = uninterrupted([&] {
+        return ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      });
+      if (got < 0) return failure(path_, "read", errno);
+      if (got == 0) break;
+      done += static_cast<std::size_t>(got);
+    }
+    return done;
+  }
+
+  Status write_at(std::uint64_t offset, ByteView data) override {
+    SR_TRY(check_range(offset, data.size()));
+    std::size_t done = 0;
+    while (done < data.size()) {
+      const ssize_t put = uninterrupted([&] {
+        return ::pwrite(fd_.get(), data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+      });
+      if (put < 0) return failure(path_, "write", errno);
+      if (put == 0) return failure(path_, "write", EIO);
+      done += static_cast<std::size_t>(put);
+    }
+    return {};
+  }
+
+  Status sync() override {
+    if (uninterrupted([&] { return ::fdatasync(fd_.get()); }) != 0) return failure(path_, "fdatasync", errno);
+    return {};
+  }
+
+  Status truncate(std::uint64_t size) override {
+    SR_TRY(check_range(size, 0));
+    if (uninterrupted([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size)); }) != 0) {
+      return failure(path_, "truncate", errno);
+    }
+    return {};
+  }
+
+  Status allocate(std::uint64_t offset, std::uint64_t length) override {
+    SR_TRY(check_range(offset, length));
+    if (length == 0) return {};
+    if (uninterrupted([&] {
+          return ::fallocate(fd_.get(), 0, static_cast<off_t>(offset), static_cast<off_t>(length));
+        }) == 0) {
+      return {};
+    }
+    const int error = errno;
+    if (error != EOPNOTSUPP && error != ENOSYS) return failure(path_, "allocate", error);
+    return {Reason::kUnsupported, path_ + ": allocate: " + std::generic_category().message(error), error};
+  }
+
+  Result<FileInfo> info() override {
+    struct stat st {};
+    if (::fstat(fd_.get(), &st) != 0) return failure(path_, "stat", errno);
+    return to_info(st);
+  }
+
+ private:
+  [[nodiscard]] Status check_range(std::uint64_t offset, std::uint64_t length) const {
+    constexpr auto kOffsetMax = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+    if (offset <= kOffsetMax && length <= kOffsetMax - offset) return {};
+    return {Reason::kInvalidArgument, path_ + ": an offset is beyond the largest file"};
+  }
+
+  Fd fd_;
+  std::string path_;
+};
+
+// An open-file-description lock: it excludes other descriptors of this process too, and closing an unrelated
+// descriptor of the same file does not release it.
+class PosixLock final : public FileLock {
+ public:
+  explicit PosixLock(Fd fd) : fd_(std::move(fd)) {}
+  PosixLock(const PosixLock&) = delete;
+  PosixLock& operator=(const PosixLock&) = delete;
+  // Unlocks by name, since a child forked meanwhile may share the descriptor; in such a child the lock is not
+  // its own.
+  ~PosixLock() override {
+    if (::getpid() != owner_) return;
+    static_cast<void>(uninterrupted([&] { return ::ftruncate(fd_.get(), 0); }));
+    static_cast<void>(set(fd_.get(), F_UNLCK));
+  }
+
+  static int set(int fd, short type) {
+    struct flock range {};
+    range.l_type = type;
+    range.l_whence = SEEK_SET;  // l_start and l_len of 0: the whole file, however long
+    return uninterrupted([&] { return ::fcntl(fd, F_OFD_SETLK, &range); });
+  }
+
+  // A full disk must not keep a store from being opened: the lock holds whatever the file says.
+  void write_owner() {
+    const std::string text = std::to_string(owner_) + "\n";
+    static_cast<void>(uninterrupted([&] { return ::ftruncate(fd_.get(), 0); }));
+    static_cast<void>(uninterrupted([&] { return ::pwrite(fd_.get(), text.data(), text.size(), 0); }));
+  }
+
+  static std::string owner_text(int fd) {
+    char text[24];
+    const ssize_t got = uninterrupted([&] { return ::pread(fd, text, sizeof text, 0); });
+    pid_t pid = 0;
+    if (got <= 0 || std::from_chars(text, text + got, pid).ec != std::errc() || pid <= 0)
+      return "another process";
+    return "process " + std::to_string(pid);
+  }
+
+ private:
+  Fd fd_;
+  pid_t owner_ = ::getpid();
+};
+
+class PosixDirectory final : public Directory {
+ public:
+  PosixDirectory(Fd fd, std::string path, bool foreign)
+      : fd_(std::move(fd)), path_(std::move(path)), foreign_(foreign) {}
+
+  Result<std::unique_ptr<File>> open(std::string_view name, OpenMode mode) override {
+    SR_TRY(check_name(name));
+    if (mode != OpenMode::kRead) SR_TRY(check_writable());
+    const int flags = mode == OpenMode::kRead        ? O_RDONLY
+                      : mode == OpenMode::kReadWrite ? O_RDWR
+                                                     : O_RDWR | O_CREAT | O_EXCL;
+    SR_ASSIGN(Fd fd, open_checked(std::string(name), flags));
+    return std::unique_ptr<File>(std::make_unique<PosixFile>(std::move(fd), full(name)));
+  }
+
+  Result<std::optional<FileInfo>> stat(std::string_view name) override {
+    SR_TRY(check_name(name));
+    SR_ASSIGN(const std::optional<struct stat> st, look(std::string(name)));
+    if (!st) return std::optional<FileInfo>();
+    return std::optional<FileInfo>(to_info(*st));
+  }
+
+  Status replace(std::string_view from, std::string_view to) override {
+    SR_TRY(check_name(from));
+    SR_TRY(check_name(to));
+    SR_TRY(check_writable());
+    const std::string from_name(from);
+    const std::string to_name(to);
+    SR_ASSIGN(const std::optional<struct stat> source, look(from_name));
+    if (!source) return failure(full(from), "rename", ENOENT);
+    SR_TRY(look(to_name).status());
+    if (uninterrupted([&] { return ::renameat(fd_.get(), from_name.c_str(), fd_.get(), to_name.c_str()); }) !=
+        0) {
+      return failure(full(from), "rename", errno);
+    }
+    return {};
+  }
+
+  Status remove(std::string_view name) override {
+    SR_TRY(check_name(name));
+    SR_TRY(check_writable());
+    const std::string plain(name);
+    SR_ASSIGN(const std::optional<struct stat> st, look(plain));
+    if (!st) return {};
+    if (uninterrupted([&] { return ::unlinkat(fd_.get(), plain.c_str(), 0); }) != 0 && errno != ENOENT) {
+      return failure(full(name), "remove", errno);
+    }
+    return {};
+  }
+
+  Result<std::vector<std::string>> list() override {
+    // A descriptor of its own, because the position of a directory belongs to the descriptor.
+    Fd own(uninterrupted([&] { return ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (!own.valid()) return failure(path_, "list", errno);
+    const std::unique_ptr<DIR, void (*)(DIR*)> stream(::fdopendir(own.get()),
+                                                      [](DIR* open_stream) { ::closedir(open_stream); });
+    if (!stream) return failure(path_, "list", errno);
+    static_cast<void>(own.release());  // the stream closes it
+
+    std::vector<std::string> names;
+    for (;;) {
+      errno = 0;
+      const dirent* entry = ::readdir(stream.get());
+      if (entry == nullptr) {
+        if (errno != 0) return failure(path_, "list", errno);
+        break;
+      }
+      bool plain = entry->d_type == DT_REG;
+      if (entry->d_type == DT_UNKNOWN) {
+        struct stat st {};
+        plain = ::fstatat(fd_.get(), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+      }
+      if (plain) names.emplace_back(entry->d_name);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  Status sync() override {
+    if (uninterrupted([&] { return ::fsync(fd_.get()); }) != 0) return failure(path_, "fsync", errno);
+    return {};
+  }
+
+  Result<std::unique_ptr<FileLock>> lock(std::string_view name) override {
+    SR_TRY(check_name(name));
+    SR_TRY(check_writable());
+    const std::string plain(name);
+    for (int attempt = 0; attempt < kRaceAttemptsMax; ++attempt) {
+      SR_ASSIGN(Fd fd, open_checked(plain, O_RDWR | O_CREAT));
+      if (PosixLock::set(fd.get(), F_WRLCK) != 0) {
+        const int error = errno;
+        if (error != EAGAIN && error != EACCES) return failure(full(name), "lock", error);
+        return Status(Reason::kLocked, full(name) + ": locked by " + PosixLock::owner_text(fd.get()), error);
+      }
+      // Only a lock on the inode that has the name now excludes those who come later.
+      struct stat held {};
+      if (::fstat(fd.get(), &held) != 0) return failure(full(name), "stat", errno);
+      SR_ASSIGN(const std::optional<struct stat> named, look(plain));
+      if (!named || named->st_ino != held.st_ino || named->st_dev != held.st_dev) continue;
+      auto lock = std::make_unique<PosixLock>(std::move(fd));
+      lock->write_owner();
+      return std::unique_ptr<FileLock>(std::move(lock));
+    }
+    return Status(Reason::kIoError, full(name) + ": lock: the file is replaced again and again");
+  }
+
+  const std::string& path() const override { return path_; }
+
+ private:
+  [[nodiscard]] std::string full(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+  [[nodiscard]] Status check_writable() const {
+    if (!foreign_) return {};
+    return {Reason::kPermissionDenied, path_ + ": opened for reading only"};
+  }
+
+  [[nodiscard]] Status check(const struct stat& st, const std::string& name) const {
+    return foreign_ ? check_kind(st, full(name)) : check_file(st, full(name));
+  }
+
+  // What has the name now, checked; nullopt when nothing has it.
+  [[nodiscard]] Result<std::optional<struct stat>> look(const std::string& name) const {
+    struct stat st {};
+    if (::fstatat(fd_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) return std::optional<struct stat>();
+      return failure(full(name), "stat", errno);
+    }
+    SR_TRY(check(st, name));
+    return std::optional<struct stat>(st);
+  }
+
+  // O_NONBLOCK: a FIFO put in the way must not hang the opener; it has no effect on plain files.
+  [[nodiscard]] Result<Fd> open_checked(const std::string& name, int flags) const {
+    for (int attempt = 0; attempt < kRaceAttemptsMax; ++attempt) {
+      Fd fd(uninterrupted([&] {
+        return ::openat(fd_.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                        kFileMode);
+      }));
+      if (!fd.valid()) {
+        const int error = errno;
+        // EEXIST, EISDIR, ENXIO … : say what is in the way rather than what the kernel made of it.
+        if (error != ENOENT && error != EACCES) SR_TRY(look(name).status());
+        return failure(full(name), "open", error);
+      }
+      struct stat st {};
+      if (::fstat(fd.get(), &st) != 0) return failure(full(name), "stat", errno);
+      if (st.st_nlink == 0) continue;  // replaced between open and fstat: take the one that has the name now
+      SR_TRY(check(st, name));
+      const bool ours = (flags & O_CREAT) != 0 && st.st_uid == ::geteuid();
+      if (ours && (st.st_mode & 07777) != kFileMode && ::fchmod(fd.get(), kFileMode) != 0) {
+        return failure(full(name), "chmod", errno);  // an unusual umask
+      }
+      return fd;
+    }
+    return Status(Reason::kIoError, full(name) + ": open: the file is replaced again and again");
+  }
+
+  const Fd fd_;
+  const std::string path_;
+  const bool foreign_;
+};
+
+// Without what would make the kernel look behind a link in the last component: "link/" and "link/." follow
+// it.
+std::string trimmed(std::string path) {
+  for (;;) {
+    if (path.size() > 1 && path.back() == '/') {
+      path.pop_back();
+    } else if (path.size() > 2 && path.ends_with("/.")) {
+      path.pop_back();
+    } else {
+      return path;
+    }
+  }
+}
+
+std::string parent_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Makes the name of a directory durable. Also done for one that exists: its maker may have died before it got
+// here.
+Status sync_parent(const std::string& path, int directory) {
+  const std::string parent = parent_of(path);
+  const Fd fd(uninterrupted([&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (!fd.valid()) {
+    if (errno != EACCES) return failure(parent, "open", errno);
+    // A parent that may be searched but not read: the whole file system instead.
+    if (::syncfs(directory) != 0) return failure(path, "syncfs", errno);
+    return {};
+  }
+  if (uninterrupted([&] { return ::fsync(fd.get()); }) != 0) return failure(parent, "fsync", errno);
+  return {};
+}
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  Result<std::shared_ptr<Directory>> open_directory(const std::string& given, DirectoryMode mode) override {
+    if (given.empty() || given.find('\0') != std::string::npos) {
+      return Status(Reason::kInvalidArgument, "a directory path is empty or holds a NUL");
+    }
+    const std::string path = trimmed(given);
+    const bool foreign = mode == DirectoryMode::kForeignReadOnly;
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (foreign ? 0 : O_NOFOLLOW);
+    const auto open_it = [&] { return Fd(uninterrupted([&] { return ::open(path.c_str(), flags); })); };
+
+    Fd fd = open_it();
+    bool made = false;
+    if (!fd.valid() && errno == ENOENT && mode == DirectoryMode::kCreate) {
+      made = uninterrupted([&] { return ::mkdir(path.c_str(), kDirectoryMode); }) == 0;
+      if (!made && errno != EEXIST) return failure(path, "mkdir", errno);
+      fd = open_it();
+    }
+    if (!fd.valid()) {
+      const int error = errno;
+      // The kernel answers ENOTDIR for a link, for a file, and for a file further up the path.
+      if (error == ENOTDIR) return unsafe(path, "is a symbolic link or not a directory", error);
+      return failure(path, "open", error);
+    }
+    if (!foreign) {
+      struct stat st {};
+      if (::fstat(fd.get(), &st) != 0) return failure(path, "stat", errno);
+      if (made && st.st_uid == ::geteuid() && (st.st_mode & 0777) != kDirectoryMode) {
+        if (::fchmod(fd.get(), kDirectoryMode) != 0)
+          return failure(path, "chmod", errno);  // an unusual umask
+        if (::fstat(fd.get(), &st) != 0) return failure(path, "stat", errno);
+      }
+      SR_TRY(check_directory(st, path));
+    }
+    if (mode == DirectoryMode::kCreate) SR_TRY(sync_parent(path, fd.get()));
+    return std::shared_ptr<Directory>(std::make_shared<PosixDirectory>(std::move(fd), path, foreign));
+  }
+};
+
+std::int64_t milliseconds(clockid_t clock) {
+  struct timespec now {};
+  ::clock_gettime(clock, &now);  // cannot fail: both clocks exist on every kernel that has OFD locks
+  return static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+}
+
+// 36 characters of a UUID; zeros when the kernel does not show it, as in some sandboxes.
+BootId read_boot_id() {
+  BootId id{};
+  const Fd fd(uninterrupted([] { return ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC); }));
+  if (!fd.valid()) return id;
+  char raw[64];
+  const ssize_t got = uninterrupted([&] { return ::read(fd.get(), raw, sizeof raw); });
+  if (got <= 0) return id;
+  std::string text(raw, static_cast<std::size_t>(got));
+  std::erase_if(text, [](char c) { return c == '-' || c == '\n'; });
+  const std::optional<Bytes> bytes = from_hex(text);
+  if (bytes && bytes->size() == id.size()) std::copy(bytes->begin(), bytes->end(), id.begin());
+  return id;
+}
+
+class PosixClock final : public Clock {
+ public:
+  std::int64_t wall_ms() override { return milliseconds(CLOCK_REALTIME); }
+  std::uint64_t boot_ms() override { return static_cast<std::uint64_t>(milliseconds(CLOCK_BOOTTIME)); }
+  const BootId& boot_id() override { return boot_id_; }
+
+ private:
+  const BootId boot_id_ = read_boot_id();
+};
+
+}  // namespace
+
+FileSystem& posix_files() {
+  static auto* const files = new PosixFileSystem;  // outlives every static object that may still hold a store
+  return *files;
+}
+
+Clock& posix_clock() {
+  static auto* const clock = new PosixClock;
+  return *clock;
+}
+
+}  // namespace strongroom::os

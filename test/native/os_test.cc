@@ -1,0 +1,647 @@
+// The seam to the operating system: one conformance suite over the real file system and the simulated disk,
+// then what only a real file system can show: links, owners, modes, processes.
+#include "os/os.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "os/posix.h"
+#include "os/testing/manual_clock.h"
+#include "os/testing/simulated_disk.h"
+
+namespace strongroom::os {
+namespace {
+
+namespace fs = std::filesystem;
+
+Bytes bytes(std::string_view text) {
+  const ByteView view = as_bytes(text);
+  return {view.begin(), view.end()};
+}
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = (fs::temp_directory_path() / "strongroom-os-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
+    path_ = pattern;
+  }
+  ~TemporaryDirectory() { fs::remove_all(path_); }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::shared_ptr<Directory> must_open(FileSystem& files, const std::string& path,
+                                     DirectoryMode mode = DirectoryMode::kExisting) {
+  auto directory = files.open_directory(path, mode);
+  if (!directory.ok()) {
+    ADD_FAILURE() << directory.error().detail;
+    std::abort();
+  }
+  return *directory;
+}
+
+// ---- Conformance ----
+
+struct RealWorld {
+  TemporaryDirectory temporary;
+  FileSystem& files() { return posix_files(); }
+  std::string root() { return temporary.path(); }
+};
+
+struct SimulatedWorld {
+  testing::SimulatedDisk disk;
+  SimulatedWorld() { disk.make_directory("/base"); }
+  FileSystem& files() { return disk; }
+  std::string root() { return "/base"; }
+};
+
+template <typename World>
+class Conformance : public ::testing::Test {
+ protected:
+  Conformance() : directory_(must_open(world_.files(), world_.root())) {}
+
+  void write(std::string_view name, std::string_view text) {
+    auto file = directory_->open(name, OpenMode::kCreate);
+    ASSERT_TRUE(file.ok()) << file.error().detail;
+    ASSERT_TRUE((*file)->write_at(0, as_bytes(text)).ok());
+  }
+  std::string read(std::string_view name) {
+    auto content = read_whole(*directory_, name, 1 << 20);
+    return content.ok() ? std::string(as_text(*content)) : "<" + content.error().detail + ">";
+  }
+
+  World world_;
+  std::shared_ptr<Directory> directory_;
+};
+
+using Worlds = ::testing::Types<RealWorld, SimulatedWorld>;
+TYPED_TEST_SUITE(Conformance, Worlds);
+
+TYPED_TEST(Conformance, RefusesNamesThatAreNotPlain) {
+  const std::string names[] = {
+      "", ".", "..", "a/b", "/a", "../a", std::string("a\0b", 3), std::string(256, 'a')};
+  for (const std::string& name : names) {
+    EXPECT_TRUE(this->directory_->open(name, OpenMode::kCreate).is(Reason::kInvalidArgument)) << name;
+    EXPECT_TRUE(this->directory_->stat(name).is(Reason::kInvalidArgument)) << name;
+    EXPECT_TRUE(this->directory_->remove(name).is(Reason::kInvalidArgument)) << name;
+    EXPECT_TRUE(this->directory_->replace(name, "ok").is(Reason::kInvalidArgument)) << name;
+    EXPECT_TRUE(this->directory_->replace("ok", name).is(Reason::kInvalidArgument)) << name;
+    EXPECT_TRUE(this->directory_->lock(name).is(Reason::kInvalidArgument)) << name;
+  }
+  EXPECT_TRUE(this->directory_->open(std::string(255, 'a'), OpenMode::kCreate).ok());
+  EXPECT_TRUE(this->directory_->open("..a", OpenMode::kCreate).ok());
+  EXPECT_EQ(this->directory_->list()->size(), 2U);
+}
+
+TYPED_TEST(Conformance, MissingFiles) {
+  EXPECT_TRUE(this->directory_->open("a", OpenMode::kRead).is(Reason::kNotFound));
+  auto missing = this->directory_->open("a", OpenMode::kReadWrite);
+  ASSERT_TRUE(missing.is(Reason::kNotFound));
+  EXPECT_EQ(missing.error().system_error, ENOENT);
+  EXPECT_NE(missing.error().detail.find(this->world_.root() + "/a"), std::string::npos);
+  auto info = this->directory_->stat("a");
+  ASSERT_TRUE(info.ok());
+  EXPECT_FALSE(info->has_value());
+  EXPECT_TRUE(this->directory_->remove("a").ok());
+  EXPECT_TRUE(this->directory_->replace("a", "b").is(Reason::kNotFound));
+  EXPECT_TRUE(read_whole(*this->directory_, "a", 10).is(Reason::kNotFound));
+}
+
+TYPED_TEST(Conformance, CreateNeedsAFreeName) {
+  this->write("a", "one");
+  auto again = this->directory_->open("a", OpenMode::kCreate);
+  ASSERT_TRUE(again.is(Reason::kIoError));
+  EXPECT_EQ(again.error().system_error, EEXIST);
+  EXPECT_EQ(this->read("a"), "one");
+}
+
+TYPED_TEST(Conformance, ReadsAndWritesAtOffsets) {
+  auto file = *this->directory_->open("a", OpenMode::kCreate);
+  ASSERT_TRUE(file->write_at(4, as_bytes("data")).ok());
+  ASSERT_TRUE(file->write_at(0, {}).ok());
+  Bytes out(10, 0xFF);
+  EXPECT_EQ(*file->read_at(0, out), 8U);
+  EXPECT_EQ(Bytes(out.begin(), out.begin() + 8), bytes(std::string_view("\0\0\0\0data", 8)));
+  EXPECT_EQ(*file->read_at(6, out), 2U);
+  EXPECT_EQ(*file->read_at(8, out), 0U);
+  EXPECT_EQ(*file->read_at(1000, out), 0U);
+  EXPECT_EQ(file->info()->size_bytes, 8U);
+  EXPECT_TRUE(file->write_at(~std::uint64_t{0}, as_bytes("x")).is(Reason::kInvalidArgument));
+  EXPECT_TRUE(file->read_at(~std::uint64_t{0}, out).is(Reason::kInvalidArgument));
+
+  ASSERT_TRUE(file->truncate(2).ok());
+  ASSERT_TRUE(file->truncate(6).ok());
+  EXPECT_EQ(this->read("a"), std::string(6, '\0'));
+  EXPECT_TRUE(file->sync().ok());
+}
+
+TYPED_TEST(Conformance, ReadOnlyFilesCannotBeWritten) {
+  this->write("a", "one");
+  auto file = *this->directory_->open("a", OpenMode::kRead);
+  EXPECT_FALSE(file->write_at(0, as_bytes("x")).ok());
+  EXPECT_FALSE(file->truncate(0).ok());
+  EXPECT_EQ(this->read("a"), "one");
+}
+
+TYPED_TEST(Conformance, AllocateExtendsWithZeros) {
+  this->write("a", "one");
+  auto file = *this->directory_->open("a", OpenMode::kReadWrite);
+  const Status status = file->allocate(2, 4098);
+  if (status.is(Reason::kUnsupported)) GTEST_SKIP() << status.error().detail;
+  ASSERT_TRUE(status.ok()) << status.error().detail;
+  ASSERT_TRUE(file->allocate(0, 1).ok());
+  EXPECT_TRUE(file->allocate(0, 0).ok());
+  const std::string content = this->read("a");
+  EXPECT_EQ(content, "one" + std::string(4097, '\0'));
+}
+
+TYPED_TEST(Conformance, ReplaceMovesTheFileAndKeepsOpenOnes) {
+  this->write("old", "old content");
+  this->write("new", "new content");
+  auto held = *this->directory_->open("old", OpenMode::kRead);
+  const std::uint64_t inode = (**this->directory_->stat("new")).inode;
+  ASSERT_TRUE(this->directory_->replace("new", "old").ok());
+  EXPECT_EQ(this->read("old"), "new content");
+  EXPECT_EQ((**this->directory_->stat("old")).inode, inode);
+  EXPECT_FALSE(this->directory_->stat("new")->has_value());
+  Bytes out(3);
+  EXPECT_EQ(*held->read_at(0, out), 3U);
+  EXPECT_EQ(out, bytes("old"));
+  EXPECT_EQ(*this->directory_->list(), std::vector<std::string>{"old"});
+  EXPECT_TRUE(this->directory_->sync().ok());
+}
+
+TYPED_TEST(Conformance, ListsPlainFilesSortedByBytes) {
+  for (const char* name : {"b", "a", "B", "\xC3\xA4", "a0"}) this->write(name, "");
+  must_open(this->world_.files(), this->world_.root() + "/sub", DirectoryMode::kCreate);
+  EXPECT_EQ(*this->directory_->list(), (std::vector<std::string>{"B", "a", "a0", "b", "\xC3\xA4"}));
+}
+
+TYPED_TEST(Conformance, DirectoriesInTheWayAreUnsafe) {
+  must_open(this->world_.files(), this->world_.root() + "/sub", DirectoryMode::kCreate);
+  this->write("a", "one");
+  for (const OpenMode mode : {OpenMode::kRead, OpenMode::kReadWrite, OpenMode::kCreate}) {
+    EXPECT_TRUE(this->directory_->open("sub", mode).is(Reason::kUnsafePath));
+  }
+  EXPECT_TRUE(this->directory_->stat("sub").is(Reason::kUnsafePath));
+  EXPECT_TRUE(this->directory_->remove("sub").is(Reason::kUnsafePath));
+  EXPECT_TRUE(this->directory_->replace("a", "sub").is(Reason::kUnsafePath));
+  EXPECT_TRUE(this->directory_->replace("sub", "a").is(Reason::kUnsafePath));
+  EXPECT_TRUE(this->directory_->lock("sub").is(Reason::kUnsafePath));
+  EXPECT_EQ(this->read("a"), "one");
+}
+
+TYPED_TEST(Conformance, OpensDirectories) {
+  FileSystem& files = this->world_.files();
+  const std::string path = this->world_.root() + "/made";
+  EXPECT_TRUE(files.open_directory(path, DirectoryMode::kExisting).is(Reason::kNotFound));
+  EXPECT_TRUE(files.open_directory(path, DirectoryMode::kForeignReadOnly).is(Reason::kNotFound));
+  EXPECT_TRUE(files.open_directory(path + "/deeper", DirectoryMode::kCreate).is(Reason::kNotFound));
+  EXPECT_TRUE(files.open_directory("", DirectoryMode::kExisting).is(Reason::kInvalidArgument));
+  const std::string with_nul = path + '\0';
+  EXPECT_TRUE(files.open_directory(with_nul, DirectoryMode::kCreate).is(Reason::kInvalidArgument));
+  EXPECT_EQ(must_open(files, path, DirectoryMode::kCreate)->path(), path);
+  must_open(files, path, DirectoryMode::kCreate);
+  EXPECT_EQ(must_open(files, path + "/")->path(), path);
+  this->write("file", "");
+  EXPECT_TRUE(
+      files.open_directory(this->world_.root() + "/file", DirectoryMode::kCreate).is(Reason::kUnsafePath));
+}
+
+TYPED_TEST(Conformance, ForeignDirectoriesAreForReadingOnly) {
+  this->write("a", "one");
+  auto foreign = must_open(this->world_.files(), this->world_.root(), DirectoryMode::kForeignReadOnly);
+  EXPECT_EQ(as_text(*read_whole(*foreign, "a", 10)), "one");
+  EXPECT_TRUE(foreign->open("a", OpenMode::kReadWrite).is(Reason::kPermissionDenied));
+  EXPECT_TRUE(foreign->open("b", OpenMode::kCreate).is(Reason::kPermissionDenied));
+  EXPECT_TRUE(foreign->remove("a").is(Reason::kPermissionDenied));
+  EXPECT_TRUE(foreign->replace("a", "b").is(Reason::kPermissionDenied));
+  EXPECT_TRUE(foreign->lock("lock").is(Reason::kPermissionDenied));
+  EXPECT_EQ(*this->directory_->list(), std::vector<std::string>{"a"});
+}
+
+TYPED_TEST(Conformance, LocksExcludeWithinTheProcess) {
+  auto first = this->directory_->lock("lock");
+  ASSERT_TRUE(first.ok()) << first.error().detail;
+  EXPECT_EQ(this->read("lock"), std::to_string(::getpid()) + "\n");
+  auto other_view = must_open(this->world_.files(), this->world_.root());
+  for (auto& directory : {this->directory_, other_view}) {
+    auto second = directory->lock("lock");
+    ASSERT_TRUE(second.is(Reason::kLocked));
+    EXPECT_NE(second.error().detail.find("process " + std::to_string(::getpid())), std::string::npos);
+  }
+  EXPECT_EQ(this->read("lock"), std::to_string(::getpid()) + "\n");
+  EXPECT_TRUE(this->directory_->lock("another").ok());
+  first->reset();
+  EXPECT_EQ(this->read("lock"), "");  // never unlinked, and as if it had never been held
+  EXPECT_TRUE(other_view->lock("lock").ok());
+}
+
+TYPED_TEST(Conformance, ReadWholeKeepsItsLimit) {
+  this->write("a", "12345");
+  EXPECT_EQ(as_text(*read_whole(*this->directory_, "a", 5)), "12345");
+  EXPECT_TRUE(read_whole(*this->directory_, "a", 4).is(Reason::kPersistenceCorrupt));
+  this->write("empty", "");
+  EXPECT_TRUE(read_whole(*this->directory_, "empty", 0)->empty());
+}
+
+TYPED_TEST(Conformance, ReplaceFile) {
+  ASSERT_TRUE(replace_file(*this->directory_, "a", as_bytes("one")).ok());
+  EXPECT_EQ(this->read("a"), "one");
+  this->write("a.new", "a much longer leftover of a crash");
+  ASSERT_TRUE(replace_file(*this->directory_, "a", as_bytes("two")).ok());
+  EXPECT_EQ(this->read("a"), "two");
+  EXPECT_EQ(*this->directory_->list(), std::vector<std::string>{"a"});
+  EXPECT_TRUE(replace_file(*this->directory_, std::string(252, 'a'), {}).is(Reason::kInvalidArgument));
+
+  must_open(this->world_.files(), this->world_.root() + "/b", DirectoryMode::kCreate);
+  EXPECT_TRUE(replace_file(*this->directory_, "b", as_bytes("x")).is(Reason::kUnsafePath));
+  EXPECT_EQ(*this->directory_->list(), std::vector<std::string>{"a"});  // no leftover of the failure
+}
+
+// ---- Files that answer oddly ----
+
+// Holds more bytes than info() says: a file that grows while it is read.
+class GrowingDirectory final : public Directory {
+ public:
+  class Growing final : public File {
+   public:
+    explicit Growing(std::size_t grown) : content_(grown, 0x5A) {}
+    Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override {
+      const std::size_t size = std::min(out.size(), content_.size() - static_cast<std::size_t>(offset));
+      std::copy_n(content_.begin() + static_cast<std::ptrdiff_t>(offset), size, out.begin());
+      return size;
+    }
+    Status write_at(std::uint64_t, ByteView) override { return {}; }
+    Status sync() override { return {}; }
+    Status truncate(std::uint64_t) override { return {}; }
+    Status allocate(std::uint64_t, std::uint64_t) override { return {}; }
+    Result<FileInfo> info() override { return FileInfo{10, 1, 1, 0}; }
+
+   private:
+    Bytes content_;
+  };
+  explicit GrowingDirectory(std::size_t grown) : grown_(grown) {}
+  Result<std::unique_ptr<File>> open(std::string_view, OpenMode) override {
+    return std::unique_ptr<File>(std::make_unique<Growing>(grown_));
+  }
+  Result<std::optional<FileInfo>> stat(std::string_view) override { return std::optional<FileInfo>(); }
+  Status replace(std::string_view, std::string_view) override { return {}; }
+  Status remove(std::string_view) override { return {}; }
+  Result<std::vector<std::string>> list() override { return std::vector<std::string>(); }
+  Status sync() override { return {}; }
+  Result<std::unique_ptr<FileLock>> lock(std::string_view) override {
+    return Status(Reason::kUnsupported, "");
+  }
+  const std::string& path() const override { return path_; }
+
+ private:
+  std::size_t grown_;
+  std::string path_ = "/growing";
+};
+
+TEST(ReadWhole, FollowsAFileThatGrowsUpToTheLimit) {
+  for (const std::size_t size : {10U, 11U, 12U, 22U, 23U, 99U, 100U}) {
+    GrowingDirectory directory(size);
+    auto content = read_whole(directory, "a", 100);
+    ASSERT_TRUE(content.ok()) << size;
+    EXPECT_EQ(content->size(), size);
+  }
+  GrowingDirectory directory(101);
+  EXPECT_TRUE(read_whole(directory, "a", 100).is(Reason::kPersistenceCorrupt));
+}
+
+// ---- The real file system ----
+
+class Posix : public ::testing::Test {
+ protected:
+  std::string path(const std::string& name) { return temporary_.path() + "/" + name; }
+  void touch(const std::string& name, mode_t mode = 0600) {
+    std::ofstream(path(name)) << "x";
+    ASSERT_EQ(::chmod(path(name).c_str(), mode), 0);
+  }
+  mode_t mode_of(const std::string& name) {
+    struct stat st {};
+    return ::lstat(path(name).c_str(), &st) == 0 ? st.st_mode & 07777 : 0;
+  }
+  void expect_unsafe_everywhere(const std::string& name) {
+    for (const OpenMode mode : {OpenMode::kRead, OpenMode::kReadWrite, OpenMode::kCreate}) {
+      EXPECT_TRUE(directory_->open(name, mode).is(Reason::kUnsafePath))
+          << name << " " << static_cast<int>(mode);
+    }
+    EXPECT_TRUE(directory_->stat(name).is(Reason::kUnsafePath)) << name;
+    EXPECT_TRUE(directory_->remove(name).is(Reason::kUnsafePath)) << name;
+    EXPECT_TRUE(directory_->replace(name, "target").is(Reason::kUnsafePath)) << name;
+    EXPECT_TRUE(directory_->lock(name).is(Reason::kUnsafePath)) << name;
+    EXPECT_TRUE(replace_file(*directory_, name, as_bytes("y")).is(Reason::kUnsafePath)) << name;
+  }
+  static std::size_t descriptors() {
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& entry : fs::directory_iterator("/proc/self/fd")) ++count;
+    return count;
+  }
+
+  TemporaryDirectory temporary_;
+  std::shared_ptr<Directory> directory_ = must_open(posix_files(), temporary_.path());
+};
+
+TEST_F(Posix, LinksAreNotFollowed) {
+  touch("real");
+  fs::create_symlink(path("real"), path("link"));
+  fs::create_symlink(path("nowhere"), path("dangling"));
+  expect_unsafe_everywhere("link");
+  expect_unsafe_everywhere("dangling");
+  EXPECT_FALSE(fs::exists(path("nowhere")));
+  EXPECT_EQ(*directory_->list(), std::vector<std::string>{"real"});
+  EXPECT_EQ(as_text(*read_whole(*directory_, "real", 10)), "x");
+}
+
+TEST_F(Posix, HardLinkedFilesAreRefused) {
+  touch("a");
+  fs::create_hard_link(path("a"), path("b"));
+  expect_unsafe_everywhere("a");
+  fs::remove(path("b"));
+  EXPECT_TRUE(directory_->open("a", OpenMode::kRead).ok());
+}
+
+TEST_F(Posix, OtherKindsOfFileAreRefusedAndDoNotHang) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  expect_unsafe_everywhere("fifo");
+}
+
+TEST_F(Posix, FilesThatOthersMayWriteAreRefused) {
+  for (const mode_t mode : {0620, 0602, 0666}) {
+    touch("a", mode);
+    expect_unsafe_everywhere("a");
+  }
+  touch("a", 0644);
+  EXPECT_TRUE(directory_->open("a", OpenMode::kReadWrite).ok());
+}
+
+TEST_F(Posix, ForeignOwnersAreRefused) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  touch("a");
+  ASSERT_EQ(::chown(path("a").c_str(), 65534, 65534), 0);
+  expect_unsafe_everywhere("a");
+  EXPECT_TRUE(must_open(posix_files(), temporary_.path(), DirectoryMode::kForeignReadOnly)
+                  ->open("a", OpenMode::kRead)
+                  .ok());
+  fs::create_directory(path("sub"));
+  ASSERT_EQ(::chmod(path("sub").c_str(), 0700), 0);
+  ASSERT_EQ(::chown(path("sub").c_str(), 65534, 65534), 0);
+  EXPECT_TRUE(posix_files().open_directory(path("sub"), DirectoryMode::kExisting).is(Reason::kUnsafePath));
+  EXPECT_TRUE(posix_files().open_directory(path("sub"), DirectoryMode::kCreate).is(Reason::kUnsafePath));
+  EXPECT_TRUE(posix_files().open_directory(path("sub"), DirectoryMode::kForeignReadOnly).ok());
+}
+
+TEST_F(Posix, DirectoriesThatOthersMayWriteAreRefused) {
+  fs::create_directory(path("sub"));
+  for (const mode_t mode : {0720, 0702, 0777, 01777}) {
+    ASSERT_EQ(::chmod(path("sub").c_str(), mode), 0);
+    for (const DirectoryMode how : {DirectoryMode::kExisting, DirectoryMode::kCreate}) {
+      EXPECT_TRUE(posix_files().open_directory(path("sub"), how).is(Reason::kUnsafePath)) << std::oct << mode;
+    }
+    EXPECT_TRUE(posix_files().open_directory(path("sub"), DirectoryMode::kForeignReadOnly).ok());
+  }
+  ASSERT_EQ(::chmod(path("sub").c_str(), 0755), 0);
+  EXPECT_TRUE(posix_files().open_directory(path("sub"), DirectoryMode::kExisting).ok());
+}
+
+TEST_F(Posix, ALinkAsTheLastComponentIsRefusedHoweverItIsWritten) {
+  fs::create_directory(path("real"));
+  fs::create_directory_symlink(path("real"), path("link"));
+  fs::create_directory_symlink(path("nowhere"), path("dangling"));
+  for (const char* ending : {"", "/", "//", "/.", "/./"}) {
+    for (const DirectoryMode mode : {DirectoryMode::kExisting, DirectoryMode::kCreate}) {
+      EXPECT_TRUE(posix_files().open_directory(path("link") + ending, mode).is(Reason::kUnsafePath))
+          << ending;
+      EXPECT_TRUE(posix_files().open_directory(path("dangling") + ending, mode).is(Reason::kUnsafePath))
+          << ending;
+    }
+  }
+  EXPECT_FALSE(fs::exists(path("nowhere")));
+  EXPECT_TRUE(posix_files().open_directory(path("link"), DirectoryMode::kForeignReadOnly).ok());
+  fs::create_directory(path("real/inner"));
+  ASSERT_EQ(::chmod(path("real/inner").c_str(), 0700), 0);
+  EXPECT_TRUE(posix_files().open_directory(path("link/inner"), DirectoryMode::kExisting).ok());
+}
+
+TEST_F(Posix, ModesAreExactWhateverTheUmask) {
+  for (const mode_t mask : {0000, 0022, 0777}) {
+    const mode_t before = ::umask(mask);
+    must_open(posix_files(), path("sub"), DirectoryMode::kCreate);
+    EXPECT_TRUE(directory_->open("file", OpenMode::kCreate).ok());
+    EXPECT_TRUE(directory_->lock("lock").ok());
+    EXPECT_TRUE(replace_file(*directory_, "replaced", as_bytes("x")).ok());
+    ::umask(before);
+    EXPECT_EQ(mode_of("sub"), 0700U);
+    for (const char* name : {"file", "lock", "replaced"}) EXPECT_EQ(mode_of(name), 0600U) << name << mask;
+    for (const char* name : {"sub", "file", "lock", "replaced"}) fs::remove(path(name));
+  }
+}
+
+TEST_F(Posix, TheHeldDirectoryIsUsedWhateverItsPathLeadsTo) {
+  auto held = must_open(posix_files(), path("sub"), DirectoryMode::kCreate);
+  fs::rename(path("sub"), path("moved"));
+  fs::create_directory(path("sub"));
+  ASSERT_TRUE(replace_file(*held, "a", as_bytes("x")).ok());
+  EXPECT_TRUE(fs::exists(path("moved/a")));
+  EXPECT_FALSE(fs::exists(path("sub/a")));
+}
+
+TEST_F(Posix, PermissionDenied) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::setresuid(65534, 65534, 65534) != 0) ::_exit(2);
+    const auto denied = posix_files().open_directory(temporary_.path(), DirectoryMode::kExisting);
+    ::_exit(denied.is(Reason::kPermissionDenied) && denied.error().system_error == EACCES ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST(PosixErrors, DevicesAreRefused) {
+  auto devices = must_open(posix_files(), "/dev", DirectoryMode::kForeignReadOnly);
+  EXPECT_TRUE(devices->open("full", OpenMode::kRead).is(Reason::kUnsafePath));  // a device is no plain file
+}
+
+// A child that takes the lock, says so, and waits to be killed.
+class LockingChild {
+ public:
+  explicit LockingChild(const std::string& directory) {
+    int said[2];
+    if (::pipe2(said, O_CLOEXEC) != 0) std::abort();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      auto lock = must_open(posix_files(), directory)->lock("lock");
+      const char answer = lock.ok() ? 'y' : 'n';
+      static_cast<void>(!::write(said[1], &answer, 1));
+      for (;;) ::pause();
+    }
+    ::close(said[1]);
+    static_cast<void>(!::read(said[0], &answer_, 1));
+    ::close(said[0]);
+  }
+  ~LockingChild() { kill(); }
+  LockingChild(const LockingChild&) = delete;
+  LockingChild& operator=(const LockingChild&) = delete;
+  void kill() {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+  [[nodiscard]] bool has_lock() const { return answer_ == 'y'; }
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  pid_t pid_ = 0;
+  char answer_ = '?';
+};
+
+TEST_F(Posix, LocksExcludeOtherProcessesAndEndWithThem) {
+  LockingChild child(temporary_.path());
+  ASSERT_TRUE(child.has_lock());
+  auto refused = directory_->lock("lock");
+  ASSERT_TRUE(refused.is(Reason::kLocked));
+  EXPECT_NE(refused.error().detail.find("process " + std::to_string(child.pid())), std::string::npos)
+      << refused.error().detail;
+  child.kill();
+  auto mine = directory_->lock("lock");
+  ASSERT_TRUE(mine.ok()) << mine.error().detail;
+  LockingChild second(temporary_.path());
+  EXPECT_FALSE(second.has_lock());
+}
+
+TEST_F(Posix, AForkedChildNeitherKeepsNorReleasesTheLock) {
+  auto lock = *directory_->lock("lock");
+  int hold[2];
+  ASSERT_EQ(::pipe2(hold, O_CLOEXEC), 0);
+  int said[2];
+  ASSERT_EQ(::pipe2(said, O_CLOEXEC), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    lock.reset();  // not its own
+    static_cast<void>(!::write(said[1], "r", 1));
+    ::close(hold[1]);
+    char end = 0;
+    static_cast<void>(!::read(hold[0], &end, 1));
+    ::_exit(0);
+  }
+  const pid_t sharing = ::fork();
+  ASSERT_GE(sharing, 0);
+  if (sharing == 0) {  // keeps the descriptor open past the parent's release
+    ::close(hold[1]);
+    char end = 0;
+    static_cast<void>(!::read(hold[0], &end, 1));
+    ::_exit(0);
+  }
+  ::close(hold[0]);
+  char released = 0;
+  ASSERT_EQ(::read(said[0], &released, 1), 1);
+  ::close(said[0]);
+  ::close(said[1]);
+  EXPECT_TRUE(directory_->lock("lock").is(Reason::kLocked));
+  lock.reset();
+  EXPECT_TRUE(directory_->lock("lock").ok());
+  ::close(hold[1]);
+  ::waitpid(child, nullptr, 0);
+  ::waitpid(sharing, nullptr, 0);
+}
+
+TEST_F(Posix, DescriptorsAreClosedOnEveryPathAndOnExec) {
+  const std::size_t before = descriptors();
+  touch("a");
+  fs::create_symlink("a", path("link"));
+  {
+    auto lock = directory_->lock("lock");
+    auto file = directory_->open("a", OpenMode::kReadWrite);
+    auto other = must_open(posix_files(), path("sub"), DirectoryMode::kCreate);
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+      const int fd = std::stoi(entry.path().filename().string());
+      std::error_code gone;
+      if (!fs::read_symlink(entry.path(), gone).string().starts_with(temporary_.path())) continue;
+      EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0) << entry.path();
+    }
+    EXPECT_EQ(descriptors(), before + 3);
+    EXPECT_FALSE(directory_->lock("lock").ok());
+    EXPECT_FALSE(directory_->open("link", OpenMode::kRead).ok());
+    EXPECT_FALSE(directory_->open("a", OpenMode::kCreate).ok());
+    EXPECT_FALSE(posix_files().open_directory(path("a"), DirectoryMode::kExisting).ok());
+    EXPECT_TRUE(directory_->list().ok());
+    EXPECT_EQ(descriptors(), before + 3);
+  }
+  EXPECT_EQ(descriptors(), before);
+}
+
+TEST_F(Posix, LargeTransfersComplete) {
+  Bytes content(std::size_t{8} << 20);
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::uint8_t>(i * 31 >> 3);
+  ASSERT_TRUE(replace_file(*directory_, "large", content).ok());
+  EXPECT_EQ(*read_whole(*directory_, "large", content.size()), content);
+}
+
+// ---- Clocks ----
+
+TEST(PosixClock, TellsTimeAndBoot) {
+  Clock& clock = posix_clock();
+  const std::int64_t wall = clock.wall_ms();
+  const std::uint64_t boot = clock.boot_ms();
+  EXPECT_NEAR(static_cast<double>(wall), static_cast<double>(::time(nullptr)) * 1000, 5000);
+  EXPECT_GE(clock.boot_ms(), boot);
+  std::ifstream uptime("/proc/uptime");
+  double seconds = 0;
+  uptime >> seconds;
+  EXPECT_NEAR(static_cast<double>(boot), seconds * 1000, 5000);
+
+  std::string expected;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> expected;
+  std::erase(expected, '-');
+  EXPECT_EQ(to_hex(clock.boot_id()), expected);
+}
+
+TEST(ManualClock, MovesOnlyWhenTold) {
+  testing::ManualClock clock;
+  const std::int64_t wall = clock.wall_ms();
+  const std::uint64_t boot = clock.boot_ms();
+  clock.advance(10);
+  clock.suspend(5);
+  EXPECT_EQ(clock.wall_ms(), wall + 15);
+  EXPECT_EQ(clock.boot_ms(), boot + 15);
+  clock.advance_wall(-100);
+  EXPECT_EQ(clock.wall_ms(), wall - 85);
+  EXPECT_EQ(clock.boot_ms(), boot + 15);
+  clock.set_wall(7);
+  EXPECT_EQ(clock.wall_ms(), 7);
+
+  const BootId& first = clock.boot_id();
+  const BootId copy = first;
+  clock.reboot(1000);
+  EXPECT_EQ(first, copy);
+  EXPECT_NE(clock.boot_id(), copy);
+  EXPECT_EQ(clock.boot_ms(), testing::ManualClock::kBootMsAfterReboot);
+  EXPECT_EQ(clock.wall_ms(), 7 + 1000 + static_cast<std::int64_t>(testing::ManualClock::kBootMsAfterReboot));
+}
+
+}  // namespace
+}  // namespace strongroom::os

@@ -1,0 +1,348 @@
+// The file is one copy twice. A copy, whose size is a multiple of 4096; integers little-endian:
+//
+//      0  magic "SRPERSIS"   8  u16 version = 5   10  u8 state   11  u8 number of slots (1 to 16)
+//     12  u32 bytes of the copy                   16  storage id (16)            32  u32 key id
+//     36  u8 length of the instance name (1 to 128), the name
+//         slots: u32 id, u8 type, u16 length of the parameters (at most 8192), the parameters,
+//                nonce (12), wrapped DEK (32), tag (16), key check value (8)
+//         u16 length of the sealed core data        -- up to here the associated data of the core data
+//         nonce (12), sealed core data, tag (16)
+//         zeros
+//   last  SHA-256 of everything before it in the copy (32)
+//
+// Core data (plaintext):
+//      0  u8 witnesses        1  u64 clock tolerance, ms        9  u64 greatest age, ms (all ones: no limit)
+//     17  u8 authority: 0 the backup password, 1 the vendor's key
+//     18  Ed25519 public key (32), zeros for authority 0
+//     50  vault salt (32)    82  u8 length of the vault's file name (1 to 64), the name
+//
+// Invariants:
+// - There is one encoding: a copy is as short as its content allows, every byte between is zero.
+// - Magic, version, the copy's size and its checksum keep their places in later versions, so that a damaged
+// copy can
+//   be told from an unknown version.
+// - The second copy begins at half of the file; the lengths in the first are not needed to find it.
+#include "store/persistence_file.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/limits.h"
+
+namespace strongroom::store {
+namespace {
+
+constexpr std::string_view kMagic = "SRPERSIS";
+constexpr std::string_view kCoreLabel = "strongroom/v5 core";
+constexpr std::size_t kCopyAlignment = 4096;
+
+constexpr std::size_t kVersionAt = 8;
+constexpr std::size_t kStateAt = kVersionAt + 2;
+constexpr std::size_t kSlotCountAt = kStateAt + 1;
+constexpr std::size_t kCopyBytesAt = kSlotCountAt + 1;
+constexpr std::size_t kStorageIdAt = kCopyBytesAt + 4;
+constexpr std::size_t kKeyIdAt = kStorageIdAt + sizeof(StorageId);
+constexpr std::size_t kInstanceAt = kKeyIdAt + 4;
+static_assert(kMagic.size() == kVersionAt);
+static_assert(kStateAt == 10 && kCopyBytesAt == 12 && kStorageIdAt == 16 && kKeyIdAt == 32 &&
+              kInstanceAt == 36);
+
+constexpr std::size_t kSlotBytesWithoutParameters =
+    4 + 1 + 2 + crypto::kNonceBytes + crypto::kKeyBytes + crypto::kTagBytes + 8;
+constexpr std::size_t kCoreBytesMax = 83 + limits::kVaultFileNameBytesMax;
+constexpr std::size_t kCopyBytesMax = limits::kPersistenceFileBytesMax / 2;
+static_assert(kInstanceAt + 1 + limits::kInstanceBytesMax +
+                  limits::kKeySlotsMax * (kSlotBytesWithoutParameters + limits::kSlotParametersBytesMax) + 2 +
+                  crypto::kNonceBytes + kCoreBytesMax + crypto::kTagBytes + sizeof(Digest) <=
+              kCopyBytesMax);
+static_assert(limits::kSlotParametersBytesMax <= UINT16_MAX && limits::kInstanceBytesMax <= UINT8_MAX);
+
+enum class AuthorityType : std::uint8_t { kPassword = 0, kVendorKey = 1 };
+constexpr std::uint8_t kWitnessBitsAll =
+    kWitnessTamperFile | kWitnessSecretStore | kWitnessTpm | kWitnessToken;
+
+std::size_t copy_bytes_for(std::size_t content_bytes) {
+  return (content_bytes + sizeof(Digest) + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
+}
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
+bool usable_instance(std::string_view instance) {
+  return !instance.empty() && instance.size() <= limits::kInstanceBytesMax &&
+         std::none_of(instance.begin(), instance.end(), is_control);
+}
+
+bool known_state(std::uint8_t state) {
+  return state >= static_cast<std::uint8_t>(ProvisionState::kProvisioning) &&
+         state <= static_cast<std::uint8_t>(ProvisionState::kDecommissioning);
+}
+
+bool known_slot_type(std::uint8_t type) {
+  return type >= static_cast<std::uint8_t>(SlotType::kSoftware) &&
+         type <= static_cast<std::uint8_t>(SlotType::kPassword);
+}
+
+bool distinct_ids(const std::vector<KeySlot>& slots) {
+  for (auto slot = slots.begin(); slot != slots.end(); ++slot) {
+    if (std::any_of(slots.begin(), slot, [&](const KeySlot& other) { return other.id == slot->id; }))
+      return false;
+  }
+  return true;
+}
+
+Status check_header(const PersistenceHeader& header) {
+  if (!known_state(static_cast<std::uint8_t>(header.state))) {
+    return {Reason::kInvalidArgument, "unknown provisioning state"};
+  }
+  if (!usable_instance(header.instance)) {
+    return {Reason::kInvalidArgument, "an instance name has 1 to 128 bytes and no control characters"};
+  }
+  if (header.slots.empty() || header.slots.size() > limits::kKeySlotsMax) {
+    return {Reason::kInvalidArgument, "a store has 1 to 16 key slots"};
+  }
+  for (const KeySlot& slot : header.slots) {
+    if (!known_slot_type(static_cast<std::uint8_t>(slot.type))) {
+      return {Reason::kInvalidArgument, "unknown key slot type"};
+    }
+    if (slot.parameters.size() > limits::kSlotParametersBytesMax) {
+      return {Reason::kInvalidArgument, "key slot parameters are longer than 8192 bytes"};
+    }
+  }
+  if (!distinct_ids(header.slots)) return {Reason::kInvalidArgument, "two key slots have one id"};
+  return {};
+}
+
+void write_header(const PersistenceHeader& header, Bytes& out) {
+  ByteWriter writer(out);
+  writer.bytes(as_bytes(kMagic));
+  writer.number(kPersistenceVersion);
+  writer.number(static_cast<std::uint8_t>(header.state));
+  writer.number(static_cast<std::uint8_t>(header.slots.size()));
+  writer.number(std::uint32_t{0});  // the copy's size, set when it is known
+  writer.bytes(header.storage_id);
+  writer.number(header.key_id);
+  writer.number(static_cast<std::uint8_t>(header.instance.size()));
+  writer.bytes(as_bytes(header.instance));
+  for (const KeySlot& slot : header.slots) {
+    writer.number(slot.id);
+    writer.number(static_cast<std::uint8_t>(slot.type));
+    writer.number(static_cast<std::uint16_t>(slot.parameters.size()));
+    writer.bytes(slot.parameters);
+    writer.bytes(slot.nonce);
+    writer.bytes(slot.wrapped_dek);
+    writer.bytes(slot.tag);
+    writer.bytes(slot.key_check_value);
+  }
+}
+
+Bytes encode_core(const CoreData& core) {
+  Bytes out;
+  ByteWriter writer(out);
+  const bool vendor = core.authority.vendor_public_key.has_value();
+  writer.number(core.witnesses);
+  writer.number(core.clock_tolerance_ms);
+  writer.number(core.age_ms_max);
+  writer.number(static_cast<std::uint8_t>(vendor ? AuthorityType::kVendorKey : AuthorityType::kPassword));
+  writer.bytes(core.authority.vendor_public_key.value_or(std::array<std::uint8_t, 32>{}));
+  writer.bytes(core.vault_salt);
+  writer.number(static_cast<std::uint8_t>(core.vault_file_name.size()));
+  writer.bytes(as_bytes(core.vault_file_name));
+  return out;
+}
+
+Result<CoreData> parse_core(ByteView plaintext) {
+  const auto corrupt = [](const char* what) {
+    return Status(Reason::kPersistenceCorrupt, std::string("core data of persistence.bin: ") + what);
+  };
+  ByteReader reader(plaintext);
+  CoreData core;
+  core.witnesses = reader.number<std::uint8_t>();
+  core.clock_tolerance_ms = reader.number<std::uint64_t>();
+  core.age_ms_max = reader.number<std::uint64_t>();
+  const auto authority = reader.number<std::uint8_t>();
+  const auto vendor_key = reader.array<32>();
+  core.vault_salt = reader.array<32>();
+  core.vault_file_name = as_text(reader.bytes(reader.number<std::uint8_t>()));
+  if (!reader.done()) return corrupt("wrong length");
+  if ((core.witnesses & ~kWitnessBitsAll) != 0) return corrupt("unknown witness");
+  if (authority == static_cast<std::uint8_t>(AuthorityType::kVendorKey)) {
+    core.authority.vendor_public_key = vendor_key;
+  } else if (authority != static_cast<std::uint8_t>(AuthorityType::kPassword) || !all_zero(vendor_key)) {
+    return corrupt("unknown authority");
+  }
+  SR_TRY(validate_vault_file_name(core.vault_file_name));
+  return core;
+}
+
+SecretBytes core_key(ByteView dek, const StorageId& storage_id) {
+  return crypto::hkdf_sha256(dek, storage_id, kCoreLabel);
+}
+
+Status tampered(const char* what) {
+  return {Reason::kPersistenceTampered, std::string("persistence.bin: ") + what};
+}
+
+// The size that a copy states, or 0 where no copy can begin.
+std::size_t stated_copy_bytes(ByteView at) {
+  if (at.size() < kCopyAlignment || !equal(at.first(kMagic.size()), as_bytes(kMagic))) return 0;
+  const auto size = load_le<std::uint32_t>(at.data() + kCopyBytesAt);
+  return size <= kCopyBytesMax && size % kCopyAlignment == 0 ? size : 0;
+}
+
+bool checksum_fits(ByteView copy) {
+  const std::size_t covered = copy.size() - sizeof(Digest);
+  return equal(crypto::sha256({copy.first(covered)}), copy.subspan(covered));
+}
+
+// Of a copy whose checksum fits.
+Result<ParsedPersistence> parse_copy(ByteView copy) {
+  ByteReader reader(copy.first(copy.size() - sizeof(Digest)));
+  ParsedPersistence parsed;
+  PersistenceHeader& header = parsed.header;
+  (void)reader.bytes(kMagic.size());
+  if (reader.number<std::uint16_t>() != kPersistenceVersion) {
+    return Status(Reason::kVersion, "persistence.bin has a format version that this release does not know");
+  }
+  const auto state = reader.number<std::uint8_t>();
+  const auto slot_count = reader.number<std::uint8_t>();
+  (void)reader.number<std::uint32_t>();  // equals copy.size()
+  header.storage_id = reader.array<16>();
+  header.key_id = reader.number<std::uint32_t>();
+  header.instance = as_text(reader.bytes(reader.number<std::uint8_t>()));
+  if (!reader.ok() || !known_state(state) || !usable_instance(header.instance))
+    return tampered("malformed header");
+  header.state = static_cast<ProvisionState>(state);
+
+  if (slot_count == 0 || slot_count > limits::kKeySlotsMax) return tampered("malformed header");
+  for (unsigned i = 0; i < slot_count; ++i) {
+    KeySlot& slot = header.slots.emplace_back();
+    slot.id = reader.number<std::uint32_t>();
+    const auto type = reader.number<std::uint8_t>();
+    const auto parameters_size = reader.number<std::uint16_t>();
+    if (!known_slot_type(type) || parameters_size > limits::kSlotParametersBytesMax) {
+      return tampered("malformed key slot");
+    }
+    const ByteView parameters = reader.bytes(parameters_size);
+    slot.type = static_cast<SlotType>(type);
+    slot.parameters.assign(parameters.begin(), parameters.end());
+    slot.nonce = reader.array<crypto::kNonceBytes>();
+    slot.wrapped_dek = reader.array<crypto::kKeyBytes>();
+    slot.tag = reader.array<crypto::kTagBytes>();
+    slot.key_check_value = reader.array<8>();
+  }
+  const auto core_size = reader.number<std::uint16_t>();
+  if (!reader.ok() || !distinct_ids(header.slots)) return tampered("malformed key slots");
+
+  const ByteView before_core = copy.first(copy.size() - sizeof(Digest) - reader.remaining());
+  parsed.associated_data.assign(before_core.begin(), before_core.end());
+  if (core_size > kCoreBytesMax) return tampered("malformed core data");
+  parsed.core_nonce = reader.array<crypto::kNonceBytes>();
+  const ByteView sealed = reader.bytes(core_size);
+  parsed.core_sealed.assign(sealed.begin(), sealed.end());
+  parsed.core_tag = reader.array<crypto::kTagBytes>();
+  const std::size_t padding = reader.remaining();
+  if (!reader.ok() || padding >= kCopyAlignment || !all_zero(reader.bytes(padding))) {
+    return tampered("malformed padding");
+  }
+  parsed.hash = crypto::sha256({copy});
+  return parsed;
+}
+
+}  // namespace
+
+Status validate_vault_file_name(std::string_view name) {
+  const auto corrupt = [](const char* what) {
+    return Status(Reason::kPersistenceCorrupt, std::string("vault file name: ") + what);
+  };
+  if (name.empty() || name.size() > limits::kVaultFileNameBytesMax) return corrupt("not 1 to 64 bytes");
+  if (name.find("vault.bin") == std::string_view::npos) return corrupt("does not contain 'vault.bin'");
+  if (name.find('/') != std::string_view::npos) return corrupt("contains '/'");
+  if (std::any_of(name.begin(), name.end(), is_control)) return corrupt("contains a control character");
+  // No other file of a store contains "vault.bin", except those that are about to replace one.
+  if (name.ends_with(".new")) return corrupt("ends in '.new', which is kept for files being replaced");
+  return {};
+}
+
+Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData& core, ByteView dek,
+                                 Digest* file_hash) {
+  SR_TRY(check_header(header));
+  SR_TRY(validate_vault_file_name(core.vault_file_name));
+  if ((core.witnesses & ~kWitnessBitsAll) != 0) return Status(Reason::kInvalidArgument, "unknown witness");
+  if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");
+
+  Bytes copy;
+  write_header(header, copy);
+  const Bytes plaintext = encode_core(core);
+  ByteWriter(copy).number(static_cast<std::uint16_t>(plaintext.size()));
+  const std::size_t nonce_at = copy.size();
+  const std::size_t content_bytes = nonce_at + crypto::kNonceBytes + plaintext.size() + crypto::kTagBytes;
+  const std::size_t copy_bytes = copy_bytes_for(content_bytes);
+  store_le(copy.data() + kCopyBytesAt, static_cast<std::uint32_t>(copy_bytes));
+  copy.resize(copy_bytes);
+
+  const auto nonce = crypto::random_array<crypto::kNonceBytes>();
+  std::copy(nonce.begin(), nonce.end(), copy.begin() + static_cast<std::ptrdiff_t>(nonce_at));
+  std::uint8_t* const sealed = copy.data() + nonce_at + crypto::kNonceBytes;
+  crypto::Aead(core_key(dek, header.storage_id).view())
+      .seal(nonce, ByteView(copy).first(nonce_at), plaintext, sealed, sealed + plaintext.size());
+
+  const std::size_t checksum_at = copy_bytes - sizeof(Digest);
+  const Digest checksum = crypto::sha256({ByteView(copy).first(checksum_at)});
+  std::copy(checksum.begin(), checksum.end(), copy.begin() + static_cast<std::ptrdiff_t>(checksum_at));
+  if (file_hash != nullptr) *file_hash = crypto::sha256({copy});
+
+  Bytes file;
+  file.reserve(2 * copy_bytes);
+  ByteWriter writer(file);
+  writer.bytes(copy);
+  writer.bytes(copy);
+  return file;
+}
+
+Result<std::vector<ParsedPersistence>> parse_persistence(ByteView file) {
+  // The copies that may be taken: a first one that is whole in a file of at most two, and a second half.
+  // Neither is longer than kCopyBytesMax, so nothing of a larger file is ever read.
+  std::vector<ByteView> copies;
+  const std::size_t first_bytes = stated_copy_bytes(file);
+  if (first_bytes != 0 && first_bytes <= file.size() && file.size() <= 2 * first_bytes) {
+    copies.push_back(file.first(first_bytes));
+  }
+  const std::size_t half = file.size() / 2;
+  if (file.size() % 2 == 0 && half != 0 && stated_copy_bytes(file.subspan(half)) == half) {
+    copies.push_back(file.subspan(half));
+  }
+  std::erase_if(copies, [](ByteView copy) { return !checksum_fits(copy); });
+  if (copies.size() == 2 && equal(copies[0], copies[1])) {
+    SR_ASSIGN(auto only, parse_copy(copies[0]));
+    std::vector<ParsedPersistence> candidates;
+    candidates.push_back(std::move(only));
+    return candidates;
+  }
+
+  std::vector<ParsedPersistence> candidates;
+  Status failure = tampered("no undamaged copy");
+  for (const ByteView copy : copies) {
+    Result<ParsedPersistence> parsed = parse_copy(copy);
+    if (parsed.ok()) {
+      parsed->one_copy_damaged = true;
+      candidates.push_back(*std::move(parsed));
+    } else {
+      failure = parsed.status();
+    }
+  }
+  if (candidates.empty()) return failure;
+  return candidates;
+}
+
+Result<CoreData> open_core_data(const ParsedPersistence& parsed, ByteView dek) {
+  if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");
+  Bytes plaintext(parsed.core_sealed.size());
+  crypto::Aead aead(core_key(dek, parsed.header.storage_id).view());
+  if (!aead.open(parsed.core_nonce, parsed.associated_data, parsed.core_sealed, parsed.core_tag.data(),
+                 plaintext.data())) {
+    return tampered("the core data do not authenticate");
+  }
+  return parse_core(plaintext);
+}
+
+}  // namespace strongroom::store

@@ -1,0 +1,69 @@
+// The SecretStore: a place outside the vault's directory that holds three small items for an instance. Items
+// are found by the instance name alone, so that moving or emptying a directory is no new trial.
+//
+// Invariants:
+// - save() is durable when it returns; an item is replaced whole or not at all.
+// - load() tells "absent" (nullopt) from "cannot be reached" (an error that is never kWitnessMissing):
+//   a store that is locked, down or damaged is never reported as empty.
+// - A damaged item, or one that belongs elsewhere, is kWitnessReplaced (VaultHash, TimeTamper) or
+//   kRootUnavailable (RootKey); the detail says "damaged" or what it belongs to.
+// - load() changes nothing.
+// - Values never appear in errors.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/secret_memory.h"
+#include "base/status.h"
+#include "os/os.h"
+
+namespace strongroom::store {
+
+enum class SecretName : std::uint8_t {
+  kVaultHash,
+  kTimeTamper,
+  kRootKey
+};  // "VaultHash", "TimeTamper", "RootKey"
+[[nodiscard]] std::string_view secret_name_text(SecretName name);
+
+inline constexpr std::size_t kSecretValueBytesMax = 8192;
+
+struct Secret {
+  StorageId storage_id{};
+  SecretBytes value;
+  bool one_copy_damaged = false;  // kFile: read from the other copy; the next save() mends it
+};
+
+// Safe to use from any thread, by one thread at a time.
+class SecretStore {
+ public:
+  virtual ~SecretStore() = default;
+  // kSecretStoreUnavailable when the store cannot be reached, is locked or does not answer within seconds.
+  // kFile: the reasons of os.h. kVersion for an item of an unknown format version.
+  [[nodiscard]] virtual Result<std::optional<Secret>> load(SecretName name) = 0;
+  // Replaces the item, whatever storage id it had. kInvalidArgument unless the value has 1 to
+  // kSecretValueBytesMax bytes; otherwise the errors of reaching the store, as in load().
+  [[nodiscard]] virtual Status save(SecretName name, const StorageId& storage_id, ByteView value) = 0;
+  [[nodiscard]] virtual Status remove(SecretName name) = 0;  // removing an absent item succeeds
+};
+
+enum class SecretStoreType : std::uint8_t { kFile = 1, kSecretService = 2 };
+
+// How a SecretStore is found; stands in the software key slot of persistence.bin.
+struct SecretStoreConfig {
+  SecretStoreType type = SecretStoreType::kFile;
+  std::string directory;  // kFile only: an absolute path; the directory is made (0700) when `create` is set
+};
+
+// kInvalidOption for an unusable instance name (1 to 128 bytes of well-formed UTF-8, no control characters)
+// or configuration. kLibraryMissing when libsecret is not installed. kFile without `create` and without the
+// directory: the items are absent (load answers nullopt, save kNotFound). kSecretService reads the session
+// bus's address from the environment here; the bus is first met by load or save.
+[[nodiscard]] Result<std::unique_ptr<SecretStore>> open_secret_store(os::Environment environment,
+                                                                     const SecretStoreConfig& config,
+                                                                     const std::string& instance,
+                                                                     bool create);
+
+}  // namespace strongroom::store

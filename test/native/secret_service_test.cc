@@ -1,0 +1,306 @@
+// The `secret-service` back end on a real gnome-keyring-daemon, each test in a private session of its own.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "os/posix.h"
+#include "private_keyring.h"
+#include "secret_store_conformance.h"
+#include "store/libsecret.h"
+#include "store/secret_record.h"
+#include "store/secret_store_service.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+Result<std::unique_ptr<SecretStore>> open_store(const std::string& instance = "acme") {
+  return open_secret_store({os::posix_files(), os::posix_clock()}, {SecretStoreType::kSecretService, ""},
+                           instance, true);
+}
+
+class ServiceWorld {
+ public:
+  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, bool) {
+    return open_store(instance);
+  }
+  void make_unreachable() { ASSERT_TRUE(keyring_.lock()); }
+  void make_reachable() { ASSERT_TRUE(keyring_.replace_daemon()); }
+
+ private:
+  PrivateKeyring keyring_;
+};
+
+INSTANTIATE_TYPED_TEST_SUITE_P(SecretService, SecretStoreConformance, ServiceWorld);
+
+using Milliseconds = std::chrono::milliseconds;
+
+Milliseconds since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration_cast<Milliseconds>(std::chrono::steady_clock::now() - start);
+}
+
+// Makes items that the back end would not make, straight through libsecret.
+class RawItems {
+ public:
+  RawItems() {
+    lib_ = *libsecret::functions();
+    connection_ = lib_->g_dbus_connection_new_for_address_sync(
+        getenv("DBUS_SESSION_BUS_ADDRESS"),
+        libsecret::kConnectionAuthenticationClient | libsecret::kConnectionMessageBus, nullptr, nullptr,
+        nullptr);
+    service_ = libsecret::new_service(*lib_, connection_, nullptr, nullptr);
+    collection_ = lib_->secret_collection_for_alias_sync(service_, "default", libsecret::kCollectionNone,
+                                                         nullptr, nullptr);
+    schema_ = lib_->secret_schema_new("org.strongroom.Secret", libsecret::kSchemaNone, "application",
+                                      libsecret::kAttributeString, "storage-id", libsecret::kAttributeString,
+                                      "name", libsecret::kAttributeString, nullptr);
+  }
+  ~RawItems() {
+    lib_->g_object_unref(collection_);
+    lib_->g_object_unref(service_);
+    lib_->g_object_unref(connection_);
+  }
+  RawItems(const RawItems&) = delete;
+  RawItems& operator=(const RawItems&) = delete;
+
+  // `replace`: an item with the same attributes; otherwise another one beside it.
+  void make(SecretName name, const std::string& storage_id, const std::string& text, bool replace = false) {
+    libsecret::GHashTable* const attributes =
+        lib_->secret_attributes_build(schema_, "application", "acme", "storage-id", storage_id.c_str(),
+                                      "name", secret_name_text(name).data(), nullptr);
+    libsecret::SecretValue* const value =
+        lib_->secret_value_new(text.data(), static_cast<std::ptrdiff_t>(text.size()), "text/plain");
+    libsecret::SecretItem* const item =
+        lib_->secret_item_create_sync(collection_, schema_, attributes, "a test's", value,
+                                      replace ? libsecret::kItemCreateReplace : 0, nullptr, nullptr);
+    ASSERT_NE(item, nullptr);
+    lib_->g_object_unref(item);
+    lib_->secret_value_unref(value);
+    lib_->g_hash_table_unref(attributes);
+  }
+
+ private:
+  const libsecret::Functions* lib_;
+  libsecret::GDBusConnection* connection_;
+  libsecret::SecretService* service_;
+  libsecret::SecretCollection* collection_;
+  libsecret::SecretSchema* schema_;
+};
+
+std::string record_text(SecretName name, const StorageId& id, ByteView value,
+                        const std::string& instance = "acme") {
+  return to_hex(encode_secret_record(name, instance, id, value).view());
+}
+
+class SecretServiceTest : public ::testing::Test {
+ protected:
+  // Every call answers that the store cannot be reached, and says why in words that hold `part`.
+  void expect_unavailable(SecretStore& store, const std::string& part) {
+    for (const SecretName name : kAllNames) {
+      const Result<std::optional<Secret>> loaded = store.load(name);
+      ASSERT_TRUE(loaded.is(Reason::kSecretStoreUnavailable)) << secret_name_text(name);
+      EXPECT_NE(loaded.error().detail.find(part), std::string::npos) << loaded.error().detail;
+    }
+    EXPECT_TRUE(
+        store.save(SecretName::kVaultHash, id_of(1), as_bytes("x")).is(Reason::kSecretStoreUnavailable));
+    EXPECT_TRUE(store.remove(SecretName::kVaultHash).is(Reason::kSecretStoreUnavailable));
+  }
+
+  PrivateKeyring keyring_;
+  std::unique_ptr<SecretStore> store_ = *open_store();
+};
+
+TEST_F(SecretServiceTest, DaemonKilled) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  keyring_.kill_daemon();
+  expect_unavailable(*store_, "");
+}
+
+TEST_F(SecretServiceTest, SavedIsThereAfterTheDaemonWasKilled) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("older"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  keyring_.kill_daemon();
+  expect_unavailable(*store_, "");
+  ASSERT_TRUE(keyring_.replace_daemon());
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+}
+
+TEST_F(SecretServiceTest, BusKilled) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  keyring_.kill_bus();
+  expect_unavailable(*store_, "");
+}
+
+TEST_F(SecretServiceTest, NoBusInTheEnvironment) {
+  const EnvironmentVariable address("DBUS_SESSION_BUS_ADDRESS", nullptr);
+  {
+    const EnvironmentVariable runtime("XDG_RUNTIME_DIR", nullptr);
+    const EnvironmentVariable display("DISPLAY", ":99");
+    expect_unavailable(**open_store(), "no D-Bus session");
+  }
+  {
+    const EnvironmentVariable runtime("XDG_RUNTIME_DIR", "/nowhere at, all");
+    expect_unavailable(**open_store(), "cannot connect");
+  }
+  // The runtime directory's own bus is found, whatever characters its path has.
+  const std::string odd = keyring_.directory() + "/a,b;c=d %";
+  std::filesystem::create_directory(odd);
+  std::filesystem::create_symlink("../bus", odd + "/bus");
+  const EnvironmentVariable runtime("XDG_RUNTIME_DIR", odd.c_str());
+  EXPECT_TRUE(absent(**open_store(), SecretName::kVaultHash));
+}
+
+TEST_F(SecretServiceTest, AddressesThatLeadNowhere) {
+  for (const char* text : {"unix:path=/nowhere/bus", "nonsense", "unix:", "tcp:host=127.0.0.1,port=1"}) {
+    const EnvironmentVariable address("DBUS_SESSION_BUS_ADDRESS", text);
+    expect_unavailable(**open_store(), "cannot connect");
+  }
+}
+
+TEST_F(SecretServiceTest, LockedIsNeitherAbsentNorAskedFor) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(keyring_.lock());
+  const auto start = std::chrono::steady_clock::now();
+  expect_unavailable(*store_, "locked");
+  EXPECT_LT(since(start), Milliseconds(kSecretServiceDeadlineMs)) << "something waited for a prompt";
+  ASSERT_TRUE(keyring_.replace_daemon());
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+}
+
+TEST_F(SecretServiceTest, NoDefaultCollection) {
+  ASSERT_TRUE(keyring_.replace_daemon_and_forget_everything());
+  expect_unavailable(*store_, "no default collection");
+}
+
+TEST_F(SecretServiceTest, SilentDaemonMeetsTheDeadline) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  constexpr std::uint32_t kDeadlineMs = 200;
+  const auto hasty = *open_service_secret_store("acme", kDeadlineMs);
+  keyring_.stop_daemon();
+  const auto start = std::chrono::steady_clock::now();
+  expect_unavailable(*hasty, "no answer within 200 ms");
+  EXPECT_LT(since(start), Milliseconds(20'000)) << "five calls of 200 ms each";
+  EXPECT_GE(since(start), Milliseconds(5 * kDeadlineMs));
+  keyring_.continue_daemon();
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+}
+
+TEST_F(SecretServiceTest, SilentBusMeetsTheDeadline) {
+  const std::string path = keyring_.directory() + "/silent";
+  struct sockaddr_un address {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+  const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(listener, reinterpret_cast<const struct sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener, 16), 0);
+  const EnvironmentVariable variable("DBUS_SESSION_BUS_ADDRESS", ("unix:path=" + path).c_str());
+  const auto start = std::chrono::steady_clock::now();
+  expect_unavailable(**open_service_secret_store("acme", 200), "no answer within 200 ms");
+  EXPECT_LT(since(start), Milliseconds(20'000));
+  close(listener);
+}
+
+TEST_F(SecretServiceTest, ItemsOfSeveralStoresAreRefusedAndSaveLeavesOne) {
+  for (const SecretName name : kAllNames) {
+    RawItems raw;
+    raw.make(name, to_hex(id_of(1)), record_text(name, id_of(1), as_bytes("mine")));
+    raw.make(name, to_hex(id_of(2)), record_text(name, id_of(2), as_bytes("theirs")));
+    EXPECT_TRUE(store_->load(name).is(Reason::kWitnessReplaced));
+    ASSERT_TRUE(succeeded(store_->save(name, id_of(2), as_bytes("newest"))));
+    EXPECT_TRUE(holds(*store_, name, id_of(2), as_bytes("newest")));
+    ASSERT_TRUE(succeeded(store_->save(name, id_of(3), as_bytes("other"))));
+    EXPECT_TRUE(holds(*store_, name, id_of(3), as_bytes("other")));
+  }
+}
+
+TEST_F(SecretServiceTest, TwoItemsOfOneStore) {
+  RawItems raw;
+  const std::string id = to_hex(id_of(1));
+  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("other")));
+  const Result<std::optional<Secret>> loaded = store_->load(SecretName::kVaultHash);
+  ASSERT_TRUE(loaded.is(Reason::kWitnessReplaced));
+  EXPECT_NE(loaded.error().detail.find("twice"), std::string::npos) << loaded.error().detail;
+  ASSERT_TRUE(succeeded(store_->remove(SecretName::kVaultHash)));
+  EXPECT_TRUE(absent(*store_, SecretName::kVaultHash));
+}
+
+TEST_F(SecretServiceTest, DamageOfEveryByteOfTheSecretIsRefused) {
+  RawItems raw;
+  const std::string id = to_hex(id_of(1));
+  const std::string text = record_text(SecretName::kVaultHash, id_of(1), as_bytes("point"));
+  std::size_t damages = 0;
+  const auto expect_damaged = [&](const std::string& damaged) {
+    raw.make(SecretName::kVaultHash, id, damaged, true);
+    const Result<std::optional<Secret>> loaded = store_->load(SecretName::kVaultHash);
+    ASSERT_TRUE(loaded.is(Reason::kWitnessReplaced)) << damaged;
+    EXPECT_NE(loaded.error().detail.find("damaged"), std::string::npos) << loaded.error().detail;
+    ++damages;
+  };
+  for (std::size_t at = 0; at < text.size(); at += 2) {
+    std::string flipped = text;
+    flipped[at] = flipped[at] == '0' ? '1' : '0';
+    expect_damaged(flipped);
+  }
+  for (std::size_t size = 0; size < text.size(); size += 16) expect_damaged(text.substr(0, size));
+  expect_damaged(text + "00");
+  expect_damaged("not hexadecimal");
+  raw.make(SecretName::kVaultHash, id, text, true);
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  std::printf("%zu damages of the secret: all refused\n", damages);
+}
+
+TEST_F(SecretServiceTest, AttributesAndSecretMustAgree) {
+  const std::string id = to_hex(id_of(1));
+  const std::pair<std::string, std::string> disagreeing[] = {
+      {to_hex(id_of(2)), record_text(SecretName::kVaultHash, id_of(1), as_bytes("x"))},
+      {"", record_text(SecretName::kVaultHash, id_of(1), as_bytes("x"))},
+      {id, record_text(SecretName::kTimeTamper, id_of(1), as_bytes("x"))},
+      {id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("x"), "acmf")},
+  };
+  for (const auto& [attribute, text] : disagreeing) {
+    RawItems().make(SecretName::kVaultHash, attribute, text);
+    EXPECT_TRUE(store_->load(SecretName::kVaultHash).is(Reason::kWitnessReplaced));
+    ASSERT_TRUE(succeeded(store_->remove(SecretName::kVaultHash)));
+  }
+  RawItems().make(SecretName::kRootKey, to_hex(id_of(2)),
+                  record_text(SecretName::kRootKey, id_of(1), as_bytes("x")));
+  EXPECT_TRUE(store_->load(SecretName::kRootKey).is(Reason::kRootUnavailable));
+}
+
+std::ptrdiff_t entries(const char* directory) {
+  return std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator());
+}
+
+TEST_F(SecretServiceTest, NothingIsLeftBehind) {
+  const auto settle = [] {
+    // Connections are closed by GLib's worker in the order they were given up, so wait until it did.
+    std::ptrdiff_t now = 0;
+    for (int tries = 0; tries < 200; ++tries) {
+      const std::ptrdiff_t before = now;
+      usleep(5'000);
+      now = entries("/proc/self/fd");
+      if (now == before) break;
+    }
+    return now;
+  };
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  const std::ptrdiff_t descriptors = settle();
+  const std::ptrdiff_t threads = entries("/proc/self/task");
+  const auto start = std::chrono::steady_clock::now();
+  constexpr int kRounds = 50;
+  for (int i = 0; i < kRounds; ++i) {
+    ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+    ASSERT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  }
+  std::printf("%.1f ms for a save and a load\n", static_cast<double>(since(start).count()) / kRounds);
+  EXPECT_LE(settle(), descriptors + 2);
+  EXPECT_LE(entries("/proc/self/task"), threads + 2);
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

@@ -1,0 +1,352 @@
+#include "log/commit_queue.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace strongroom::log {
+namespace {
+
+// A group is cut here so that its frame stays small against the queue's limit; one batch may still be larger.
+constexpr std::size_t kGroupBytesTarget = std::size_t{8} << 20;
+constexpr std::size_t kGroupOperationsMax = 4096;
+
+}  // namespace
+
+std::size_t QueuedOperation::bytes() const {
+  std::size_t size = key.size() + value.size();
+  for (const BatchItem& item : batch) size += item.key.size() + item.value.size();
+  if (compare) {
+    size += (compare->expected ? compare->expected->size() : 0) + (compare->next ? compare->next->size() : 0);
+  }
+  return size;
+}
+
+std::array<std::uint8_t, kCounterBytes> encode_counter(std::int64_t number) {
+  std::array<std::uint8_t, kCounterBytes> out{};
+  const auto bits = static_cast<std::uint64_t>(number);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(bits >> (8 * (7 - i)));
+  return out;
+}
+
+std::optional<std::int64_t> parse_counter(ByteView value) {
+  if (value.size() != kCounterBytes) return std::nullopt;
+  std::uint64_t bits = 0;
+  for (const std::uint8_t byte : value) bits = (bits << 8) | byte;
+  return static_cast<std::int64_t>(bits);
+}
+
+// Decides the operations of one group in order and gathers what is to be written.
+class CommitQueue::Group {
+ public:
+  Group(const Index& index, ValueCipher& cipher, std::vector<QueuedOperation>& operations)
+      : index_(index), cipher_(cipher) {
+    conditional_ = std::any_of(operations.begin(), operations.end(), [](const QueuedOperation& operation) {
+      return operation.type == QueuedOperation::Type::kIncrement ||
+             operation.type == QueuedOperation::Type::kCompareAndSet;
+    });
+    changes_.reserve(operations.size() + 1);
+  }
+
+  // Sets `completion`'s result; its status stays ok when the operation is part of the group.
+  void decide(QueuedOperation& operation, Completion& completion) {
+    switch (operation.type) {
+      case QueuedOperation::Type::kSet:
+        change(Operation::kPut, operation.key, operation.value.view());
+        break;
+      case QueuedOperation::Type::kDelete:
+        change(Operation::kDelete, operation.key, {});
+        break;
+      case QueuedOperation::Type::kBatch:
+        for (const BatchItem& item : operation.batch) change(item.operation, item.key, item.value.view());
+        break;
+      case QueuedOperation::Type::kIncrement:
+        completion.status = increment(operation, completion.number);
+        break;
+      case QueuedOperation::Type::kCompareAndSet:
+        completion.status = compare_and_set(operation, completion.swapped);
+        break;
+    }
+  }
+
+  [[nodiscard]] std::vector<Change>& changes() { return changes_; }
+
+ private:
+  void change(Operation type, const Bytes& key, ByteView value) {
+    if (conditional_) {
+      const auto [found, is_new] = latest_.try_emplace(as_text(key), changes_.size());
+      if (!is_new) {  // the frame is atomic, so only a key's last change in it can ever be seen
+        changes_[found->second].operation = type;
+        changes_[found->second].value = value;
+        return;
+      }
+    }
+    changes_.push_back(Change{type, key, value});
+  }
+
+  // The value as the operations before this one leave it; `absent` when there is none.
+  Status current(const Bytes& key, WipedBuffer& value, bool& absent) {
+    absent = true;
+    const auto found = latest_.find(as_text(key));
+    if (found != latest_.end()) {
+      const Change& change = changes_[found->second];
+      if (change.operation == Operation::kDelete) return {};
+      absent = false;
+      value = WipedBuffer(change.value);
+      return {};
+    }
+    const Record* record = index_.find(as_text(key));
+    if (record == nullptr) return {};
+    absent = false;
+    value.resize(record->value_bytes());
+    if (!cipher_.open(*record, value.span().data())) {
+      return {Reason::kInternal, "a record in memory does not authenticate"};
+    }
+    return {};
+  }
+
+  Status increment(QueuedOperation& operation, std::int64_t& number) {
+    WipedBuffer value;
+    bool absent = true;
+    SR_TRY(current(operation.key, value, absent));
+    const std::optional<std::int64_t> before = absent ? 0 : parse_counter(value.view());
+    if (!before) return {Reason::kNotACounter, "the value under this key has " + std::to_string(value.size()) + " bytes"};
+    const IncrementBounds& bounds = operation.increment;
+    if (__builtin_add_overflow(*before, bounds.delta, &number)) {
+      number = *before;
+      return {Reason::kCounterOverflow, "the counter stands at " + std::to_string(*before)};
+    }
+    const bool below = bounds.min && number < *bounds.min;
+    const bool above = bounds.max && number > *bounds.max;
+    if (below || above) {
+      number = *before;
+      return {below ? Reason::kBelowMinimum : Reason::kAboveMaximum, "the counter stands at " + std::to_string(*before)};
+    }
+    operation.value = WipedBuffer(encode_counter(number));
+    change(Operation::kPut, operation.key, operation.value.view());
+    return {};
+  }
+
+  Status compare_and_set(QueuedOperation& operation, bool& swapped) {
+    WipedBuffer value;
+    bool absent = true;
+    SR_TRY(current(operation.key, value, absent));
+    const CompareAndSet& compare = *operation.compare;
+    swapped = absent ? !compare.expected : (compare.expected && equal(compare.expected->view(), value.view()));
+    if (!swapped) return {};
+    if (compare.next) {
+      change(Operation::kPut, operation.key, compare.next->view());
+    } else if (!absent) {
+      change(Operation::kDelete, operation.key, {});
+    }
+    return {};
+  }
+
+  const Index& index_;
+  ValueCipher& cipher_;
+  bool conditional_ = false;
+  std::vector<Change> changes_;
+  std::unordered_map<std::string_view, std::size_t> latest_;  // only with conditional operations in the group
+};
+
+CommitQueue::CommitQueue(Index& index, LogWriter& writer, const EpochKeys& keys, Hooks hooks)
+    : index_(index), writer_(writer), cipher_(keys), hooks_(std::move(hooks)) {}
+
+CommitQueue::~CommitQueue() { stop(); }
+
+void CommitQueue::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void CommitQueue::stop() {
+  {
+    const std::lock_guard lock(queue_mutex_);
+    closed_ = true;
+  }
+  queue_filled_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status CommitQueue::submit(QueuedOperation operation) {
+  const std::size_t bytes = operation.bytes();
+  bool wake = false;
+  {
+    const std::lock_guard lock(queue_mutex_);
+    if (closed_) return {Reason::kClosed, "the store was closed"};
+    if (waiting_.size() >= limits::kQueueOperationsMax || waiting_bytes_ + bytes > limits::kQueueBytesMax) {
+      return {Reason::kQueueFull, std::to_string(waiting_.size()) + " operations wait already"};
+    }
+    wake = waiting_.empty() && !busy_;
+    waiting_.push_back(std::move(operation));
+    waiting_bytes_ += bytes;
+  }
+  if (wake) queue_filled_.notify_one();
+  return {};
+}
+
+std::vector<QueuedOperation> CommitQueue::take_waiting() {
+  std::vector<QueuedOperation> taken;
+  const std::lock_guard lock(queue_mutex_);
+  if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
+    taken.swap(waiting_);
+    waiting_bytes_ = 0;
+    return taken;
+  }
+  std::size_t bytes = 0;
+  std::size_t count = 0;
+  while (count < waiting_.size() && count < kGroupOperationsMax) {
+    const std::size_t next = waiting_[count].bytes();
+    if (count != 0 && bytes + next > kGroupBytesTarget) break;
+    bytes += next;
+    ++count;
+  }
+  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count);
+  taken.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
+  waiting_.erase(waiting_.begin(), end);
+  waiting_bytes_ -= bytes;
+  return taken;
+}
+
+void CommitQueue::run() {
+  for (;;) {
+    {
+      std::unique_lock lock(queue_mutex_);
+      busy_ = false;
+      if (waiting_.empty()) queue_idle_.notify_all();
+      queue_filled_.wait(lock, [this] { return !waiting_.empty() || closed_; });
+      if (waiting_.empty()) return;
+      busy_ = true;
+    }
+    std::vector<Completion> completions;
+    const std::lock_guard commit(commit_mutex_);
+    std::vector<QueuedOperation> operations = take_waiting();
+    commit_waiting(operations, completions);
+    if (!completions.empty()) hooks_.completed(std::move(completions));
+  }
+}
+
+void CommitQueue::drain() {
+  std::unique_lock lock(queue_mutex_);
+  queue_idle_.wait(lock, [this] { return (waiting_.empty() && !busy_) || !thread_.joinable(); });
+}
+
+Completion CommitQueue::commit_now(QueuedOperation operation) {
+  std::vector<Completion> completions;
+  const std::lock_guard commit(commit_mutex_);
+  for (;;) {  // a long queue goes in several groups, this operation in the last
+    std::vector<QueuedOperation> operations = take_waiting();
+    bool more = false;
+    {
+      const std::lock_guard lock(queue_mutex_);
+      more = !waiting_.empty();
+    }
+    if (!more) {
+      operations.push_back(std::move(operation));
+      commit_waiting(operations, completions);
+      break;
+    }
+    commit_waiting(operations, completions);
+  }
+  Completion own = std::move(completions.back());
+  completions.pop_back();
+  if (!completions.empty()) hooks_.completed(std::move(completions));
+  return own;
+}
+
+void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations, std::vector<Completion>& completions) {
+  if (operations.empty()) return;
+  const std::size_t first = completions.size();
+  Group group(index_, cipher_, operations);
+  for (QueuedOperation& operation : operations) {
+    Completion completion;
+    completion.ticket = operation.ticket;
+    completion.durability = operation.durability;
+    group.decide(operation, completion);
+    completions.push_back(std::move(completion));
+  }
+  if (group.changes().empty()) return;
+  if (hooks_.decorate) hooks_.decorate(group.changes());
+  const Result<CommitInfo> written = write(CommitKind::kData, group.changes());
+  for (std::size_t i = first; i < completions.size(); ++i) {
+    Completion& completion = completions[i];
+    if (!completion.status.ok()) continue;
+    if (written.ok()) {
+      completion.generation = written->point.generation;
+    } else {
+      completion.status = written.status();
+      completion.swapped = false;
+    }
+  }
+}
+
+Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>& changes) {
+  SR_ASSIGN(Appended appended, writer_.append(kind, changes, hooks_.wall_ms(), hooks_.tamper_synced()));
+  std::vector<Record::Pointer> replaced;
+  replaced.reserve(changes.size());
+  {
+    const std::lock_guard lock(index_mutex_);
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+      replaced.push_back(appended.records[i] ? index_.put(std::move(appended.records[i]))
+                                             : index_.erase(as_text(changes[i].key)));
+    }
+  }
+  if (snapshot_held_) {
+    retired_.insert(retired_.end(), std::make_move_iterator(replaced.begin()),
+                    std::make_move_iterator(replaced.end()));
+  }
+  if (hooks_.committed) hooks_.committed(appended.info);
+  return appended.info;
+}
+
+Result<CommitInfo> CommitQueue::commit_reserved(CommitKind kind, const std::vector<Change>& changes) {
+  const std::lock_guard commit(commit_mutex_);
+  std::vector<Change> decorated = changes;
+  if (hooks_.decorate) hooks_.decorate(decorated);
+  return write(kind, decorated);
+}
+
+void CommitQueue::exclusively(const std::function<void()>& work) {
+  const std::lock_guard commit(commit_mutex_);
+  work();
+}
+
+Result<std::optional<std::size_t>> CommitQueue::read(ValueCipher& cipher, std::string_view key,
+                                                     const std::function<std::uint8_t*(std::size_t)>& take) const {
+  const std::lock_guard lock(index_mutex_);
+  const Record* record = index_.find(key);
+  if (record == nullptr) return std::optional<std::size_t>();
+  std::uint8_t* out = take(record->value_bytes());
+  if (out != nullptr && !cipher.open(*record, out)) {
+    return Status(Reason::kInternal, "a record in memory does not authenticate");
+  }
+  return std::optional(record->value_bytes());
+}
+
+void CommitQueue::scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const {
+  const std::lock_guard lock(index_mutex_);
+  index_.scan(range, visit);
+}
+
+std::size_t CommitQueue::size() const {
+  const std::lock_guard lock(index_mutex_);
+  return index_.size();
+}
+
+std::uint64_t CommitQueue::live_bytes() const {
+  const std::lock_guard lock(index_mutex_);
+  return index_.live_bytes();
+}
+
+std::vector<const Record*> CommitQueue::hold_snapshot() {
+  snapshot_held_ = true;
+  return index_.snapshot();
+}
+
+void CommitQueue::release_snapshot() {
+  std::vector<Record::Pointer> retired;
+  const std::lock_guard commit(commit_mutex_);
+  snapshot_held_ = false;
+  retired.swap(retired_);
+}
+
+}  // namespace strongroom::log

@@ -1,0 +1,150 @@
+// Group commit. Operations of all callers join one queue; whoever holds the commit lock (the writer thread, or a
+// caller of commit_now()) takes all that wait, decides them in order, and makes them durable as one frame.
+//
+// Invariants:
+// - Operations take effect in the order of their submission; a later one sees the pending effect of an earlier one.
+// - The index changes only after the commit is durable, under the index lock, whole frames at a time.
+// - Every submitted operation is completed exactly once, with success or a typed error, also at stop().
+// - Only the holder of the commit lock changes the index, so it may read it without the index lock.
+// Locks, in this order: commit, index; queue is a leaf.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <thread>
+
+#include "log/index.h"
+#include "log/writer.h"
+
+namespace strongroom::log {
+
+enum class Durability : std::uint8_t {
+  kJournal,    // durable in the vault; the witnesses follow within the witness interval
+  kWitnessed,  // every expected witness has moved as well
+};
+
+struct BatchItem {
+  Operation operation = Operation::kPut;
+  Bytes key;
+  WipedBuffer value;
+};
+
+struct IncrementBounds {
+  std::int64_t delta = 0;
+  std::optional<std::int64_t> min;
+  std::optional<std::int64_t> max;
+};
+
+struct CompareAndSet {
+  std::optional<WipedBuffer> expected;  // nullopt: the key must be absent
+  std::optional<WipedBuffer> next;      // nullopt: delete
+};
+
+// One call of the application.
+struct QueuedOperation {
+  enum class Type : std::uint8_t { kSet, kDelete, kIncrement, kCompareAndSet, kBatch };
+  Type type = Type::kSet;
+  Durability durability = Durability::kJournal;
+  std::uint64_t ticket = 0;
+  Bytes key;
+  WipedBuffer value;
+  IncrementBounds increment;
+  std::unique_ptr<CompareAndSet> compare;
+  std::vector<BatchItem> batch;
+
+  [[nodiscard]] std::size_t bytes() const;
+};
+
+struct Completion {
+  std::uint64_t ticket = 0;
+  Durability durability = Durability::kJournal;
+  Status status;
+  std::uint64_t generation = 0;  // of the commit; 0 when nothing was written
+  std::int64_t number = 0;       // the counter after an increment
+  bool swapped = false;          // compare-and-set took place
+};
+
+// Counters are values of 8 bytes: two's complement, big-endian.
+inline constexpr std::size_t kCounterBytes = 8;
+[[nodiscard]] std::array<std::uint8_t, kCounterBytes> encode_counter(std::int64_t number);
+[[nodiscard]] std::optional<std::int64_t> parse_counter(ByteView value);
+
+class CommitQueue {
+ public:
+  // All are called with the commit lock held, so completions keep the order of submission.
+  struct Hooks {
+    std::function<std::int64_t()> wall_ms;
+    std::function<std::uint64_t()> tamper_synced;
+    // May add reserved records to a commit of the application; what the views point to lives until `committed`.
+    std::function<void(std::vector<Change>&)> decorate;
+    std::function<void(const CommitInfo&)> committed;
+    // Operations that are done, in order of submission; on the writer thread or that of a commit_now().
+    std::function<void(std::vector<Completion>)> completed;
+  };
+
+  CommitQueue(Index& index, LogWriter& writer, const EpochKeys& keys, Hooks hooks);
+  CommitQueue(const CommitQueue&) = delete;
+  CommitQueue& operator=(const CommitQueue&) = delete;
+  CommitQueue(CommitQueue&&) = delete;
+  CommitQueue& operator=(CommitQueue&&) = delete;
+  ~CommitQueue();
+
+  void start();  // begins the writer thread
+  // Commits what waits, then ends the writer thread. Later submissions answer kClosed.
+  void stop();
+
+  // kQueueFull, or kClosed. The operation is completed through the hook.
+  [[nodiscard]] Status submit(QueuedOperation operation);
+  // Commits what waits and this operation on the calling thread.
+  [[nodiscard]] Completion commit_now(QueuedOperation operation);
+  // A commit of the store's own.
+  [[nodiscard]] Result<CommitInfo> commit_reserved(CommitKind kind, const std::vector<Change>& changes);
+  // Waits until everything submitted before is done.
+  void drain();
+
+  // Runs with the commit lock held: no commit happens meanwhile.
+  void exclusively(const std::function<void()>& work);
+
+  // Decrypts a value. `take` is called with the index lock held and gives where the value goes (its size is the
+  // argument), or null to leave it. Returns the size, or nullopt for an absent key. kInternal if the record in memory
+  // was corrupted.
+  [[nodiscard]] Result<std::optional<std::size_t>> read(ValueCipher& cipher, std::string_view key,
+                                                        const std::function<std::uint8_t*(std::size_t)>& take) const;
+  void scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const;
+  [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::uint64_t live_bytes() const;
+
+  // A consistent view for compaction: while it is held, replaced records are kept instead of freed. Call with the
+  // commit lock held.
+  [[nodiscard]] std::vector<const Record*> hold_snapshot();
+  void release_snapshot();
+
+ private:
+  class Group;
+  void run();
+  void commit_waiting(std::vector<QueuedOperation>& operations, std::vector<Completion>& completions);
+  [[nodiscard]] Result<CommitInfo> write(CommitKind kind, const std::vector<Change>& changes);
+  [[nodiscard]] std::vector<QueuedOperation> take_waiting();
+
+  Index& index_;
+  LogWriter& writer_;
+  ValueCipher cipher_;  // guarded by commit_mutex_
+  Hooks hooks_;
+
+  mutable std::mutex commit_mutex_;
+  mutable std::mutex index_mutex_;
+  bool snapshot_held_ = false;             // guarded by commit_mutex_
+  std::vector<Record::Pointer> retired_;   // guarded by commit_mutex_
+
+  std::mutex queue_mutex_;
+  std::condition_variable queue_filled_;
+  std::condition_variable queue_idle_;
+  std::vector<QueuedOperation> waiting_;   // guarded by queue_mutex_
+  std::size_t waiting_bytes_ = 0;          // guarded by queue_mutex_
+  bool closed_ = false;                    // guarded by queue_mutex_
+  bool busy_ = false;                      // guarded by queue_mutex_: the writer thread has taken operations
+  std::thread thread_;
+};
+
+}  // namespace strongroom::log

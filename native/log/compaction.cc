@@ -1,0 +1,80 @@
+#include "log/compaction.h"
+
+#include <algorithm>
+
+namespace strongroom::log {
+namespace {
+
+constexpr std::size_t kFrameTargetBytes = std::size_t{1} << 20;
+constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
+
+}  // namespace
+
+BaseWriter::BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch)
+    : file_(file), keys_(keys), cipher_(keys), key_id_(key_id), epoch_(epoch) {}
+
+Status BaseWriter::begin(const BaseInfo& info) {
+  std::array<std::uint8_t, kFileHeaderBytes> header{};
+  encode_file_header(FileHeader{key_id_, keys_.storage_id(), crypto::random_array<16>()}, header.data());
+  SR_TRY(file_.write_at(0, header));
+  offset_ = header.size();
+  chain_ = base_chain_start(header);
+  generation_ = info.point.generation;
+  info_ = encode_base_info(info);
+  salt_ = crypto::random_array<kSaltBytes>();
+  keys_.add(epoch_, salt_);
+  return {};
+}
+
+Status BaseWriter::add(const Record& record) {
+  if (!head_written_) SR_TRY(flush(false));
+  WipedBuffer value;
+  value.resize(record.value_bytes());
+  if (!cipher_.open(record, value.span().data())) {
+    return {Reason::kInternal, "a record in memory does not authenticate"};
+  }
+  values_.push_back(std::move(value));
+  changes_.push_back(Change{Operation::kPut, as_bytes(record.key()), values_.back().view()});
+  pending_bytes_ += record.key().size() + record.value_bytes();
+  return pending_bytes_ >= kFrameTargetBytes ? flush(false) : Status();
+}
+
+Result<std::uint64_t> BaseWriter::finish() {
+  SR_TRY(flush(true));
+  return offset_;
+}
+
+Status BaseWriter::flush(bool last) {
+  FrameHeader header;
+  header.kind = head_written_ ? CommitKind::kBaseData : CommitKind::kBaseHead;
+  header.flags = static_cast<std::uint16_t>((head_written_ ? 0 : kHasSalt) | (last ? kLast : 0));
+  header.generation = generation_;
+  header.counter = counter_;
+  header.epoch = epoch_;
+  counter_ += 1 + changes_.size();
+  chain_ = build_frame(header, salt_, chain_, changes_, head_written_ ? ByteView{} : ByteView(info_),
+                       *cipher_.find(epoch_), cipher_, keys_.storage_id(), frame_, nullptr);
+  head_written_ = true;
+  changes_.clear();
+  values_.clear();
+  pending_bytes_ = 0;
+  SR_TRY(file_.write_at(offset_, frame_));
+  offset_ += frame_.size();
+  return {};
+}
+
+Status copy_frames(os::File& from_file, std::uint64_t from, std::uint64_t to, os::File& to_file,
+                   std::uint64_t offset) {
+  Bytes buffer(static_cast<std::size_t>(std::min<std::uint64_t>(kCopyBytes, to - from)));
+  while (from < to) {
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), to - from));
+    SR_ASSIGN(const std::size_t got, from_file.read_at(from, MutableBytes(buffer).first(size)));
+    if (got != size) return {Reason::kIoError, "the vault file became shorter while it was open"};
+    SR_TRY(to_file.write_at(offset, ByteView(buffer).first(size)));
+    from += size;
+    offset += size;
+  }
+  return {};
+}
+
+}  // namespace strongroom::log

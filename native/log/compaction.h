@@ -1,0 +1,53 @@
+// Compaction: a new log whose base holds the live records at one point of the history, followed by the commit frames
+// since then, byte for byte. It is published by a rename.
+//
+// Invariants:
+// - The history does not change: the head of every generation from the base on is the same in the old log and the new.
+// - Before a base is begun, every witness and the synced tamper file have reached its point; the base keeps the points
+//   of the last 1,024 witnessed commits for a witness that lost its last move.
+// - Until the rename the old log is the vault; a crash leaves at most a file ".new", which nothing reads.
+#pragma once
+
+#include "log/reader.h"
+#include "log/writer.h"
+
+namespace strongroom::log {
+
+// Writes a whole new vault file up to the end of its base.
+class BaseWriter {
+ public:
+  // `epoch` is fresh (LogWriter::take_epoch()).
+  BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch);
+
+  [[nodiscard]] Status begin(const BaseInfo& info);
+  // In key order or any other; each key once.
+  [[nodiscard]] Status add(const Record& record);
+  // Returns the offset behind the base. Not yet synced.
+  [[nodiscard]] Result<std::uint64_t> finish();
+
+ private:
+  [[nodiscard]] Status flush(bool last);
+
+  os::File& file_;
+  EpochKeys& keys_;
+  ValueCipher cipher_;
+  std::uint32_t key_id_;
+  std::uint32_t epoch_;
+  EpochSalt salt_{};
+  std::uint64_t counter_ = 1;
+  std::uint64_t offset_ = 0;
+  std::uint64_t generation_ = 0;
+  Digest chain_{};
+  std::vector<Change> changes_;
+  std::vector<WipedBuffer> values_;
+  std::size_t pending_bytes_ = 0;
+  Bytes info_;
+  bool head_written_ = false;
+  Bytes frame_;
+};
+
+// Copies frames [from, to) of one file to `offset` of another.
+[[nodiscard]] Status copy_frames(os::File& from_file, std::uint64_t from, std::uint64_t to, os::File& to_file,
+                                 std::uint64_t offset);
+
+}  // namespace strongroom::log

@@ -1,0 +1,143 @@
+#include "log/index.h"
+
+namespace strongroom::log {
+namespace {
+
+constexpr std::size_t kSlotsMin = 64;
+
+std::uint64_t stored_bytes(const Record& record) {
+  return record.key().size() + record.value_bytes() + crypto::kTagBytes + 5;
+}
+
+}  // namespace
+
+Index::Index() : slots_(kSlotsMin), order_(KeyOf{&records_}) {}
+
+std::uint32_t Index::hash_of(std::string_view key) {
+  const std::uint64_t hash = std::hash<std::string_view>{}(key);
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32));
+}
+
+std::size_t Index::slot_of(std::string_view key, std::uint32_t hash) const {
+  const std::size_t mask = slots_.size() - 1;
+  for (std::size_t at = hash & mask;; at = (at + 1) & mask) {
+    const Slot& slot = slots_[at];
+    if (slot.id_plus_one == 0) return at;
+    if (slot.hash == hash && records_[slot.id_plus_one - 1]->key() == key) return at;
+  }
+}
+
+void Index::grow() {
+  std::vector<Slot> old(slots_.size() * 2);
+  old.swap(slots_);
+  const std::size_t mask = slots_.size() - 1;
+  for (const Slot& slot : old) {
+    if (slot.id_plus_one == 0) continue;
+    std::size_t at = slot.hash & mask;
+    while (slots_[at].id_plus_one != 0) at = (at + 1) & mask;
+    slots_[at] = slot;
+  }
+}
+
+const Record* Index::find(std::string_view key) const {
+  const Slot& slot = slots_[slot_of(key, hash_of(key))];
+  return slot.id_plus_one == 0 ? nullptr : records_[slot.id_plus_one - 1].get();
+}
+
+Record::Pointer Index::put(Record::Pointer record) {
+  const std::uint32_t hash = hash_of(record->key());
+  std::size_t at = slot_of(record->key(), hash);
+  live_bytes_ += stored_bytes(*record);
+  if (slots_[at].id_plus_one != 0) {
+    Record::Pointer& place = records_[slots_[at].id_plus_one - 1];
+    live_bytes_ -= stored_bytes(*place);
+    place.swap(record);
+    return record;
+  }
+  if ((size_ + 1) * 4 > slots_.size() * 3) {
+    grow();
+    at = slot_of(record->key(), hash);
+  }
+  std::uint32_t id = 0;
+  if (free_ids_.empty()) {
+    id = static_cast<std::uint32_t>(records_.size());
+    records_.push_back(std::move(record));
+  } else {
+    id = free_ids_.back();
+    free_ids_.pop_back();
+    records_[id] = std::move(record);
+  }
+  slots_[at] = Slot{hash, id + 1};
+  ++size_;
+  if (!bulk_) order_.insert(id);
+  return nullptr;
+}
+
+Record::Pointer Index::erase(std::string_view key) {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t hole = slot_of(key, hash_of(key));
+  if (slots_[hole].id_plus_one == 0) return nullptr;
+  const std::uint32_t id = slots_[hole].id_plus_one - 1;
+  if (!bulk_) order_.erase(key);
+  Record::Pointer record = std::move(records_[id]);
+  free_ids_.push_back(id);
+  // Linear probing without tombstones: later members of the run move back over the hole when their home allows it.
+  for (std::size_t at = (hole + 1) & mask; slots_[at].id_plus_one != 0; at = (at + 1) & mask) {
+    const std::size_t home = slots_[at].hash & mask;
+    if (((at - home) & mask) >= ((at - hole) & mask)) {
+      slots_[hole] = slots_[at];
+      hole = at;
+    }
+  }
+  slots_[hole] = Slot{};
+  --size_;
+  live_bytes_ -= stored_bytes(*record);
+  return record;
+}
+
+void Index::begin_bulk() {
+  bulk_ = true;
+  order_.clear();
+}
+
+void Index::end_bulk() {
+  bulk_ = false;
+  std::vector<std::uint32_t> ids;
+  ids.reserve(size_);
+  for (std::uint32_t id = 0; id < records_.size(); ++id) {
+    if (records_[id]) ids.push_back(id);
+  }
+  order_.build(std::move(ids));
+}
+
+void Index::scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const {
+  const auto begin = !range.lower ? order_.begin()
+                                  : (range.lower_inclusive ? order_.lower_bound(*range.lower)
+                                                           : order_.upper_bound(*range.lower));
+  auto end = !range.upper ? order_.end()
+                          : (range.upper_inclusive ? order_.upper_bound(*range.upper)
+                                                   : order_.lower_bound(*range.upper));
+  if (range.lower && range.upper && *range.lower > *range.upper) return;
+  if (range.lower && range.upper && *range.lower == *range.upper && !(range.lower_inclusive && range.upper_inclusive)) {
+    return;
+  }
+  if (range.reverse) {
+    while (end != begin) {
+      --end;
+      if (!visit(*records_[*end])) return;
+    }
+  } else {
+    for (auto at = begin; at != end; ++at) {
+      if (!visit(*records_[*at])) return;
+    }
+  }
+}
+
+std::vector<const Record*> Index::snapshot() const {
+  std::vector<const Record*> all;
+  all.reserve(size_);
+  for (auto at = order_.begin(); at != order_.end(); ++at) all.push_back(records_[*at].get());
+  return all;
+}
+
+}  // namespace strongroom::log

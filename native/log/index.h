@@ -1,0 +1,74 @@
+// The live records of a vault: a hash table for point reads and an ordered set of the same records for ranges.
+//
+// Invariants: a key has one record at most; a record's id is stable while its key lives, so that replacing a value
+// touches the hash slot's record only. Not thread-safe: the owner guards it.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "log/records.h"
+#include "log/sorted_keys.h"
+
+namespace strongroom::log {
+
+// Bounds of a scan, by unsigned bytes. An absent bound is open.
+struct KeyRange {
+  std::optional<std::string> lower;
+  bool lower_inclusive = true;
+  std::optional<std::string> upper;
+  bool upper_inclusive = false;
+  bool reverse = false;
+};
+
+class Index {
+ public:
+  Index();
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
+  Index(Index&&) = delete;
+  Index& operator=(Index&&) = delete;
+  ~Index() = default;
+
+  [[nodiscard]] const Record* find(std::string_view key) const;
+  // Returns the record that it replaced, if any, so that the caller decides when to free it.
+  Record::Pointer put(Record::Pointer record);
+  Record::Pointer erase(std::string_view key);
+
+  // Between these two calls the order is not kept; end_bulk() sorts once.
+  void begin_bulk();
+  void end_bulk();
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  // Bytes that the live records take in a freshly compacted log, without frame headers.
+  [[nodiscard]] std::uint64_t live_bytes() const { return live_bytes_; }
+
+  // Calls `visit` for each record in order until it answers false.
+  void scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const;
+  // All records in key order.
+  [[nodiscard]] std::vector<const Record*> snapshot() const;
+
+ private:
+  struct Slot {
+    std::uint32_t hash = 0;
+    std::uint32_t id_plus_one = 0;  // 0: empty
+  };
+  struct KeyOf {
+    const std::vector<Record::Pointer>* records;
+    std::string_view operator()(std::uint32_t id) const { return (*records)[id]->key(); }
+  };
+
+  [[nodiscard]] static std::uint32_t hash_of(std::string_view key);
+  [[nodiscard]] std::size_t slot_of(std::string_view key, std::uint32_t hash) const;  // the key's slot, or the empty one
+  void grow();
+
+  std::vector<Slot> slots_;  // a power of two, at most 3/4 full
+  std::vector<Record::Pointer> records_;
+  std::vector<std::uint32_t> free_ids_;
+  SortedKeys<KeyOf> order_;
+  bool bulk_ = false;
+  std::size_t size_ = 0;
+  std::uint64_t live_bytes_ = 0;
+};
+
+}  // namespace strongroom::log

@@ -1,0 +1,356 @@
+#include "log/reader.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace strongroom::log {
+namespace {
+
+constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
+// How far the newest synced tamper entry may trail and its point still be remembered for the base.
+constexpr std::size_t kRecentHeadsMax = 16384;
+
+// A window over the file that only moves forward: every byte is read from the system once.
+class Window {
+ public:
+  Window(os::File& file, std::uint64_t file_bytes) : file_(file), file_bytes_(file_bytes) {}
+
+  // The next `size` bytes without consuming them; fewer at the end of the file.
+  [[nodiscard]] Result<ByteView> peek(std::size_t size) {
+    if (filled_ - start_ < size && read_offset_ < file_bytes_) {
+      const std::size_t kept = filled_ - start_;
+      const std::size_t wanted = std::max(size, kChunkBytes);
+      if (buffer_.size() < wanted) {
+        Bytes larger(wanted);
+        std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(start_), kept, larger.begin());
+        buffer_.swap(larger);
+      } else {
+        std::copy_n(buffer_.begin() + static_cast<std::ptrdiff_t>(start_), kept, buffer_.begin());
+      }
+      start_ = 0;
+      filled_ = kept;
+      const std::size_t room =
+          static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size() - filled_, file_bytes_ - read_offset_));
+      SR_ASSIGN(const std::size_t got, file_.read_at(read_offset_, MutableBytes(buffer_).subspan(filled_, room)));
+      filled_ += got;
+      read_offset_ += got;
+      if (got < room) file_bytes_ = read_offset_;  // it became shorter under our hands
+    }
+    return ByteView(buffer_).subspan(start_, std::min(size, filled_ - start_));
+  }
+  [[nodiscard]] MutableBytes mutable_view(std::size_t size) { return MutableBytes(buffer_).subspan(start_, size); }
+  void consume(std::size_t size) { start_ += size; }
+  [[nodiscard]] std::uint64_t offset() const { return read_offset_ - (filled_ - start_); }
+
+ private:
+  os::File& file_;
+  std::uint64_t file_bytes_;
+  std::uint64_t read_offset_ = 0;
+  Bytes buffer_;
+  std::size_t start_ = 0;
+  std::size_t filled_ = 0;
+};
+
+// Directory entries of one frame, checked as a whole before any is applied.
+struct Entry {
+  Operation operation = Operation::kPut;
+  ByteView key;
+  std::uint32_t value_bytes = 0;
+  ByteView tag;
+};
+
+bool parse_directory(ByteView directory, const FrameHeader& header, std::vector<Entry>& entries) {
+  ByteReader reader(directory);
+  std::uint64_t value_bytes = 0;
+  entries.clear();
+  for (std::uint32_t i = 0; i < header.operations; ++i) {
+    Entry entry;
+    const auto operation = reader.number<std::uint8_t>();
+    entry.operation = static_cast<Operation>(operation);
+    entry.key = reader.prefixed();
+    if (entry.key.empty() || entry.key.size() > limits::kKeyBytesMax) return false;
+    if (entry.operation == Operation::kPut) {
+      const std::uint64_t size = reader.varint();
+      if (size > limits::kValueBytesMax) return false;
+      entry.value_bytes = static_cast<std::uint32_t>(size);
+      entry.tag = reader.bytes(crypto::kTagBytes);
+      value_bytes += size;
+    } else if (entry.operation != Operation::kDelete) {
+      return false;
+    }
+    if (!reader.ok()) return false;
+    entries.push_back(entry);
+  }
+  return reader.done() && value_bytes == header.value_bytes;
+}
+
+class LogReader {
+ public:
+  LogReader(os::File& file, std::uint64_t file_bytes, const StorageId& storage_id, EpochKeys& keys, Index& index,
+            const ReadOptions& options)
+      : window_(file, file_bytes),
+        storage_id_(storage_id),
+        keys_(keys),
+        cipher_(keys),
+        index_(index),
+        options_(options) {
+    loaded_.file_bytes = file_bytes;
+  }
+
+  Result<LoadedLog> run() {
+    SR_TRY(read_file_header());
+    index_.begin_bulk();
+    const Status status = read_frames();
+    index_.end_bulk();
+    if (!status.ok()) return status;
+    return std::move(loaded_);
+  }
+
+ private:
+  static Status damaged_base() {
+    return {Reason::kVaultTampered, "the base of the vault file does not authenticate or is cut short"};
+  }
+
+  Status read_file_header() {
+    SR_ASSIGN(const ByteView bytes, window_.peek(kFileHeaderBytes));
+    SR_ASSIGN(loaded_.file_header, parse_file_header(bytes, storage_id_));
+    if (!all_zero(bytes.subspan(10, 2)) || !all_zero(bytes.subspan(48))) return damaged_base();
+    chain_ = base_chain_start(bytes);
+    window_.consume(kFileHeaderBytes);
+    return {};
+  }
+
+  Status read_frames() {
+    bool base_done = false;
+    BaseInfo base;
+    bool have_base_head = false;
+    for (;;) {
+      SR_ASSIGN(const std::optional<FrameHeader> header, read_frame(base_done, have_base_head, base));
+      if (!header) {
+        if (!base_done) return damaged_base();
+        break;
+      }
+      if (base_done) continue;
+      have_base_head = true;
+      if ((header->flags & kLast) == 0) continue;
+      if (index_.size() != base.records) return damaged_base();
+      base_done = true;
+      loaded_.base = loaded_.newest = base.point;
+      loaded_.base_operation_chain = base.operation_chain;
+      loaded_.witnessed = base.witnessed;
+      loaded_.tamper_synced = base.point.generation;
+      for (const auto& [epoch, salt] : base.epochs) {
+        keys_.add(epoch, salt);
+        loaded_.epoch_highest = std::max(loaded_.epoch_highest, epoch);
+      }
+      chain_ = base.point.head;
+      if (options_.on_base) options_.on_base(base.operation_chain, base.point);
+    }
+    loaded_.end_offset = window_.offset();
+    return classify_end();
+  }
+
+  // One frame, applied if it authenticates; nullopt (nothing consumed) where the history ends.
+  Result<std::optional<FrameHeader>> read_frame(bool base_done, bool have_base_head, BaseInfo& base) {
+    const std::optional<FrameHeader> end;
+    SR_ASSIGN(ByteView bytes, window_.peek(kFrameHeaderBytes));
+    const std::optional<FrameHeader> parsed = parse_frame_header(bytes, storage_id_);
+    if (!parsed || !follows(*parsed, base_done, have_base_head, base)) return end;
+    const FrameHeader& header = *parsed;
+    SR_ASSIGN(bytes, window_.peek(header.frame_bytes()));
+    if (bytes.size() < header.frame_bytes() || !all_zero(bytes.subspan(header.content_bytes()))) return end;
+
+    const ByteView header_and_salt = bytes.first(kFrameHeaderBytes + header.salt_bytes());
+    if (header.salt_bytes() != 0) {
+      EpochSalt salt{};
+      std::copy_n(header_and_salt.begin() + kFrameHeaderBytes, kSaltBytes, salt.begin());
+      if (header.epoch <= loaded_.epoch_highest) return end;  // an epoch begins once
+      keys_.add(header.epoch, salt);
+    }
+    crypto::Aead* cipher = cipher_.find(header.epoch);
+    if (cipher == nullptr) return end;
+
+    const ByteView sealed = bytes.subspan(header_and_salt.size(), header.directory_bytes);
+    const ByteView tag = bytes.subspan(header_and_salt.size() + header.directory_bytes, crypto::kTagBytes);
+    associated_data_.assign(storage_id_.begin(), storage_id_.end());
+    associated_data_.insert(associated_data_.end(), chain_.begin(), chain_.end());
+    associated_data_.insert(associated_data_.end(), header_and_salt.begin(), header_and_salt.end());
+    directory_.resize(header.directory_bytes);
+    if (!cipher->open(counter_nonce(header.counter), associated_data_, sealed, tag.data(), directory_.data())) {
+      return end;
+    }
+    const ByteView values =
+        bytes.subspan(header_and_salt.size() + header.directory_bytes + crypto::kTagBytes, header.value_bytes);
+    if (header.kind == CommitKind::kBaseHead) {
+      std::optional<BaseInfo> info = parse_base_info(directory_);
+      if (!info || !values.empty()) return end;
+      base = *std::move(info);
+    } else if (!apply(header, *cipher, values)) {
+      return end;
+    }
+    chain_ = next_link(chain_, header_and_salt, tag);
+    loaded_.epoch_highest = std::max(loaded_.epoch_highest, header.epoch);
+    if (base_done) note_commit(header);
+    window_.consume(header.frame_bytes());
+    if (options_.on_progress) options_.on_progress(window_.offset(), loaded_.file_bytes);
+    return std::optional(header);
+  }
+
+  [[nodiscard]] bool follows(const FrameHeader& header, bool base_done, bool have_base_head,
+                             const BaseInfo& base) const {
+    const bool is_base = header.kind == CommitKind::kBaseHead || header.kind == CommitKind::kBaseData;
+    if (base_done) return !is_base && header.generation == loaded_.newest.generation + 1;
+    if (!have_base_head) return header.kind == CommitKind::kBaseHead;
+    return header.kind == CommitKind::kBaseData && header.generation == base.point.generation;
+  }
+
+  // All values are authenticated before the first operation takes effect: a frame is all or nothing.
+  bool apply(const FrameHeader& header, crypto::Aead& cipher, ByteView values) {
+    if (!parse_directory(directory_, header, entries_)) return false;
+    records_.clear();
+    std::uint64_t counter = header.counter;
+    for (const Entry& entry : entries_) {
+      if (entry.operation == Operation::kDelete) {
+        records_.push_back(nullptr);
+        continue;
+      }
+      const ByteView sealed = values.first(entry.value_bytes);
+      values = values.subspan(entry.value_bytes);
+      Record::Pointer record =
+          Record::make(header.generation, ++counter, header.epoch, entry.key, entry.value_bytes);
+      plaintext_.resize(std::max<std::size_t>(plaintext_.size(), entry.value_bytes));
+      if (!cipher_.open(cipher, header.generation, counter, entry.key, sealed, entry.tag.data(),
+                        plaintext_.span().data())) {
+        return false;
+      }
+      std::copy(sealed.begin(), sealed.end(), record->sealed());
+      std::copy(entry.tag.begin(), entry.tag.end(), record->tag());
+      records_.push_back(std::move(record));
+    }
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (records_[i]) {
+        index_.put(std::move(records_[i]));
+      } else {
+        index_.erase(as_text(entries_[i].key));
+      }
+    }
+    return true;
+  }
+
+  void note_commit(const FrameHeader& header) {
+    loaded_.newest = Point{header.generation, chain_};
+    loaded_.newest_kind = header.kind;
+    recent_.push_back(loaded_.newest);
+    if (recent_.size() > kRecentHeadsMax) recent_.pop_front();
+    if (header.tamper_synced > loaded_.tamper_synced) {
+      loaded_.tamper_synced = header.tamper_synced;
+      const std::uint64_t oldest = recent_.front().generation;
+      if (header.tamper_synced >= oldest && header.tamper_synced < header.generation) {
+        loaded_.witnessed.push_back(recent_[static_cast<std::size_t>(header.tamper_synced - oldest)]);
+        if (loaded_.witnessed.size() > limits::kWitnessPointsMax) loaded_.witnessed.pop_front();
+      }
+    }
+    if (options_.on_commit) {
+      options_.on_commit(CommitInfo{header.kind, loaded_.newest, header.wall_ms, header.operations});
+    }
+  }
+
+  // Zeros, or damage; and whether an intact header of a later generation stands behind the damage, which a torn tail
+  // cannot leave: a frame is written only after the one before it is durable.
+  Status classify_end() {
+    loaded_.end = LogEnd::kExact;
+    bool first = true;
+    for (;;) {
+      SR_ASSIGN(const ByteView bytes, window_.peek(kChunkBytes));
+      if (bytes.empty()) return {};
+      if (loaded_.end != LogEnd::kDamaged) {
+        loaded_.end = all_zero(bytes) ? LogEnd::kPadded : LogEnd::kDamaged;
+      }
+      if (loaded_.end == LogEnd::kDamaged) {
+        for (std::size_t at = first ? kFrameAlignment : 0; at + kFrameHeaderBytes <= bytes.size();
+             at += kFrameAlignment) {
+          const std::optional<FrameHeader> header = parse_frame_header(bytes.subspan(at), storage_id_);
+          if (header && header->generation > loaded_.newest.generation + 1) {
+            loaded_.end = LogEnd::kDamagedInside;
+            return {};
+          }
+        }
+      }
+      // The last part of a chunk is looked at again with the next one, so that no header is missed at the seam.
+      const bool last = bytes.size() < kChunkBytes;
+      window_.consume(last ? bytes.size() : bytes.size() - kFrameHeaderBytes);
+      first = false;
+      if (last) return {};
+    }
+  }
+
+  Window window_;
+  const StorageId& storage_id_;
+  EpochKeys& keys_;
+  ValueCipher cipher_;
+  Index& index_;
+  const ReadOptions& options_;
+  LoadedLog loaded_;
+  Digest chain_{};
+  std::deque<Point> recent_;
+  Bytes associated_data_;
+  WipedBuffer plaintext_;
+  Bytes directory_;
+  std::vector<Entry> entries_;
+  std::vector<Record::Pointer> records_;
+};
+
+}  // namespace
+
+Bytes encode_base_info(const BaseInfo& info) {
+  Bytes out;
+  ByteWriter writer(out);
+  writer.number(info.point.generation);
+  writer.bytes(info.point.head);
+  writer.bytes(info.operation_chain);
+  writer.number(info.records);
+  writer.varint(info.epochs.size());
+  for (const auto& [epoch, salt] : info.epochs) {
+    writer.number(epoch);
+    writer.bytes(salt);
+  }
+  writer.varint(info.witnessed.size());
+  for (const Point& point : info.witnessed) {
+    writer.number(point.generation);
+    writer.bytes(point.head);
+  }
+  return out;
+}
+
+std::optional<BaseInfo> parse_base_info(ByteView bytes) {
+  ByteReader reader(bytes);
+  BaseInfo info;
+  info.point.generation = reader.number<std::uint64_t>();
+  info.point.head = reader.array<32>();
+  info.operation_chain = reader.array<32>();
+  info.records = reader.number<std::uint64_t>();
+  const std::uint64_t epochs = reader.varint();
+  for (std::uint64_t i = 0; i < epochs && reader.ok(); ++i) {
+    const auto epoch = reader.number<std::uint32_t>();
+    info.epochs[epoch] = reader.array<kSaltBytes>();
+  }
+  const std::uint64_t points = reader.varint();
+  if (points > limits::kWitnessPointsMax) return std::nullopt;
+  for (std::uint64_t i = 0; i < points && reader.ok(); ++i) {
+    Point point;
+    point.generation = reader.number<std::uint64_t>();
+    point.head = reader.array<32>();
+    info.witnessed.push_back(point);
+  }
+  if (!reader.done()) return std::nullopt;
+  return info;
+}
+
+Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys, Index& index,
+                           const ReadOptions& options) {
+  SR_ASSIGN(const os::FileInfo info, file.info());
+  return LogReader(file, info.size_bytes, storage_id, keys, index, options).run();
+}
+
+}  // namespace strongroom::log

@@ -1,0 +1,59 @@
+// Reads vault.bin once, from front to back, authenticating every byte before it is believed, and fills the index.
+//
+// Invariants: reading changes nothing. The history ends before the first byte that does not authenticate; whether
+// what follows is a torn tail or tampering is decided by the engine, which knows what the witnesses remember.
+#pragma once
+
+#include <deque>
+#include <functional>
+
+#include "log/index.h"
+#include "os/os.h"
+
+namespace strongroom::log {
+
+// What follows the last authentic frame.
+enum class LogEnd : std::uint8_t {
+  kExact,          // nothing
+  kPadded,         // only zeros: reserved space of a store that was not closed
+  kDamaged,        // something that is not a frame of this history
+  kDamagedInside,  // the same, and an intact frame header of a later generation behind it
+};
+
+struct LoadedLog {
+  FileHeader file_header;
+  Point base;
+  Digest base_operation_chain{};
+  Point newest;
+  CommitKind newest_kind = CommitKind::kOpen;
+  std::uint64_t tamper_synced = 0;  // the newest that a frame names
+  std::uint32_t epoch_highest = 0;
+  std::deque<Point> witnessed;      // points that had been witnessed, oldest first, at most kWitnessPointsMax
+  LogEnd end = LogEnd::kExact;
+  std::uint64_t end_offset = 0;     // where the next frame goes
+  std::uint64_t file_bytes = 0;
+};
+
+struct ReadOptions {
+  std::function<void(const Digest& base_operation_chain, const Point& base)> on_base;
+  std::function<void(const CommitInfo&)> on_commit;
+  std::function<void(std::uint64_t done_bytes, std::uint64_t all_bytes)> on_progress;  // may be empty
+};
+
+// kVaultTampered when the file header or the base does not authenticate (both were durable before the file got its
+// name). Damage behind them is told by `end`.
+[[nodiscard]] Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys, Index& index,
+                                         const ReadOptions& options);
+
+// The parts that the writer of a base and the reader share.
+struct BaseInfo {
+  Point point;
+  Digest operation_chain{};
+  std::deque<Point> witnessed;
+  std::map<std::uint32_t, EpochSalt> epochs;  // epochs that the commit frames behind the base use without announcing
+  std::uint64_t records = 0;
+};
+[[nodiscard]] Bytes encode_base_info(const BaseInfo& info);
+[[nodiscard]] std::optional<BaseInfo> parse_base_info(ByteView bytes);
+
+}  // namespace strongroom::log

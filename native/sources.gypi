@@ -1,0 +1,54 @@
+{
+  "variables": {
+    "core_sources": [
+      "base/bytes.cc",
+      "base/secret_memory.cc",
+      "os/os.cc",
+      "os/dynlib.cc",
+      "os/posix.cc",
+      "crypto/aead.cc",
+      "crypto/digest.cc",
+      "crypto/kdf.cc",
+      "log/format.cc",
+      "log/index.cc",
+      "log/reader.cc",
+      "log/writer.cc",
+      "log/compaction.cc",
+      "log/commit_queue.cc",
+      "log/records.cc",
+      "store/key_slots.cc",
+      "store/persistence_file.cc",
+      "store/tamper_file.cc",
+      "store/secret_record.cc",
+      "store/secret_store.cc",
+      "store/secret_store_file.cc",
+      "store/libsecret.cc",
+      "store/secret_store_service.cc",
+      "store/time_tamper.cc",
+      "store/witness_point.cc",
+      "store/authority.cc",
+      "store/witnesses.cc",
+      "store/verdict.cc",
+      "store/engine.cc",
+      "store/engine_open.cc",
+      "store/engine_run.cc",
+      "store/engine_maintenance.cc"
+    ],
+    "addon_sources": [
+      "addon/addon.cc",
+      "addon/describe.cc",
+      "addon/files.cc",
+      "addon/options.cc",
+      "addon/store.cc",
+      "addon/store_steps.cc",
+      "addon/store_vault.cc",
+      "addon/task.cc",
+      "addon/testing.cc",
+      "addon/value.cc"
+    ],
+    "testing_sources": [
+      "os/testing/simulated_disk.cc",
+      "os/testing/manual_clock.cc"
+    ]
+  }
+}

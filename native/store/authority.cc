@@ -1,0 +1,53 @@
+#include "store/authority.h"
+
+namespace strongroom::store {
+
+Bytes token_statement(Purpose purpose, const StorageId& storage_id, const log::Point& point) {
+  Bytes out;
+  ByteWriter writer(out);
+  writer.bytes(as_bytes("SRTOKEN1"));
+  writer.number(static_cast<std::uint8_t>(purpose));
+  writer.bytes(std::array<std::uint8_t, 7>{});
+  writer.bytes(storage_id);
+  writer.number(point.generation);
+  writer.bytes(point.head);
+  return out;
+}
+
+Status check_authority(const Proof& proof, Purpose purpose, const Authority& authority,
+                       const PersistenceHeader& header, const log::Point& point) {
+  if (authority.vendor_public_key) {
+    if (proof.token.empty()) {
+      return {Reason::kAuthorityRefused, "this store accepts only a token of its vendor for this act"};
+    }
+    const Bytes statement = token_statement(purpose, header.storage_id, point);
+    const ByteView token = proof.token;
+    if (token.size() != kTokenBytes || !equal(token.first(kTokenStatementBytes), statement) ||
+        !crypto::ed25519_verify(*authority.vendor_public_key, statement, token.subspan(kTokenStatementBytes))) {
+      return {Reason::kAuthorityRefused, "the token does not fit this store, its present point and this purpose"};
+    }
+    return {};
+  }
+  if (!proof.token.empty()) {
+    return {Reason::kAuthorityRefused, "this store has no vendor key; it accepts the backup password"};
+  }
+  return open_by_password(header, proof.password.view()).status();
+}
+
+Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password) {
+  if (password.empty()) return Status(Reason::kPasswordMissing, "the backup password is needed");
+  bool has_slot = false;
+  for (const KeySlot& slot : header.slots) {
+    if (slot.type != SlotType::kPassword) continue;
+    has_slot = true;
+    SR_ASSIGN(const PasswordParameters parameters, parse_password_parameters(slot.parameters));
+    SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
+    bool fits = false;
+    Result<SecretBytes> dek = unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits);
+    if (fits) return dek;
+  }
+  if (!has_slot) return Status(Reason::kPasswordMissing, "the store has no password slot");
+  return Status(Reason::kPasswordWrong, "the backup password does not open its key slot");
+}
+
+}  // namespace strongroom::store

@@ -1,0 +1,383 @@
+#include "store/engine.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+enum FileBits : std::uint8_t { kHasPersistence = 1, kHasVault = 2, kHasTamper = 4 };
+
+}  // namespace
+
+Bytes encode_persistence_record(const PersistenceRecord& record) {
+  Bytes out;
+  ByteWriter writer(out);
+  writer.number(static_cast<std::uint8_t>(record.intent ? 1 : 2));
+  writer.bytes(record.old_hash);
+  writer.bytes(record.new_hash);
+  return out;
+}
+
+std::optional<PersistenceRecord> parse_persistence_record(ByteView bytes) {
+  ByteReader reader(bytes);
+  PersistenceRecord record;
+  const auto state = reader.number<std::uint8_t>();
+  record.intent = state == 1;
+  record.old_hash = reader.array<32>();
+  record.new_hash = reader.array<32>();
+  if (!reader.done() || state == 0 || state > 2) return std::nullopt;
+  return record;
+}
+
+Bytes encode_reanchor_record(const ReanchorRecord& record) {
+  Bytes out;
+  ByteWriter writer(out);
+  writer.number(record.point.generation);
+  writer.bytes(record.point.head);
+  writer.varint(record.used_points.size());
+  for (const UsedPoint& point : record.used_points) writer.bytes(point);
+  return out;
+}
+
+std::optional<ReanchorRecord> parse_reanchor_record(ByteView bytes) {
+  ByteReader reader(bytes);
+  ReanchorRecord record;
+  record.point.generation = reader.number<std::uint64_t>();
+  record.point.head = reader.array<32>();
+  const std::uint64_t count = reader.varint();
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) record.used_points.push_back(reader.array<16>());
+  if (!reader.done() || count > kUsedPointsMax + 1) return std::nullopt;
+  return record;
+}
+
+Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook completed)
+    : state_(std::make_unique<State>(environment, std::move(options), std::move(completed))) {}
+
+Engine::~Engine() {
+  if (state_->stage == State::Stage::kClosed) return;
+  state_->stop_threads();
+}
+
+Status Engine::State::require(Stage stage_wanted) const {
+  if (stage == stage_wanted) return {};
+  if (stage == Stage::kClosed) return {Reason::kClosed, "the store was closed"};
+  if (stage == Stage::kOpen) return {Reason::kAlreadyOpen, "the store is open"};
+  return {Reason::kNotOpen, "a step was called out of order"};
+}
+
+std::uint8_t Engine::State::present_files(const std::vector<std::string>& names) const {
+  std::uint8_t present = 0;
+  for (const std::string& name : names) {
+    if (name == kPersistenceFileName) present |= kHasPersistence;
+    if (name == kTamperFileName) present |= kHasTamper;
+    if (!name.ends_with(kNewSuffix) && validate_vault_file_name(name).ok()) present |= kHasVault;
+  }
+  return present;
+}
+
+Result<StartupState> Engine::determine_startup_state() {
+  State& state = *state_;
+  if (state.stage != State::Stage::kNew && state.stage != State::Stage::kDetermined) {
+    return state.require(State::Stage::kNew);
+  }
+  Result<std::shared_ptr<os::Directory>> directory =
+      state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kExisting);
+  if (directory.is(Reason::kNotFound)) {
+    if (state.options.read_only) return Status(Reason::kNoStore, "there is no store in " + state.options.directory);
+    state.startup = StartupState::kColdstart;
+    state.stage = State::Stage::kDetermined;
+    return state.startup;
+  }
+  if (!directory.ok()) return directory.status();
+  state.directory = *std::move(directory);
+  // stat() refuses links and foreign files by name; list() would pass over them.
+  for (const std::string_view name : {kPersistenceFileName, std::string_view(state.options.vault_file_name), kTamperFileName}) {
+    SR_TRY(state.directory->stat(name).status());
+  }
+  SR_ASSIGN(const std::vector<std::string> names, state.directory->list());
+  const std::uint8_t present = state.present_files(names);
+  state.startup = StartupState::kWarmstart;
+  if (present == 0) {
+    if (state.options.read_only) return Status(Reason::kNoStore, "there is no store in " + state.options.directory);
+    state.startup = StartupState::kColdstart;
+  } else if ((present & kHasPersistence) == 0) {
+    return Status(Reason::kPartialRestore, "persistence.bin is missing, and other files of the store are there");
+  } else {
+    const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
+    if (parsed.ok() && parsed->front().header.state == ProvisionState::kProvisioning) {
+      if (state.options.read_only) {
+        return Status(Reason::kNoStore, "the COLDSTART of the store in " + state.options.directory + " was not completed");
+      }
+      state.startup = StartupState::kColdstart;
+    } else if ((present & kHasVault) == 0 &&
+               !(parsed.ok() && parsed->front().header.state == ProvisionState::kDecommissioning)) {
+      return Status(Reason::kPartialRestore, "the vault file is missing, and persistence.bin is there");
+    }
+  }
+  state.stage = State::Stage::kDetermined;
+  return state.startup;
+}
+
+Status Engine::setup_persistence_files() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kDetermined));
+  if (!state.directory) {
+    SR_ASSIGN(state.directory,
+              state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kCreate));
+  }
+  if (!state.options.read_only) {
+    SR_ASSIGN(state.lock, state.directory->lock(kLockFileName));
+    // What was determined without the lock may have changed under the hands of the process that had it.
+    SR_TRY(determine_startup_state().status());
+  }
+  state.stage = State::Stage::kSetUp;
+  return {};
+}
+
+Status Engine::validate_coldstart_secret_store() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kSetUp));
+  if (!state.secrets) {
+    if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed at COLDSTART"};
+    state.secret_config = *state.options.secret_store;
+    SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.options.instance, true));
+  }
+  std::optional<StorageId> planned;
+  const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
+  if (parsed.ok()) {
+    planned = parsed->front().header.storage_id;
+    if (parsed->front().header.instance != state.options.instance) {
+      return {Reason::kInvalidOption, "instance: the interrupted COLDSTART had the instance name '" +
+                                          parsed->front().header.instance + "'"};
+    }
+  } else if (!parsed.is(Reason::kNotFound)) {
+    return parsed.status();
+  }
+  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
+    SR_ASSIGN(const std::optional<Secret> present, state.secrets->load(name));
+    if (!present) continue;
+    const bool ours = planned && present->storage_id == *planned;
+    const bool initial = name != SecretName::kVaultHash || peek_generation(present->value.view()) == 0;
+    if (!ours || !initial) {
+      return {Reason::kPartialRestore, "the SecretStore remembers a store with the instance name '" +
+                                           state.options.instance + "' (" + std::string(secret_name_text(name)) +
+                                           "), and its files are not in " + state.options.directory};
+    }
+  }
+  if (planned) state.header.storage_id = *planned;
+  return {};
+}
+
+Status Engine::initialize_coldstart() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kSetUp));
+  if (state.startup != StartupState::kColdstart) return {Reason::kStoreExists, "the directory holds a store already"};
+  const EngineOptions& options = state.options;
+  if (const Status name = validate_vault_file_name(options.vault_file_name); !name.ok()) {
+    return {Reason::kInvalidOption, "vaultFileName: " + name.error().detail};
+  }
+  if (options.recovery_password.size() > limits::kPasswordBytesMax) {
+    return {Reason::kInvalidOption, "recovery.password: longer than 4,096 bytes"};
+  }
+  if (!crypto::acceptable(options.argon2)) return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
+  SR_TRY(validate_coldstart_secret_store());
+
+  PersistenceHeader& header = state.header;
+  if (all_zero(header.storage_id)) header.storage_id = crypto::random_array<16>();
+  header.state = ProvisionState::kProvisioning;
+  header.instance = options.instance;
+  CoreData& core = state.core;
+  core.vault_file_name = options.vault_file_name;
+  core.vault_salt = crypto::random_array<32>();
+  if (options.clock_tolerance_ms) core.clock_tolerance_ms = *options.clock_tolerance_ms;
+  if (options.age_ms_max) core.age_ms_max = *options.age_ms_max;
+  core.authority.vendor_public_key = options.vendor_public_key;
+
+  state.dek = SecretBytes(crypto::kKeyBytes);
+  crypto::random_bytes(state.dek.span());
+  SecretBytes root(crypto::kKeyBytes);
+  crypto::random_bytes(root.span());
+  header.slots.push_back(wrap_dek(1, SlotType::kSoftware, encode_software_parameters(state.secret_config),
+                                  software_kek(root.view(), header.storage_id).view(), state.dek.view(),
+                                  header.storage_id, header.key_id));
+  if (!options.recovery_password.empty()) {
+    const PasswordParameters parameters{crypto::random_array<16>(), options.argon2};
+    SR_ASSIGN(const SecretBytes kek, password_kek(options.recovery_password.view(), parameters));
+    header.slots.push_back(wrap_dek(2, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
+                                    state.dek.view(), header.storage_id, header.key_id));
+  }
+
+  // Provisioning order: persistence.bin first, so that everything after it is known to belong to this attempt.
+  SR_ASSIGN(const Bytes provisioning,
+            encode_persistence(header, core, state.dek.view(), &state.persistence_hash));
+  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
+  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
+  state.make_witnesses();
+  const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
+  const TimeStamp stamp = first_stamp(read_clock(state.environment.clock));
+  const SecretBytes key = witness_key(state.dek.view(), header.storage_id);
+  Bytes vault_hash = encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
+  SR_TRY(state.secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
+  SR_TRY(state.secrets->save(SecretName::kTimeTamper, header.storage_id,
+                             encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
+  state.witnesses->begin(TamperPoint{0, genesis.head, {}});
+  state.witnesses->adopt_secret(std::nullopt, std::move(vault_hash));
+  state.stamp = stamp;
+  state.stage = State::Stage::kRootOpen;
+  return {};
+}
+
+Status Engine::State::create_vault() {
+  const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
+  epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
+  SR_TRY(directory->remove(fresh));
+  SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
+  constexpr std::uint32_t kFirstEpoch = 1;
+  log::BaseWriter base(*vault_file, *epoch_keys, header.key_id, kFirstEpoch);
+  log::BaseInfo info;
+  info.point = genesis;
+  SR_TRY(base.begin(info));
+  SR_ASSIGN(const std::uint64_t offset, base.finish());
+  SR_TRY(vault_file->sync());
+  SR_TRY(directory->replace(fresh, core.vault_file_name));
+  SR_TRY(directory->sync());
+  loaded.newest = loaded.base = genesis;
+  loaded.epoch_highest = kFirstEpoch;
+  loaded.end_offset = offset;
+  loaded.witnessed.push_back(genesis);
+  witnesses->adopt_witnessed(loaded.witnessed);
+  return {};
+}
+
+Status Engine::create_and_load_vault(const ProgressHook& progress) {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kRootOpen));
+  if (state.startup == StartupState::kColdstart) {
+    SR_TRY(state.create_vault());
+  } else {
+    SR_TRY(state.gather_evidence());
+    SR_TRY(state.load_log(progress));
+  }
+  state.stage = State::Stage::kVaultLoaded;
+  return {};
+}
+
+Status Engine::initialize_storage_identifier() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kVaultLoaded));
+  if (state.startup == StartupState::kColdstart) {
+    // The first commit. It names the persistence.bin that will complete the provisioning; the file itself is last.
+    PersistenceHeader complete = state.header;
+    complete.state = ProvisionState::kComplete;
+    Digest complete_hash{};
+    SR_ASSIGN(state.persistence_copy,
+              encode_persistence(complete, state.core, state.dek.view(), &complete_hash));
+    ReservedChanges changes;
+    changes.put(kStorageIdKey, state.header.storage_id);
+    changes.put(kPersistenceKey,
+                encode_persistence_record({true, state.persistence_hash, complete_hash}));
+    SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));
+    state.header = complete;
+    state.persistence_hash = complete_hash;
+  } else {
+    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kStorageIdKey));
+    if (!stored || !equal(*stored, state.header.storage_id)) {
+      return {Reason::kVaultTampered, "the vault's storage id is missing or differs from persistence.bin"};
+    }
+  }
+  state.stage = State::Stage::kIdentified;
+  return {};
+}
+
+Status Engine::validate_vault_integrity() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kIdentified));
+  if (state.startup == StartupState::kWarmstart) {
+    SR_TRY(state.verdict.status);
+    SR_TRY(state.check_persistence_record());
+  }
+  state.stage = State::Stage::kIntegrityValid;
+  return {};
+}
+
+Status Engine::validate_time_tamper_age() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kIntegrityValid));
+  if (state.startup == StartupState::kWarmstart) {
+    SR_TRY(state.find_stamp());
+    const Now now = read_clock(state.environment.clock);
+    SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
+    SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
+    const std::uint64_t age = std::min(age_ms(*state.stamp, now), age_ms(*state.secret_stamp, now));
+    if (age > state.core.age_ms_max) {
+      return {Reason::kStateStale, "the newest stamp is " + std::to_string(age / 1000) + " s old; the limit is " +
+                                       std::to_string(state.core.age_ms_max / 1000) + " s"};
+    }
+    // Behind what the stamp claimed, but not behind what it could explain: the clock had run ahead and was put right.
+    const auto slack = static_cast<std::int64_t>(state.core.clock_tolerance_ms);
+    const std::int64_t claimed = time_floor_ms(*state.stamp, now) + static_cast<std::int64_t>(state.stamp->jump_ms);
+    state.clock_corrected = now.wall_ms + slack < claimed;
+  }
+  state.stage = State::Stage::kTimeValid;
+  return {};
+}
+
+Status Engine::update_time_tamper() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kTimeValid));
+  if (state.options.read_only) {
+    state.make_queue();
+    state.stage = State::Stage::kOpen;
+    return {};
+  }
+  if (state.startup == StartupState::kColdstart) {
+    SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, state.persistence_copy));
+    return state.finish_opening(false);
+  }
+  SR_TRY(state.cut_tail());
+  ReservedChanges changes;
+  changes.put(kPersistenceKey, encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
+  const log::CommitKind kind =
+      state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
+  SR_TRY(state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock))));
+  state.tamper_file_anew = state.verdict.tamper_file_anew;
+  return state.finish_opening(false);
+}
+
+Status Engine::close() {
+  State& state = *state_;
+  const std::lock_guard maintenance(state.maintenance_mutex);
+  if (state.stage == State::Stage::kClosed) return {};
+  const bool was_open = state.stage == State::Stage::kOpen && !state.options.read_only;
+  Status first;
+  const auto keep = [&first](const Status& status) {
+    if (first.ok() && !status.ok()) first = status;
+  };
+  state.stop_threads();
+  if (was_open) {
+    Status committed = state.writer->poisoned();
+    if (committed.ok()) {
+      state.force_stamp(next_stamp(*state.stamp, read_clock(state.environment.clock)));
+      committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
+    }
+    keep(committed);
+    if (committed.ok()) {
+      keep(state.move_witnesses());
+      keep(state.writer->finish());
+    }
+  }
+  state.queue.reset();
+  state.writer.reset();
+  state.vault_file.reset();
+  state.lock.reset();
+  state.dek = SecretBytes();
+  state.root_key = SecretBytes();
+  state.stage = State::Stage::kClosed;
+  return first;
+}
+
+}  // namespace strongroom::store

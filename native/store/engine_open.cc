@@ -1,0 +1,361 @@
+// WARMSTART: from the files and witnesses to a verdict, and from the verdict to an open store.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+// The exact bytes of the undamaged copy, doubled: what the file was before one copy was damaged.
+std::optional<Bytes> mended(ByteView file, const Digest& hash) {
+  constexpr std::size_t kCopyAlignment = 4096;
+  for (std::size_t size = kCopyAlignment; size <= file.size(); size += kCopyAlignment) {
+    for (const ByteView copy : {file.first(size), file.last(size)}) {
+      if (crypto::sha256({copy}) != hash) continue;
+      Bytes whole(copy.begin(), copy.end());
+      whole.insert(whole.end(), copy.begin(), copy.end());
+      return whole;
+    }
+  }
+  return std::nullopt;
+}
+
+// Watches the history go by for one remembered point.
+class PointWatch {
+ public:
+  explicit PointWatch(const log::Point& wanted) : wanted_(wanted) {}
+  void base(const log::Point& point) { see(point); }
+  void see(const log::Point& point) {
+    if (point.generation == wanted_.generation) standing_ = point == wanted_ ? Standing::kContained : Standing::kDiffers;
+  }
+  [[nodiscard]] Standing conclude(const log::LoadedLog& log) {
+    if (standing_) return *standing_;
+    if (wanted_.generation > log.newest.generation) return Standing::kAhead;
+    for (const log::Point& point : log.witnessed) see(point);
+    return standing_.value_or(Standing::kForgotten);
+  }
+
+ private:
+  log::Point wanted_;
+  std::optional<Standing> standing_;
+};
+
+}  // namespace
+
+Result<std::vector<ParsedPersistence>> Engine::State::read_persistence() {
+  if (!directory) return Status(Reason::kNotFound, "no directory");
+  Result<Bytes> file = os::read_whole(*directory, kPersistenceFileName, limits::kPersistenceFileBytesMax);
+  if (file.is(Reason::kPersistenceCorrupt)) {
+    return Status(Reason::kPersistenceTampered, "persistence.bin is larger than any release writes");
+  }
+  if (!file.ok()) return file.status();
+  persistence_copy = *std::move(file);
+  return parse_persistence(persistence_copy);
+}
+
+Status Engine::State::open_core(const ParsedPersistence& candidate, SecretBytes dek_in) {
+  SR_ASSIGN(core, open_core_data(candidate, dek_in.view()));
+  header = candidate.header;
+  persistence_hash = candidate.hash;
+  persistence_damaged = candidate.one_copy_damaged;
+  dek = std::move(dek_in);
+  return {};
+}
+
+Status Engine::State::check_policy() const {
+  if (!options.instance.empty() && options.instance != header.instance) {
+    return {Reason::kInvalidOption, "instance: the store has the instance name '" + header.instance + "'"};
+  }
+  if (options.clock_tolerance_ms && *options.clock_tolerance_ms != core.clock_tolerance_ms) {
+    return {Reason::kInvalidOption, "clockToleranceMs: fixed at COLDSTART as " + std::to_string(core.clock_tolerance_ms)};
+  }
+  if (options.age_ms_max && *options.age_ms_max != core.age_ms_max) {
+    return {Reason::kInvalidOption, "maxAge: fixed at COLDSTART as " + (core.age_ms_max == kMaxAgeOff
+                                                                             ? std::string("'off'")
+                                                                             : std::to_string(core.age_ms_max) + " ms")};
+  }
+  if (options.vendor_public_key && options.vendor_public_key != core.authority.vendor_public_key) {
+    return {Reason::kInvalidOption, "vendorPublicKey: differs from what was fixed at COLDSTART"};
+  }
+  return {};
+}
+
+Status Engine::initialize_warmstart() {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kSetUp));
+  if (state.startup != StartupState::kWarmstart) return {Reason::kNoStore, "there is no store in " + state.options.directory};
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
+  if (candidates.front().header.state == ProvisionState::kDecommissioning) {
+    return {Reason::kPartialRestore, "a decommission of this store was interrupted; run it again to complete it"};
+  }
+  Status refusal(Reason::kRootUnavailable, "persistence.bin has no software key slot");
+  for (const ParsedPersistence& candidate : candidates) {
+    const PersistenceHeader& header = candidate.header;
+    for (const KeySlot& slot : header.slots) {
+      if (slot.type != SlotType::kSoftware) continue;
+      SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
+      state.secret_config = state.options.secret_store.value_or(named);
+      SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, header.instance, false));
+      SR_ASSIGN(std::optional<Secret> root, state.secrets->load(SecretName::kRootKey));
+      if (!root) {
+        refusal = Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey for the instance '" + header.instance + "'");
+        continue;
+      }
+      if (root->storage_id != header.storage_id) {
+        refusal = Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" + header.instance +
+                                                       "' belongs to another store");
+        continue;
+      }
+      bool fits = false;
+      Result<SecretBytes> dek = unwrap_dek(slot, software_kek(root->value.view(), header.storage_id).view(),
+                                           header.storage_id, header.key_id, &fits);
+      if (!fits) {
+        refusal = Status(Reason::kPersistenceTampered,
+                         "the RootKey of this store does not fit the key slot in persistence.bin");
+        continue;
+      }
+      if (!dek.ok()) {
+        refusal = dek.status();
+        continue;
+      }
+      refusal = state.open_core(candidate, *std::move(dek));
+      if (!refusal.ok()) continue;
+      SR_TRY(state.check_policy());
+      state.root_damaged = root->one_copy_damaged;
+      if (state.root_damaged) state.root_key = std::move(root->value);
+      state.make_witnesses();
+      state.stage = State::Stage::kRootOpen;
+      return {};
+    }
+  }
+  return refusal;
+}
+
+Status Engine::initialize_recovery(ByteView password) {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kSetUp));
+  if (state.startup != StartupState::kWarmstart) return {Reason::kNoStore, "there is no store in " + state.options.directory};
+  const Status as_usual = initialize_warmstart();
+  if (as_usual.ok()) {
+    state.stage = State::Stage::kSetUp;
+    return {Reason::kNothingToDo, "the root key is there and opens the store"};
+  }
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
+  Status refusal;
+  for (const ParsedPersistence& candidate : candidates) {
+    Result<SecretBytes> dek = open_by_password(candidate.header, password);
+    refusal = dek.ok() ? state.open_core(candidate, *std::move(dek)) : dek.status();
+    if (refusal.ok()) break;
+  }
+  SR_TRY(refusal);
+  SR_TRY(state.check_policy());
+  if (!state.secrets) {
+    if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
+    state.secret_config = *state.options.secret_store;
+  }
+  SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.header.instance, true));
+  state.make_witnesses();
+  state.recovering = true;
+  state.stage = State::Stage::kRootOpen;
+  return {};
+}
+
+void Engine::State::make_witnesses() {
+  Witnesses::Keys keys{tamper_key(dek.view(), header.storage_id), witness_key(dek.view(), header.storage_id),
+                       header.storage_id, header.key_id};
+  witnesses = std::make_unique<Witnesses>(*directory, *secrets, std::move(keys), options.tamper_capacity);
+}
+
+// The witnesses are read before the vault, so that with a live writer the vault can only be newer than they are.
+Status Engine::State::gather_evidence() {
+  const SecretBytes key = witness_key(dek.view(), header.storage_id);
+  SR_ASSIGN(const std::optional<Secret> vault_hash, secrets->load(SecretName::kVaultHash));
+  SecretEvidence& secret = evidence.secret;
+  if (vault_hash) {
+    secret.present = true;
+    secret_raw_hash = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
+    if (vault_hash->storage_id != header.storage_id) {
+      secret.damage = Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore belongs to another store");
+    } else {
+      Result<VaultHash> value = parse_vault_hash(*secret_raw_hash, key.view(), header.storage_id);
+      if (value.ok()) {
+        secret.value = *std::move(value);
+      } else {
+        secret.damage = value.status();
+      }
+    }
+  }
+  SR_ASSIGN(const std::optional<Secret> time, secrets->load(SecretName::kTimeTamper));
+  if (!time) {
+    secret_stamp_damage = Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
+  } else if (time->storage_id != header.storage_id) {
+    secret_stamp_damage = Status(Reason::kWitnessReplaced, "TimeTamper in the SecretStore belongs to another store");
+  } else {
+    const Result<TimeStamp> value = parse_witness_time(time->value.view(), key.view(), header.storage_id);
+    secret_stamp_damage = value.status();
+    if (value.ok()) secret_stamp = *value;
+  }
+
+  Result<TamperContent> content =
+      read_tamper_file(*directory, kTamperFileName, tamper_key(dek.view(), header.storage_id).view(), header.storage_id);
+  TamperEvidence& tamper = evidence.tamper;
+  tamper.present = !content.is(Reason::kNotFound);
+  if (content.ok()) {
+    tamper.content = *std::move(content);
+  } else if (content.is(Reason::kTamperFileTampered) || content.is(Reason::kVersion)) {
+    // persistence.bin names the format's version, so another one here is no newer release but an edit.
+    tamper.damage = Status(Reason::kTamperFileTampered, content.error().detail);
+  } else if (tamper.present) {
+    return content.status();
+  }
+  return {};
+}
+
+Status Engine::State::load_log(const ProgressHook& progress) {
+  epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  Result<std::unique_ptr<os::File>> opened =
+      directory->open(core.vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
+  if (opened.is(Reason::kNotFound)) {
+    return {Reason::kPartialRestore, "the vault file '" + core.vault_file_name + "' is missing"};
+  }
+  if (!opened.ok()) return opened.status();
+  vault_file = *std::move(opened);
+
+  std::optional<PointWatch> secret_watch;
+  std::optional<PointWatch> tamper_watch;
+  if (evidence.secret.value) secret_watch.emplace(evidence.secret.value->point);
+  if (evidence.tamper.content) {
+    const TamperPoint& newest = evidence.tamper.content->newest;
+    tamper_watch.emplace(log::Point{newest.generation, newest.head});
+  }
+  bool chain_differs = false;
+  const auto see = [&](const log::Point& point) {
+    if (secret_watch) secret_watch->see(point);
+    if (tamper_watch) tamper_watch->see(point);
+    if (evidence.tamper.content && evidence.tamper.content->newest.generation == point.generation) {
+      chain_differs = evidence.tamper.content->newest.chain != witnesses->newest().chain;
+    }
+  };
+  log::ReadOptions read;
+  read.on_base = [&](const Digest& chain, const log::Point& base) {
+    witnesses->begin(TamperPoint{base.generation, base.head, chain});
+    see(base);
+  };
+  read.on_commit = [&](const log::CommitInfo& commit) {
+    witnesses->committed(commit, std::nullopt);
+    see(commit.point);
+  };
+  read.on_progress = progress;
+  SR_ASSIGN(loaded, log::read_log(*vault_file, header.storage_id, *epoch_keys, index, read));
+
+  evidence.newest = loaded.newest;
+  evidence.tamper_synced = loaded.tamper_synced;
+  evidence.end = loaded.end;
+  if (secret_watch) evidence.secret.standing = secret_watch->conclude(loaded);
+  if (tamper_watch) {
+    evidence.tamper.standing = tamper_watch->conclude(loaded);
+    // The heads agree but the operation log before them does not: another log than the one the vault counted along.
+    if (evidence.tamper.standing == Standing::kContained && chain_differs) {
+      evidence.tamper.damage = Status(Reason::kTamperFileTampered, "the operation log differs from the vault's history");
+    }
+  }
+  verdict = judge(evidence);
+  return {};
+}
+
+Result<std::optional<Bytes>> Engine::State::reserved(std::string_view key) {
+  log::ValueCipher cipher(*epoch_keys);
+  if (queue) {
+    Bytes value;
+    SR_ASSIGN(const std::optional<std::size_t> size, queue->read(cipher, key, [&value](std::size_t bytes) {
+      value.resize(bytes);
+      return value.data();
+    }));
+    return size ? std::optional(std::move(value)) : std::nullopt;
+  }
+  const log::Record* record = index.find(key);
+  if (record == nullptr) return std::optional<Bytes>();
+  Bytes value(record->value_bytes());
+  if (!cipher.open(*record, value.data())) return Status(Reason::kInternal, "a record in memory does not authenticate");
+  return std::optional(std::move(value));
+}
+
+Status Engine::State::check_persistence_record() {
+  SR_ASSIGN(const std::optional<Bytes> stored, reserved(kPersistenceKey));
+  const std::optional<PersistenceRecord> record = stored ? parse_persistence_record(*stored) : std::nullopt;
+  if (!record) return {Reason::kVaultTampered, "the vault does not name its persistence.bin"};
+  const bool newest = persistence_hash == record->new_hash;
+  const bool permitted_old = record->intent && persistence_hash == record->old_hash;
+  if (newest || permitted_old) return {};
+  return {Reason::kPersistenceRolledBack, "persistence.bin is not the one that the vault names as newest"};
+}
+
+Status Engine::State::find_stamp() {
+  SR_ASSIGN(const std::optional<Bytes> stored, reserved(kTimeTamperKey));
+  if (!stored) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
+  SR_ASSIGN(stamp, parse_time_stamp(*stored));
+  return secret_stamp_damage;
+}
+
+Status Engine::State::cut_tail() {
+  SR_TRY(directory->remove(core.vault_file_name + std::string(kNewSuffix)));
+  if (loaded.end == log::LogEnd::kExact) return {};
+  SR_TRY(vault_file->truncate(loaded.end_offset));
+  SR_TRY(vault_file->sync());
+  tail_repaired = loaded.end == log::LogEnd::kDamaged;
+  return {};
+}
+
+void Engine::State::make_queue() {
+  writer = std::make_unique<log::LogWriter>(std::move(vault_file), loaded.end_offset, loaded.newest,
+                                            loaded.epoch_highest, *epoch_keys, options.reserve_bytes);
+  log::CommitQueue::Hooks hooks;
+  hooks.wall_ms = [this] { return environment.clock.wall_ms(); };
+  hooks.tamper_synced = [this] { return witnesses->tamper_synced(); };
+  hooks.decorate = [this](std::vector<log::Change>& changes) { decorate(changes); };
+  hooks.committed = [this](const log::CommitInfo& info) { on_committed(info); };
+  hooks.completed = [this](std::vector<log::Completion> completions) { on_completed(std::move(completions)); };
+  queue = std::make_unique<log::CommitQueue>(index, *writer, *epoch_keys, std::move(hooks));
+}
+
+Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& changes, const TimeStamp& stamp_now) {
+  if (startup == StartupState::kWarmstart) {
+    witnesses->adopt_tamper(std::move(evidence.tamper.content));
+    witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
+    std::deque<log::Point> points = loaded.witnessed;
+    if (evidence.secret.value) points.push_back(evidence.secret.value->point);
+    while (points.size() > limits::kWitnessPointsMax) points.pop_front();
+    witnesses->adopt_witnessed(std::move(points));
+  }
+  make_queue();
+  force_stamp(stamp_now);
+  return queue->commit_reserved(kind, changes.list()).status();
+}
+
+Status Engine::State::repair_copies() {
+  if (persistence_damaged) {
+    const std::optional<Bytes> whole = mended(persistence_copy, persistence_hash);
+    if (!whole) return {Reason::kInternal, "the undamaged copy of persistence.bin is not found again"};
+    SR_TRY(os::replace_file(*directory, kPersistenceFileName, *whole));
+  }
+  if (root_damaged) {
+    SR_TRY(secrets->save(SecretName::kRootKey, header.storage_id, root_key.view()));
+    root_key = SecretBytes();
+  }
+  return {};
+}
+
+Status Engine::State::finish_opening(bool replace_foreign) {
+  SR_TRY(repair_copies());
+  const Status moved = witnesses->move(replace_foreign);
+  if (!moved.ok()) {
+    const Status alarm = witnesses->alarm();
+    return alarm.ok() ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error) : alarm;
+  }
+  stage = Stage::kOpen;
+  start_threads();
+  return {};
+}
+
+}  // namespace strongroom::store

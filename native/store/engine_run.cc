@@ -1,0 +1,273 @@
+// An open store: commit hooks, the witness thread, and what may be asked of it.
+#include <algorithm>
+
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+
+void Engine::State::force_stamp(const TimeStamp& stamp_next) {
+  const std::lock_guard lock(time_mutex);
+  forced_stamp = stamp_next;
+}
+
+void Engine::State::decorate(std::vector<log::Change>& changes) {
+  pending_stamp.reset();
+  {
+    const std::lock_guard lock(time_mutex);
+    if (forced_stamp) {
+      pending_stamp = *forced_stamp;
+      forced_stamp.reset();
+    } else {
+      const std::uint64_t boot_ms = environment.clock.boot_ms();
+      if (boot_ms >= stamp->boot_ms && boot_ms - stamp->boot_ms < kStampIntervalMs) return;
+      pending_stamp = next_stamp(*stamp, read_clock(environment.clock));
+    }
+  }
+  pending_stamp_bytes = encode_time_stamp(*pending_stamp);
+  changes.push_back(log::Change{log::Operation::kPut, as_bytes(kTimeTamperKey), pending_stamp_bytes});
+}
+
+void Engine::State::on_committed(const log::CommitInfo& info) {
+  if (pending_stamp) {
+    const std::lock_guard lock(time_mutex);
+    stamp = pending_stamp;
+  }
+  witnesses->committed(info, pending_stamp);
+  pending_stamp.reset();
+  log_bytes = writer->offset();
+  newest_wall_ms = info.wall_ms;
+  if (!witness_thread.joinable()) return;
+  const std::lock_guard lock(witness_mutex);
+  if (witness_dirty) return;
+  witness_dirty = true;
+  witness_due = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.witness_interval_ms);
+  witness_wake.notify_one();
+}
+
+void Engine::State::on_completed(std::vector<log::Completion> completions) {
+  std::vector<log::Completion> journal;
+  std::vector<log::Completion> witnessed;
+  for (log::Completion& completion : completions) {
+    (completion.durability == log::Durability::kWitnessed ? witnessed : journal).push_back(std::move(completion));
+  }
+  if (!journal.empty()) completed(std::move(journal));
+  if (witnessed.empty()) return;
+  if (!witness_thread.joinable()) {
+    const Status moved = witnesses->move();
+    deliver_witnessed(std::move(witnessed), moved);
+    return;
+  }
+  const std::lock_guard lock(witness_mutex);
+  witnessed_waiting.insert(witnessed_waiting.end(), std::make_move_iterator(witnessed.begin()),
+                           std::make_move_iterator(witnessed.end()));
+  witness_dirty = witness_urgent = true;
+  witness_wake.notify_one();
+}
+
+void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, const Status& status) {
+  if (!status.ok()) {
+    Error error = status.error();
+    error.committed = true;
+    for (log::Completion& completion : waiting) {
+      if (completion.status.ok() && completion.generation != 0) completion.status = Status(error);
+    }
+  }
+  completed(std::move(waiting));
+}
+
+Status Engine::State::move_witnesses(bool replace_foreign) { return witnesses->move(replace_foreign); }
+
+void Engine::State::run_witness_thread() {
+  std::unique_lock lock(witness_mutex);
+  for (;;) {
+    if (!witness_dirty) {
+      witness_wake.wait(lock, [this] { return witness_dirty || witness_stop; });
+    }
+    if (witness_dirty && !witness_urgent && !witness_stop) {
+      witness_wake.wait_until(lock, witness_due, [this] { return witness_urgent || witness_stop; });
+    }
+    if (witness_stop && witnessed_waiting.empty()) return;
+    witness_dirty = witness_urgent = false;
+    std::vector<log::Completion> waiting = std::move(witnessed_waiting);
+    witnessed_waiting.clear();
+    lock.unlock();
+    // Whoever waits was committed before it was queued here, so this move covers it.
+    const Status moved = witnesses->move();
+    if (!waiting.empty()) deliver_witnessed(std::move(waiting), moved);
+    if (moved.ok()) compact_if_worthwhile();
+    lock.lock();
+    if (!moved.ok() && !witness_dirty) {  // try again, in the same measured way
+      witness_dirty = true;
+      witness_due = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.witness_interval_ms);
+    }
+  }
+}
+
+void Engine::State::start_threads() {
+  log_bytes = writer->offset();
+  if (!options.threads) return;
+  witness_stop = false;
+  witness_thread = std::thread([this] { run_witness_thread(); });
+  queue->start();
+}
+
+void Engine::State::stop_threads() {
+  if (queue) queue->stop();
+  if (witness_thread.joinable()) {
+    {
+      const std::lock_guard lock(witness_mutex);
+      witness_stop = true;
+    }
+    witness_wake.notify_one();
+    witness_thread.join();
+  }
+  if (compaction_thread.joinable()) compaction_thread.join();
+}
+
+Status Engine::submit(log::QueuedOperation operation) {
+  State& state = *state_;
+  if (state.stage != State::Stage::kOpen) {
+    return state.stage == State::Stage::kClosed ? Status(Reason::kClosed, "the store was closed")
+                                                : Status(Reason::kNotOpen, "the store is not open");
+  }
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  return state.queue->submit(std::move(operation));
+}
+
+log::Completion Engine::commit_now(log::QueuedOperation operation) {
+  State& state = *state_;
+  log::Completion completion;
+  completion.ticket = operation.ticket;
+  if (state.stage != State::Stage::kOpen) {
+    completion.status = state.stage == State::Stage::kClosed ? Status(Reason::kClosed, "the store was closed")
+                                                             : Status(Reason::kNotOpen, "the store is not open");
+    return completion;
+  }
+  if (state.options.read_only) {
+    completion.status = Status(Reason::kReadOnly, "the store was opened for reading only");
+    return completion;
+  }
+  completion = state.queue->commit_now(std::move(operation));
+  if (completion.durability == log::Durability::kWitnessed && completion.status.ok() && completion.generation != 0) {
+    if (const Status moved = state.witnesses->move(); !moved.ok()) {
+      Error error = moved.error();
+      error.committed = true;
+      completion.status = Status(std::move(error));
+    }
+  }
+  return completion;
+}
+
+log::CommitQueue& Engine::queue() { return *state_->queue; }
+
+const log::EpochKeys& Engine::epoch_keys() const { return *state_->epoch_keys; }
+
+Status Engine::validate_before_write() {
+  State& state = *state_;
+  if (state.stage == State::Stage::kClosed) return {Reason::kClosed, "the store was closed"};
+  if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  SR_TRY(state.witnesses->alarm());
+  const Now now = read_clock(state.environment.clock);
+  const std::lock_guard lock(state.time_mutex);
+  if (!state.stamp) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
+  return check_clock(*state.stamp, now, state.core.clock_tolerance_ms);
+}
+
+Status Engine::anchor() {
+  State& state = *state_;
+  if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  if (state.options.threads) state.queue->drain();
+  return state.witnesses->move();
+}
+
+Status Engine::refresh_time_tamper() {
+  State& state = *state_;
+  if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  {
+    const std::lock_guard lock(state.time_mutex);
+    state.forced_stamp = next_stamp(*state.stamp, read_clock(state.environment.clock));
+  }
+  return state.queue->commit_reserved(log::CommitKind::kTime, {}).status();
+}
+
+Status Engine::set_reserved(std::string_view name, ByteView value) {
+  State& state = *state_;
+  if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  ReservedChanges changes;
+  const std::string key = std::string(kReservedPrefix) + std::string(name);
+  changes.put(key, value);
+  return state.queue->commit_reserved(log::CommitKind::kData, changes.list()).status();
+}
+
+Result<std::optional<Bytes>> Engine::get_reserved(std::string_view name) {
+  State& state = *state_;
+  if (!state.epoch_keys) return Status(Reason::kNotOpen, "the store is not open");
+  return state.reserved(std::string(kReservedPrefix) + std::string(name));
+}
+
+EngineStatus Engine::status() {
+  State& state = *state_;
+  EngineStatus out;
+  out.provision = state.header.state;
+  out.startup = state.startup;
+  out.open = state.stage == State::Stage::kOpen;
+  out.instance = state.header.instance;
+  out.storage_id = state.header.storage_id;
+  out.clock_tolerance_ms = state.core.clock_tolerance_ms;
+  out.age_ms_max = state.core.age_ms_max;
+  out.rewindable_by_vendor = state.core.authority.vendor_public_key.has_value();
+  out.has_password_slot = std::any_of(state.header.slots.begin(), state.header.slots.end(),
+                                      [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
+  out.tail_repaired = state.tail_repaired;
+  out.tamper_file_anew = state.tamper_file_anew;
+  out.persistence_repaired = state.persistence_damaged;
+  out.secret_repaired = state.root_damaged;
+  out.secret_store = state.secret_config;
+  if (!state.witnesses) return out;
+  const TamperPoint newest = state.witnesses->newest();
+  out.newest = {newest.generation, newest.head};
+  out.newest_wall_ms = state.newest_wall_ms;
+  {
+    const std::lock_guard lock(state.time_mutex);
+    out.clock_corrected = state.clock_corrected;
+    if (state.stamp) {
+      out.time_tamper = *state.stamp;
+      const Now now = read_clock(state.environment.clock);
+      out.age_ms = age_ms(*state.stamp, now);
+    }
+  }
+  const auto add = [&](const char* name, const Witnesses::Position& position) {
+    WitnessStatus witness;
+    witness.name = name;
+    witness.point = position.point;
+    witness.lag_generations = newest.generation - std::min(newest.generation, position.point.generation);
+    witness.moved_wall_ms = position.moved_wall_ms;
+    witness.failing = position.failing;
+    out.witnesses.push_back(std::move(witness));
+  };
+  Witnesses::Position tamper = state.witnesses->tamper_position();
+  Witnesses::Position secret = state.witnesses->secret_position();
+  if (!state.writer || state.options.read_only) {  // what was found, not what was moved
+    if (state.evidence.tamper.content) {
+      tamper.point = {state.evidence.tamper.content->newest.generation, state.evidence.tamper.content->newest.head};
+    }
+    if (state.evidence.secret.value) secret.point = state.evidence.secret.value->point;
+  }
+  add("tamper-file", tamper);
+  add("secret-store", secret);
+  if (state.queue) {
+    out.records = state.queue->size();
+    out.live_bytes = state.queue->live_bytes();
+    out.log_bytes = state.log_bytes != 0 ? state.log_bytes.load() : state.loaded.end_offset;
+    out.poisoned = state.writer->is_poisoned();
+    const Result<std::optional<Bytes>> continuity = state.reserved(kContinuityKey);
+    out.continuity_unproven = continuity.ok() && continuity->has_value();
+  }
+  return out;
+}
+
+}  // namespace strongroom::store

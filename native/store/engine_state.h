@@ -1,0 +1,180 @@
+// The inside of an Engine, shared by its translation units and by nothing else.
+#pragma once
+
+#include <chrono>
+
+#include "store/engine.h"
+#include "store/verdict.h"
+#include "store/witnesses.h"
+
+namespace strongroom::store {
+
+inline constexpr std::string_view kPersistenceFileName = "persistence.bin";
+inline constexpr std::string_view kLockFileName = "lock";
+inline constexpr std::string_view kNewSuffix = ".new";
+
+// Reserved records of the vault.
+inline constexpr std::string_view kStorageIdKey = "strongroom/storage-id";
+inline constexpr std::string_view kTimeTamperKey = "strongroom/time-tamper";
+inline constexpr std::string_view kPersistenceKey = "strongroom/persistence";
+inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
+inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
+
+// Ordinary commits carry a fresh stamp when the last one is this old.
+inline constexpr std::uint64_t kStampIntervalMs = 60'000;
+
+// Which persistence.bin the history names: while an intent is the last word either of the two, then the newest alone.
+struct PersistenceRecord {
+  bool intent = false;
+  Digest old_hash{};
+  Digest new_hash{};
+};
+[[nodiscard]] Bytes encode_persistence_record(const PersistenceRecord& record);
+[[nodiscard]] std::optional<PersistenceRecord> parse_persistence_record(ByteView bytes);
+
+// What reanchor burnt into the history.
+struct ReanchorRecord {
+  log::Point point;  // that was accepted
+  std::vector<UsedPoint> used_points;
+};
+[[nodiscard]] Bytes encode_reanchor_record(const ReanchorRecord& record);
+[[nodiscard]] std::optional<ReanchorRecord> parse_reanchor_record(ByteView bytes);
+
+// The changes of one reserved commit; owns what their views point to.
+class ReservedChanges {
+ public:
+  void put(std::string_view key, ByteView value) {
+    values_.emplace_back(value.begin(), value.end());
+    changes_.push_back(log::Change{log::Operation::kPut, as_bytes(key), values_.back()});
+  }
+  void remove(std::string_view key) { changes_.push_back(log::Change{log::Operation::kDelete, as_bytes(key), {}}); }
+  [[nodiscard]] const std::vector<log::Change>& list() const { return changes_; }
+
+ private:
+  std::deque<Bytes> values_;
+  std::vector<log::Change> changes_;
+};
+
+struct Engine::State {
+  enum class Stage : std::uint8_t {
+    kNew,
+    kDetermined,
+    kSetUp,
+    kRootOpen,
+    kVaultLoaded,
+    kIdentified,
+    kIntegrityValid,
+    kTimeValid,
+    kOpen,
+    kClosed,
+  };
+
+  State(os::Environment environment_in, EngineOptions options_in, CompletedHook completed_in)
+      : environment(environment_in), options(std::move(options_in)), completed(std::move(completed_in)) {}
+
+  os::Environment environment;
+  EngineOptions options;
+  CompletedHook completed;
+  std::atomic<Stage> stage{Stage::kNew};
+  StartupState startup = StartupState::kColdstart;
+  bool recovering = false;
+
+  std::shared_ptr<os::Directory> directory;
+  std::unique_ptr<os::FileLock> lock;
+  SecretStoreConfig secret_config;
+  std::unique_ptr<SecretStore> secrets;
+
+  PersistenceHeader header;
+  CoreData core;
+  Digest persistence_hash{};
+  Bytes persistence_copy;         // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
+  bool persistence_damaged = false;
+  bool root_damaged = false;      // one copy of RootKey
+  SecretBytes root_key;           // only to repair a damaged copy
+  SecretBytes dek;
+
+  std::unique_ptr<log::EpochKeys> epoch_keys;
+  log::Index index;
+  log::LoadedLog loaded;
+  std::unique_ptr<os::File> vault_file;  // until the writer has it
+  std::unique_ptr<log::LogWriter> writer;
+  std::unique_ptr<Witnesses> witnesses;
+  std::unique_ptr<log::CommitQueue> queue;  // after what it refers to: destroyed first
+
+  Evidence evidence;
+  Verdict verdict;
+  std::optional<Bytes> secret_raw_hash;
+  std::optional<TimeStamp> secret_stamp;
+  Status secret_stamp_damage;
+
+  // Guarded by time_mutex.
+  std::mutex time_mutex;
+  std::optional<TimeStamp> stamp;         // TIME_TAMPER as the vault has it
+  std::optional<TimeStamp> forced_stamp;  // the next commit carries it
+  bool clock_corrected = false;
+
+  // Only with the commit lock held: the stamp that the commit under way carries.
+  std::optional<TimeStamp> pending_stamp;
+  EncodedTimeStamp pending_stamp_bytes{};
+
+  // The witness thread.
+  std::mutex witness_mutex;
+  std::condition_variable witness_wake;
+  bool witness_stop = false;
+  bool witness_dirty = false;
+  bool witness_urgent = false;
+  std::chrono::steady_clock::time_point witness_due{};
+  std::vector<log::Completion> witnessed_waiting;  // in order of submission
+  std::thread witness_thread;
+
+  std::mutex maintenance_mutex;  // compaction, password change, close: one at a time
+  std::atomic<bool> compacting{false};
+  std::thread compaction_thread;
+  bool tail_repaired = false;
+  bool tamper_file_anew = false;
+  std::atomic<std::uint64_t> log_bytes{0};
+  std::atomic<std::int64_t> newest_wall_ms{0};
+
+  [[nodiscard]] Status require(Stage stage_wanted) const;
+  [[nodiscard]] os::Environment& env() { return environment; }
+
+  // Steps, shared.
+  [[nodiscard]] Result<std::vector<ParsedPersistence>> read_persistence();
+  [[nodiscard]] Status open_core(const ParsedPersistence& candidate, SecretBytes dek_in);
+  [[nodiscard]] Status check_policy() const;
+  [[nodiscard]] std::uint8_t present_files(const std::vector<std::string>& names) const;
+  void make_witnesses();
+  [[nodiscard]] Status gather_evidence();
+  [[nodiscard]] Status load_log(const ProgressHook& progress);
+  [[nodiscard]] Status create_vault();
+  void make_queue();
+  [[nodiscard]] Result<std::optional<Bytes>> reserved(std::string_view key);
+  [[nodiscard]] Status check_persistence_record();
+  [[nodiscard]] Status find_stamp();
+
+  // From the verdicts to an open store: cut the torn tail, first commit, repairs, witnesses, threads.
+  [[nodiscard]] Status cut_tail();
+  [[nodiscard]] Status begin_writing(log::CommitKind kind, ReservedChanges& changes, const TimeStamp& stamp_now);
+  [[nodiscard]] Status finish_opening(bool replace_foreign);
+  [[nodiscard]] Status repair_copies();
+  void start_threads();
+  void stop_threads();
+
+  // Changes persistence.bin as part of the history: intent, replace, done.
+  [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
+                                           ReservedChanges& changes);
+
+  // Commit hooks.
+  void force_stamp(const TimeStamp& stamp_next);
+  void decorate(std::vector<log::Change>& changes);
+  void on_committed(const log::CommitInfo& info);
+  void on_completed(std::vector<log::Completion> completions);
+
+  void run_witness_thread();
+  [[nodiscard]] Status move_witnesses(bool replace_foreign = false);
+  void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
+  void compact_if_worthwhile();
+  [[nodiscard]] Status compact_now();
+};
+
+}  // namespace strongroom::store

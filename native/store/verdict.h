@@ -1,0 +1,53 @@
+// The one rule, as a function: the vault must extend every witness. It may find witnesses that lag; it must not find
+// one that leads, disagrees, or is missing. Pure, so that a table of cases can test it.
+#pragma once
+
+#include <optional>
+
+#include "base/status.h"
+#include "log/reader.h"
+#include "store/tamper_file.h"
+#include "store/witness_point.h"
+
+namespace strongroom::store {
+
+// How a remembered point stands to the history that was read.
+enum class Standing : std::uint8_t {
+  kContained,  // the history has this head at this generation
+  kDiffers,    // it has another head there
+  kAhead,      // the history ends before it
+  kForgotten,  // it is older than the log's base and not among the points that the base keeps
+};
+
+struct SecretEvidence {
+  bool present = false;
+  Status damage;  // why it cannot be believed; ok otherwise
+  std::optional<VaultHash> value;
+  Standing standing = Standing::kContained;
+};
+
+struct TamperEvidence {
+  bool present = false;
+  Status damage;
+  std::optional<TamperContent> content;
+  Standing standing = Standing::kContained;
+};
+
+struct Evidence {
+  bool secret_lost = false;  // recover: an absent VaultHash went with the root and is no verdict
+  log::Point newest;
+  std::uint64_t tamper_synced = 0;  // the newest that the vault's frames name
+  log::LogEnd end = log::LogEnd::kExact;
+  SecretEvidence secret;
+  TamperEvidence tamper;
+};
+
+struct Verdict {
+  Status status;
+  bool tail_torn = false;         // the bytes behind the history are to be cut off
+  bool tamper_file_anew = false;  // missing, and the SecretStore vouches: to be begun anew
+};
+
+[[nodiscard]] Verdict judge(const Evidence& evidence);
+
+}  // namespace strongroom::store

@@ -1,0 +1,34 @@
+// What the SecretStore remembers: `VaultHash`, the newest witnessed point of the vault, and `TimeTamper`, the stamp.
+// Both are authenticated under the witness key, so that a value of another store or an edited one is told apart.
+#pragma once
+
+#include <vector>
+
+#include "log/format.h"
+#include "store/time_tamper.h"
+
+namespace strongroom::store {
+
+// A point at which reanchor was used; each serves once. First 16 bytes of SHA-256(generation | head).
+using UsedPoint = std::array<std::uint8_t, 16>;
+[[nodiscard]] UsedPoint used_point(const log::Point& point);
+inline constexpr std::size_t kUsedPointsMax = 64;
+
+struct VaultHash {
+  log::Point point;
+  std::int64_t wall_ms = 0;
+  std::vector<UsedPoint> used_points;  // oldest first
+};
+
+[[nodiscard]] Bytes encode_vault_hash(const VaultHash& value, ByteView witness_key, const StorageId& storage_id,
+                                      std::uint32_t key_id);
+// kWitnessReplaced when it does not authenticate.
+[[nodiscard]] Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key, const StorageId& storage_id);
+// The generation alone, unauthenticated: whether a leftover of an interrupted COLDSTART is still at its initial point.
+[[nodiscard]] std::optional<std::uint64_t> peek_generation(ByteView vault_hash);
+
+[[nodiscard]] Bytes encode_witness_time(const TimeStamp& stamp, ByteView witness_key, const StorageId& storage_id,
+                                        std::uint32_t key_id);
+[[nodiscard]] Result<TimeStamp> parse_witness_time(ByteView bytes, ByteView witness_key, const StorageId& storage_id);
+
+}  // namespace strongroom::store

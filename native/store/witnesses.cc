@@ -1,0 +1,213 @@
+#include "store/witnesses.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+
+namespace strongroom::store {
+
+Witnesses::Witnesses(os::Directory& directory, SecretStore& secrets, Keys keys, std::uint32_t tamper_capacity)
+    : directory_(directory), secrets_(secrets), keys_(std::move(keys)), tamper_capacity_(tamper_capacity) {}
+
+void Witnesses::begin(const TamperPoint& start) {
+  const std::lock_guard lock(mutex_);
+  start_ = newest_ = start;
+  entries_.clear();
+}
+
+void Witnesses::committed(const log::CommitInfo& commit, const std::optional<TimeStamp>& stamp) {
+  const OperationEntry entry{commit.point.generation, commit.wall_ms, static_cast<std::uint8_t>(commit.kind),
+                             commit.operations, commit.point.head};
+  const std::lock_guard lock(mutex_);
+  newest_ = TamperPoint{entry.generation, entry.head, next_chain(keys_.tamper.view(), newest_.chain, entry)};
+  newest_wall_ms_ = entry.wall_ms;
+  entries_.push_back(entry);
+  // The tail is bounded; what falls out of it is folded into the start. A tamper file that lags further is made anew.
+  while (entries_.size() > tamper_capacity_) {
+    start_ = TamperPoint{entries_.front().generation, entries_.front().head,
+                         next_chain(keys_.tamper.view(), start_.chain, entries_.front())};
+    entries_.pop_front();
+  }
+  if (stamp) stamp_ = stamp;
+}
+
+void Witnesses::adopt_tamper(std::optional<TamperContent> tamper) {
+  const std::lock_guard move(move_mutex_);
+  const std::lock_guard lock(mutex_);
+  if (tamper) {
+    tamper_position_.point = {tamper->newest.generation, tamper->newest.head};
+    tamper_synced_ = tamper->newest.generation;
+  }
+  tamper_found_ = std::move(tamper);
+}
+
+void Witnesses::adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
+  const std::lock_guard move(move_mutex_);
+  secret_raw_ = std::move(raw_vault_hash);
+  secret_known_ = true;
+  const std::lock_guard lock(mutex_);
+  if (!vault_hash) return;
+  for (const UsedPoint& point : vault_hash->used_points) {
+    if (std::find(used_points_.begin(), used_points_.end(), point) == used_points_.end()) used_points_.push_back(point);
+  }
+  secret_position_.point = vault_hash->point;
+}
+
+void Witnesses::adopt_witnessed(std::deque<log::Point> points) {
+  const std::lock_guard lock(mutex_);
+  witnessed_points_ = std::move(points);
+}
+
+void Witnesses::burn(const UsedPoint& point) {
+  const std::lock_guard lock(mutex_);
+  if (std::find(used_points_.begin(), used_points_.end(), point) != used_points_.end()) return;
+  used_points_.push_back(point);
+  if (used_points_.size() > kUsedPointsMax) used_points_.erase(used_points_.begin());
+}
+
+Witnesses::Target Witnesses::target() const {
+  const std::lock_guard lock(mutex_);
+  Target target;
+  target.newest = newest_;
+  target.wall_ms = newest_wall_ms_;
+  target.start = start_;
+  target.stamp = stamp_;
+  target.vault_hash = VaultHash{{newest_.generation, newest_.head}, newest_wall_ms_, used_points_};
+  // Only what the tamper file lacks is copied; all of it when the file must be made.
+  auto first = entries_.begin();
+  if (tamper_ && tamper_->newest().generation >= start_.generation) {
+    const std::uint64_t skip = std::min<std::uint64_t>(tamper_->newest().generation - start_.generation, entries_.size());
+    first += static_cast<std::ptrdiff_t>(skip);
+  }
+  target.entries.assign(first, entries_.end());
+  return target;
+}
+
+Status Witnesses::move(bool replace_foreign) {
+  const std::lock_guard move(move_mutex_);
+  const Target target = this->target();
+  const auto record = [&](Position& position, const Status& status) {
+    const std::lock_guard lock(mutex_);
+    position.failing = !status.ok();
+    if (!status.ok()) return;
+    position.point = {target.newest.generation, target.newest.head};
+    position.moved_wall_ms = target.wall_ms;
+  };
+  Status status = move_tamper(target);
+  record(tamper_position_, status);
+  if (status.ok()) {
+    status = move_secret(target, replace_foreign);
+    record(secret_position_, status);
+  }
+  if (!status.ok()) {
+    const Error& error = status.error();
+    return Status(Reason::kWitnessNotMoved, error.detail, error.system_error);
+  }
+  witnessed_ = target.newest.generation;
+  const std::lock_guard lock(mutex_);
+  const log::Point point{target.newest.generation, target.newest.head};
+  if (witnessed_points_.empty() || !(witnessed_points_.back() == point)) {
+    witnessed_points_.push_back(point);
+    if (witnessed_points_.size() > limits::kWitnessPointsMax) witnessed_points_.pop_front();
+  }
+  return {};
+}
+
+Status Witnesses::move_tamper(const Target& target) {
+  if (!tamper_ && tamper_found_) {
+    // A file whose run ends before the noted log begins cannot be gone on with without a gap.
+    if (tamper_found_->newest.generation >= target.start.generation) {
+      Result<std::unique_ptr<TamperFile>> resumed =
+          TamperFile::resume(directory_, std::string(kTamperFileName), keys_.tamper.clone(), keys_.storage_id,
+                             keys_.key_id, *tamper_found_);
+      if (!resumed.ok()) return resumed.status();
+      tamper_ = *std::move(resumed);
+    }
+    tamper_found_.reset();
+  }
+  if (tamper_ && tamper_->newest().generation < target.start.generation) tamper_.reset();
+  if (!tamper_) {
+    Result<std::unique_ptr<TamperFile>> created =
+        TamperFile::create(directory_, std::string(kTamperFileName), keys_.tamper.clone(), keys_.storage_id,
+                           keys_.key_id, target.start, target.entries, tamper_capacity_);
+    if (!created.ok()) return created.status();
+    tamper_ = *std::move(created);
+  } else {
+    std::vector<OperationEntry> entries = target.entries;
+    std::erase_if(entries, [&](const OperationEntry& entry) { return entry.generation <= tamper_->newest().generation; });
+    if (!entries.empty()) SR_TRY(tamper_->append(entries));
+  }
+  tamper_synced_ = target.newest.generation;
+  return {};
+}
+
+Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
+  const Bytes value =
+      encode_vault_hash(target.vault_hash, keys_.witness.view(), keys_.storage_id, keys_.key_id);
+  if (!replace_foreign && secret_known_) {
+    SR_ASSIGN(const std::optional<Secret> present, secrets_.load(SecretName::kVaultHash));
+    Status alarm;
+    if (!present) {
+      alarm = Status(Reason::kWitnessMissing, "VaultHash vanished from the SecretStore while the store was open");
+    } else if (!equal(present->value.view(), secret_raw_) && !equal(present->value.view(), secret_attempted_)) {
+      alarm = Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore was changed from outside");
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      alarm_ = alarm;
+    }
+    SR_TRY(alarm);
+  }
+  const bool stamp_changed = target.stamp && target.stamp != stamp_moved_;
+  if (value != secret_raw_ || replace_foreign) {
+    secret_attempted_ = value;
+    SR_TRY(secrets_.save(SecretName::kVaultHash, keys_.storage_id, value));
+    secret_raw_ = value;
+    secret_known_ = true;
+  }
+  if (stamp_changed || (replace_foreign && target.stamp)) {
+    SR_TRY(secrets_.save(SecretName::kTimeTamper, keys_.storage_id,
+                         encode_witness_time(*target.stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id)));
+    stamp_moved_ = target.stamp;
+  }
+  const std::lock_guard lock(mutex_);
+  alarm_ = Status();
+  return {};
+}
+
+Status Witnesses::alarm() const {
+  const std::lock_guard lock(mutex_);
+  return alarm_;
+}
+
+std::deque<log::Point> Witnesses::witnessed_points() const {
+  const std::lock_guard lock(mutex_);
+  return witnessed_points_;
+}
+
+TamperPoint Witnesses::newest() const {
+  const std::lock_guard lock(mutex_);
+  return newest_;
+}
+
+std::vector<UsedPoint> Witnesses::used_points() const {
+  const std::lock_guard lock(mutex_);
+  return used_points_;
+}
+
+std::vector<OperationEntry> Witnesses::noted() const {
+  const std::lock_guard lock(mutex_);
+  return {entries_.begin(), entries_.end()};
+}
+
+Witnesses::Position Witnesses::tamper_position() const {
+  const std::lock_guard lock(mutex_);
+  return tamper_position_;
+}
+
+Witnesses::Position Witnesses::secret_position() const {
+  const std::lock_guard lock(mutex_);
+  return secret_position_;
+}
+
+}  // namespace strongroom::store

@@ -1,0 +1,108 @@
+// The witnesses of a store in software storage, and the operation log that feeds the tamper file.
+//
+// Invariants:
+// - A witness moves only to a point that is durable in the vault, and in this order: tamper file, then SecretStore. So
+//   what `VaultHash` remembers is also in the tamper file, synced.
+// - Before `VaultHash` is replaced it is read: one that is not what this process left there raises the alarm, and is
+//   left as it is.
+// Thread-safe; moves are serialised.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+
+#include "log/format.h"
+#include "store/secret_store.h"
+#include "store/tamper_file.h"
+#include "store/witness_point.h"
+
+namespace strongroom::store {
+
+inline constexpr std::string_view kTamperFileName = "tmtmp.bin";
+
+class Witnesses {
+ public:
+  struct Keys {
+    SecretBytes tamper;
+    SecretBytes witness;
+    StorageId storage_id{};
+    std::uint32_t key_id = 1;
+  };
+
+  Witnesses(os::Directory& directory, SecretStore& secrets, Keys keys, std::uint32_t tamper_capacity);
+
+  // The operation log up to the point from which commits are noted: at COLDSTART the genesis, at WARMSTART the base.
+  void begin(const TamperPoint& start);
+  // Notes a durable commit; the next move will cover it.
+  void committed(const log::CommitInfo& commit, const std::optional<TimeStamp>& stamp);
+
+  // What was found at start, so that it is gone on with. `tamper` empty: begun anew from the noted operation log.
+  void adopt_tamper(std::optional<TamperContent> tamper);
+  void adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
+  void adopt_witnessed(std::deque<log::Point> points);
+  void burn(const UsedPoint& point);  // kept in VaultHash from the next move on
+
+  // Moves every witness to the newest noted commit. kWitnessNotMoved (with the cause in the detail) where one fails.
+  // `replace_foreign` skips the check of what VaultHash holds now (reanchor, recover).
+  [[nodiscard]] Status move(bool replace_foreign = false);
+
+  [[nodiscard]] Status alarm() const;
+  [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_synced_; }
+  [[nodiscard]] std::uint64_t witnessed() const { return witnessed_; }  // every witness has reached this generation
+  [[nodiscard]] std::deque<log::Point> witnessed_points() const;
+  [[nodiscard]] TamperPoint newest() const;
+  [[nodiscard]] std::vector<UsedPoint> used_points() const;
+  [[nodiscard]] std::vector<OperationEntry> noted() const;
+
+  struct Position {
+    log::Point point;
+    std::int64_t moved_wall_ms = 0;
+    bool failing = false;
+  };
+  [[nodiscard]] Position tamper_position() const;
+  [[nodiscard]] Position secret_position() const;
+
+ private:
+  struct Target {
+    TamperPoint newest;
+    std::int64_t wall_ms = 0;
+    std::vector<OperationEntry> entries;
+    TamperPoint start;  // before the first entry
+    std::optional<TimeStamp> stamp;
+    VaultHash vault_hash;
+  };
+  [[nodiscard]] Target target() const;
+  [[nodiscard]] Status move_tamper(const Target& target);
+  [[nodiscard]] Status move_secret(const Target& target, bool replace_foreign);
+
+  os::Directory& directory_;
+  SecretStore& secrets_;
+  const Keys keys_;
+  const std::uint32_t tamper_capacity_;
+
+  std::mutex move_mutex_;                       // one move at a time; before mutex_
+  std::unique_ptr<TamperFile> tamper_;          // guarded by move_mutex_
+  std::optional<TamperContent> tamper_found_;   // guarded by move_mutex_
+  Bytes secret_raw_;                            // guarded by move_mutex_: VaultHash as this process last saw it
+  Bytes secret_attempted_;                      // guarded by move_mutex_: a save that failed may have taken place
+  bool secret_known_ = false;                   // guarded by move_mutex_
+  std::optional<TimeStamp> stamp_moved_;        // guarded by move_mutex_
+
+  mutable std::mutex mutex_;
+  TamperPoint start_;
+  std::deque<OperationEntry> entries_;  // after start_, consecutive
+  TamperPoint newest_;
+  std::int64_t newest_wall_ms_ = 0;
+  std::optional<TimeStamp> stamp_;
+  std::vector<UsedPoint> used_points_;
+  std::deque<log::Point> witnessed_points_;
+  Position tamper_position_;
+  Position secret_position_;
+  Status alarm_;
+  std::atomic<std::uint64_t> tamper_synced_{0};
+  std::atomic<std::uint64_t> witnessed_{0};
+};
+
+}  // namespace strongroom::store

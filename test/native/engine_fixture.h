@@ -1,0 +1,120 @@
+// An engine on the simulated disk, driven step by step as the TypeScript layer drives it.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include "os/testing/manual_clock.h"
+#include "os/testing/simulated_disk.h"
+#include "store/engine.h"
+
+namespace strongroom::store::testing {
+
+inline constexpr const char* kStore = "/srv/store";
+inline constexpr const char* kSecrets = "/srv/secrets";
+inline constexpr crypto::Argon2Parameters kFastArgon2{8, 1, 1};
+
+inline EngineOptions store_options(std::string_view password = "") {
+  EngineOptions options;
+  options.directory = kStore;
+  options.instance = "acme";
+  options.secret_store = SecretStoreConfig{SecretStoreType::kFile, kSecrets};
+  options.threads = false;
+  options.recovery_password = SecretBytes(as_bytes(password));
+  options.argon2 = kFastArgon2;
+  options.tamper_capacity = 32;
+  options.reserve_bytes = 4096;
+  return options;
+}
+
+inline std::unique_ptr<os::testing::SimulatedDisk> make_disk() {
+  auto disk = std::make_unique<os::testing::SimulatedDisk>();
+  disk->make_directory("/srv");
+  return disk;
+}
+
+// Collects completions; with `threads` the caller waits for them itself.
+struct Completions {
+  std::mutex mutex;
+  std::vector<log::Completion> all;
+  Engine::CompletedHook hook() {
+    return [this](std::vector<log::Completion> completions) {
+      const std::lock_guard lock(mutex);
+      for (log::Completion& completion : completions) all.push_back(std::move(completion));
+    };
+  }
+};
+
+inline Status open_steps(Engine& engine) {
+  SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
+  SR_TRY(engine.setup_persistence_files());
+  SR_TRY(startup == StartupState::kColdstart ? engine.initialize_coldstart() : engine.initialize_warmstart());
+  SR_TRY(engine.create_and_load_vault());
+  SR_TRY(engine.initialize_storage_identifier());
+  SR_TRY(engine.validate_vault_integrity());
+  SR_TRY(engine.validate_time_tamper_age());
+  return engine.update_time_tamper();
+}
+
+class Opened {
+ public:
+  Opened(os::FileSystem& files, os::Clock& clock, EngineOptions options)
+      : engine_(std::make_unique<Engine>(os::Environment{files, clock}, std::move(options), completions_.hook())) {}
+
+  Status open() { return open_steps(*engine_); }
+  Engine& operator*() { return *engine_; }
+  Engine* operator->() { return engine_.get(); }
+
+  log::Completion set(std::string_view key, std::string_view value,
+                      log::Durability durability = log::Durability::kJournal) {
+    log::QueuedOperation operation;
+    operation.key.assign(key.begin(), key.end());
+    operation.value = WipedBuffer(as_bytes(value));
+    operation.durability = durability;
+    return engine_->commit_now(std::move(operation));
+  }
+  log::Completion remove(std::string_view key) {
+    log::QueuedOperation operation;
+    operation.type = log::QueuedOperation::Type::kDelete;
+    operation.key.assign(key.begin(), key.end());
+    return engine_->commit_now(std::move(operation));
+  }
+  log::Completion increment(std::string_view key, log::IncrementBounds bounds) {
+    log::QueuedOperation operation;
+    operation.type = log::QueuedOperation::Type::kIncrement;
+    operation.key.assign(key.begin(), key.end());
+    operation.increment = bounds;
+    return engine_->commit_now(std::move(operation));
+  }
+  std::optional<std::string> get(std::string_view key) {
+    log::ValueCipher cipher(engine_->epoch_keys());
+    std::string value;
+    const auto size = engine_->queue().read(cipher, key, [&value](std::size_t bytes) {
+      value.resize(bytes);
+      return reinterpret_cast<std::uint8_t*>(value.data());
+    });
+    if (!size.ok() || !*size) return std::nullopt;
+    return value;
+  }
+
+ private:
+  Completions completions_;
+  std::unique_ptr<Engine> engine_;
+};
+
+#define ASSERT_OK(expression)                                                                          \
+  do {                                                                                                 \
+    const ::strongroom::Status sr_assert_status = (expression);                                        \
+    ASSERT_TRUE(sr_assert_status.ok()) << ::strongroom::error_info(sr_assert_status.error().reason).reason \
+                                       << ": " << sr_assert_status.error().detail;                     \
+  } while (false)
+
+#define EXPECT_REASON(expression, expected)                                                               \
+  do {                                                                                                    \
+    const ::strongroom::Status sr_expect_status = (expression);                                           \
+    ASSERT_FALSE(sr_expect_status.ok()) << "expected a refusal";                                          \
+    EXPECT_EQ(::strongroom::error_info(sr_expect_status.error().reason).reason,                           \
+              ::strongroom::error_info(expected).reason)                                                  \
+        << sr_expect_status.error().detail;                                                               \
+  } while (false)
+
+}  // namespace strongroom::store::testing

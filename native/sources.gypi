@@ -16,6 +16,7 @@
       "log/compaction.cc",
       "log/commit_queue.cc",
       "log/records.cc",
+      "log/value_verifier.cc",
       "store/key_slots.cc",
       "store/persistence_file.cc",
       "store/tamper_file.cc",

@@ -40,7 +40,8 @@ template <typename T>
 [[nodiscard]] inline T load_le(const std::uint8_t* in) {
   static_assert(std::is_unsigned_v<T>);
   T value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>(value | (static_cast<T>(in[i]) << (8 * i)));
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    value = static_cast<T>(value | (static_cast<T>(in[i]) << (8 * i)));
   return value;
 }
 

@@ -110,7 +110,9 @@ class CommitQueue::Group {
     bool absent = true;
     SR_TRY(current(operation.key, value, absent));
     const std::optional<std::int64_t> before = absent ? 0 : parse_counter(value.view());
-    if (!before) return {Reason::kNotACounter, "the value under this key has " + std::to_string(value.size()) + " bytes"};
+    if (!before)
+      return {Reason::kNotACounter,
+              "the value under this key has " + std::to_string(value.size()) + " bytes"};
     const IncrementBounds& bounds = operation.increment;
     if (__builtin_add_overflow(*before, bounds.delta, &number)) {
       number = *before;
@@ -120,7 +122,8 @@ class CommitQueue::Group {
     const bool above = bounds.max && number > *bounds.max;
     if (below || above) {
       number = *before;
-      return {below ? Reason::kBelowMinimum : Reason::kAboveMaximum, "the counter stands at " + std::to_string(*before)};
+      return {below ? Reason::kBelowMinimum : Reason::kAboveMaximum,
+              "the counter stands at " + std::to_string(*before)};
     }
     operation.value = WipedBuffer(encode_counter(number));
     change(Operation::kPut, operation.key, operation.value.view());
@@ -132,7 +135,8 @@ class CommitQueue::Group {
     bool absent = true;
     SR_TRY(current(operation.key, value, absent));
     const CompareAndSet& compare = *operation.compare;
-    swapped = absent ? !compare.expected : (compare.expected && equal(compare.expected->view(), value.view()));
+    swapped =
+        absent ? !compare.expected : (compare.expected && equal(compare.expected->view(), value.view()));
     if (!swapped) return {};
     if (compare.next) {
       change(Operation::kPut, operation.key, compare.next->view());
@@ -253,7 +257,8 @@ Completion CommitQueue::commit_now(QueuedOperation operation) {
   return own;
 }
 
-void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations, std::vector<Completion>& completions) {
+void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
+                                 std::vector<Completion>& completions) {
   if (operations.empty()) return;
   const std::size_t first = completions.size();
   Group group(index_, cipher_, operations);
@@ -310,8 +315,8 @@ void CommitQueue::exclusively(const std::function<void()>& work) {
   work();
 }
 
-Result<std::optional<std::size_t>> CommitQueue::read(ValueCipher& cipher, std::string_view key,
-                                                     const std::function<std::uint8_t*(std::size_t)>& take) const {
+Result<std::optional<std::size_t>> CommitQueue::read(
+    ValueCipher& cipher, std::string_view key, const std::function<std::uint8_t*(std::size_t)>& take) const {
   const std::lock_guard lock(index_mutex_);
   const Record* record = index_.find(key);
   if (record == nullptr) return std::optional<std::size_t>();

@@ -109,8 +109,8 @@ class CommitQueue {
   // Decrypts a value. `take` is called with the index lock held and gives where the value goes (its size is the
   // argument), or null to leave it. Returns the size, or nullopt for an absent key. kInternal if the record in memory
   // was corrupted.
-  [[nodiscard]] Result<std::optional<std::size_t>> read(ValueCipher& cipher, std::string_view key,
-                                                        const std::function<std::uint8_t*(std::size_t)>& take) const;
+  [[nodiscard]] Result<std::optional<std::size_t>> read(
+      ValueCipher& cipher, std::string_view key, const std::function<std::uint8_t*(std::size_t)>& take) const;
   void scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const;
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] std::uint64_t live_bytes() const;
@@ -134,16 +134,16 @@ class CommitQueue {
 
   mutable std::mutex commit_mutex_;
   mutable std::mutex index_mutex_;
-  bool snapshot_held_ = false;             // guarded by commit_mutex_
-  std::vector<Record::Pointer> retired_;   // guarded by commit_mutex_
+  bool snapshot_held_ = false;            // guarded by commit_mutex_
+  std::vector<Record::Pointer> retired_;  // guarded by commit_mutex_
 
   std::mutex queue_mutex_;
   std::condition_variable queue_filled_;
   std::condition_variable queue_idle_;
-  std::vector<QueuedOperation> waiting_;   // guarded by queue_mutex_
-  std::size_t waiting_bytes_ = 0;          // guarded by queue_mutex_
-  bool closed_ = false;                    // guarded by queue_mutex_
-  bool busy_ = false;                      // guarded by queue_mutex_: the writer thread has taken operations
+  std::vector<QueuedOperation> waiting_;  // guarded by queue_mutex_
+  std::size_t waiting_bytes_ = 0;         // guarded by queue_mutex_
+  bool closed_ = false;                   // guarded by queue_mutex_
+  bool busy_ = false;                     // guarded by queue_mutex_: the writer thread has taken operations
   std::thread thread_;
 };
 

@@ -113,7 +113,9 @@ crypto::Nonce counter_nonce(std::uint64_t counter) {
   return nonce;
 }
 
-Digest base_chain_start(ByteView file_header) { return crypto::sha256({as_bytes("strongroom/v5 base"), file_header}); }
+Digest base_chain_start(ByteView file_header) {
+  return crypto::sha256({as_bytes("strongroom/v5 base"), file_header});
+}
 
 Digest genesis_head(const StorageId& storage_id, ByteView vault_salt) {
   return crypto::sha256({as_bytes("strongroom/v5 genesis"), storage_id, vault_salt});

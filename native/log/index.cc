@@ -95,6 +95,20 @@ Record::Pointer Index::erase(std::string_view key) {
   return record;
 }
 
+void Index::clear() {
+  order_.clear();
+  slots_.assign(kSlotsMin, Slot{});
+  records_.clear();
+  free_ids_.clear();
+  size_ = 0;
+  live_bytes_ = 0;
+}
+
+void Index::reserve(std::size_t records) {
+  records_.reserve(records);
+  while (records * 4 > slots_.size() * 3) grow();
+}
+
 void Index::begin_bulk() {
   bulk_ = true;
   order_.clear();
@@ -118,7 +132,8 @@ void Index::scan(const KeyRange& range, const std::function<bool(const Record&)>
                           : (range.upper_inclusive ? order_.upper_bound(*range.upper)
                                                    : order_.lower_bound(*range.upper));
   if (range.lower && range.upper && *range.lower > *range.upper) return;
-  if (range.lower && range.upper && *range.lower == *range.upper && !(range.lower_inclusive && range.upper_inclusive)) {
+  if (range.lower && range.upper && *range.lower == *range.upper &&
+      !(range.lower_inclusive && range.upper_inclusive)) {
     return;
   }
   if (range.reverse) {

@@ -35,6 +35,9 @@ class Index {
   Record::Pointer put(Record::Pointer record);
   Record::Pointer erase(std::string_view key);
 
+  void clear();
+  void reserve(std::size_t records);
+
   // Between these two calls the order is not kept; end_bulk() sorts once.
   void begin_bulk();
   void end_bulk();
@@ -59,7 +62,8 @@ class Index {
   };
 
   [[nodiscard]] static std::uint32_t hash_of(std::string_view key);
-  [[nodiscard]] std::size_t slot_of(std::string_view key, std::uint32_t hash) const;  // the key's slot, or the empty one
+  [[nodiscard]] std::size_t slot_of(std::string_view key,
+                                    std::uint32_t hash) const;  // the key's slot, or the empty one
   void grow();
 
   std::vector<Slot> slots_;  // a power of two, at most 3/4 full

@@ -1,8 +1,10 @@
 #include "log/reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/limits.h"
+#include "log/value_verifier.h"
 
 namespace strongroom::log {
 namespace {
@@ -10,6 +12,11 @@ namespace {
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 // How far the newest synced tamper entry may trail and its point still be remembered for the base.
 constexpr std::size_t kRecentHeadsMax = 16384;
+// A log below this is checked by the thread that reads it.
+constexpr std::uint64_t kVerifierFileBytesMin = std::uint64_t{4} << 20;
+constexpr unsigned kVerifierThreadsMax = 4;
+constexpr std::size_t kVerifierJobRecords = 512;
+constexpr std::uint64_t kReserveRecordsMax = std::uint64_t{1} << 24;
 
 // A window over the file that only moves forward: every byte is read from the system once.
 class Window {
@@ -30,16 +37,19 @@ class Window {
       }
       start_ = 0;
       filled_ = kept;
-      const std::size_t room =
-          static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size() - filled_, file_bytes_ - read_offset_));
-      SR_ASSIGN(const std::size_t got, file_.read_at(read_offset_, MutableBytes(buffer_).subspan(filled_, room)));
+      const std::size_t room = static_cast<std::size_t>(
+          std::min<std::uint64_t>(buffer_.size() - filled_, file_bytes_ - read_offset_));
+      SR_ASSIGN(const std::size_t got,
+                file_.read_at(read_offset_, MutableBytes(buffer_).subspan(filled_, room)));
       filled_ += got;
       read_offset_ += got;
       if (got < room) file_bytes_ = read_offset_;  // it became shorter under our hands
     }
     return ByteView(buffer_).subspan(start_, std::min(size, filled_ - start_));
   }
-  [[nodiscard]] MutableBytes mutable_view(std::size_t size) { return MutableBytes(buffer_).subspan(start_, size); }
+  [[nodiscard]] MutableBytes mutable_view(std::size_t size) {
+    return MutableBytes(buffer_).subspan(start_, size);
+  }
   void consume(std::size_t size) { start_ += size; }
   [[nodiscard]] std::uint64_t offset() const { return read_offset_ - (filled_ - start_); }
 
@@ -87,8 +97,8 @@ bool parse_directory(ByteView directory, const FrameHeader& header, std::vector<
 
 class LogReader {
  public:
-  LogReader(os::File& file, std::uint64_t file_bytes, const StorageId& storage_id, EpochKeys& keys, Index& index,
-            const ReadOptions& options)
+  LogReader(os::File& file, std::uint64_t file_bytes, const StorageId& storage_id, EpochKeys& keys,
+            Index& index, const ReadOptions& options)
       : window_(file, file_bytes),
         storage_id_(storage_id),
         keys_(keys),
@@ -98,13 +108,19 @@ class LogReader {
     loaded_.file_bytes = file_bytes;
   }
 
-  Result<LoadedLog> run() {
+  // nullopt when a value did not authenticate that had been handed over: the log is to be read again, strictly.
+  Result<std::optional<LoadedLog>> run(unsigned verifier_threads) {
+    if (verifier_threads != 0) verifier_.emplace(keys_, verifier_threads);
     SR_TRY(read_file_header());
     index_.begin_bulk();
     const Status status = read_frames();
     index_.end_bulk();
+    if (verifier_) {
+      verifier_->check(std::move(unchecked_));
+      if (!verifier_->finish()) return std::optional<LoadedLog>();
+    }
     if (!status.ok()) return status;
-    return std::move(loaded_);
+    return std::optional(std::move(loaded_));
   }
 
  private:
@@ -177,16 +193,18 @@ class LogReader {
     associated_data_.insert(associated_data_.end(), chain_.begin(), chain_.end());
     associated_data_.insert(associated_data_.end(), header_and_salt.begin(), header_and_salt.end());
     directory_.resize(header.directory_bytes);
-    if (!cipher->open(counter_nonce(header.counter), associated_data_, sealed, tag.data(), directory_.data())) {
+    if (!cipher->open(counter_nonce(header.counter), associated_data_, sealed, tag.data(),
+                      directory_.data())) {
       return end;
     }
-    const ByteView values =
-        bytes.subspan(header_and_salt.size() + header.directory_bytes + crypto::kTagBytes, header.value_bytes);
+    const ByteView values = bytes.subspan(header_and_salt.size() + header.directory_bytes + crypto::kTagBytes,
+                                          header.value_bytes);
     if (header.kind == CommitKind::kBaseHead) {
       std::optional<BaseInfo> info = parse_base_info(directory_);
       if (!info || !values.empty()) return end;
       base = *std::move(info);
-    } else if (!apply(header, *cipher, values)) {
+      index_.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(base.records, kReserveRecordsMax)));
+    } else if (!apply(header, values)) {
       return end;
     }
     chain_ = next_link(chain_, header_and_salt, tag);
@@ -205,8 +223,9 @@ class LogReader {
     return header.kind == CommitKind::kBaseData && header.generation == base.point.generation;
   }
 
-  // All values are authenticated before the first operation takes effect: a frame is all or nothing.
-  bool apply(const FrameHeader& header, crypto::Aead& cipher, ByteView values) {
+  // A frame is all or nothing: its values are checked before the first operation takes effect, or all of the log's
+  // values are checked beside this thread and nothing of it is used when one fails.
+  bool apply(const FrameHeader& header, ByteView values) {
     if (!parse_directory(directory_, header, entries_)) return false;
     records_.clear();
     std::uint64_t counter = header.counter;
@@ -219,22 +238,32 @@ class LogReader {
       values = values.subspan(entry.value_bytes);
       Record::Pointer record =
           Record::make(header.generation, ++counter, header.epoch, entry.key, entry.value_bytes);
-      plaintext_.resize(std::max<std::size_t>(plaintext_.size(), entry.value_bytes));
-      if (!cipher_.open(cipher, header.generation, counter, entry.key, sealed, entry.tag.data(),
-                        plaintext_.span().data())) {
-        return false;
-      }
       std::copy(sealed.begin(), sealed.end(), record->sealed());
       std::copy(entry.tag.begin(), entry.tag.end(), record->tag());
       records_.push_back(std::move(record));
     }
+    if (!check_values()) return false;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      if (records_[i]) {
-        index_.put(std::move(records_[i]));
-      } else {
-        index_.erase(as_text(entries_[i].key));
-      }
+      Record::Pointer replaced =
+          records_[i] ? index_.put(std::move(records_[i])) : index_.erase(as_text(entries_[i].key));
+      if (verifier_ && replaced) retired_.push_back(std::move(replaced));
     }
+    return true;
+  }
+
+  // At once, or handed over: then the frame counts as authentic until finish() says otherwise for all.
+  bool check_values() {
+    if (!verifier_) {
+      return std::all_of(records_.begin(), records_.end(), [this](const Record::Pointer& record) {
+        if (!record) return true;
+        if (plaintext_.size() < record->value_bytes()) plaintext_.resize(record->value_bytes());
+        return cipher_.open(*record, plaintext_.span().data());
+      });
+    }
+    for (const Record::Pointer& record : records_) {
+      if (record) unchecked_.push_back(record.get());
+    }
+    if (unchecked_.size() >= kVerifierJobRecords) verifier_->check(std::exchange(unchecked_, {}));
     return true;
   }
 
@@ -299,6 +328,9 @@ class LogReader {
   Bytes directory_;
   std::vector<Entry> entries_;
   std::vector<Record::Pointer> records_;
+  std::vector<Record::Pointer> retired_;  // replaced while the verifier may still look at them
+  std::vector<const Record*> unchecked_;
+  std::optional<ValueVerifier> verifier_;  // last: it ends before what it looks at
 };
 
 }  // namespace
@@ -350,7 +382,16 @@ std::optional<BaseInfo> parse_base_info(ByteView bytes) {
 Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys, Index& index,
                            const ReadOptions& options) {
   SR_ASSIGN(const os::FileInfo info, file.info());
-  return LogReader(file, info.size_bytes, storage_id, keys, index, options).run();
+  if (info.size_bytes >= kVerifierFileBytesMin) {
+    const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, kVerifierThreadsMax + 1) - 1;
+    LogReader reader(file, info.size_bytes, storage_id, keys, index, options);
+    SR_ASSIGN(std::optional<LoadedLog> loaded, reader.run(threads));
+    if (loaded) return *std::move(loaded);
+    index.clear();
+  }
+  LogReader reader(file, info.size_bytes, storage_id, keys, index, options);
+  SR_ASSIGN(std::optional<LoadedLog> loaded, reader.run(0));
+  return *std::move(loaded);
 }
 
 }  // namespace strongroom::log

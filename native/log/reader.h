@@ -1,5 +1,8 @@
 // Reads vault.bin once, from front to back, authenticating every byte before it is believed, and fills the index.
 //
+// Large logs are authenticated by several threads. When that finds a value that does not authenticate, the log is read
+// once more, strictly in order, to find where its history ends.
+//
 // Invariants: reading changes nothing. The history ends before the first byte that does not authenticate; whether
 // what follows is a torn tail or tampering is decided by the engine, which knows what the witnesses remember.
 #pragma once
@@ -28,9 +31,9 @@ struct LoadedLog {
   CommitKind newest_kind = CommitKind::kOpen;
   std::uint64_t tamper_synced = 0;  // the newest that a frame names
   std::uint32_t epoch_highest = 0;
-  std::deque<Point> witnessed;      // points that had been witnessed, oldest first, at most kWitnessPointsMax
+  std::deque<Point> witnessed;  // points that had been witnessed, oldest first, at most kWitnessPointsMax
   LogEnd end = LogEnd::kExact;
-  std::uint64_t end_offset = 0;     // where the next frame goes
+  std::uint64_t end_offset = 0;  // where the next frame goes
   std::uint64_t file_bytes = 0;
 };
 
@@ -42,15 +45,16 @@ struct ReadOptions {
 
 // kVaultTampered when the file header or the base does not authenticate (both were durable before the file got its
 // name). Damage behind them is told by `end`.
-[[nodiscard]] Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys, Index& index,
-                                         const ReadOptions& options);
+[[nodiscard]] Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys,
+                                         Index& index, const ReadOptions& options);
 
 // The parts that the writer of a base and the reader share.
 struct BaseInfo {
   Point point;
   Digest operation_chain{};
   std::deque<Point> witnessed;
-  std::map<std::uint32_t, EpochSalt> epochs;  // epochs that the commit frames behind the base use without announcing
+  std::map<std::uint32_t, EpochSalt>
+      epochs;  // epochs that the commit frames behind the base use without announcing
   std::uint64_t records = 0;
 };
 [[nodiscard]] Bytes encode_base_info(const BaseInfo& info);

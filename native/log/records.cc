@@ -10,8 +10,8 @@ namespace strongroom::log {
 static_assert(limits::kKeyBytesMax <= UINT16_MAX);
 static_assert(limits::kValueBytesMax <= UINT32_MAX);
 
-Record::Pointer Record::make(std::uint64_t generation, std::uint64_t counter, std::uint32_t epoch, ByteView key,
-                             std::uint32_t value_bytes) {
+Record::Pointer Record::make(std::uint64_t generation, std::uint64_t counter, std::uint32_t epoch,
+                             ByteView key, std::uint32_t value_bytes) {
   void* memory = ::operator new(sizeof(Record) + key.size() + value_bytes + crypto::kTagBytes);
   Pointer record(new (memory) Record());
   record->generation_ = generation;

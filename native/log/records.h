@@ -20,8 +20,8 @@ class Record {
   using Pointer = std::unique_ptr<Record, Deleter>;
 
   // The sealed value and tag are left for the caller to fill.
-  [[nodiscard]] static Pointer make(std::uint64_t generation, std::uint64_t counter, std::uint32_t epoch, ByteView key,
-                                    std::uint32_t value_bytes);
+  [[nodiscard]] static Pointer make(std::uint64_t generation, std::uint64_t counter, std::uint32_t epoch,
+                                    ByteView key, std::uint32_t value_bytes);
 
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
   [[nodiscard]] std::uint64_t counter() const { return counter_; }
@@ -79,8 +79,8 @@ class ValueCipher {
 
   // Null for an unknown epoch.
   [[nodiscard]] crypto::Aead* find(std::uint32_t epoch);
-  void seal(crypto::Aead& cipher, std::uint64_t generation, std::uint64_t counter, ByteView key, ByteView value,
-            std::uint8_t* out, std::uint8_t* tag);
+  void seal(crypto::Aead& cipher, std::uint64_t generation, std::uint64_t counter, ByteView key,
+            ByteView value, std::uint8_t* out, std::uint8_t* tag);
   [[nodiscard]] bool open(crypto::Aead& cipher, std::uint64_t generation, std::uint64_t counter, ByteView key,
                           ByteView sealed, const std::uint8_t* tag, std::uint8_t* out);
   // `out` has record.value_bytes() bytes. False means memory corruption: the record was authenticated when it came in.

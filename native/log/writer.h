@@ -31,12 +31,12 @@ struct Appended {
 class LogWriter {
  public:
   // `offset` is where the next frame goes; what stands behind it in the file was cut off before.
-  LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const Point& newest, std::uint32_t epoch_highest,
-            EpochKeys& keys, std::uint64_t reserve_bytes);
+  LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const Point& newest,
+            std::uint32_t epoch_highest, EpochKeys& keys, std::uint64_t reserve_bytes);
 
   // The first append after construction draws the epoch salt and announces it.
-  [[nodiscard]] Result<Appended> append(CommitKind kind, const std::vector<Change>& changes, std::int64_t wall_ms,
-                                        std::uint64_t tamper_synced);
+  [[nodiscard]] Result<Appended> append(CommitKind kind, const std::vector<Change>& changes,
+                                        std::int64_t wall_ms, std::uint64_t tamper_synced);
 
   // Cuts the reserved space off and syncs.
   [[nodiscard]] Status finish();
@@ -76,8 +76,8 @@ class LogWriter {
 // Lays out one frame into `frame` (header, salt, sealed directory, tag, sealed values, padding) and gives the records
 // that it holds. Shared by the writer of commits and the writer of bases. Returns the link that follows `previous`.
 [[nodiscard]] Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& previous,
-                                 const std::vector<Change>& changes, ByteView raw_directory, crypto::Aead& cipher,
-                                 ValueCipher& values, const StorageId& storage_id, Bytes& frame,
-                                 std::vector<Record::Pointer>* records);
+                                 const std::vector<Change>& changes, ByteView raw_directory,
+                                 crypto::Aead& cipher, ValueCipher& values, const StorageId& storage_id,
+                                 Bytes& frame, std::vector<Record::Pointer>* records);
 
 }  // namespace strongroom::log

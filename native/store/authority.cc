@@ -23,8 +23,10 @@ Status check_authority(const Proof& proof, Purpose purpose, const Authority& aut
     const Bytes statement = token_statement(purpose, header.storage_id, point);
     const ByteView token = proof.token;
     if (token.size() != kTokenBytes || !equal(token.first(kTokenStatementBytes), statement) ||
-        !crypto::ed25519_verify(*authority.vendor_public_key, statement, token.subspan(kTokenStatementBytes))) {
-      return {Reason::kAuthorityRefused, "the token does not fit this store, its present point and this purpose"};
+        !crypto::ed25519_verify(*authority.vendor_public_key, statement,
+                                token.subspan(kTokenStatementBytes))) {
+      return {Reason::kAuthorityRefused,
+              "the token does not fit this store, its present point and this purpose"};
     }
     return {};
   }

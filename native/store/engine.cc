@@ -86,7 +86,8 @@ Result<StartupState> Engine::determine_startup_state() {
   Result<std::shared_ptr<os::Directory>> directory =
       state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kExisting);
   if (directory.is(Reason::kNotFound)) {
-    if (state.options.read_only) return Status(Reason::kNoStore, "there is no store in " + state.options.directory);
+    if (state.options.read_only)
+      return Status(Reason::kNoStore, "there is no store in " + state.options.directory);
     state.startup = StartupState::kColdstart;
     state.stage = State::Stage::kDetermined;
     return state.startup;
@@ -94,22 +95,26 @@ Result<StartupState> Engine::determine_startup_state() {
   if (!directory.ok()) return directory.status();
   state.directory = *std::move(directory);
   // stat() refuses links and foreign files by name; list() would pass over them.
-  for (const std::string_view name : {kPersistenceFileName, std::string_view(state.options.vault_file_name), kTamperFileName}) {
+  for (const std::string_view name :
+       {kPersistenceFileName, std::string_view(state.options.vault_file_name), kTamperFileName}) {
     SR_TRY(state.directory->stat(name).status());
   }
   SR_ASSIGN(const std::vector<std::string> names, state.directory->list());
   const std::uint8_t present = state.present_files(names);
   state.startup = StartupState::kWarmstart;
   if (present == 0) {
-    if (state.options.read_only) return Status(Reason::kNoStore, "there is no store in " + state.options.directory);
+    if (state.options.read_only)
+      return Status(Reason::kNoStore, "there is no store in " + state.options.directory);
     state.startup = StartupState::kColdstart;
   } else if ((present & kHasPersistence) == 0) {
-    return Status(Reason::kPartialRestore, "persistence.bin is missing, and other files of the store are there");
+    return Status(Reason::kPartialRestore,
+                  "persistence.bin is missing, and other files of the store are there");
   } else {
     const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
     if (parsed.ok() && parsed->front().header.state == ProvisionState::kProvisioning) {
       if (state.options.read_only) {
-        return Status(Reason::kNoStore, "the COLDSTART of the store in " + state.options.directory + " was not completed");
+        return Status(Reason::kNoStore,
+                      "the COLDSTART of the store in " + state.options.directory + " was not completed");
       }
       state.startup = StartupState::kColdstart;
     } else if ((present & kHasVault) == 0 &&
@@ -143,7 +148,8 @@ Status Engine::validate_coldstart_secret_store() {
   if (!state.secrets) {
     if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed at COLDSTART"};
     state.secret_config = *state.options.secret_store;
-    SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.options.instance, true));
+    SR_ASSIGN(state.secrets,
+              open_secret_store(state.environment, state.secret_config, state.options.instance, true));
   }
   std::optional<StorageId> planned;
   const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
@@ -163,7 +169,8 @@ Status Engine::validate_coldstart_secret_store() {
     const bool initial = name != SecretName::kVaultHash || peek_generation(present->value.view()) == 0;
     if (!ours || !initial) {
       return {Reason::kPartialRestore, "the SecretStore remembers a store with the instance name '" +
-                                           state.options.instance + "' (" + std::string(secret_name_text(name)) +
+                                           state.options.instance + "' (" +
+                                           std::string(secret_name_text(name)) +
                                            "), and its files are not in " + state.options.directory};
     }
   }
@@ -174,7 +181,8 @@ Status Engine::validate_coldstart_secret_store() {
 Status Engine::initialize_coldstart() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
-  if (state.startup != StartupState::kColdstart) return {Reason::kStoreExists, "the directory holds a store already"};
+  if (state.startup != StartupState::kColdstart)
+    return {Reason::kStoreExists, "the directory holds a store already"};
   const EngineOptions& options = state.options;
   if (const Status name = validate_vault_file_name(options.vault_file_name); !name.ok()) {
     return {Reason::kInvalidOption, "vaultFileName: " + name.error().detail};
@@ -182,7 +190,8 @@ Status Engine::initialize_coldstart() {
   if (options.recovery_password.size() > limits::kPasswordBytesMax) {
     return {Reason::kInvalidOption, "recovery.password: longer than 4,096 bytes"};
   }
-  if (!crypto::acceptable(options.argon2)) return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
+  if (!crypto::acceptable(options.argon2))
+    return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
   SR_TRY(validate_coldstart_secret_store());
 
   PersistenceHeader& header = state.header;
@@ -206,8 +215,8 @@ Status Engine::initialize_coldstart() {
   if (!options.recovery_password.empty()) {
     const PasswordParameters parameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(const SecretBytes kek, password_kek(options.recovery_password.view(), parameters));
-    header.slots.push_back(wrap_dek(2, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
-                                    state.dek.view(), header.storage_id, header.key_id));
+    header.slots.push_back(wrap_dek(2, SlotType::kPassword, encode_password_parameters(parameters),
+                                    kek.view(), state.dek.view(), header.storage_id, header.key_id));
   }
 
   // Provisioning order: persistence.bin first, so that everything after it is known to belong to this attempt.
@@ -219,7 +228,8 @@ Status Engine::initialize_coldstart() {
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp = first_stamp(read_clock(state.environment.clock));
   const SecretBytes key = witness_key(state.dek.view(), header.storage_id);
-  Bytes vault_hash = encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
+  Bytes vault_hash =
+      encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
   SR_TRY(state.secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
   SR_TRY(state.secrets->save(SecretName::kTimeTamper, header.storage_id,
                              encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
@@ -232,7 +242,8 @@ Status Engine::initialize_coldstart() {
 
 Status Engine::State::create_vault() {
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
-  epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  epoch_keys =
+      std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   SR_TRY(directory->remove(fresh));
   SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
@@ -278,8 +289,7 @@ Status Engine::initialize_storage_identifier() {
               encode_persistence(complete, state.core, state.dek.view(), &complete_hash));
     ReservedChanges changes;
     changes.put(kStorageIdKey, state.header.storage_id);
-    changes.put(kPersistenceKey,
-                encode_persistence_record({true, state.persistence_hash, complete_hash}));
+    changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, complete_hash}));
     SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));
     state.header = complete;
     state.persistence_hash = complete_hash;
@@ -314,12 +324,14 @@ Status Engine::validate_time_tamper_age() {
     SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
     const std::uint64_t age = std::min(age_ms(*state.stamp, now), age_ms(*state.secret_stamp, now));
     if (age > state.core.age_ms_max) {
-      return {Reason::kStateStale, "the newest stamp is " + std::to_string(age / 1000) + " s old; the limit is " +
+      return {Reason::kStateStale, "the newest stamp is " + std::to_string(age / 1000) +
+                                       " s old; the limit is " +
                                        std::to_string(state.core.age_ms_max / 1000) + " s"};
     }
     // Behind what the stamp claimed, but not behind what it could explain: the clock had run ahead and was put right.
     const auto slack = static_cast<std::int64_t>(state.core.clock_tolerance_ms);
-    const std::int64_t claimed = time_floor_ms(*state.stamp, now) + static_cast<std::int64_t>(state.stamp->jump_ms);
+    const std::int64_t claimed =
+        time_floor_ms(*state.stamp, now) + static_cast<std::int64_t>(state.stamp->jump_ms);
     state.clock_corrected = now.wall_ms + slack < claimed;
   }
   state.stage = State::Stage::kTimeValid;
@@ -340,7 +352,8 @@ Status Engine::update_time_tamper() {
   }
   SR_TRY(state.cut_tail());
   ReservedChanges changes;
-  changes.put(kPersistenceKey, encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
+  changes.put(kPersistenceKey,
+              encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
   const log::CommitKind kind =
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
   SR_TRY(state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock))));

@@ -81,14 +81,14 @@ struct EngineStatus {
   std::uint64_t age_ms = 0;
   std::uint64_t clock_tolerance_ms = 0;
   std::uint64_t age_ms_max = 0;
-  bool rewindable_by_vendor = false;    // else by the password, or by nobody without a password slot
+  bool rewindable_by_vendor = false;  // else by the password, or by nobody without a password slot
   bool has_password_slot = false;
-  bool continuity_unproven = false;     // opened by password after a lost root and not reanchored since
-  bool tail_repaired = false;           // this opening cut a torn tail
-  bool tamper_file_anew = false;        // this opening began the tamper file anew
-  bool persistence_repaired = false;    // one of two copies was damaged
+  bool continuity_unproven = false;   // opened by password after a lost root and not reanchored since
+  bool tail_repaired = false;         // this opening cut a torn tail
+  bool tamper_file_anew = false;      // this opening began the tamper file anew
+  bool persistence_repaired = false;  // one of two copies was damaged
   bool secret_repaired = false;
-  bool clock_corrected = false;         // a clock that had run ahead was put right
+  bool clock_corrected = false;  // a clock that had run ahead was put right
   bool poisoned = false;
   std::uint64_t records = 0;
   std::uint64_t log_bytes = 0;
@@ -98,9 +98,9 @@ struct EngineStatus {
 };
 
 struct VerifyReport {
-  log::Point base;       // the point that the log's base holds
+  log::Point base;  // the point that the log's base holds
   log::Point newest;
-  std::uint64_t commits = 0;   // frames behind the base
+  std::uint64_t commits = 0;  // frames behind the base
   std::uint64_t records = 0;
   std::uint64_t operation_entries = 0;
   std::vector<WitnessStatus> witnesses;
@@ -118,7 +118,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   Engine(Engine&&) = delete;
   Engine& operator=(Engine&&) = delete;
-  ~Engine();  // like a crash: what waits is completed with kClosed, nothing more is written
+  ~Engine();  // commits what waits, and otherwise like a crash: no stamp, no last move of the witnesses
 
   // Which of the store's files exist decides: none, or an interrupted provisioning: COLDSTART; all: WARMSTART; only
   // tmtmp.bin missing: WARMSTART (the fallback); every other set: kPartialRestore. Changes nothing.

@@ -40,19 +40,22 @@ Status Engine::reanchor(const Proof& proof) {
   log::Point accepted = present;
   Status authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, present);
   // A reanchor that was cut between its commit and the witnesses is completed by the token that began it.
-  if (authority.is(Reason::kAuthorityRefused) && earlier && state.loaded.newest_kind == log::CommitKind::kReanchor) {
+  if (authority.is(Reason::kAuthorityRefused) && earlier &&
+      state.loaded.newest_kind == log::CommitKind::kReanchor) {
     accepted = earlier->point;
     authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, accepted);
   }
   SR_TRY(authority);
-  const bool burnt_here = earlier && accepted == present && contains(earlier->used_points, used_point(present));
+  const bool burnt_here =
+      earlier && accepted == present && contains(earlier->used_points, used_point(present));
   if (contains(witnessed, used_point(accepted)) || burnt_here) {
     return {Reason::kAuthorityRefused, "reanchor was used at this point before"};
   }
 
   const TamperEvidence& tamper = state.evidence.tamper;
-  const bool tamper_serves = tamper.content && tamper.damage.ok() && tamper.content->clean &&
-                             (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
+  const bool tamper_serves =
+      tamper.content && tamper.damage.ok() && tamper.content->clean &&
+      (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
   if (!tamper_serves) state.evidence.tamper.content.reset();
   if (!state.evidence.secret.damage.ok()) state.evidence.secret.value.reset();
   // Its lead is what is given up; it must not count as a point of this history.
@@ -68,7 +71,8 @@ Status Engine::reanchor(const Proof& proof) {
 
   ReservedChanges changes;
   changes.put(kReanchorKey, encode_reanchor_record(record));
-  changes.put(kPersistenceKey, encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
+  changes.put(kPersistenceKey,
+              encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
   if (continuity) changes.remove(kContinuityKey);
   SR_TRY(state.cut_tail());
   state.stamp = first_stamp(now);
@@ -99,7 +103,8 @@ Status Engine::recover(const Proof& proof) {
   std::uint32_t slot_id = 0;
   for (const KeySlot& slot : header.slots) slot_id = std::max(slot_id, slot.id);
   std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kSoftware; });
-  header.slots.push_back(wrap_dek(slot_id + 1, SlotType::kSoftware, encode_software_parameters(state.secret_config),
+  header.slots.push_back(wrap_dek(slot_id + 1, SlotType::kSoftware,
+                                  encode_software_parameters(state.secret_config),
                                   software_kek(root.view(), header.storage_id).view(), state.dek.view(),
                                   header.storage_id, header.key_id));
   Digest hash{};
@@ -125,7 +130,8 @@ Status Engine::decommission(const Proof& proof) {
   if (state.stage < State::Stage::kSetUp || state.stage >= State::Stage::kOpen) {
     return {Reason::kNotOpen, "decommission begins after setup_persistence_files()"};
   }
-  if (state.startup != StartupState::kWarmstart) return {Reason::kNoStore, "there is no store in " + state.options.directory};
+  if (state.startup != StartupState::kWarmstart)
+    return {Reason::kNoStore, "there is no store in " + state.options.directory};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.dek.empty()) {  // interrupted, or the root is gone: the password alone opens what is left
     SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
@@ -136,25 +142,29 @@ Status Engine::decommission(const Proof& proof) {
         if (slot.type != SlotType::kSoftware) continue;
         SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
         state.secret_config = state.options.secret_store.value_or(named);
-        SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.header.instance, false));
+        SR_ASSIGN(state.secrets,
+                  open_secret_store(state.environment, state.secret_config, state.header.instance, false));
         break;
       }
     }
-    if (state.secrets == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no software key slot"};
+    if (state.secrets == nullptr)
+      return {Reason::kRootUnavailable, "persistence.bin has no software key slot"};
     SR_ASSIGN(SecretBytes dek, [&]() -> Result<SecretBytes> {
       SR_ASSIGN(const std::optional<Secret> root, state.secrets->load(SecretName::kRootKey));
       for (const KeySlot& slot : state.header.slots) {
         if (!root || slot.type != SlotType::kSoftware) continue;
         bool fits = false;
-        Result<SecretBytes> opened = unwrap_dek(slot, software_kek(root->value.view(), state.header.storage_id).view(),
-                                                state.header.storage_id, state.header.key_id, &fits);
+        Result<SecretBytes> opened =
+            unwrap_dek(slot, software_kek(root->value.view(), state.header.storage_id).view(),
+                       state.header.storage_id, state.header.key_id, &fits);
         if (opened.ok()) return opened;
       }
       return open_by_password(state.header, proof.password.view());
     }());
     SR_TRY(state.open_core(candidate, std::move(dek)));
   }
-  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, state.loaded.newest));
+  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header,
+                         state.loaded.newest));
 
   const std::string vault = state.core.vault_file_name;
   if (state.header.state != ProvisionState::kDecommissioning) {
@@ -189,7 +199,10 @@ Status Engine::State::replace_persistence(const PersistenceHeader& header_new, l
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(queue->commit_reserved(kind, changes.list()).status());
   SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
-  header = header_new;
+  {
+    const std::lock_guard lock(header_mutex);
+    header = header_new;
+  }
   persistence_hash = hash;
   ReservedChanges done;
   done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
@@ -212,8 +225,8 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
   std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
   const PasswordParameters parameters{crypto::random_array<16>(), state.options.argon2};
   SR_ASSIGN(const SecretBytes kek, password_kek(next.view(), parameters));
-  header.slots.push_back(wrap_dek(slot_id + 1, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
-                                  state.dek.view(), header.storage_id, header.key_id));
+  header.slots.push_back(wrap_dek(slot_id + 1, SlotType::kPassword, encode_password_parameters(parameters),
+                                  kek.view(), state.dek.view(), header.storage_id, header.key_id));
   ReservedChanges changes;
   SR_TRY(state.replace_persistence(header, log::CommitKind::kPersistence, changes));
   return state.witnesses->move();
@@ -237,13 +250,15 @@ Status Engine::compact() {
 void Engine::State::compact_if_worthwhile() {
   if (compacting || stage != Stage::kOpen) return;
   const std::uint64_t live = queue->live_bytes();
-  if (log_bytes < live + std::max(options.compaction_bytes_min, live)) return;
+  if (log_bytes < live + std::max(options.compaction_bytes_min, live) || log_bytes < compaction_bytes_next)
+    return;
   const std::unique_lock maintenance(maintenance_mutex, std::try_to_lock);
   if (!maintenance.owns_lock()) return;
   if (compaction_thread.joinable()) compaction_thread.join();
   compacting = true;
   compaction_thread = std::thread([this] {
-    compact_now().ignore("the old log stays in use; the next attempt comes with the next witness move");
+    // On failure the old log stays in use, and the next attempt waits until there is more to gain.
+    compaction_bytes_next = compact_now().ok() ? 0 : log_bytes + options.compaction_bytes_min;
     compacting = false;
   });
 }

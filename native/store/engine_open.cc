@@ -27,7 +27,8 @@ class PointWatch {
   explicit PointWatch(const log::Point& wanted) : wanted_(wanted) {}
   void base(const log::Point& point) { see(point); }
   void see(const log::Point& point) {
-    if (point.generation == wanted_.generation) standing_ = point == wanted_ ? Standing::kContained : Standing::kDiffers;
+    if (point.generation == wanted_.generation)
+      standing_ = point == wanted_ ? Standing::kContained : Standing::kDiffers;
   }
   [[nodiscard]] Standing conclude(const log::LoadedLog& log) {
     if (standing_) return *standing_;
@@ -68,12 +69,14 @@ Status Engine::State::check_policy() const {
     return {Reason::kInvalidOption, "instance: the store has the instance name '" + header.instance + "'"};
   }
   if (options.clock_tolerance_ms && *options.clock_tolerance_ms != core.clock_tolerance_ms) {
-    return {Reason::kInvalidOption, "clockToleranceMs: fixed at COLDSTART as " + std::to_string(core.clock_tolerance_ms)};
+    return {Reason::kInvalidOption,
+            "clockToleranceMs: fixed at COLDSTART as " + std::to_string(core.clock_tolerance_ms)};
   }
   if (options.age_ms_max && *options.age_ms_max != core.age_ms_max) {
-    return {Reason::kInvalidOption, "maxAge: fixed at COLDSTART as " + (core.age_ms_max == kMaxAgeOff
-                                                                             ? std::string("'off'")
-                                                                             : std::to_string(core.age_ms_max) + " ms")};
+    return {
+        Reason::kInvalidOption,
+        "maxAge: fixed at COLDSTART as " +
+            (core.age_ms_max == kMaxAgeOff ? std::string("'off'") : std::to_string(core.age_ms_max) + " ms")};
   }
   if (options.vendor_public_key && options.vendor_public_key != core.authority.vendor_public_key) {
     return {Reason::kInvalidOption, "vendorPublicKey: differs from what was fixed at COLDSTART"};
@@ -84,10 +87,12 @@ Status Engine::State::check_policy() const {
 Status Engine::initialize_warmstart() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
-  if (state.startup != StartupState::kWarmstart) return {Reason::kNoStore, "there is no store in " + state.options.directory};
+  if (state.startup != StartupState::kWarmstart)
+    return {Reason::kNoStore, "there is no store in " + state.options.directory};
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
   if (candidates.front().header.state == ProvisionState::kDecommissioning) {
-    return {Reason::kPartialRestore, "a decommission of this store was interrupted; run it again to complete it"};
+    return {Reason::kPartialRestore,
+            "a decommission of this store was interrupted; run it again to complete it"};
   }
   Status refusal(Reason::kRootUnavailable, "persistence.bin has no software key slot");
   for (const ParsedPersistence& candidate : candidates) {
@@ -96,15 +101,17 @@ Status Engine::initialize_warmstart() {
       if (slot.type != SlotType::kSoftware) continue;
       SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
       state.secret_config = state.options.secret_store.value_or(named);
-      SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, header.instance, false));
+      SR_ASSIGN(state.secrets,
+                open_secret_store(state.environment, state.secret_config, header.instance, false));
       SR_ASSIGN(std::optional<Secret> root, state.secrets->load(SecretName::kRootKey));
       if (!root) {
-        refusal = Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey for the instance '" + header.instance + "'");
+        refusal = Status(Reason::kRootUnavailable,
+                         "the SecretStore holds no RootKey for the instance '" + header.instance + "'");
         continue;
       }
       if (root->storage_id != header.storage_id) {
-        refusal = Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" + header.instance +
-                                                       "' belongs to another store");
+        refusal = Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" +
+                                                       header.instance + "' belongs to another store");
         continue;
       }
       bool fits = false;
@@ -135,7 +142,8 @@ Status Engine::initialize_warmstart() {
 Status Engine::initialize_recovery(ByteView password) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
-  if (state.startup != StartupState::kWarmstart) return {Reason::kNoStore, "there is no store in " + state.options.directory};
+  if (state.startup != StartupState::kWarmstart)
+    return {Reason::kNoStore, "there is no store in " + state.options.directory};
   const Status as_usual = initialize_warmstart();
   if (as_usual.ok()) {
     state.stage = State::Stage::kSetUp;
@@ -151,10 +159,12 @@ Status Engine::initialize_recovery(ByteView password) {
   SR_TRY(refusal);
   SR_TRY(state.check_policy());
   if (!state.secrets) {
-    if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
+    if (!state.options.secret_store)
+      return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
     state.secret_config = *state.options.secret_store;
   }
-  SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.header.instance, true));
+  SR_ASSIGN(state.secrets,
+            open_secret_store(state.environment, state.secret_config, state.header.instance, true));
   state.make_witnesses();
   state.recovering = true;
   state.stage = State::Stage::kRootOpen;
@@ -176,7 +186,8 @@ Status Engine::State::gather_evidence() {
     secret.present = true;
     secret_raw_hash = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
     if (vault_hash->storage_id != header.storage_id) {
-      secret.damage = Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore belongs to another store");
+      secret.damage =
+          Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore belongs to another store");
     } else {
       Result<VaultHash> value = parse_vault_hash(*secret_raw_hash, key.view(), header.storage_id);
       if (value.ok()) {
@@ -188,17 +199,19 @@ Status Engine::State::gather_evidence() {
   }
   SR_ASSIGN(const std::optional<Secret> time, secrets->load(SecretName::kTimeTamper));
   if (!time) {
-    secret_stamp_damage = Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
+    secret_stamp_damage =
+        Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
   } else if (time->storage_id != header.storage_id) {
-    secret_stamp_damage = Status(Reason::kWitnessReplaced, "TimeTamper in the SecretStore belongs to another store");
+    secret_stamp_damage =
+        Status(Reason::kWitnessReplaced, "TimeTamper in the SecretStore belongs to another store");
   } else {
     const Result<TimeStamp> value = parse_witness_time(time->value.view(), key.view(), header.storage_id);
     secret_stamp_damage = value.status();
     if (value.ok()) secret_stamp = *value;
   }
 
-  Result<TamperContent> content =
-      read_tamper_file(*directory, kTamperFileName, tamper_key(dek.view(), header.storage_id).view(), header.storage_id);
+  Result<TamperContent> content = read_tamper_file(
+      *directory, kTamperFileName, tamper_key(dek.view(), header.storage_id).view(), header.storage_id);
   TamperEvidence& tamper = evidence.tamper;
   tamper.present = !content.is(Reason::kNotFound);
   if (content.ok()) {
@@ -213,9 +226,10 @@ Status Engine::State::gather_evidence() {
 }
 
 Status Engine::State::load_log(const ProgressHook& progress) {
-  epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
-  Result<std::unique_ptr<os::File>> opened =
-      directory->open(core.vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
+  epoch_keys =
+      std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  Result<std::unique_ptr<os::File>> opened = directory->open(
+      core.vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
   if (opened.is(Reason::kNotFound)) {
     return {Reason::kPartialRestore, "the vault file '" + core.vault_file_name + "' is missing"};
   }
@@ -247,7 +261,18 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     see(commit.point);
   };
   read.on_progress = progress;
-  SR_ASSIGN(loaded, log::read_log(*vault_file, header.storage_id, *epoch_keys, index, read));
+  // Beside a live writer a frame may be read while it is being written, or the next one be there when the place of
+  // this one was read empty. Damage is believed when a second look finds the same.
+  std::optional<log::LoadedLog> before;
+  for (;;) {
+    SR_ASSIGN(loaded, log::read_log(*vault_file, header.storage_id, *epoch_keys, index, read));
+    const bool damaged = loaded.end == log::LogEnd::kDamaged || loaded.end == log::LogEnd::kDamagedInside;
+    if (!options.read_only || !damaged || (before && before->newest == loaded.newest)) break;
+    before = loaded;
+    index.clear();
+    epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt),
+                                                  header.storage_id);
+  }
 
   evidence.newest = loaded.newest;
   evidence.tamper_synced = loaded.tamper_synced;
@@ -257,7 +282,8 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     evidence.tamper.standing = tamper_watch->conclude(loaded);
     // The heads agree but the operation log before them does not: another log than the one the vault counted along.
     if (evidence.tamper.standing == Standing::kContained && chain_differs) {
-      evidence.tamper.damage = Status(Reason::kTamperFileTampered, "the operation log differs from the vault's history");
+      evidence.tamper.damage =
+          Status(Reason::kTamperFileTampered, "the operation log differs from the vault's history");
     }
   }
   verdict = judge(evidence);
@@ -277,7 +303,8 @@ Result<std::optional<Bytes>> Engine::State::reserved(std::string_view key) {
   const log::Record* record = index.find(key);
   if (record == nullptr) return std::optional<Bytes>();
   Bytes value(record->value_bytes());
-  if (!cipher.open(*record, value.data())) return Status(Reason::kInternal, "a record in memory does not authenticate");
+  if (!cipher.open(*record, value.data()))
+    return Status(Reason::kInternal, "a record in memory does not authenticate");
   return std::optional(std::move(value));
 }
 
@@ -315,11 +342,14 @@ void Engine::State::make_queue() {
   hooks.tamper_synced = [this] { return witnesses->tamper_synced(); };
   hooks.decorate = [this](std::vector<log::Change>& changes) { decorate(changes); };
   hooks.committed = [this](const log::CommitInfo& info) { on_committed(info); };
-  hooks.completed = [this](std::vector<log::Completion> completions) { on_completed(std::move(completions)); };
+  hooks.completed = [this](std::vector<log::Completion> completions) {
+    on_completed(std::move(completions));
+  };
   queue = std::make_unique<log::CommitQueue>(index, *writer, *epoch_keys, std::move(hooks));
 }
 
-Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& changes, const TimeStamp& stamp_now) {
+Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& changes,
+                                    const TimeStamp& stamp_now) {
   if (startup == StartupState::kWarmstart) {
     witnesses->adopt_tamper(std::move(evidence.tamper.content));
     witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
@@ -351,7 +381,9 @@ Status Engine::State::finish_opening(bool replace_foreign) {
   const Status moved = witnesses->move(replace_foreign);
   if (!moved.ok()) {
     const Status alarm = witnesses->alarm();
-    return alarm.ok() ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error) : alarm;
+    return alarm.ok()
+               ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)
+               : alarm;
   }
   stage = Stage::kOpen;
   start_threads();

@@ -48,7 +48,8 @@ void Engine::State::on_completed(std::vector<log::Completion> completions) {
   std::vector<log::Completion> journal;
   std::vector<log::Completion> witnessed;
   for (log::Completion& completion : completions) {
-    (completion.durability == log::Durability::kWitnessed ? witnessed : journal).push_back(std::move(completion));
+    (completion.durability == log::Durability::kWitnessed ? witnessed : journal)
+        .push_back(std::move(completion));
   }
   if (!journal.empty()) completed(std::move(journal));
   if (witnessed.empty()) return;
@@ -139,8 +140,9 @@ log::Completion Engine::commit_now(log::QueuedOperation operation) {
   log::Completion completion;
   completion.ticket = operation.ticket;
   if (state.stage != State::Stage::kOpen) {
-    completion.status = state.stage == State::Stage::kClosed ? Status(Reason::kClosed, "the store was closed")
-                                                             : Status(Reason::kNotOpen, "the store is not open");
+    completion.status = state.stage == State::Stage::kClosed
+                            ? Status(Reason::kClosed, "the store was closed")
+                            : Status(Reason::kNotOpen, "the store is not open");
     return completion;
   }
   if (state.options.read_only) {
@@ -148,7 +150,8 @@ log::Completion Engine::commit_now(log::QueuedOperation operation) {
     return completion;
   }
   completion = state.queue->commit_now(std::move(operation));
-  if (completion.durability == log::Durability::kWitnessed && completion.status.ok() && completion.generation != 0) {
+  if (completion.durability == log::Durability::kWitnessed && completion.status.ok() &&
+      completion.generation != 0) {
     if (const Status moved = state.witnesses->move(); !moved.ok()) {
       Error error = moved.error();
       error.committed = true;
@@ -212,6 +215,7 @@ Result<std::optional<Bytes>> Engine::get_reserved(std::string_view name) {
 EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
+  const std::unique_lock header_lock(state.header_mutex);
   out.provision = state.header.state;
   out.startup = state.startup;
   out.open = state.stage == State::Stage::kOpen;
@@ -253,7 +257,8 @@ EngineStatus Engine::status() {
   Witnesses::Position secret = state.witnesses->secret_position();
   if (!state.writer || state.options.read_only) {  // what was found, not what was moved
     if (state.evidence.tamper.content) {
-      tamper.point = {state.evidence.tamper.content->newest.generation, state.evidence.tamper.content->newest.head};
+      tamper.point = {state.evidence.tamper.content->newest.generation,
+                      state.evidence.tamper.content->newest.head};
     }
     if (state.evidence.secret.value) secret.point = state.evidence.secret.value->point;
   }

@@ -47,7 +47,9 @@ class ReservedChanges {
     values_.emplace_back(value.begin(), value.end());
     changes_.push_back(log::Change{log::Operation::kPut, as_bytes(key), values_.back()});
   }
-  void remove(std::string_view key) { changes_.push_back(log::Change{log::Operation::kDelete, as_bytes(key), {}}); }
+  void remove(std::string_view key) {
+    changes_.push_back(log::Change{log::Operation::kDelete, as_bytes(key), {}});
+  }
   [[nodiscard]] const std::vector<log::Change>& list() const { return changes_; }
 
  private:
@@ -84,13 +86,14 @@ struct Engine::State {
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
 
+  std::mutex header_mutex;  // guards header once the store is open
   PersistenceHeader header;
   CoreData core;
   Digest persistence_hash{};
-  Bytes persistence_copy;         // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
+  Bytes persistence_copy;  // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
   bool persistence_damaged = false;
-  bool root_damaged = false;      // one copy of RootKey
-  SecretBytes root_key;           // only to repair a damaged copy
+  bool root_damaged = false;  // one copy of RootKey
+  SecretBytes root_key;       // only to repair a damaged copy
   SecretBytes dek;
 
   std::unique_ptr<log::EpochKeys> epoch_keys;
@@ -129,6 +132,8 @@ struct Engine::State {
 
   std::mutex maintenance_mutex;  // compaction, password change, close: one at a time
   std::atomic<bool> compacting{false};
+  std::atomic<std::uint64_t> compaction_bytes_next{
+      0};  // after a failure: not before the log has grown to this
   std::thread compaction_thread;
   bool tail_repaired = false;
   bool tamper_file_anew = false;
@@ -154,7 +159,8 @@ struct Engine::State {
 
   // From the verdicts to an open store: cut the torn tail, first commit, repairs, witnesses, threads.
   [[nodiscard]] Status cut_tail();
-  [[nodiscard]] Status begin_writing(log::CommitKind kind, ReservedChanges& changes, const TimeStamp& stamp_now);
+  [[nodiscard]] Status begin_writing(log::CommitKind kind, ReservedChanges& changes,
+                                     const TimeStamp& stamp_now);
   [[nodiscard]] Status finish_opening(bool replace_foreign);
   [[nodiscard]] Status repair_copies();
   void start_threads();

@@ -1,9 +1,10 @@
-// persistence.bin, format version 5: who the store is (instance, storage id), the key slots that open its DEK, and
-// the core data sealed under the DEK with everything else as associated data. Two identical copies stand in the
-// file; it is only ever replaced whole (os::replace_file). The byte layout is in docs/format.md.
+// persistence.bin, format version 5: who the store is (instance, storage id), the key slots that open its
+// DEK, and the core data sealed under the DEK with everything else as associated data. Two identical copies
+// stand in the file; it is only ever replaced whole (os::replace_file). The byte layout is in docs/format.md.
 //
 // Invariants:
-// - encode() is deterministic in length and puts the same bytes into both copies; hash() is SHA-256 of one copy.
+// - encode() is deterministic in length and puts the same bytes into both copies; hash() is SHA-256 of one
+// copy.
 // - parse() trusts nothing: lengths and Argon2 parameters are checked against limits before use.
 // - Every byte of the file is covered by a copy's checksum, so a single flip damages one copy at most.
 #pragma once
@@ -40,8 +41,8 @@ struct PersistenceHeader {
   ProvisionState state = ProvisionState::kProvisioning;
   std::string instance;
   StorageId storage_id{};
-  std::uint32_t key_id = 1;  // which DEK
-  std::vector<KeySlot> slots;
+  std::uint32_t key_id = 1;    // which DEK
+  std::vector<KeySlot> slots;  // 1 to 16, with distinct ids and at most 8192 bytes of parameters each
 };
 
 // Authority to reanchor, recover and decommission.
@@ -49,7 +50,12 @@ struct Authority {
   std::optional<std::array<std::uint8_t, 32>> vendor_public_key;  // Ed25519; otherwise the backup password
 };
 
-enum WitnessBits : std::uint8_t { kWitnessTamperFile = 1, kWitnessSecretStore = 2, kWitnessTpm = 4, kWitnessToken = 8 };
+enum WitnessBits : std::uint8_t {
+  kWitnessTamperFile = 1,
+  kWitnessSecretStore = 2,
+  kWitnessTpm = 4,
+  kWitnessToken = 8
+};
 inline constexpr std::uint64_t kMaxAgeOff = UINT64_MAX;
 
 struct CoreData {
@@ -61,8 +67,8 @@ struct CoreData {
   Authority authority;
 };
 
-// A plain name, 1 to 64 bytes, that contains "vault.bin" and no '/', NUL or control character, and is not one of our
-// other files' names. Otherwise kPersistenceCorrupt (the seed's "Validate Vault Filename").
+// A plain name, 1 to 64 bytes, that contains "vault.bin" and no '/', NUL or control character, and is not one
+// of our other files' names. Otherwise kPersistenceCorrupt (the seed's "Validate Vault Filename").
 [[nodiscard]] Status validate_vault_file_name(std::string_view name);
 
 struct ParsedPersistence {
@@ -71,17 +77,19 @@ struct ParsedPersistence {
   crypto::Nonce core_nonce{};
   Bytes core_sealed;
   crypto::Tag core_tag{};
-  Digest hash{};            // of the copy that was taken
+  Digest hash{};  // of the copy that was taken
   bool one_copy_damaged = false;
 };
 
-// `file_hash`, when given, receives the hash of the copy (what a vault record remembers).
-[[nodiscard]] Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData& core, ByteView dek,
-                                               Digest* file_hash);
+// `file_hash`, when given, receives the hash of the copy (what a vault record remembers). kInvalidArgument
+// for a header that parse_persistence() would refuse, kPersistenceCorrupt for an unusable vault file name.
+[[nodiscard]] Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData& core,
+                                               ByteView dek, Digest* file_hash);
 
-// Candidates, best first: one when the copies agree or only one is undamaged; two when both pass their checksum but
-// differ (then authentication decides). kPersistenceTampered when no copy is undamaged or the file is cut short or
-// has bytes to spare; kVersion for an unknown version in an undamaged copy.
+// Candidates, best first: one when the copies agree or only one is undamaged; two when both pass their
+// checksum but differ (then authentication decides; one_copy_damaged is set in both, since the file has to be
+// written anew). A file cut short after its first copy is one with a damaged copy. kPersistenceTampered when
+// no copy is undamaged or there are bytes to spare; kVersion for an unknown version in an undamaged copy.
 [[nodiscard]] Result<std::vector<ParsedPersistence>> parse_persistence(ByteView file);
 
 // kPersistenceTampered when the core data do not authenticate under this DEK; kPersistenceCorrupt when they
@@ -90,10 +98,11 @@ struct ParsedPersistence {
 
 // Key slots. The KEK of a software slot is HKDF(RootKey), of a password slot Argon2id(password).
 // Associated data of the wrap: storage id, slot id, type, parameters, key id.
-[[nodiscard]] KeySlot wrap_dek(std::uint32_t slot_id, SlotType type, Bytes parameters, ByteView kek, ByteView dek,
-                               const StorageId& storage_id, std::uint32_t key_id);
-// False in `kek_fits` when the key check value says that this is another KEK (a wrong password, another root key).
-// kPersistenceTampered when the KEK fits and the wrap does not authenticate.
+[[nodiscard]] KeySlot wrap_dek(std::uint32_t slot_id, SlotType type, Bytes parameters, ByteView kek,
+                               ByteView dek, const StorageId& storage_id, std::uint32_t key_id);
+// False in `kek_fits` when the key check value says that this is another KEK: kPasswordWrong for a password
+// slot, kRootUnavailable for any other. kPersistenceTampered when the KEK fits and the wrap does not
+// authenticate.
 [[nodiscard]] Result<SecretBytes> unwrap_dek(const KeySlot& slot, ByteView kek, const StorageId& storage_id,
                                              std::uint32_t key_id, bool* kek_fits);
 
@@ -112,7 +121,8 @@ struct PasswordParameters {
 [[nodiscard]] Result<SecretBytes> password_kek(ByteView password, const PasswordParameters& parameters);
 
 // Purpose keys from the DEK (HKDF-SHA-256, salt = storage id unless said otherwise).
-[[nodiscard]] SecretBytes create_get_vault_key(ByteView dek, ByteView vault_salt);  // the seed's CreateGetVaultKey()
+[[nodiscard]] SecretBytes create_get_vault_key(ByteView dek,
+                                               ByteView vault_salt);  // the seed's CreateGetVaultKey()
 [[nodiscard]] SecretBytes tamper_key(ByteView dek, const StorageId& storage_id);
 [[nodiscard]] SecretBytes witness_key(ByteView dek, const StorageId& storage_id);
 

@@ -12,11 +12,12 @@ bool damaged(log::LogEnd end) { return end == log::LogEnd::kDamaged || end == lo
 // A history that ends too early: cut at damage, or an older one.
 Status too_short(const Evidence& evidence, const char* witness, std::uint64_t remembered) {
   if (damaged(evidence.end)) {
-    return {Reason::kVaultTampered, std::string("the vault does not authenticate after ") + at(evidence.newest.generation) +
-                                        ", and the " + witness + " remembers " + at(remembered)};
+    return {Reason::kVaultTampered, std::string("the vault does not authenticate after ") +
+                                        at(evidence.newest.generation) + ", and the " + witness +
+                                        " remembers " + at(remembered)};
   }
-  return {Reason::kVaultRolledBack, std::string("the vault ends at ") + at(evidence.newest.generation) + ", and the " +
-                                        witness + " remembers " + at(remembered)};
+  return {Reason::kVaultRolledBack, std::string("the vault ends at ") + at(evidence.newest.generation) +
+                                        ", and the " + witness + " remembers " + at(remembered)};
 }
 
 Status judge_secret(const Evidence& evidence) {

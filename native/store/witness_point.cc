@@ -25,9 +25,11 @@ void authenticate(Bytes& value, ByteView witness_key, const StorageId& storage_i
   value.insert(value.end(), mac.begin(), mac.end());
 }
 
-Result<ByteView> authentic_body(ByteView bytes, std::uint8_t kind, ByteView witness_key, const StorageId& storage_id) {
+Result<ByteView> authentic_body(ByteView bytes, std::uint8_t kind, ByteView witness_key,
+                                const StorageId& storage_id) {
   const Status replaced(Reason::kWitnessReplaced, "an item of the SecretStore does not authenticate");
-  if (bytes.size() < kPrefixBytes + sizeof(Digest) || bytes[0] != kVersion || bytes[1] != kind) return replaced;
+  if (bytes.size() < kPrefixBytes + sizeof(Digest) || bytes[0] != kVersion || bytes[1] != kind)
+    return replaced;
   const ByteView covered = bytes.first(bytes.size() - sizeof(Digest));
   if (!crypto::equal_constant_time(crypto::hmac_sha256(witness_key, {storage_id, covered}),
                                    bytes.last(sizeof(Digest)))) {

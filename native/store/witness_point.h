@@ -20,15 +20,17 @@ struct VaultHash {
   std::vector<UsedPoint> used_points;  // oldest first
 };
 
-[[nodiscard]] Bytes encode_vault_hash(const VaultHash& value, ByteView witness_key, const StorageId& storage_id,
-                                      std::uint32_t key_id);
+[[nodiscard]] Bytes encode_vault_hash(const VaultHash& value, ByteView witness_key,
+                                      const StorageId& storage_id, std::uint32_t key_id);
 // kWitnessReplaced when it does not authenticate.
-[[nodiscard]] Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key, const StorageId& storage_id);
+[[nodiscard]] Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key,
+                                                 const StorageId& storage_id);
 // The generation alone, unauthenticated: whether a leftover of an interrupted COLDSTART is still at its initial point.
 [[nodiscard]] std::optional<std::uint64_t> peek_generation(ByteView vault_hash);
 
-[[nodiscard]] Bytes encode_witness_time(const TimeStamp& stamp, ByteView witness_key, const StorageId& storage_id,
-                                        std::uint32_t key_id);
-[[nodiscard]] Result<TimeStamp> parse_witness_time(ByteView bytes, ByteView witness_key, const StorageId& storage_id);
+[[nodiscard]] Bytes encode_witness_time(const TimeStamp& stamp, ByteView witness_key,
+                                        const StorageId& storage_id, std::uint32_t key_id);
+[[nodiscard]] Result<TimeStamp> parse_witness_time(ByteView bytes, ByteView witness_key,
+                                                   const StorageId& storage_id);
 
 }  // namespace strongroom::store

@@ -48,7 +48,8 @@ void Witnesses::adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes r
   const std::lock_guard lock(mutex_);
   if (!vault_hash) return;
   for (const UsedPoint& point : vault_hash->used_points) {
-    if (std::find(used_points_.begin(), used_points_.end(), point) == used_points_.end()) used_points_.push_back(point);
+    if (std::find(used_points_.begin(), used_points_.end(), point) == used_points_.end())
+      used_points_.push_back(point);
   }
   secret_position_.point = vault_hash->point;
 }
@@ -76,7 +77,8 @@ Witnesses::Target Witnesses::target() const {
   // Only what the tamper file lacks is copied; all of it when the file must be made.
   auto first = entries_.begin();
   if (tamper_ && tamper_->newest().generation >= start_.generation) {
-    const std::uint64_t skip = std::min<std::uint64_t>(tamper_->newest().generation - start_.generation, entries_.size());
+    const std::uint64_t skip =
+        std::min<std::uint64_t>(tamper_->newest().generation - start_.generation, entries_.size());
     first += static_cast<std::ptrdiff_t>(skip);
   }
   target.entries.assign(first, entries_.end());
@@ -134,7 +136,9 @@ Status Witnesses::move_tamper(const Target& target) {
     tamper_ = *std::move(created);
   } else {
     std::vector<OperationEntry> entries = target.entries;
-    std::erase_if(entries, [&](const OperationEntry& entry) { return entry.generation <= tamper_->newest().generation; });
+    std::erase_if(entries, [&](const OperationEntry& entry) {
+      return entry.generation <= tamper_->newest().generation;
+    });
     if (!entries.empty()) SR_TRY(tamper_->append(entries));
   }
   tamper_synced_ = target.newest.generation;
@@ -148,8 +152,10 @@ Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
     SR_ASSIGN(const std::optional<Secret> present, secrets_.load(SecretName::kVaultHash));
     Status alarm;
     if (!present) {
-      alarm = Status(Reason::kWitnessMissing, "VaultHash vanished from the SecretStore while the store was open");
-    } else if (!equal(present->value.view(), secret_raw_) && !equal(present->value.view(), secret_attempted_)) {
+      alarm =
+          Status(Reason::kWitnessMissing, "VaultHash vanished from the SecretStore while the store was open");
+    } else if (!equal(present->value.view(), secret_raw_) &&
+               !equal(present->value.view(), secret_attempted_)) {
       alarm = Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore was changed from outside");
     }
     {
@@ -166,8 +172,9 @@ Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
     secret_known_ = true;
   }
   if (stamp_changed || (replace_foreign && target.stamp)) {
-    SR_TRY(secrets_.save(SecretName::kTimeTamper, keys_.storage_id,
-                         encode_witness_time(*target.stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id)));
+    SR_TRY(secrets_.save(
+        SecretName::kTimeTamper, keys_.storage_id,
+        encode_witness_time(*target.stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id)));
     stamp_moved_ = target.stamp;
   }
   const std::lock_guard lock(mutex_);

@@ -50,7 +50,9 @@ class Witnesses {
 
   [[nodiscard]] Status alarm() const;
   [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_synced_; }
-  [[nodiscard]] std::uint64_t witnessed() const { return witnessed_; }  // every witness has reached this generation
+  [[nodiscard]] std::uint64_t witnessed() const {
+    return witnessed_;
+  }  // every witness has reached this generation
   [[nodiscard]] std::deque<log::Point> witnessed_points() const;
   [[nodiscard]] TamperPoint newest() const;
   [[nodiscard]] std::vector<UsedPoint> used_points() const;
@@ -82,13 +84,13 @@ class Witnesses {
   const Keys keys_;
   const std::uint32_t tamper_capacity_;
 
-  std::mutex move_mutex_;                       // one move at a time; before mutex_
-  std::unique_ptr<TamperFile> tamper_;          // guarded by move_mutex_
-  std::optional<TamperContent> tamper_found_;   // guarded by move_mutex_
-  Bytes secret_raw_;                            // guarded by move_mutex_: VaultHash as this process last saw it
-  Bytes secret_attempted_;                      // guarded by move_mutex_: a save that failed may have taken place
-  bool secret_known_ = false;                   // guarded by move_mutex_
-  std::optional<TimeStamp> stamp_moved_;        // guarded by move_mutex_
+  std::mutex move_mutex_;                      // one move at a time; before mutex_
+  std::unique_ptr<TamperFile> tamper_;         // guarded by move_mutex_
+  std::optional<TamperContent> tamper_found_;  // guarded by move_mutex_
+  Bytes secret_raw_;                      // guarded by move_mutex_: VaultHash as this process last saw it
+  Bytes secret_attempted_;                // guarded by move_mutex_: a save that failed may have taken place
+  bool secret_known_ = false;             // guarded by move_mutex_
+  std::optional<TimeStamp> stamp_moved_;  // guarded by move_mutex_
 
   mutable std::mutex mutex_;
   TamperPoint start_;

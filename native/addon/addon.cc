@@ -1,0 +1,22 @@
+// The entry point. Nothing here is shared between environments: each worker has its own classes and stores.
+#include <node_api.h>
+
+#include "addon/files.h"
+#include "addon/store.h"
+#include "addon/value.h"
+#include "crypto/crypto.h"
+#ifdef STRONGROOM_TESTING
+#include "addon/testing.h"
+#endif
+
+NAPI_MODULE_INIT() {
+  using namespace strongroom::addon;  // NOLINT(google-build-using-namespace): one function, at the very edge
+  Store::define(env, exports);
+  define_files(env, exports);
+  napi_set_named_property(env, exports, "libraryVersion",
+                          to_value(env, std::string_view(strongroom::crypto::library_version())));
+#ifdef STRONGROOM_TESTING
+  testing::define_testing(env, exports);
+#endif
+  return exports;
+}

@@ -1,0 +1,149 @@
+// The core's reports as plain objects. None of them holds a secret.
+#include "addon/store.h"
+
+namespace strongroom::addon {
+namespace {
+
+napi_value describe(napi_env env, const log::Point& point) {
+  return Object(env)
+      .set("generation", count_value(env, point.generation))
+      .set("head", to_hex_value(env, point.head))
+      .value();
+}
+
+napi_value describe(napi_env env, const store::SecretStoreConfig& config) {
+  Object object(env);
+  if (config.type == store::SecretStoreType::kFile) {
+    object.set("type", to_value(env, std::string_view("file")));
+    object.set("directory", to_value(env, std::string_view(config.directory)));
+  } else {
+    object.set("type", to_value(env, std::string_view("secret-service")));
+  }
+  return object.value();
+}
+
+napi_value describe(napi_env env, const std::vector<store::WitnessStatus>& witnesses) {
+  napi_value list = nullptr;
+  napi_create_array(env, &list);
+  std::uint32_t at = 0;
+  for (const store::WitnessStatus& witness : witnesses) {
+    Object object(env);
+    object.set("name", to_value(env, std::string_view(witness.name)))
+        .set("generation", count_value(env, witness.point.generation))
+        .set("head", to_hex_value(env, witness.point.head))
+        .set("lagGenerations", count_value(env, witness.lag_generations))
+        .set("movedMs", time_value(env, witness.moved_wall_ms))
+        .set("failing", to_value(env, witness.failing));
+    napi_set_element(env, list, at++, object.value());
+  }
+  return list;
+}
+
+std::string_view text_of(store::ProvisionState state) {
+  switch (state) {
+    case store::ProvisionState::kProvisioning:
+      return "provisioning";
+    case store::ProvisionState::kComplete:
+      return "complete";
+    case store::ProvisionState::kDecommissioning:
+      return "decommissioning";
+  }
+  return "unknown";
+}
+
+std::string_view text_of(store::SlotType type) {
+  switch (type) {
+    case store::SlotType::kSoftware:
+      return "software";
+    case store::SlotType::kTpm:
+      return "tpm";
+    case store::SlotType::kPkcs11:
+      return "pkcs11";
+    case store::SlotType::kPassword:
+      return "password";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+napi_value describe(napi_env env, const store::EngineStatus& status) {
+  const bool age_off = status.age_ms_max == store::kMaxAgeOff;
+  return Object(env)
+      .set("provision", to_value(env, text_of(status.provision)))
+      .set("startup",
+           to_value(env, std::string_view(status.startup == store::StartupState::kColdstart ? "COLDSTART"
+                                                                                            : "WARMSTART")))
+      .set("instance", to_value(env, std::string_view(status.instance)))
+      .set("storageId", to_hex_value(env, status.storage_id))
+      .set("newest", describe(env, status.newest))
+      .set("newestMs", time_value(env, status.newest_wall_ms))
+      .set("timeTamperMs", time_value(env, status.time_tamper.wall_ms))
+      .set("ageMs", count_value(env, status.age_ms))
+      .set("clockToleranceMs", count_value(env, status.clock_tolerance_ms))
+      .set("maxAgeMs", age_off ? undefined(env) : count_value(env, status.age_ms_max))
+      .set("rewindableByVendor", to_value(env, status.rewindable_by_vendor))
+      .set("hasPasswordSlot", to_value(env, status.has_password_slot))
+      .set("continuityUnproven", to_value(env, status.continuity_unproven))
+      .set("tailRepaired", to_value(env, status.tail_repaired))
+      .set("tamperFileAnew", to_value(env, status.tamper_file_anew))
+      .set("persistenceRepaired", to_value(env, status.persistence_repaired))
+      .set("secretRepaired", to_value(env, status.secret_repaired))
+      .set("clockCorrected", to_value(env, status.clock_corrected))
+      .set("poisoned", to_value(env, status.poisoned))
+      .set("records", count_value(env, status.records))
+      .set("logBytes", count_value(env, status.log_bytes))
+      .set("liveBytes", count_value(env, status.live_bytes))
+      .set("secretStore", describe(env, status.secret_store))
+      .set("witnesses", describe(env, status.witnesses))
+      .value();
+}
+
+napi_value describe(napi_env env, const store::VerifyReport& report) {
+  return Object(env)
+      .set("base", describe(env, report.base))
+      .set("newest", describe(env, report.newest))
+      .set("commits", count_value(env, report.commits))
+      .set("records", count_value(env, report.records))
+      .set("operationEntries", count_value(env, report.operation_entries))
+      .set("witnesses", describe(env, report.witnesses))
+      .value();
+}
+
+napi_value describe(napi_env env, const store::OperationEntry& entry) {
+  return Object(env)
+      .set("generation", count_value(env, entry.generation))
+      .set("timeMs", time_value(env, entry.wall_ms))
+      .set("operation", to_value(env, log::commit_kind_text(entry.kind)))
+      .set("operations", to_value(env, static_cast<double>(entry.operations)))
+      .set("head", to_hex_value(env, entry.head))
+      .value();
+}
+
+napi_value describe(napi_env env, const store::Inspection& inspection) {
+  napi_value slots = nullptr;
+  napi_create_array(env, &slots);
+  std::uint32_t at = 0;
+  napi_value secret_store = undefined(env);
+  for (const store::KeySlot& slot : inspection.header.slots) {
+    Object object(env);
+    object.set("id", to_value(env, static_cast<double>(slot.id)))
+        .set("type", to_value(env, text_of(slot.type)));
+    napi_set_element(env, slots, at++, object.value());
+    if (slot.type != store::SlotType::kSoftware) continue;
+    const auto config = store::parse_software_parameters(slot.parameters);
+    if (config.ok()) secret_store = describe(env, *config);
+  }
+  return Object(env)
+      .set("provision", to_value(env, text_of(inspection.header.state)))
+      .set("instance", to_value(env, std::string_view(inspection.header.instance)))
+      .set("storageId", to_hex_value(env, inspection.header.storage_id))
+      .set("keySlots", slots)
+      .set("secretStore", secret_store)
+      .set("oneCopyDamaged", to_value(env, inspection.one_copy_damaged))
+      .set("vaultFilePresent", to_value(env, inspection.vault_file_present))
+      .set("tamperFilePresent", to_value(env, inspection.tamper_file_present))
+      .value();
+}
+
+}  // namespace strongroom::addon

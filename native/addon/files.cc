@@ -1,0 +1,139 @@
+#include "addon/files.h"
+
+#include <memory>
+
+#include "addon/store.h"
+#include "addon/task.h"
+#include "addon/value.h"
+#include "os/os.h"
+#include "os/posix.h"
+
+namespace strongroom::addon {
+namespace {
+
+struct FileEntry {
+  std::string name;
+  Result<Bytes> content;
+};
+
+// A file larger than the limit is the caller's affair here, and no damage.
+Result<Bytes> read_file_of(os::Directory& directory, std::string_view name, std::size_t bytes_max) {
+  Result<Bytes> content = os::read_whole(directory, name, bytes_max);
+  if (content.is(Reason::kPersistenceCorrupt)) return Status(Reason::kValueTooLarge, content.error().detail);
+  return content;
+}
+
+napi_value entry_value(napi_env env, const FileEntry& entry) {
+  Object object(env);
+  object.set("name", to_value(env, std::string_view(entry.name)));
+  if (entry.content.ok()) {
+    object.set("content", to_buffer(env, *entry.content));
+  } else {
+    const Error& error = entry.content.error();
+    object.set("error", Object(env)
+                            .set("code", to_value(env, error_info(error.reason).code))
+                            .set("reason", to_value(env, error_info(error.reason).reason))
+                            .set("message", to_value(env, std::string_view(error.detail)))
+                            .value());
+  }
+  return object.value();
+}
+
+// readDirectoryFiles(path, suffix, bytesMax, filesMax) -> Promise<Array<{name, content} | {name, error}> |
+// undefined>
+napi_value read_directory_files(napi_env env, napi_callback_info info) {
+  const Arguments<4> arguments(env, info);
+  const auto path = read_string(env, arguments[0]);
+  const auto suffix = read_string(env, arguments[1]);
+  const auto bytes_max = read_number(env, arguments[2]);
+  const auto files_max = read_number(env, arguments[3]);
+  if (!path || !suffix || !bytes_max || !files_max) {
+    return throw_error(env, Reason::kInvalidArgument, "readDirectoryFiles: a wrong argument");
+  }
+  struct Found {
+    bool directory = false;
+    std::vector<FileEntry> files;
+  };
+  auto found = std::make_shared<Found>();
+  Task task;
+  task.work = [=, path = *path, suffix = *suffix]() -> Status {
+    auto directory = os::posix_files().open_directory(path, os::DirectoryMode::kForeignReadOnly);
+    if (directory.is(Reason::kNotFound)) return {};
+    if (!directory.ok()) return directory.status();
+    found->directory = true;
+    SR_ASSIGN(const std::vector<std::string> names, (*directory)->list());
+    for (const std::string& name : names) {
+      if (!name.ends_with(suffix)) continue;
+      if (found->files.size() >= static_cast<std::size_t>(*files_max)) break;
+      found->files.push_back({name, read_file_of(**directory, name, static_cast<std::size_t>(*bytes_max))});
+    }
+    return {};
+  };
+  task.value = [found](napi_env task_env) {
+    if (!found->directory) return undefined(task_env);
+    napi_value list = nullptr;
+    napi_create_array_with_length(task_env, found->files.size(), &list);
+    std::uint32_t at = 0;
+    for (const FileEntry& entry : found->files) {
+      napi_handle_scope scope = nullptr;
+      napi_open_handle_scope(task_env, &scope);
+      napi_set_element(task_env, list, at++, entry_value(task_env, entry));
+      napi_close_handle_scope(task_env, scope);
+    }
+    return list;
+  };
+  return start_task(env, nullptr, "strongroom.readDirectoryFiles", std::move(task));
+}
+
+// readFile(path, bytesMax) -> Promise<Buffer>. The native copy is wiped, since the file may hold a password.
+napi_value read_file(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  const auto path = read_string(env, arguments[0]);
+  const auto bytes_max = read_number(env, arguments[1]);
+  if (!path || !bytes_max) return throw_error(env, Reason::kInvalidArgument, "readFile: a wrong argument");
+  auto content = std::make_shared<WipedBuffer>();
+  Task task;
+  task.work = [=, path = *path]() -> Status {
+    const std::size_t slash = path.rfind('/');
+    const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+    const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+    SR_ASSIGN(const auto directory,
+              os::posix_files().open_directory(parent, os::DirectoryMode::kForeignReadOnly));
+    SR_ASSIGN(Bytes bytes, read_file_of(*directory, name, static_cast<std::size_t>(*bytes_max)));
+    *content = WipedBuffer(bytes);
+    wipe(bytes);
+    return {};
+  };
+  task.value = [content](napi_env task_env) { return to_buffer(task_env, content->view()); };
+  return start_task(env, nullptr, "strongroom.readFile", std::move(task));
+}
+
+// inspect(directory) -> Promise<object>
+napi_value inspect(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const auto path = read_string(env, arguments[0]);
+  if (!path) return throw_error(env, Reason::kInvalidArgument, "inspect: the directory must be a string");
+  auto inspection = std::make_shared<store::Inspection>();
+  Task task;
+  task.work = [inspection, path = *path]() -> Status {
+    SR_ASSIGN(*inspection, store::inspect(os::Environment{os::posix_files(), os::posix_clock()}, path));
+    return {};
+  };
+  task.value = [inspection](napi_env task_env) { return describe(task_env, *inspection); };
+  return start_task(env, nullptr, "strongroom.inspect", std::move(task));
+}
+
+}  // namespace
+
+void define_files(napi_env env, napi_value exports) {
+  const auto function = [&](const char* name, napi_callback callback) {
+    napi_value value = nullptr;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &value);
+    napi_set_named_property(env, exports, name, value);
+  };
+  function("readDirectoryFiles", read_directory_files);
+  function("readFile", read_file);
+  function("inspect", inspect);
+}
+
+}  // namespace strongroom::addon

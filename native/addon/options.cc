@@ -1,0 +1,101 @@
+// The options of a store as lib/options.ts hands them over: names and types were checked there, ranges here
+// where a wrong one could do harm.
+#include <cmath>
+
+#include "addon/store.h"
+#ifdef STRONGROOM_TESTING
+#include "addon/testing.h"
+#endif
+
+namespace strongroom::addon {
+namespace {
+
+Status invalid(const char* name) {
+  return {Reason::kInvalidOption,
+          std::string("the option ") + name + " has the wrong type or is out of range"};
+}
+
+// A whole number within [0, max]; left alone when absent.
+template <typename T>
+Status read_whole(napi_env env, napi_value options, const char* name, double max, T* out) {
+  const napi_value value = member(env, options, name);
+  if (value == nullptr) return {};
+  const std::optional<double> number = read_number(env, value);
+  if (!number || !(*number >= 0) || *number > max || std::floor(*number) != *number) return invalid(name);
+  *out = static_cast<T>(*number);
+  return {};
+}
+
+Status read_text(napi_env env, napi_value options, const char* name, std::string* out) {
+  const napi_value value = member(env, options, name);
+  if (value == nullptr) return {};
+  std::optional<std::string> text = read_string(env, value);
+  if (!text) return invalid(name);
+  *out = *std::move(text);
+  return {};
+}
+
+Status read_secret_store(napi_env env, napi_value value, store::SecretStoreConfig* out) {
+  std::string type;
+  SR_TRY(read_text(env, value, "type", &type));
+  if (type == "file") {
+    out->type = store::SecretStoreType::kFile;
+    return read_text(env, value, "directory", &out->directory);
+  }
+  if (type != "secret-service") return invalid("secretStore.type");
+  out->type = store::SecretStoreType::kSecretService;
+  return {};
+}
+
+}  // namespace
+
+Result<StoreOptions> read_options(napi_env env, napi_value options) {
+  constexpr double kMsMax = 9007199254740991;  // 2^53 - 1
+  constexpr double kWordMax = UINT32_MAX;
+  StoreOptions out;
+  store::EngineOptions& engine = out.engine;
+  SR_TRY(read_text(env, options, "directory", &engine.directory));
+  SR_TRY(read_text(env, options, "instance", &engine.instance));
+  SR_TRY(read_text(env, options, "vaultFileName", &engine.vault_file_name));
+  if (const napi_value value = member(env, options, "secretStore")) {
+    engine.secret_store.emplace();
+    SR_TRY(read_secret_store(env, value, &*engine.secret_store));
+  }
+  engine.read_only = read_boolean(env, member(env, options, "readOnly")).value_or(false);
+  if (member(env, options, "clockToleranceMs") != nullptr) {
+    SR_TRY(read_whole(env, options, "clockToleranceMs", kMsMax, &engine.clock_tolerance_ms.emplace()));
+  }
+  if (const napi_value value = member(env, options, "maxAgeMs")) {
+    if (std::isinf(read_number(env, value).value_or(0))) {
+      engine.age_ms_max = store::kMaxAgeOff;
+    } else {
+      SR_TRY(read_whole(env, options, "maxAgeMs", kMsMax, &engine.age_ms_max.emplace()));
+    }
+  }
+  if (const napi_value value = member(env, options, "vendorPublicKey")) {
+    ByteView bytes;
+    SR_TRY(read_bytes(env, value, "vendorPublicKey", &bytes));
+    if (bytes.size() != 32) return invalid("vendorPublicKey");
+    std::copy(bytes.begin(), bytes.end(), engine.vendor_public_key.emplace().begin());
+  }
+  SR_ASSIGN(engine.recovery_password,
+            read_secret(env, member(env, options, "recoveryPassword"), "the password"));
+  if (const napi_value kdf = member(env, options, "kdf")) {
+    SR_TRY(read_whole(env, kdf, "memoryKiB", kWordMax, &engine.argon2.memory_kib));
+    SR_TRY(read_whole(env, kdf, "passes", kWordMax, &engine.argon2.passes));
+    SR_TRY(read_whole(env, kdf, "lanes", kWordMax, &engine.argon2.lanes));
+  }
+  SR_TRY(read_whole(env, options, "witnessIntervalMs", kWordMax, &engine.witness_interval_ms));
+  SR_TRY(read_whole(env, options, "tamperCapacity", kWordMax, &engine.tamper_capacity));
+  SR_TRY(read_whole(env, options, "reserveBytes", kMsMax, &engine.reserve_bytes));
+  SR_TRY(read_whole(env, options, "compactionBytesMin", kMsMax, &engine.compaction_bytes_min));
+#ifdef STRONGROOM_TESTING
+  if (const napi_value clock = member(env, options, "clock")) {
+    out.clock = testing::clock_of(env, clock);
+    if (!out.clock) return invalid("clock");
+  }
+#endif
+  return out;
+}
+
+}  // namespace strongroom::addon

@@ -1,0 +1,233 @@
+#include "addon/store.h"
+
+#include <algorithm>
+
+#include "os/posix.h"
+
+namespace strongroom::addon {
+namespace {
+
+constexpr napi_type_tag kStoreTag{0x5354524f4e47524fULL, 0x4f4d53544f524531ULL};
+
+// A delivery in memory shared with TypeScript (lib/pending.ts has the same numbers):
+//   0  float64 generation[1024]    8,192  int64 number[1024]    16,384  u8 flags[1024]
+constexpr std::size_t kDeliveryMax = 1024;
+constexpr std::size_t kNumbersAt = kDeliveryMax * 8;
+constexpr std::size_t kFlagsAt = kDeliveryMax * 16;
+constexpr std::size_t kResultsBytes = kDeliveryMax * 17;
+enum DeliveryFlags : std::uint8_t { kFailed = 1, kSwapped = 2, kOfWitnessed = 4 };
+
+}  // namespace
+
+Store::~Store() {
+  disconnect();
+  engine_.reset();
+}
+
+void Store::disconnect() {
+  completions_->detach();
+  if (signal_ != nullptr) napi_release_threadsafe_function(signal_, napi_tsfn_abort);
+  signal_ = nullptr;
+  if (hooked_) napi_remove_env_cleanup_hook(env_, tear_down, this);
+  hooked_ = false;
+  if (results_ref_ != nullptr) napi_delete_reference(env_, results_ref_);
+  results_ref_ = nullptr;
+  results_ = nullptr;
+  slab_ = {};
+}
+
+void Store::tear_down(void* data) {
+  auto* self = static_cast<Store*>(data);
+  self->hooked_ = false;
+  self->completions_->detach();
+  self->signal_ = nullptr;  // the environment takes it down itself
+  self->phase_ = Phase::kClosed;
+  self->cipher_.reset();
+  self->engine_.reset();
+}
+
+Store* Store::receiver(napi_env env, napi_value value) {
+  bool ours = false;
+  void* self = nullptr;
+  if (napi_check_object_type_tag(env, value, &kStoreTag, &ours) != napi_ok || !ours ||
+      napi_unwrap(env, value, &self) != napi_ok) {
+    throw_error(env, Reason::kInvalidArgument, "the method was called on something that is not a store");
+    return nullptr;
+  }
+  return static_cast<Store*>(self);
+}
+
+Store* Store::open_receiver(napi_env env, napi_value value) {
+  Store* self = receiver(env, value);
+  if (self == nullptr || self->phase_ == Phase::kOpen) return self;
+  if (self->phase_ == Phase::kClosed) {
+    throw_error(env, Reason::kClosed, "the store was closed");
+  } else {
+    throw_error(env, Reason::kNotOpen, "the store is not open yet");
+  }
+  return nullptr;
+}
+
+napi_value Store::construct(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  napi_value target = nullptr;
+  napi_get_new_target(env, info, &target);
+  if (target == nullptr) return throw_error(env, Reason::kInvalidArgument, "Store is a class");
+  Result<StoreOptions> options = read_options(env, arguments[0]);
+  if (!options.ok()) return throw_error(env, options.error());
+
+  std::unique_ptr<Store> self(new Store(env));
+  self->owned_clock_ = options->clock;
+  self->clock_ = options->clock ? options->clock.get() : &os::posix_clock();
+  if (const Status status = self->connect(arguments[1], arguments[2]); !status.ok()) {
+    return throw_error(env, status.error());
+  }
+  self->engine_ = std::make_unique<store::Engine>(
+      os::Environment{os::posix_files(), *self->clock_}, std::move(options->engine),
+      [completions = self->completions_](std::vector<log::Completion> done) {
+        completions->push(std::move(done));
+      });
+  if (napi_type_tag_object(env, arguments.receiver, &kStoreTag) != napi_ok ||
+      napi_wrap(
+          env, arguments.receiver, self.get(),
+          [](napi_env, void* data, void*) { delete static_cast<Store*>(data); }, nullptr,
+          nullptr) != napi_ok) {
+    return throw_error(env, Reason::kInternal, "Node refused the object");
+  }
+  self.release();  // the finalizer owns it
+  return arguments.receiver;
+}
+
+Status Store::connect(napi_value callback, napi_value results) {
+  void* data = nullptr;
+  std::size_t size = 0;
+  if (napi_get_arraybuffer_info(env_, results, &data, &size) != napi_ok || size != kResultsBytes) {
+    return {Reason::kInternal, "the memory for results has the wrong size"};
+  }
+  napi_create_reference(env_, results, 1, &results_ref_);
+  results_ = static_cast<std::uint8_t*>(data);
+  if (napi_create_threadsafe_function(env_, callback, nullptr, to_value(env_, std::string_view("strongroom")),
+                                      0, 1, nullptr, nullptr, this, on_signal, &signal_) != napi_ok) {
+    return {Reason::kInternal, "Node refused the thread-safe function"};
+  }
+  napi_unref_threadsafe_function(env_, signal_);
+  completions_->attach(signal_);
+  // After the thread-safe function, so that it runs before that one's own.
+  hooked_ = napi_add_env_cleanup_hook(env_, tear_down, this) == napi_ok;
+  return {};
+}
+
+void Store::submitted() {
+  if (pending_++ == 0) napi_ref_threadsafe_function(env_, signal_);
+}
+
+void Store::on_signal(napi_env env, napi_value callback, void* context, void* /*data*/) {
+  if (env != nullptr) static_cast<Store*>(context)->deliver(env, callback, false);
+}
+
+napi_value Store::js_deliver(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  if (Store* self = receiver(env, arguments.receiver)) self->deliver(env, arguments[0], true);
+  return nullptr;
+}
+
+// Calls callback(count, errors): `count` results stand in the shared memory in order of completion, `errors`
+// holds those of the failed ones in the same order, or is undefined. One call has 1,024 at most, and without
+// `all` the rest waits for another turn of the event loop, so that a burst does not block it.
+void Store::deliver(napi_env env, napi_value callback, bool all) {
+  Completions::Progress progress;
+  for (log::Completion& completion : completions_->take(&progress)) backlog_.push_back(std::move(completion));
+  napi_value receiver = undefined(env);
+  if (progress.news && progress_ != nullptr) {
+    napi_value report = nullptr;
+    napi_get_reference_value(env, progress_, &report);
+    const std::array<napi_value, 2> values{count_value(env, progress.done), count_value(env, progress.all)};
+    if (napi_call_function(env, receiver, report, values.size(), values.data(), nullptr) != napi_ok) return;
+  }
+  while (!backlog_.empty() && results_ != nullptr) {
+    const std::size_t count = std::min(backlog_.size(), kDeliveryMax);
+    napi_value errors = nullptr;
+    std::uint32_t failed = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const log::Completion& completion = backlog_[i];
+      const auto generation = static_cast<double>(completion.generation);
+      std::memcpy(results_ + i * sizeof generation, &generation, sizeof generation);
+      std::memcpy(results_ + kNumbersAt + i * sizeof completion.number, &completion.number,
+                  sizeof completion.number);
+      std::uint8_t flags = completion.swapped ? kSwapped : 0;
+      if (completion.durability == log::Durability::kWitnessed) flags |= kOfWitnessed;
+      if (!completion.status.ok()) {
+        flags |= kFailed;
+        if (errors == nullptr) napi_create_array(env, &errors);
+        napi_set_element(env, errors, failed++, error_value(env, completion.status.error()));
+      }
+      results_[kFlagsAt + i] = flags;
+    }
+    backlog_.erase(backlog_.begin(), backlog_.begin() + static_cast<std::ptrdiff_t>(count));
+    pending_ -= count;
+    if (pending_ == 0 && signal_ != nullptr) napi_unref_threadsafe_function(env, signal_);
+    const std::array<napi_value, 2> values{count_value(env, count),
+                                           errors != nullptr ? errors : undefined(env)};
+    if (napi_call_function(env, receiver, callback, values.size(), values.data(), nullptr) != napi_ok) return;
+    if (!all && !backlog_.empty()) {
+      completions_->again();
+      return;
+    }
+  }
+}
+
+void Store::define(napi_env env, napi_value exports) {
+  using store::Engine;
+  const auto method = [](const char* name, napi_callback callback) {
+    return napi_property_descriptor{name,   nullptr, callback, nullptr, nullptr, nullptr, napi_default_method,
+                                    nullptr};
+  };
+  const std::array methods{
+      method("deliver", js_deliver),
+      method("get", get),
+      method("has", has),
+      method("set", set),
+      method("setSync", set_sync),
+      method("delete", remove),
+      method("deleteSync", remove_sync),
+      method("increment", increment),
+      method("compareAndSet", compare_and_set),
+      method("batch", batch),
+      method("size", size),
+      method("scan", scan),
+      method("setSlab", set_slab),
+      method("validateBeforeWrite", validate_before_write),
+      method("bootTimeMs", boot_time_ms),
+      method("determineStartupState", determine_startup_state),
+      method("setupPersistenceFiles", step<&Engine::setup_persistence_files>),
+      method("initializeColdstart", step<&Engine::initialize_coldstart>),
+      method("initializeWarmstart", step<&Engine::initialize_warmstart>),
+      method("initializeRecovery", initialize_recovery),
+      method("createAndLoadVault", create_and_load_vault),
+      method("initializeStorageIdentifier", step<&Engine::initialize_storage_identifier>),
+      method("validateVaultIntegrity", step<&Engine::validate_vault_integrity>),
+      method("validateTimeTamperAge", step<&Engine::validate_time_tamper_age>),
+      method("updateTimeTamper", update_time_tamper),
+      method("reanchor", act<&Engine::reanchor>),
+      method("recover", act<&Engine::recover>),
+      method("decommission", decommission),
+      method("close", close),
+      method("abandon", abandon),
+      method("anchor", step<&Engine::anchor>),
+      method("refreshTimeTamper", step<&Engine::refresh_time_tamper>),
+      method("compact", step<&Engine::compact>),
+      method("changePassword", change_password),
+      method("verifyPassword", verify_password),
+      method("setReserved", set_reserved),
+      method("getReserved", get_reserved),
+      method("verify", verify),
+      method("operationLog", operation_log),
+      method("status", status),
+  };
+  napi_value constructor = nullptr;
+  napi_define_class(env, "Store", NAPI_AUTO_LENGTH, construct, nullptr, methods.size(), methods.data(),
+                    &constructor);
+  napi_set_named_property(env, exports, "Store", constructor);
+}
+
+}  // namespace strongroom::addon

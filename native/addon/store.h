@@ -1,0 +1,141 @@
+// One store as JavaScript sees it: the class `Store` of the binding. Arguments in, promises out.
+//
+// Invariants:
+// - Belongs to the environment that made it, and to its thread; only tasks touch the engine from another one,
+// one
+//   task at a time, and never the flags here.
+// - Once `close` or `abandon` was called no call reaches the engine any more; it is destroyed on the pool.
+// - While an operation is pending the thread-safe function holds the event loop; an idle store does not.
+// - When the environment ends first, the engine is destroyed there and then, like a crash: its threads are
+// joined,
+//   and nothing is called that the environment has taken down.
+#pragma once
+
+#include <node_api.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include "addon/completions.h"
+#include "addon/task.h"
+#include "addon/value.h"
+#include "log/records.h"
+#include "store/engine.h"
+
+namespace strongroom::addon {
+
+class Store {
+ public:
+  // Defines the class and sets it as a property of `exports`.
+  static void define(napi_env env, napi_value exports);
+
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+  Store(Store&&) = delete;
+  Store& operator=(Store&&) = delete;
+  ~Store();
+
+ private:
+  enum class Phase : std::uint8_t { kStarting, kOpen, kClosed };
+
+  explicit Store(napi_env env) : env_(env) {}
+
+  static napi_value construct(napi_env env, napi_callback_info info);
+  [[nodiscard]] Status connect(napi_value callback, napi_value results);
+  static void tear_down(void* data);
+  void disconnect();
+
+  // The receiver of a call, or null after throwing kInvalidArgument.
+  static Store* receiver(napi_env env, napi_value value);
+  // The same, and the store is open; kClosed, kNotOpen.
+  static Store* open_receiver(napi_env env, napi_value value);
+
+  // --- store.cc: completions ---
+  void submitted();
+  void deliver(napi_env env, napi_value callback, bool all);
+  static void on_signal(napi_env env, napi_value callback, void* context, void* data);
+  static napi_value js_deliver(napi_env env, napi_callback_info info);
+
+  // --- store_vault.cc ---
+  static napi_value get(napi_env env, napi_callback_info info);
+  static napi_value has(napi_env env, napi_callback_info info);
+  static napi_value set(napi_env env, napi_callback_info info);
+  static napi_value set_sync(napi_env env, napi_callback_info info);
+  static napi_value remove(napi_env env, napi_callback_info info);
+  static napi_value remove_sync(napi_env env, napi_callback_info info);
+  static napi_value increment(napi_env env, napi_callback_info info);
+  static napi_value compare_and_set(napi_env env, napi_callback_info info);
+  static napi_value batch(napi_env env, napi_callback_info info);
+  static napi_value size(napi_env env, napi_callback_info info);
+  static napi_value scan(napi_env env, napi_callback_info info);
+  static napi_value set_slab(napi_env env, napi_callback_info info);
+  static napi_value validate_before_write(napi_env env, napi_callback_info info);
+  static napi_value boot_time_ms(napi_env env, napi_callback_info info);
+  napi_value submit(log::QueuedOperation operation);
+  napi_value commit_now(log::QueuedOperation operation);
+  napi_value get_large(std::string_view key, std::size_t size);
+
+  // --- store_steps.cc ---
+  static napi_value determine_startup_state(napi_env env, napi_callback_info info);
+  template <Status (store::Engine::*kStep)()>
+  static napi_value step(napi_env env, napi_callback_info info);
+  static napi_value initialize_recovery(napi_env env, napi_callback_info info);
+  static napi_value create_and_load_vault(napi_env env, napi_callback_info info);
+  static napi_value update_time_tamper(napi_env env, napi_callback_info info);
+  template <Status (store::Engine::*kAct)(const store::Proof&)>
+  static napi_value act(napi_env env, napi_callback_info info);
+  static napi_value decommission(napi_env env, napi_callback_info info);
+  static napi_value close(napi_env env, napi_callback_info info);
+  static napi_value abandon(napi_env env, napi_callback_info info);
+  static napi_value change_password(napi_env env, napi_callback_info info);
+  static napi_value verify_password(napi_env env, napi_callback_info info);
+  static napi_value set_reserved(napi_env env, napi_callback_info info);
+  static napi_value get_reserved(napi_env env, napi_callback_info info);
+  static napi_value verify(napi_env env, napi_callback_info info);
+  static napi_value operation_log(napi_env env, napi_callback_info info);
+  static napi_value status(napi_env env, napi_callback_info info);
+  // Starts a task on the engine; kInternal by throwing when another one runs.
+  napi_value run(napi_value self, const char* name, std::function<Status(store::Engine&)> work,
+                 std::function<napi_value(napi_env)> value = {}, std::function<void(napi_env)> settled = {});
+  // The receiver of a call that runs a task: closed, or another task under way, throws.
+  static Store* task_receiver(napi_env env, napi_value value);
+  void opened();
+
+  napi_env env_;
+  std::unique_ptr<store::Engine> engine_;
+  std::shared_ptr<os::Clock> owned_clock_;  // a test's
+  os::Clock* clock_ = nullptr;
+  std::optional<log::ValueCipher> cipher_;  // of the JavaScript thread
+  std::shared_ptr<Completions> completions_ = std::make_shared<Completions>();
+  napi_threadsafe_function signal_ = nullptr;
+  bool hooked_ = false;  // tear_down is registered
+  Phase phase_ = Phase::kStarting;
+  bool task_running_ = false;
+  std::uint64_t pending_ = 0;  // submitted and not yet delivered
+  std::deque<log::Completion> backlog_;
+  napi_ref progress_ = nullptr;  // the callback of the task that runs, if it wants one
+  std::optional<store::EngineStatus> last_status_;
+
+  // Memory shared with TypeScript, which keeps it alive and undetached: results of a delivery, see deliver(),
+  // and the slab that small values are decrypted into.
+  napi_ref results_ref_ = nullptr;
+  std::uint8_t* results_ = nullptr;
+  MutableBytes slab_;
+  std::size_t slab_used_ = 0;
+};
+
+// kInvalidOption. In options.cc.
+struct StoreOptions {
+  store::EngineOptions engine;
+  std::shared_ptr<os::Clock> clock;  // null: the real one
+};
+[[nodiscard]] Result<StoreOptions> read_options(napi_env env, napi_value options);
+
+// In describe.cc.
+[[nodiscard]] napi_value describe(napi_env env, const store::EngineStatus& status);
+[[nodiscard]] napi_value describe(napi_env env, const store::VerifyReport& report);
+[[nodiscard]] napi_value describe(napi_env env, const store::OperationEntry& entry);
+[[nodiscard]] napi_value describe(napi_env env, const store::Inspection& inspection);
+
+}  // namespace strongroom::addon

@@ -1,0 +1,325 @@
+// The calls that take time: the steps of a start, maintenance and closing. Each is a task on libuv's pool.
+#include "addon/store.h"
+
+namespace strongroom::addon {
+
+Store* Store::task_receiver(napi_env env, napi_value value) {
+  Store* self = receiver(env, value);
+  if (self == nullptr) return nullptr;
+  if (self->phase_ == Phase::kClosed) {
+    throw_error(env, Reason::kClosed, "the store was closed");
+    return nullptr;
+  }
+  if (self->task_running_) {
+    throw_error(env, Reason::kInternal, "another task of this store is under way");
+    return nullptr;
+  }
+  return self;
+}
+
+napi_value Store::run(napi_value self_value, const char* name, std::function<Status(store::Engine&)> work,
+                      std::function<napi_value(napi_env)> value, std::function<void(napi_env)> settled) {
+  task_running_ = true;
+  Task task;
+  task.work = [this, work = std::move(work)] { return work(*engine_); };
+  task.value = std::move(value);
+  task.settled = [this, settled = std::move(settled)](napi_env env) {
+    task_running_ = false;
+    if (progress_ != nullptr) napi_delete_reference(env, progress_);
+    progress_ = nullptr;
+    if (settled) settled(env);
+  };
+  return start_task(env_, self_value, name, std::move(task));
+}
+
+template <Status (store::Engine::*kStep)()>
+napi_value Store::step(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  return self->run(arguments.receiver, "strongroom.step",
+                   [](store::Engine& engine) { return (engine.*kStep)(); });
+}
+using store::Engine;
+template napi_value Store::step<&Engine::setup_persistence_files>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::initialize_coldstart>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::initialize_warmstart>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::initialize_storage_identifier>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::validate_vault_integrity>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::validate_time_tamper_age>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::anchor>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::refresh_time_tamper>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::compact>(napi_env, napi_callback_info);
+
+napi_value Store::determine_startup_state(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  auto state = std::make_shared<store::StartupState>();
+  return self->run(
+      arguments.receiver, "strongroom.determineStartupState",
+      [state](Engine& engine) -> Status {
+        SR_ASSIGN(*state, engine.determine_startup_state());
+        return {};
+      },
+      [state](napi_env task_env) {
+        const bool cold = *state == store::StartupState::kColdstart;
+        return to_value(task_env, std::string_view(cold ? "COLDSTART" : "WARMSTART"));
+      });
+}
+
+// initializeRecovery(password)
+napi_value Store::initialize_recovery(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
+  if (!password.ok()) return throw_error(env, password.error());
+  auto secret = std::make_shared<SecretBytes>(*std::move(password));
+  return self->run(arguments.receiver, "strongroom.initializeRecovery",
+                   [secret](Engine& engine) { return engine.initialize_recovery(secret->view()); });
+}
+
+// createAndLoadVault(progress | undefined)
+napi_value Store::create_and_load_vault(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Engine::ProgressHook hook;
+  if (type_of(env, arguments[0]) == napi_function) {
+    napi_create_reference(env, arguments[0], 1, &self->progress_);
+    hook = [completions = self->completions_](std::uint64_t done, std::uint64_t all) {
+      completions->report(done, all);
+    };
+  }
+  return self->run(arguments.receiver, "strongroom.createAndLoadVault",
+                   [hook = std::move(hook)](Engine& engine) { return engine.create_and_load_vault(hook); });
+}
+
+void Store::opened() {
+  cipher_.emplace(engine_->epoch_keys());
+  phase_ = Phase::kOpen;
+}
+
+// The last step: after it the vault may be used.
+napi_value Store::update_time_tamper(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  return self->run(
+      arguments.receiver, "strongroom.updateTimeTamper",
+      [](Engine& engine) { return engine.update_time_tamper(); },
+      [self](napi_env task_env) {
+        self->opened();
+        return undefined(task_env);
+      });
+}
+
+namespace {
+
+// (password | undefined, token | undefined)
+Result<std::shared_ptr<store::Proof>> read_proof(napi_env env, napi_value password, napi_value token) {
+  auto proof = std::make_shared<store::Proof>();
+  SR_ASSIGN(proof->password, read_secret(env, password, "the password"));
+  if (!is_undefined(env, token)) {
+    ByteView bytes;
+    SR_TRY(read_bytes(env, token, "the token", &bytes));
+    proof->token.assign(bytes.begin(), bytes.end());
+  }
+  return proof;
+}
+
+}  // namespace
+
+template <Status (store::Engine::*kAct)(const store::Proof&)>
+napi_value Store::act(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const auto proof = read_proof(env, arguments[0], arguments[1]);
+  if (!proof.ok()) return throw_error(env, proof.error());
+  return self->run(
+      arguments.receiver, "strongroom.act",
+      [proof = *proof](Engine& engine) { return (engine.*kAct)(*proof); },
+      [self](napi_env task_env) {
+        self->opened();
+        return undefined(task_env);
+      });
+}
+template napi_value Store::act<&Engine::reanchor>(napi_env, napi_callback_info);
+template napi_value Store::act<&Engine::recover>(napi_env, napi_callback_info);
+
+napi_value Store::decommission(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const auto proof = read_proof(env, arguments[0], arguments[1]);
+  if (!proof.ok()) return throw_error(env, proof.error());
+  return self->run(arguments.receiver, "strongroom.decommission",
+                   [proof = *proof](Engine& engine) { return engine.decommission(*proof); });
+}
+
+// Every operation submitted before is delivered before the promise settles. Rejects when a witness could not
+// be moved; the store is closed all the same.
+napi_value Store::close(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);  // the callback for completions
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->phase_ = Phase::kClosed;
+  self->cipher_.reset();
+  napi_ref callback = nullptr;
+  napi_create_reference(env, arguments[0], 1, &callback);
+  return self->run(
+      arguments.receiver, "strongroom.close",
+      [self](Engine& engine) {
+        Status status = engine.close();
+        self->last_status_ = engine.status();
+        self->engine_.reset();
+        return status;
+      },
+      {},
+      [self, callback](napi_env task_env) {
+        napi_value function = nullptr;
+        napi_get_reference_value(task_env, callback, &function);
+        if (function != nullptr) self->deliver(task_env, function, true);
+        napi_delete_reference(task_env, callback);
+        self->disconnect();
+      });
+}
+
+// For a start that failed: lets go of everything and writes nothing.
+napi_value Store::abandon(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->phase_ = Phase::kClosed;
+  self->cipher_.reset();
+  return self->run(
+      arguments.receiver, "strongroom.abandon",
+      [self](Engine&) {
+        self->engine_.reset();
+        return Status();
+      },
+      {}, [self](napi_env) { self->disconnect(); });
+}
+
+// changePassword(current, next)
+napi_value Store::change_password(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Result<SecretBytes> current = read_secret(env, arguments[0], "the current password");
+  if (!current.ok()) return throw_error(env, current.error());
+  Result<SecretBytes> next = read_secret(env, arguments[1], "the new password");
+  if (!next.ok()) return throw_error(env, next.error());
+  auto secrets = std::make_shared<std::pair<SecretBytes, SecretBytes>>(*std::move(current), *std::move(next));
+  return self->run(arguments.receiver, "strongroom.changePassword", [secrets](Engine& engine) {
+    return engine.change_password(secrets->first.view(), std::move(secrets->second));
+  });
+}
+
+napi_value Store::verify_password(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
+  if (!password.ok()) return throw_error(env, password.error());
+  auto secret = std::make_shared<SecretBytes>(*std::move(password));
+  return self->run(arguments.receiver, "strongroom.verifyPassword",
+                   [secret](Engine& engine) { return engine.verify_password(secret->view()); });
+}
+
+// setReserved(name, value)
+napi_value Store::set_reserved(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const std::optional<std::string> name = read_string(env, arguments[0]);
+  ByteView value;
+  if (!name) return throw_error(env, Reason::kInternal, "a reserved record needs a name");
+  if (const Status status = read_vault_value(env, arguments[1], &value); !status.ok()) {
+    return throw_error(env, status.error());
+  }
+  return self->run(arguments.receiver, "strongroom.setReserved",
+                   [name = *name, copy = Bytes(value.begin(), value.end())](Engine& engine) {
+                     return engine.set_reserved(name, copy);
+                   });
+}
+
+napi_value Store::get_reserved(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const std::optional<std::string> name = read_string(env, arguments[0]);
+  if (!name) return throw_error(env, Reason::kInternal, "a reserved record needs a name");
+  auto value = std::make_shared<std::optional<Bytes>>();
+  return self->run(
+      arguments.receiver, "strongroom.getReserved",
+      [value, name = *name](Engine& engine) -> Status {
+        SR_ASSIGN(*value, engine.get_reserved(name));
+        return {};
+      },
+      [value](napi_env task_env) { return *value ? to_buffer(task_env, **value) : undefined(task_env); });
+}
+
+// verify(progress | undefined)
+napi_value Store::verify(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Engine::ProgressHook hook = [](std::uint64_t, std::uint64_t) {};
+  if (type_of(env, arguments[0]) == napi_function) {
+    napi_create_reference(env, arguments[0], 1, &self->progress_);
+    hook = [completions = self->completions_](std::uint64_t done, std::uint64_t all) {
+      completions->report(done, all);
+    };
+  }
+  auto report = std::make_shared<store::VerifyReport>();
+  return self->run(
+      arguments.receiver, "strongroom.verify",
+      [report, hook = std::move(hook)](Engine& engine) -> Status {
+        SR_ASSIGN(*report, engine.verify(hook));
+        return {};
+      },
+      [report](napi_env task_env) { return describe(task_env, *report); });
+}
+
+// operationLog(countMax)
+napi_value Store::operation_log(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const auto count_max = static_cast<std::size_t>(read_number(env, arguments[0]).value_or(0));
+  auto entries = std::make_shared<std::vector<store::OperationEntry>>();
+  return self->run(
+      arguments.receiver, "strongroom.operationLog",
+      [entries, count_max](Engine& engine) -> Status {
+        SR_ASSIGN(*entries, engine.operation_log(count_max));
+        return {};
+      },
+      [entries](napi_env task_env) {
+        napi_value list = nullptr;
+        napi_create_array_with_length(task_env, entries->size(), &list);
+        std::uint32_t at = 0;
+        for (const store::OperationEntry& entry : *entries) {
+          napi_handle_scope scope = nullptr;
+          napi_open_handle_scope(task_env, &scope);
+          napi_set_element(task_env, list, at++, describe(task_env, entry));
+          napi_close_handle_scope(task_env, scope);
+        }
+        return list;
+      });
+}
+
+// The last one of a closed store; undefined while a start or the closing is under way.
+napi_value Store::status(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  if (self->phase_ == Phase::kOpen) return describe(env, self->engine_->status());
+  if (self->task_running_) return undefined(env);
+  if (self->phase_ == Phase::kStarting) return describe(env, self->engine_->status());
+  return self->last_status_ ? describe(env, *self->last_status_) : undefined(env);
+}
+
+}  // namespace strongroom::addon

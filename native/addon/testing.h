@@ -1,0 +1,22 @@
+// What only the build for tests exports.
+#pragma once
+
+#ifdef STRONGROOM_TESTING
+
+#include <node_api.h>
+
+#include <memory>
+
+#include "os/os.h"
+
+namespace strongroom::addon::testing {
+
+// Sets createManualClock as a property of `exports`.
+void define_testing(napi_env env, napi_value exports);
+
+// The clock behind an object that createManualClock() made; null for anything else.
+[[nodiscard]] std::shared_ptr<os::Clock> clock_of(napi_env env, napi_value value);
+
+}  // namespace strongroom::addon::testing
+
+#endif  // STRONGROOM_TESTING

@@ -1,0 +1,64 @@
+#include "log/value_verifier.h"
+
+namespace strongroom::log {
+namespace {
+
+constexpr std::size_t kJobsWaitingMax = 64;
+
+}  // namespace
+
+ValueVerifier::ValueVerifier(const EpochKeys& keys, unsigned threads) : keys_(keys), own_cipher_(keys) {
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+}
+
+ValueVerifier::~ValueVerifier() { (void)finish(); }
+
+bool ValueVerifier::authentic(ValueCipher& cipher, const std::vector<const Record*>& records,
+                              WipedBuffer& out) {
+  for (const Record* record : records) {
+    if (out.size() < record->value_bytes()) out.resize(record->value_bytes());
+    if (!cipher.open(*record, out.span().data())) return false;
+  }
+  return true;
+}
+
+void ValueVerifier::check(std::vector<const Record*> records) {
+  if (threads_.empty()) {
+    failed_ = failed_ || !authentic(own_cipher_, records, own_out_);
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return jobs_.size() < kJobsWaitingMax; });
+  jobs_.push_back(std::move(records));
+  changed_.notify_all();
+}
+
+void ValueVerifier::run() {
+  ValueCipher cipher(keys_);
+  WipedBuffer out;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return !jobs_.empty() || done_; });
+    if (jobs_.empty()) return;
+    const std::vector<const Record*> records = std::move(jobs_.front());
+    jobs_.pop_front();
+    changed_.notify_all();
+    lock.unlock();
+    const bool good = authentic(cipher, records, out);
+    lock.lock();
+    failed_ = failed_ || !good;
+  }
+}
+
+bool ValueVerifier::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    done_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  return !failed_;
+}
+
+}  // namespace strongroom::log

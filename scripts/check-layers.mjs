@@ -1,0 +1,202 @@
+#!/usr/bin/env node
+// Checks that includes and imports point only the way that the table below says, and prints the table, so that the
+// layout written in ARCHITECTURE.md cannot lie.
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const linesMax = 600;
+const testLinesMax = 1000;
+
+/** Directory of native/ -> the directories that it may include besides itself. */
+const mayInclude = {
+  base: [],
+  os: ['base'],
+  crypto: ['os', 'base'],
+  log: ['crypto', 'os', 'base'],
+  roots: ['crypto', 'os', 'base'],
+  store: ['log', 'roots', 'crypto', 'os', 'base'],
+  addon: ['store', 'log', 'roots', 'crypto', 'os', 'base'],
+};
+
+/** Headers from outside that only the named directories may include. */
+const reserved = [
+  {
+    name: "Node's headers",
+    pattern: /^(napi|node|node_api|node_api_types|js_native_api|uv|v8)(-inl)?\.h$/,
+    only: ['addon'],
+  },
+  { name: 'OpenSSL, argon2', pattern: /^(openssl\/|argon2)/, only: ['crypto'] },
+  {
+    name: 'file I/O and dlopen',
+    pattern:
+      /^(fcntl|dirent|dlfcn|sys\/(stat|file|uio|statvfs|vfs|inotify)|unistd)\.h$|^(fstream|filesystem)$/,
+    only: ['os', 'base'],
+  },
+];
+
+const problems = [];
+const report = (file, line, text) => problems.push(`${relative(root, file)}:${line}: ${text}`);
+
+function files(directory, pattern) {
+  const path = join(root, directory);
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && pattern.test(entry.name))
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .filter((file) => !file.includes('node_modules'))
+    .sort();
+}
+
+function checkNative() {
+  const all = files('native', /\.(h|cc)$/);
+  for (const file of all) {
+    const [layer] = relative(join(root, 'native'), file).split('/');
+    const inTesting = file.includes('/testing/');
+    if (!(layer in mayInclude)) report(file, 1, `native/${layer} is not in the table`);
+    // The conditions that are open at a line, innermost last.
+    const conditions = [];
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .forEach((text, index) => {
+        const directive = /^\s*#\s*(if|ifdef|ifndef|else|elif|endif)\b(.*)/.exec(text);
+        if (directive) {
+          if (directive[1].startsWith('if')) conditions.push(`${directive[1]} ${directive[2].trim()}`);
+          else if (directive[1] === 'endif') conditions.pop();
+          else conditions[conditions.length - 1] = directive[1];
+        }
+        const include = /^\s*#\s*include\s*(["<])([^">]+)[">]/.exec(text);
+        if (!include) return;
+        const [, quote, path] = include;
+        const at = index + 1;
+        for (const { name, pattern, only } of reserved) {
+          if (pattern.test(path) && !only.includes(layer))
+            report(file, at, `${path}: ${name} only in ${only.join(', ')}`);
+        }
+        if (quote === '<') return;
+        const target = path.split('/')[0];
+        if (!existsSync(join(root, 'native', path))) {
+          if (path !== 'napi.h') report(file, at, `"${path}" is not a path relative to native/`);
+        } else if (target !== layer && !mayInclude[layer]?.includes(target)) {
+          report(file, at, `${layer} may not include ${target} ("${path}")`);
+        }
+        const guarded = conditions.some((c) => /^(ifdef|if defined\(?)\s*\(?STRONGROOM_TESTING\)?$/.test(c));
+        if (path.includes('/testing/') && !inTesting && !guarded) {
+          report(file, at, `"${path}" is for tests: only under #ifdef STRONGROOM_TESTING`);
+        }
+      });
+  }
+  return all.length;
+}
+
+/** The specifiers that a module asks for: {specifier, line, kind: 'static' | 'type' | 'dynamic' | 'require'}. */
+function importsOf(file) {
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
+  const found = [];
+  const add = (node, kind) => {
+    if (!ts.isStringLiteralLike(node)) return;
+    const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1;
+    found.push({ specifier: node.text, line, kind });
+  };
+  const visit = (node) => {
+    if (ts.isImportDeclaration(node)) {
+      add(node.moduleSpecifier, node.importClause?.isTypeOnly === true ? 'type' : 'static');
+    } else if (ts.isExportDeclaration(node) && node.moduleSpecifier) {
+      add(node.moduleSpecifier, node.isTypeOnly ? 'type' : 'static');
+    } else if (ts.isCallExpression(node) && node.arguments.length > 0) {
+      if (node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], 'dynamic');
+      else if (/\brequire\b|createRequire\(/.test(node.expression.getText()))
+        add(node.arguments[0], 'require');
+      else if (/getBuiltinModule$/.test(node.expression.getText())) add(node.arguments[0], 'dynamic');
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+const isRelative = (specifier) => specifier.startsWith('.');
+const resolveModule = (file, specifier) => normalize(join(dirname(file), specifier.replace(/\.js$/, '.ts')));
+const isBuiltin = (specifier) => specifier.startsWith('node:') || builtinModules.includes(specifier);
+
+function checkTypeScript() {
+  const lib = join(root, 'lib');
+  const all = files('lib', /\.ts$/);
+  const graph = new Map(all.map((file) => [file, importsOf(file)]));
+  for (const [file, imports] of graph) {
+    const name = relative(lib, file);
+    const inCli = name.startsWith('cli/');
+    for (const { specifier, line, kind } of imports) {
+      if (/^(node:)?fs(\/|$)/.test(specifier) && name !== 'native.ts')
+        report(file, line, `${specifier}: lib/ touches no file`);
+      if (kind === 'require' && name !== 'native.ts') report(file, line, `require() only in lib/native.ts`);
+      if (!isRelative(specifier)) continue;
+      const target = relative(lib, resolveModule(file, specifier));
+      if (target.startsWith('..')) report(file, line, `${specifier}: out of lib/`);
+      if (target.startsWith('cli/') && !inCli)
+        report(file, line, `${specifier}: only lib/cli may import lib/cli`);
+    }
+  }
+  // What `import 'strongroom'` loads at once: our own modules and Node's, nothing else.
+  const reached = new Map();
+  const queue = [join(lib, 'index.ts')].filter((file) => graph.has(file));
+  for (const file of queue) {
+    for (const { specifier, line, kind } of graph.get(file) ?? []) {
+      if (kind !== 'static') continue;
+      if (isRelative(specifier)) {
+        const target = resolveModule(file, specifier);
+        if (!reached.has(target)) queue.push(target);
+        reached.set(target, file);
+      } else if (!isBuiltin(specifier)) {
+        report(
+          file,
+          line,
+          `${specifier} would be loaded by import 'strongroom'; import() it where it is used`,
+        );
+      }
+    }
+  }
+  return all.length;
+}
+
+function checkLengths() {
+  const generated = ['native/base/error_table.h', 'lib/error-table.ts'];
+  const measured = [
+    ...files('native', /\.(h|cc)$/),
+    ...['lib', 'test', 'bench', 'examples', 'scripts'].flatMap((d) => files(d, /\.(ts|mjs|cjs|cc|h)$/)),
+  ];
+  for (const file of measured) {
+    if (generated.includes(relative(root, file))) continue;
+    const lines = readFileSync(file, 'utf8').split('\n').length - 1;
+    const max = relative(root, file).startsWith('test/') ? testLinesMax : linesMax;
+    if (lines >= max) report(file, lines, `${lines} lines; a file has fewer than ${max}`);
+  }
+  return measured.length;
+}
+
+function printTable() {
+  console.log('native/      may include');
+  for (const [layer, targets] of Object.entries(mayInclude))
+    console.log(`  ${layer.padEnd(10)} ${targets.join(', ') || '-'}`);
+  for (const { name, only } of reserved)
+    console.log(`  ${name}: only ${only.map((d) => `${d}/`).join(', ')}`);
+  console.log('  */testing/: only tests, and #ifdef STRONGROOM_TESTING');
+  console.log('lib/         may import');
+  console.log('  cli/       lib/, packages, node:');
+  console.log('  the rest   lib/ without cli/, node:; packages only by import(), from what index.ts loads');
+  console.log("  node:fs    nowhere (native.ts: to list the package's own prebuilds)");
+  console.log(`any file     fewer than ${linesMax} lines; a test fewer than ${testLinesMax}`);
+}
+
+printTable();
+const native = checkNative();
+const typescript = checkTypeScript();
+const measured = checkLengths();
+for (const problem of problems) console.error(problem);
+console.log(
+  `${native} native files, ${typescript} TypeScript files, ${measured} lengths: ${problems.length} problems`,
+);
+process.exitCode = problems.length === 0 ? 0 : 1;

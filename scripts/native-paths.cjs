@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+// Prints paths that the native build needs. binding.gyp and CMakeLists.txt ask here for the header packages; binding.gyp
+// also for the sources (gyp would take the list's paths relative to the wrong directory) and for the static libraries,
+// which are linked by path because -lcrypto would resolve to the OpenSSL inside Node.
+'use strict';
+const { execFileSync } = require('node:child_process');
+const { existsSync, readFileSync } = require('node:fs');
+const { dirname, isAbsolute, join, resolve } = require('node:path');
+
+const debianPackages = { 'libcrypto.a': 'libssl-dev', 'libargon2.a': 'libargon2-dev' };
+const headerPackages = ['node-api-headers', 'node-addon-api'];
+
+function fail(text) {
+  console.error(text);
+  process.exit(1);
+}
+
+function staticLibrary(name) {
+  const [compiler, ...flags] = (process.env.CXX || 'c++').split(' ');
+  const path = execFileSync(compiler, [...flags, `-print-file-name=${name}`], { encoding: 'utf8' }).trim();
+  // A compiler that does not find the file prints the bare name.
+  if (!isAbsolute(path) || !existsSync(path))
+    fail(`${name} is missing: apt-get install ${debianPackages[name]}`);
+  return resolve(path);
+}
+
+function includeDirectory(name) {
+  try {
+    const manifest = require.resolve(`${name}/package.json`, { paths: [process.cwd(), __dirname] });
+    return name === 'node-api-headers' ? join(dirname(manifest), 'include') : dirname(manifest);
+  } catch {
+    return fail(`the npm package ${name} is missing: npm install --no-save ${headerPackages.join(' ')}`);
+  }
+}
+
+const what = process.argv[2];
+if (what in debianPackages) {
+  console.log(staticLibrary(what));
+} else if (headerPackages.includes(what)) {
+  console.log(includeDirectory(what));
+} else if (what === 'addon-sources') {
+  const { variables } = JSON.parse(readFileSync(join(__dirname, '../native/sources.gypi'), 'utf8'));
+  for (const path of [...variables.core_sources, ...variables.addon_sources]) console.log(`native/${path}`);
+} else {
+  fail(
+    `usage: native-paths.cjs addon-sources|${[...Object.keys(debianPackages), ...headerPackages].join('|')}`,
+  );
+}

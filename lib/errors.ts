@@ -1,0 +1,61 @@
+// The one class of error that leaves this package. Code, retryability and remedy come from the generated table, so that
+// they cannot differ between C++, TypeScript and the documentation.
+import { errorTable, type ErrorCode, type Reason } from './error-table.js';
+
+export type { ErrorCode, Reason } from './error-table.js';
+
+/** What a {@link PersistenceError} can carry besides its reason and message. */
+export interface PersistenceErrorOptions {
+  /** The underlying error, where there is one. */
+  readonly cause?: unknown;
+  /** `true`: the operation is durable in the vault although it failed. Do not repeat it. */
+  readonly committed?: boolean;
+}
+
+/**
+ * An error of strongroom. `code` and `reason` are the contract; `message` is for people and may change.
+ *
+ * Recognise one by {@link isPersistenceError} and not by `instanceof`, which fails for errors of another realm or of a
+ * second copy of this package.
+ */
+export class PersistenceError extends Error {
+  /** The class of the error, `PERS_8001` to `PERS_8005`; `PERS_8003` is the critical one. */
+  readonly code: ErrorCode;
+  /** The stable, machine-readable cause. */
+  readonly reason: Reason;
+  /** Whether the same call can succeed later without a change to the store or the arguments. */
+  readonly retryable: boolean;
+  /** What to do about it, in plain words. */
+  readonly remedy: string;
+  /** Present and `true` only when the operation is durable although it failed. */
+  declare readonly committed?: boolean;
+
+  constructor(reason: Reason, message: string, options: PersistenceErrorOptions = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    const entry = errorTable[reason];
+    this.code = entry.code;
+    this.reason = reason;
+    this.retryable = entry.retryable;
+    this.remedy = entry.remedy;
+    if (options.committed === true) this.committed = true;
+  }
+
+  static {
+    // On the prototype, as with the built-in errors: not an own property, so that it is not printed twice.
+    Object.defineProperty(this.prototype, 'name', {
+      value: 'PersistenceError',
+      configurable: true,
+      writable: true,
+    });
+  }
+}
+
+/**
+ * Tells whether a caught value is an error of strongroom, by its `code` and `reason`. Also true for errors that come
+ * from another realm or from another copy or release of this package.
+ */
+export function isPersistenceError(value: unknown): value is PersistenceError {
+  if (typeof value !== 'object' || value === null) return false;
+  const { code, reason } = value as { code?: unknown; reason?: unknown };
+  return typeof code === 'string' && /^PERS_80\d\d$/.test(code) && typeof reason === 'string';
+}

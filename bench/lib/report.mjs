@@ -1,0 +1,101 @@
+/** The report: on a terminal, and as docs/performance.md with its chart. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { works } from '../works/index.mjs';
+import { chart } from './chart.mjs';
+import { markdownTable, textTable } from './format.mjs';
+import { figureRows, headerRows, syscallRows, verdictRows } from './tables.mjs';
+
+/** @typedef {import('../types.d.ts').Results} Results */
+
+/** @param {Results} results */
+export function terminalReport(results) {
+  const header = headerRows(results);
+  const width = Math.max(...header.map(([name]) => name.length));
+  const parts = [
+    header.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n'),
+    textTable(figureRows(results), 3),
+    textTable(verdictRows(results), 3),
+  ];
+  if (results.syscalls.length > 0) parts.push(textTable(syscallRows(results), 3));
+  return `${parts.join('\n\n')}\n`;
+}
+
+/**
+ * @param {Results} results
+ * @param {string} image file name of the chart
+ */
+export function markdownReport(results, image) {
+  const measured = new Set(results.samples.map(({ work }) => work));
+  const described = works.filter(({ name, gates }) => measured.has(name) || gates.length > 0);
+  const syscalls =
+    results.syscalls.length === 0
+      ? ''
+      : `
+## System calls
+
+Counted with \`npm run bench -- --syscalls\` under strace, in a run of its own: calls on files of the store's directory,
+divided by the records written. The disk of one machine flatters or punishes everyone alike; these figures do not
+depend on it.
+
+${markdownTable(syscallRows(results), 3)}
+`;
+  return `# Performance
+
+Made by \`npm run bench\`; do not edit. [How it is measured](#method) stands at the end.
+
+![Bars of strongroom, its peers and the machine's limit for four works](${image})
+
+## Claims
+
+Each claim is a ratio (or figure) inside one round; the table has the median over the rounds and, in brackets, the
+spread. "Best peer" is the fastest peer that encrypts *and authenticates*; lmdb's encryption has no MAC, so it counts
+for \`get\` only.
+
+${markdownTable(verdictRows(results), 3)}
+
+## Figures
+
+Median over the rounds, spread in brackets. \`limit\` is what the machine itself allows. N is the number of records in the
+store. A dash: the engine has no such operation.
+
+${markdownTable(figureRows(results), 3)}
+${syscalls}
+## Machine and engines
+
+${markdownTable([['', ''], ...headerRows(results)], 2)}
+
+## Works
+
+A record is a 24-byte key and 256 random bytes. Puts overwrite random existing keys, so that N stays what it is.
+
+${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, title])], 2)}
+
+## Method
+
+- Each engine runs in a process of its own, with a fresh process per round, on a directory of its own on the same disk.
+  Work by work and N by N the engines run one right after the other, in an order that moves on with each round, on the
+  same sequence of keys.
+- Every write is durable when it counts: SQLite with WAL and \`synchronous=FULL\`, lmdb with \`overlappingSync\` off,
+  classic-level with \`sync: true\`, strongroom as it comes.
+- Raw keys for all: a key derivation would swamp the times of opening. The peers keep their default caches.
+- \`limit\` writes the same bytes with one pwrite and one fdatasync into a file whose blocks are already allocated, copies
+  256 bytes from memory for \`get\`, and for \`open-verify\` reads a file of all records and opens it with AES-256-GCM in
+  pieces of 16 KiB. It has no index, no chain and no recovery.
+- Page caches are warm: every file has just been written or read by its engine.
+- A measurement in which other processes took more than 10 % of the machine's CPU time, or the hypervisor more than 5 %,
+  is repeated, with all its engines, at most ${results.options.retries} times; the quietest try counts.
+- After each work an engine is left to finish what it does in the background before the next one starts.
+- p99 near a multiple of 4 ms is the kernel's scheduler, not the engine.
+`;
+}
+
+/**
+ * @param {Results} results
+ * @param {string} base path without extension
+ */
+export async function publish(results, base) {
+  await mkdir(dirname(base), { recursive: true });
+  await writeFile(`${base}.svg`, chart(results));
+  await writeFile(`${base}.md`, markdownReport(results, `${basename(base)}.svg`));
+}

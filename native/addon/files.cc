@@ -108,6 +108,27 @@ napi_value read_file(napi_env env, napi_callback_info info) {
   return start_task(env, nullptr, "strongroom.readFile", std::move(task));
 }
 
+// readDescriptor(fd, bytesMax) -> Promise<Buffer>. As readFile, for a descriptor that came with the process.
+napi_value read_descriptor(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  const auto descriptor = read_number(env, arguments[0]);
+  const auto bytes_max = read_number(env, arguments[1]);
+  if (!descriptor || !bytes_max) {
+    return throw_error(env, Reason::kInvalidArgument, "readDescriptor: a wrong argument");
+  }
+  auto content = std::make_shared<WipedBuffer>();
+  Task task;
+  task.work = [=]() -> Status {
+    SR_ASSIGN(Bytes bytes,
+              os::read_descriptor(static_cast<int>(*descriptor), static_cast<std::size_t>(*bytes_max)));
+    *content = WipedBuffer(bytes);
+    wipe(bytes);
+    return {};
+  };
+  task.value = [content](napi_env task_env) { return to_buffer(task_env, content->view()); };
+  return start_task(env, nullptr, "strongroom.readDescriptor", std::move(task));
+}
+
 // inspect(directory) -> Promise<object>
 napi_value inspect(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -133,6 +154,7 @@ void define_files(napi_env env, napi_value exports) {
   };
   function("readDirectoryFiles", read_directory_files);
   function("readFile", read_file);
+  function("readDescriptor", read_descriptor);
   function("inspect", inspect);
 }
 

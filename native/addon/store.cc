@@ -59,8 +59,8 @@ Store* Store::receiver(napi_env env, napi_value value) {
 
 Store* Store::open_receiver(napi_env env, napi_value value) {
   Store* self = receiver(env, value);
-  if (self == nullptr || self->phase_ == Phase::kOpen) return self;
-  if (self->phase_ == Phase::kClosed) {
+  if (self == nullptr || (self->phase_ == Phase::kOpen && !self->shut_)) return self;
+  if (self->phase_ != Phase::kStarting) {
     throw_error(env, Reason::kClosed, "the store was closed");
   } else {
     throw_error(env, Reason::kNotOpen, "the store is not open yet");
@@ -78,6 +78,7 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
 
   std::unique_ptr<Store> self(new Store(env));
   self->owned_clock_ = options->clock;
+  self->read_only_ = options->engine.read_only;
   self->clock_ = options->clock ? options->clock.get() : &os::posix_clock();
   if (const Status status = self->connect(arguments[1], arguments[2]); !status.ok()) {
     return throw_error(env, status.error());
@@ -117,10 +118,6 @@ Status Store::connect(napi_value callback, napi_value results) {
   return {};
 }
 
-void Store::submitted() {
-  if (pending_++ == 0) napi_ref_threadsafe_function(env_, signal_);
-}
-
 void Store::on_signal(napi_env env, napi_value callback, void* context, void* /*data*/) {
   if (env != nullptr) static_cast<Store*>(context)->deliver(env, callback, false);
 }
@@ -155,7 +152,13 @@ void Store::deliver(napi_env env, napi_value callback, bool all) {
       std::memcpy(results_ + kNumbersAt + i * sizeof completion.number, &completion.number,
                   sizeof completion.number);
       std::uint8_t flags = completion.swapped ? kSwapped : 0;
-      if (completion.durability == log::Durability::kWitnessed) flags |= kOfWitnessed;
+      std::deque<std::size_t>* sizes = &journal_bytes_;
+      if (completion.durability == log::Durability::kWitnessed) {
+        flags |= kOfWitnessed;
+        sizes = &witnessed_bytes_;
+      }
+      pending_bytes_ -= sizes->front();
+      sizes->pop_front();
       if (!completion.status.ok()) {
         flags |= kFailed;
         if (errors == nullptr) napi_create_array(env, &errors);
@@ -193,6 +196,7 @@ void Store::define(napi_env env, napi_value exports) {
       method("increment", increment),
       method("compareAndSet", compare_and_set),
       method("batch", batch),
+      method("flush", js_flush),
       method("size", size),
       method("scan", scan),
       method("setSlab", set_slab),
@@ -211,6 +215,7 @@ void Store::define(napi_env env, napi_value exports) {
       method("reanchor", act<&Engine::reanchor>),
       method("recover", act<&Engine::recover>),
       method("decommission", decommission),
+      method("shut", shut),
       method("close", close),
       method("abandon", abandon),
       method("anchor", step<&Engine::anchor>),

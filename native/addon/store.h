@@ -52,7 +52,6 @@ class Store {
   static Store* open_receiver(napi_env env, napi_value value);
 
   // --- store.cc: completions ---
-  void submitted();
   void deliver(napi_env env, napi_value callback, bool all);
   static void on_signal(napi_env env, napi_value callback, void* context, void* data);
   static napi_value js_deliver(napi_env env, napi_callback_info info);
@@ -72,7 +71,9 @@ class Store {
   static napi_value set_slab(napi_env env, napi_callback_info info);
   static napi_value validate_before_write(napi_env env, napi_callback_info info);
   static napi_value boot_time_ms(napi_env env, napi_callback_info info);
+  static napi_value js_flush(napi_env env, napi_callback_info info);
   napi_value submit(log::QueuedOperation operation);
+  void flush();
   napi_value commit_now(log::QueuedOperation operation);
   napi_value get_large(std::string_view key, std::size_t size);
 
@@ -86,6 +87,7 @@ class Store {
   template <Status (store::Engine::*kAct)(const store::Proof&)>
   static napi_value act(napi_env env, napi_callback_info info);
   static napi_value decommission(napi_env env, napi_callback_info info);
+  static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);
   static napi_value abandon(napi_env env, napi_callback_info info);
   static napi_value change_password(napi_env env, napi_callback_info info);
@@ -112,7 +114,16 @@ class Store {
   bool hooked_ = false;  // tear_down is registered
   Phase phase_ = Phase::kStarting;
   bool task_running_ = false;
-  std::uint64_t pending_ = 0;  // submitted and not yet delivered
+  bool read_only_ = false;
+  bool shut_ = false;  // close() was asked for; tasks asked for before it still run
+  // Operations of this turn of the event loop, which go to the engine together, so that one sync makes all durable.
+  std::vector<log::QueuedOperation> gathered_;
+  std::size_t gathered_bytes_ = 0;
+  // Accepted and not yet delivered: never more than the engine's queue takes, so that it refuses nothing.
+  std::size_t pending_ = 0;
+  std::size_t pending_bytes_ = 0;
+  std::deque<std::size_t> journal_bytes_;  // of each pending operation, in order
+  std::deque<std::size_t> witnessed_bytes_;
   std::deque<log::Completion> backlog_;
   napi_ref progress_ = nullptr;  // the callback of the task that runs, if it wants one
   std::optional<store::EngineStatus> last_status_;

@@ -159,12 +159,22 @@ napi_value Store::decommission(napi_env env, napi_callback_info info) {
                    [proof = *proof](Engine& engine) { return engine.decommission(*proof); });
 }
 
+napi_value Store::shut(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = open_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->flush();
+  self->shut_ = true;
+  return nullptr;
+}
+
 // Every operation submitted before is delivered before the promise settles. Rejects when a witness could not
 // be moved; the store is closed all the same.
 napi_value Store::close(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);  // the callback for completions
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
+  if (self->phase_ == Phase::kOpen) self->flush();
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
   napi_ref callback = nullptr;

@@ -13,6 +13,9 @@ constexpr std::int32_t kSlabFull = -2;
 // A value above this size gets memory of its own, so that a small one does not keep much alive.
 constexpr std::size_t kSlabValueBytesMax = 4096;
 constexpr std::size_t kSlabAlignment = 8;
+// As many operations wait for the end of the turn at most, so that a long loop of calls keeps the disk busy.
+constexpr std::size_t kGatheredOperationsMax = 256;
+constexpr std::size_t kGatheredBytesMax = std::size_t{1} << 20;
 
 napi_value int_value(napi_env env, std::int32_t number) {
   napi_value value = nullptr;
@@ -118,15 +121,47 @@ Status read_batch(napi_env env, napi_value list, std::vector<log::BatchItem>* it
 
 }  // namespace
 
+// Returns true when the caller is to call flush() at the end of this turn.
 napi_value Store::submit(log::QueuedOperation operation) {
-  if (const Status status = engine_->submit(std::move(operation)); !status.ok()) {
-    return throw_error(env_, status.error());
+  if (read_only_) return throw_error(env_, Reason::kReadOnly, "the store was opened for reading only");
+  const std::size_t bytes = operation.bytes();
+  if (pending_ >= limits::kQueueOperationsMax || pending_bytes_ + bytes > limits::kQueueBytesMax) {
+    return throw_error(env_, Reason::kQueueFull, std::to_string(pending_) + " operations wait already");
   }
-  submitted();
+  (operation.durability == log::Durability::kWitnessed ? witnessed_bytes_ : journal_bytes_).push_back(bytes);
+  pending_bytes_ += bytes;
+  if (pending_++ == 0) napi_ref_threadsafe_function(env_, signal_);
+  const bool first = gathered_.empty();
+  gathered_bytes_ += bytes;
+  gathered_.push_back(std::move(operation));
+  if (gathered_.size() >= kGatheredOperationsMax || gathered_bytes_ >= kGatheredBytesMax) flush();
+  return to_value(env_, first);
+}
+
+void Store::flush() {
+  if (const Status status = engine_->submit_all(gathered_); !status.ok()) {
+    std::vector<log::Completion> refused;
+    for (const log::QueuedOperation& operation : gathered_) {
+      log::Completion completion;
+      completion.durability = operation.durability;
+      completion.status = status;
+      refused.push_back(std::move(completion));
+    }
+    completions_->push(std::move(refused));
+  }
+  gathered_.clear();
+  gathered_bytes_ = 0;
+}
+
+napi_value Store::js_flush(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = receiver(env, arguments.receiver);
+  if (self != nullptr && self->phase_ == Phase::kOpen) self->flush();
   return nullptr;
 }
 
 napi_value Store::commit_now(log::QueuedOperation operation) {
+  flush();
   const log::Completion completion = engine_->commit_now(std::move(operation));
   if (!completion.status.ok()) return throw_error(env_, completion.status.error());
   return count_value(env_, completion.generation);

@@ -53,7 +53,6 @@ enum class Reason : std::uint8_t {
   kPasswordWrong,
   kPasswordMissing,
   kAuthorityRefused,
-  kLastSlot,
   kNothingToDo,
   kUnsupported,
   kInitializationFailed,
@@ -66,7 +65,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 50> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 49> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -112,7 +111,6 @@ inline constexpr std::array<ErrorInfo, 50> kErrorTable = {{
     {"password-wrong", "PERS_8005", false},
     {"password-missing", "PERS_8005", false},
     {"authority-refused", "PERS_8005", false},
-    {"last-slot", "PERS_8005", false},
     {"nothing-to-do", "PERS_8005", false},
     {"unsupported", "PERS_8005", false},
     {"initialization-failed", "PERS_8005", true},

@@ -44,6 +44,7 @@ class Arena {
     const std::lock_guard guard(mutex_);
     if (free_ == nullptr) add_page();
     Slot* const slot = free_;
+    if (slot == nullptr) std::abort();  // a page has at least one slot
     free_ = slot->next;
     slot->next = nullptr;  // zeros again
     return reinterpret_cast<std::uint8_t*>(slot);
@@ -87,7 +88,7 @@ SecretBytes::SecretBytes(std::size_t size) : size_(size) {
 }
 
 SecretBytes::SecretBytes(ByteView copy_of) : SecretBytes(copy_of.size()) {
-  if (!copy_of.empty()) std::memcpy(data_, copy_of.data(), copy_of.size());
+  if (data_ != nullptr) std::memcpy(data_, copy_of.data(), copy_of.size());
 }
 
 SecretBytes::~SecretBytes() {

@@ -188,6 +188,26 @@ Status CommitQueue::submit(QueuedOperation operation) {
   return {};
 }
 
+Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
+  std::size_t bytes = 0;
+  for (const QueuedOperation& operation : operations) bytes += operation.bytes();
+  bool wake = false;
+  {
+    const std::lock_guard lock(queue_mutex_);
+    if (closed_) return {Reason::kClosed, "the store was closed"};
+    if (waiting_.size() + operations.size() > limits::kQueueOperationsMax ||
+        waiting_bytes_ + bytes > limits::kQueueBytesMax) {
+      return {Reason::kQueueFull, std::to_string(waiting_.size()) + " operations wait already"};
+    }
+    wake = waiting_.empty() && !busy_;
+    waiting_.insert(waiting_.end(), std::make_move_iterator(operations.begin()),
+                    std::make_move_iterator(operations.end()));
+    waiting_bytes_ += bytes;
+  }
+  if (wake) queue_filled_.notify_one();
+  return {};
+}
+
 std::vector<QueuedOperation> CommitQueue::take_waiting() {
   std::vector<QueuedOperation> taken;
   const std::lock_guard lock(queue_mutex_);

@@ -96,6 +96,8 @@ class CommitQueue {
 
   // kQueueFull, or kClosed. The operation is completed through the hook.
   [[nodiscard]] Status submit(QueuedOperation operation);
+  // All of them or none, in order, so that one group takes them together; they are moved from on success.
+  [[nodiscard]] Status submit_all(std::vector<QueuedOperation>& operations);
   // Commits what waits and this operation on the calling thread.
   [[nodiscard]] Completion commit_now(QueuedOperation operation);
   // A commit of the store's own.

@@ -121,7 +121,7 @@ void Index::end_bulk() {
   for (std::uint32_t id = 0; id < records_.size(); ++id) {
     if (records_[id]) ids.push_back(id);
   }
-  order_.build(std::move(ids));
+  order_.build(ids);
 }
 
 void Index::scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const {

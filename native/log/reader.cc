@@ -209,7 +209,10 @@ class LogReader {
     }
     chain_ = next_link(chain_, header_and_salt, tag);
     loaded_.epoch_highest = std::max(loaded_.epoch_highest, header.epoch);
-    if (base_done) note_commit(header);
+    if (base_done) {
+      loaded_.newest_offset = window_.offset();
+      note_commit(header);
+    }
     window_.consume(header.frame_bytes());
     if (options_.on_progress) options_.on_progress(window_.offset(), loaded_.file_bytes);
     return std::optional(header);

@@ -146,7 +146,7 @@ Status LogWriter::write_durably(ByteView frame) {
     // Reserving only saves the file system work; where it fails the write itself decides.
     if (file_->allocate(offset_, to - offset_).ok()) reserved_to_ = to;
   }
-  const Status written = file_->write_at(offset_, frame);
+  Status written = file_->write_at(offset_, frame);
   if (!written.ok()) {
     // Part of the frame may stand in the file. Taken back, the vault goes on; otherwise it could come to life later.
     const Status cut = file_->truncate(offset_);
@@ -154,8 +154,12 @@ Status LogWriter::write_durably(ByteView frame) {
     if (!cut.ok()) poison(written);
     return written;
   }
-  const Status synced = file_->sync();
-  if (!synced.ok()) poison(synced);
+  Status synced = file_->sync();
+  if (!synced.ok()) {
+    // The frame may be visible and never reach the disk. Taken back, the next opening does not build on it.
+    file_->truncate(offset_).ignore("nothing more is written either way");
+    poison(synced);
+  }
   return synced;
 }
 

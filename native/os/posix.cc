@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@
 #include <limits>
 #include <system_error>
 #include <utility>
+
+#include "base/secret_memory.h"
 
 namespace strongroom::os {
 
@@ -527,6 +530,38 @@ FileSystem& posix_files() {
 Clock& posix_clock() {
   static auto* const clock = new PosixClock;
   return *clock;
+}
+
+Result<Bytes> read_descriptor(int descriptor, std::size_t bytes_max) {
+  const std::string name = "descriptor " + std::to_string(descriptor);
+  // One byte more than may be, so that too many are noticed; never grown, so that no copy is left behind unwiped.
+  Bytes bytes(bytes_max + 1);
+  std::size_t used = 0;
+  const auto fail = [&bytes](Status status) {
+    wipe(bytes);
+    return status;
+  };
+  for (;;) {
+    const ssize_t got =
+        uninterrupted([&] { return ::read(descriptor, bytes.data() + used, bytes.size() - used); });
+    if (got == 0) break;
+    if (got > 0) {
+      used += static_cast<std::size_t>(got);
+      if (used > bytes_max) {
+        return fail({Reason::kValueTooLarge, name + ": more than " + std::to_string(bytes_max) + " bytes"});
+      }
+    } else if (errno == EAGAIN) {
+      pollfd wanted{descriptor, POLLIN, 0};
+      if (uninterrupted([&] { return ::poll(&wanted, 1, -1); }) < 0)
+        return fail(failure(name, "poll", errno));
+    } else if (errno == EBADF) {
+      return fail({Reason::kNotFound, name + " is not open for reading", EBADF});
+    } else {
+      return fail(failure(name, "read", errno));
+    }
+  }
+  bytes.resize(used);
+  return bytes;
 }
 
 }  // namespace strongroom::os

@@ -9,4 +9,8 @@ namespace strongroom::os {
 [[nodiscard]] FileSystem& posix_files();
 [[nodiscard]] Clock& posix_clock();
 
+// Reads to its end a descriptor that whoever started this process opened for it: a pipe, a file, a terminal. Waits for
+// the writer, and closes nothing. kValueTooLarge beyond `bytes_max`; kNotFound for a descriptor that is not open.
+[[nodiscard]] Result<Bytes> read_descriptor(int descriptor, std::size_t bytes_max);
+
 }  // namespace strongroom::os

@@ -14,19 +14,31 @@ Bytes token_statement(Purpose purpose, const StorageId& storage_id, const log::P
   return out;
 }
 
+log::Point token_point(ByteView token) {
+  log::Point point;
+  if (token.size() != kTokenBytes) return point;
+  ByteReader reader(token.first(kTokenStatementBytes));
+  (void)reader.bytes(kTokenStatementBytes - 8 - sizeof(Digest));
+  point.generation = reader.number<std::uint64_t>();
+  point.head = reader.array<sizeof(Digest)>();
+  return point;
+}
+
 Status check_authority(const Proof& proof, Purpose purpose, const Authority& authority,
                        const PersistenceHeader& header, const log::Point& point) {
   if (authority.vendor_public_key) {
+    // What the vendor must sign is no secret, and with a lost root nothing else tells it.
+    const std::string wanted = "storage id " + to_hex(header.storage_id) + ", generation " +
+                               std::to_string(point.generation) + ", head " + to_hex(point.head);
     if (proof.token.empty()) {
-      return {Reason::kAuthorityRefused, "this store accepts only a token of its vendor for this act"};
+      return {Reason::kAuthorityRefused, "this store accepts only a token of its vendor, over " + wanted};
     }
     const Bytes statement = token_statement(purpose, header.storage_id, point);
     const ByteView token = proof.token;
     if (token.size() != kTokenBytes || !equal(token.first(kTokenStatementBytes), statement) ||
         !crypto::ed25519_verify(*authority.vendor_public_key, statement,
                                 token.subspan(kTokenStatementBytes))) {
-      return {Reason::kAuthorityRefused,
-              "the token does not fit this store, its present point and this purpose"};
+      return {Reason::kAuthorityRefused, "the token does not fit this purpose and " + wanted};
     }
     return {};
   }

@@ -16,6 +16,9 @@ inline constexpr std::size_t kTokenBytes = kTokenStatementBytes + 64;
 // What a vendor signs.
 [[nodiscard]] Bytes token_statement(Purpose purpose, const StorageId& storage_id, const log::Point& point);
 
+// The point that a token names; of anything else the zero point.
+[[nodiscard]] log::Point token_point(ByteView token);
+
 // Exactly one of the two is given.
 struct Proof {
   SecretBytes password;

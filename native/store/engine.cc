@@ -53,6 +53,22 @@ std::optional<ReanchorRecord> parse_reanchor_record(ByteView bytes) {
   return record;
 }
 
+Bytes encode_continuity_record(const log::Point& accepted) {
+  Bytes out;
+  ByteWriter writer(out);
+  writer.number(accepted.generation);
+  writer.bytes(accepted.head);
+  return out;
+}
+
+std::optional<log::Point> parse_continuity_record(ByteView bytes) {
+  ByteReader reader(bytes);
+  log::Point point;
+  point.generation = reader.number<std::uint64_t>();
+  point.head = reader.array<32>();
+  return reader.done() ? std::optional(point) : std::nullopt;
+}
+
 Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook completed)
     : state_(std::make_unique<State>(environment, std::move(options), std::move(completed))) {}
 
@@ -129,7 +145,8 @@ Result<StartupState> Engine::determine_startup_state() {
 Status Engine::setup_persistence_files() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kDetermined));
-  if (!state.directory) {
+  // Also when it is there already: a process that was killed may have made it and not its name durable.
+  if (state.startup == StartupState::kColdstart) {
     SR_ASSIGN(state.directory,
               state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kCreate));
   }

@@ -153,6 +153,8 @@ class Engine {
   [[nodiscard]] Status close();
 
   [[nodiscard]] Status submit(log::QueuedOperation operation);
+  // All of them or none, in order; moved from on success.
+  [[nodiscard]] Status submit_all(std::vector<log::QueuedOperation>& operations);
   [[nodiscard]] log::Completion commit_now(log::QueuedOperation operation);
   [[nodiscard]] log::CommitQueue& queue();  // for reads and scans; only while open
   [[nodiscard]] const log::EpochKeys& epoch_keys() const;

@@ -19,8 +19,10 @@ Status Engine::reanchor(const Proof& proof) {
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   // What authority cannot heal: another store's SecretStore, and a persistence.bin with keys of the past.
   SR_TRY(state.check_persistence_record());
-  SR_ASSIGN(const std::optional<Secret> vault_hash, state.secrets->load(SecretName::kVaultHash));
-  if (vault_hash && vault_hash->storage_id != state.header.storage_id) return state.verdict.status;
+  const Result<std::optional<Secret>> vault_hash = state.secrets->load(SecretName::kVaultHash);
+  if (!vault_hash.ok() && !vault_hash.is(Reason::kWitnessReplaced)) return vault_hash.status();
+  const bool another = vault_hash.ok() && *vault_hash && (*vault_hash)->storage_id != state.header.storage_id;
+  if (another) return state.verdict.status;
 
   const Now now = read_clock(state.environment.clock);
   SR_ASSIGN(const std::optional<Bytes> continuity, state.reserved(kContinuityKey));
@@ -61,7 +63,7 @@ Status Engine::reanchor(const Proof& proof) {
   // Its lead is what is given up; it must not count as a point of this history.
   if (state.evidence.secret.standing != Standing::kContained) state.evidence.secret.value.reset();
 
-  ReanchorRecord record{present, earlier ? earlier->used_points : std::vector<UsedPoint>()};
+  ReanchorRecord record{accepted, earlier ? earlier->used_points : std::vector<UsedPoint>()};
   for (const UsedPoint& point : witnessed) {
     if (!contains(record.used_points, point)) record.used_points.push_back(point);
   }
@@ -91,11 +93,22 @@ Status Engine::recover(const Proof& proof) {
   SR_TRY(state.verdict.status);
   SR_TRY(state.check_persistence_record());
   const Now now = read_clock(state.environment.clock);
-  const Status stamp = state.find_stamp();
+  Status stamp = state.find_stamp();
   if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
   SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
   if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
-  SR_TRY(check_authority(proof, Purpose::kRecover, state.core.authority, state.header, state.loaded.newest));
+  log::Point accepted = state.loaded.newest;
+  Status authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
+  // A recovery that was cut behind its commit is completed by the token that began it.
+  if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
+    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kContinuityKey));
+    const std::optional<log::Point> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
+    if (earlier) {
+      accepted = *earlier;
+      authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
+    }
+  }
+  SR_TRY(authority);
 
   SecretBytes root(crypto::kKeyBytes);
   crypto::random_bytes(root.span());
@@ -110,13 +123,17 @@ Status Engine::recover(const Proof& proof) {
   Digest hash{};
   SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
   ReservedChanges changes;
-  changes.put(kContinuityKey, as_bytes("unproven"));
+  changes.put(kContinuityKey, encode_continuity_record(accepted));
   changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.stamp, now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
-  // The file before the root: a root that fits no slot would look like a replaced one.
+  // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
+  // root, too: with it the store opens as usual, and must not find them missing.
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
+  if (const Status moved = state.witnesses->move(true); !moved.ok()) {
+    return {Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error};
+  }
   SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
   state.header = header;
   state.persistence_hash = hash;
@@ -149,6 +166,11 @@ Status Engine::decommission(const Proof& proof) {
     }
     if (state.secrets == nullptr)
       return {Reason::kRootUnavailable, "persistence.bin has no software key slot"};
+    if (state.header.state == ProvisionState::kDecommissioning) {
+      SR_ASSIGN(const bool secrets_gone, state.secrets_are_gone());
+      // They go last but for persistence.bin: nothing is left that a proof could protect.
+      if (secrets_gone) return state.remove_persistence();
+    }
     SR_ASSIGN(SecretBytes dek, [&]() -> Result<SecretBytes> {
       SR_ASSIGN(const std::optional<Secret> root, state.secrets->load(SecretName::kRootKey));
       for (const KeySlot& slot : state.header.slots) {
@@ -163,11 +185,14 @@ Status Engine::decommission(const Proof& proof) {
     }());
     SR_TRY(state.open_core(candidate, std::move(dek)));
   }
-  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header,
-                         state.loaded.newest));
+  const bool resumed = state.header.state == ProvisionState::kDecommissioning;
+  // The point may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
+  const log::Point point = resumed && state.core.authority.vendor_public_key ? token_point(proof.token)
+                                                                             : state.loaded.newest;
+  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, point));
 
   const std::string vault = state.core.vault_file_name;
-  if (state.header.state != ProvisionState::kDecommissioning) {
+  if (!resumed) {
     PersistenceHeader header = state.header;
     header.state = ProvisionState::kDecommissioning;
     SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), nullptr));
@@ -184,21 +209,39 @@ Status Engine::decommission(const Proof& proof) {
   for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
     SR_TRY(state.secrets->remove(name));
   }
-  SR_TRY(state.directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
-  SR_TRY(state.directory->remove(kPersistenceFileName));
-  SR_TRY(state.directory->sync());
-  state.lock.reset();
-  state.stage = State::Stage::kClosed;
+  return state.remove_persistence();
+}
+
+Result<bool> Engine::State::secrets_are_gone() {
+  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
+    SR_ASSIGN(const std::optional<Secret> secret, secrets->load(name));
+    if (secret) return false;
+  }
+  return true;
+}
+
+Status Engine::State::remove_persistence() {
+  SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
+  SR_TRY(directory->remove(kPersistenceFileName));
+  SR_TRY(directory->sync());
+  lock.reset();
+  stage = Stage::kClosed;
   return {};
 }
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
                                           ReservedChanges& changes) {
+  if (persistence_unsettled) {
+    return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
+  }
   Digest hash{};
   SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(queue->commit_reserved(kind, changes.list()).status());
+  // The intent permits two files. Another one before it is known which of them is there would make a third.
+  persistence_unsettled = true;
   SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
+  persistence_unsettled = false;
   {
     const std::lock_guard lock(header_mutex);
     header = header_new;
@@ -308,7 +351,7 @@ Status Engine::State::compact_now() {
         offset += to - from;
         SR_TRY(file->sync());
         SR_TRY(directory->replace(fresh, core.vault_file_name));
-        if (const Status synced = directory->sync(); !synced.ok()) {
+        if (Status synced = directory->sync(); !synced.ok()) {
           // Which of the two files a power cut leaves is unknown, and later commits would be in one only.
           writer->poison(synced);
           return synced;
@@ -322,7 +365,7 @@ Status Engine::State::compact_now() {
     });
     return published;
   };
-  const Status status = attempt();
+  Status status = attempt();
   queue->release_snapshot();
   return status;
 }

@@ -25,7 +25,8 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
 class PointWatch {
  public:
   explicit PointWatch(const log::Point& wanted) : wanted_(wanted) {}
-  void base(const log::Point& point) { see(point); }
+  // The history begins, perhaps anew: what an earlier reading saw no longer counts.
+  void begin() { standing_.reset(); }
   void see(const log::Point& point) {
     if (point.generation == wanted_.generation)
       standing_ = point == wanted_ ? Standing::kContained : Standing::kDiffers;
@@ -180,9 +181,18 @@ void Engine::State::make_witnesses() {
 // The witnesses are read before the vault, so that with a live writer the vault can only be newer than they are.
 Status Engine::State::gather_evidence() {
   const SecretBytes key = witness_key(dek.view(), header.storage_id);
-  SR_ASSIGN(const std::optional<Secret> vault_hash, secrets->load(SecretName::kVaultHash));
   SecretEvidence& secret = evidence.secret;
+  std::optional<Secret> vault_hash;
+  if (Result<std::optional<Secret>> found = secrets->load(SecretName::kVaultHash); found.ok()) {
+    vault_hash = *std::move(found);
+  } else if (found.is(Reason::kWitnessReplaced)) {  // damaged: a verdict, which authority may heal
+    secret.present = true;
+    secret.damage = found.status();
+  } else {
+    return found.status();
+  }
   if (vault_hash) {
+    secrets_damaged |= vault_hash->one_copy_damaged;
     secret.present = true;
     secret_raw_hash = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
     if (vault_hash->storage_id != header.storage_id) {
@@ -197,8 +207,17 @@ Status Engine::State::gather_evidence() {
       }
     }
   }
-  SR_ASSIGN(const std::optional<Secret> time, secrets->load(SecretName::kTimeTamper));
-  if (!time) {
+  std::optional<Secret> time;
+  Result<std::optional<Secret>> found_time = secrets->load(SecretName::kTimeTamper);
+  if (found_time.ok()) {
+    time = *std::move(found_time);
+  } else if (!found_time.is(Reason::kWitnessReplaced)) {
+    return found_time.status();
+  }
+  if (time) secrets_damaged |= time->one_copy_damaged;
+  if (!found_time.ok()) {
+    secret_stamp_damage = found_time.status();
+  } else if (!time) {
     secret_stamp_damage =
         Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
   } else if (time->storage_id != header.storage_id) {
@@ -254,6 +273,9 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   log::ReadOptions read;
   read.on_base = [&](const Digest& chain, const log::Point& base) {
     witnesses->begin(TamperPoint{base.generation, base.head, chain});
+    if (secret_watch) secret_watch->begin();
+    if (tamper_watch) tamper_watch->begin();
+    chain_differs = false;
     see(base);
   };
   read.on_commit = [&](const log::CommitInfo& commit) {
@@ -327,9 +349,19 @@ Status Engine::State::find_stamp() {
 
 Status Engine::State::cut_tail() {
   SR_TRY(directory->remove(core.vault_file_name + std::string(kNewSuffix)));
-  if (loaded.end == log::LogEnd::kExact) return {};
-  SR_TRY(vault_file->truncate(loaded.end_offset));
+  if (loaded.end != log::LogEnd::kExact) SR_TRY(vault_file->truncate(loaded.end_offset));
+  // A process that was killed may have left what was read here, frames and names, in the page cache alone. Nothing is
+  // built on it before it is durable: a power cut must not take it and leave what follows. And the sync of the newest
+  // frame may have failed; then the kernel counts it as written, and only writing it again brings it to the disk.
+  const bool witnessed = evidence.secret.value && evidence.secret.value->point == loaded.newest;
+  if (!witnessed && loaded.newest_offset != 0) {
+    Bytes frame(static_cast<std::size_t>(loaded.end_offset - loaded.newest_offset));
+    SR_ASSIGN(const std::size_t got, vault_file->read_at(loaded.newest_offset, frame));
+    if (got != frame.size()) return {Reason::kIoError, "the vault file became shorter while it was being opened"};
+    SR_TRY(vault_file->write_at(loaded.newest_offset, frame));
+  }
   SR_TRY(vault_file->sync());
+  SR_TRY(directory->sync());
   tail_repaired = loaded.end == log::LogEnd::kDamaged;
   return {};
 }
@@ -351,8 +383,16 @@ void Engine::State::make_queue() {
 Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& changes,
                                     const TimeStamp& stamp_now) {
   if (startup == StartupState::kWarmstart) {
-    witnesses->adopt_tamper(std::move(evidence.tamper.content));
+    // What VaultHash remembers, and what a frame names, was synced in the tamper file before.
+    const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->point.generation : 0;
+    witnesses->adopt_tamper(std::move(evidence.tamper.content), std::max(evidence.tamper_synced, witnessed));
     witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
+    // A reanchor that was cut before VaultHash remembered it is remembered now.
+    SR_ASSIGN(const std::optional<Bytes> reanchored, reserved(kReanchorKey));
+    const std::optional<ReanchorRecord> record = reanchored ? parse_reanchor_record(*reanchored) : std::nullopt;
+    if (record) {
+      for (const UsedPoint& point : record->used_points) witnesses->burn(point);
+    }
     std::deque<log::Point> points = loaded.witnessed;
     if (evidence.secret.value) points.push_back(evidence.secret.value->point);
     while (points.size() > limits::kWitnessPointsMax) points.pop_front();

@@ -125,14 +125,21 @@ void Engine::State::stop_threads() {
   if (compaction_thread.joinable()) compaction_thread.join();
 }
 
+Status Engine::State::accepts_writes() const {
+  if (stage == Stage::kClosed) return {Reason::kClosed, "the store was closed"};
+  if (stage != Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
+  if (options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  return {};
+}
+
 Status Engine::submit(log::QueuedOperation operation) {
-  State& state = *state_;
-  if (state.stage != State::Stage::kOpen) {
-    return state.stage == State::Stage::kClosed ? Status(Reason::kClosed, "the store was closed")
-                                                : Status(Reason::kNotOpen, "the store is not open");
-  }
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  return state.queue->submit(std::move(operation));
+  SR_TRY(state_->accepts_writes());
+  return state_->queue->submit(std::move(operation));
+}
+
+Status Engine::submit_all(std::vector<log::QueuedOperation>& operations) {
+  SR_TRY(state_->accepts_writes());
+  return state_->queue->submit_all(operations);
 }
 
 log::Completion Engine::commit_now(log::QueuedOperation operation) {
@@ -170,6 +177,7 @@ Status Engine::validate_before_write() {
   if (state.stage == State::Stage::kClosed) return {Reason::kClosed, "the store was closed"};
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  if (state.writer->is_poisoned()) return {Reason::kPoisoned, "a write or sync of the vault failed"};
   SR_TRY(state.witnesses->alarm());
   const Now now = read_clock(state.environment.clock);
   const std::lock_guard lock(state.time_mutex);
@@ -229,7 +237,7 @@ EngineStatus Engine::status() {
   out.tail_repaired = state.tail_repaired;
   out.tamper_file_anew = state.tamper_file_anew;
   out.persistence_repaired = state.persistence_damaged;
-  out.secret_repaired = state.root_damaged;
+  out.secret_repaired = state.root_damaged || state.secrets_damaged;
   out.secret_store = state.secret_config;
   if (!state.witnesses) return out;
   const TamperPoint newest = state.witnesses->newest();

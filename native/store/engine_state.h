@@ -40,6 +40,10 @@ struct ReanchorRecord {
 [[nodiscard]] Bytes encode_reanchor_record(const ReanchorRecord& record);
 [[nodiscard]] std::optional<ReanchorRecord> parse_reanchor_record(ByteView bytes);
 
+// What recover leaves until a reanchor: the point that its authority accepted.
+[[nodiscard]] Bytes encode_continuity_record(const log::Point& accepted);
+[[nodiscard]] std::optional<log::Point> parse_continuity_record(ByteView bytes);
+
 // The changes of one reserved commit; owns what their views point to.
 class ReservedChanges {
  public:
@@ -93,6 +97,8 @@ struct Engine::State {
   Bytes persistence_copy;  // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
   bool persistence_damaged = false;
   bool root_damaged = false;  // one copy of RootKey
+  bool secrets_damaged = false;        // one copy of VaultHash or TimeTamper; the next move mends it
+  bool persistence_unsettled = false;  // replacing persistence.bin failed: which file is there is not known
   SecretBytes root_key;       // only to repair a damaged copy
   SecretBytes dek;
 
@@ -141,6 +147,7 @@ struct Engine::State {
   std::atomic<std::int64_t> newest_wall_ms{0};
 
   [[nodiscard]] Status require(Stage stage_wanted) const;
+  [[nodiscard]] Status accepts_writes() const;
   [[nodiscard]] os::Environment& env() { return environment; }
 
   // Steps, shared.
@@ -163,6 +170,8 @@ struct Engine::State {
                                      const TimeStamp& stamp_now);
   [[nodiscard]] Status finish_opening(bool replace_foreign);
   [[nodiscard]] Status repair_copies();
+  [[nodiscard]] Result<bool> secrets_are_gone();
+  [[nodiscard]] Status remove_persistence();  // the end of a decommission
   void start_threads();
   void stop_threads();
 

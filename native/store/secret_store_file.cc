@@ -73,8 +73,9 @@ class FileSecretStore final : public SecretStore {
   Status find_directory() {
     if (directory_ != nullptr) return Status();
     Result<std::shared_ptr<os::Directory>> found = files_.open_directory(path_, os::DirectoryMode::kExisting);
-    if (found.ok()) directory_ = *std::move(found);
-    return found.ok() || found.is(Reason::kNotFound) ? Status() : found.status();
+    if (!found.ok()) return found.is(Reason::kNotFound) ? Status() : found.status();
+    directory_ = *std::move(found);
+    return Status();
   }
 
   os::FileSystem& files_;

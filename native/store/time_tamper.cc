@@ -62,7 +62,10 @@ std::uint64_t age_ms(const TimeStamp& stamp, const Now& now) {
   return now.wall_ms <= stamp.wall_ms ? 0 : static_cast<std::uint64_t>(now.wall_ms - stamp.wall_ms);
 }
 
-TimeStamp first_stamp(const Now& now) { return TimeStamp{now.wall_ms, now.boot_ms, now.boot_id, 0}; }
+TimeStamp first_stamp(const Now& now) {
+  const std::int64_t jump_ms = now.wall_ms > kPlausibleWallMs ? now.wall_ms - kReleaseWallMs : 0;
+  return TimeStamp{now.wall_ms, now.boot_ms, now.boot_id, static_cast<std::uint64_t>(jump_ms)};
+}
 
 TimeStamp next_stamp(const TimeStamp& previous, const Now& now) {
   const std::int64_t expected_ms = expected_wall_ms(previous, now);

@@ -31,12 +31,13 @@ void Witnesses::committed(const log::CommitInfo& commit, const std::optional<Tim
   if (stamp) stamp_ = stamp;
 }
 
-void Witnesses::adopt_tamper(std::optional<TamperContent> tamper) {
+void Witnesses::adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t synced) {
   const std::lock_guard move(move_mutex_);
   const std::lock_guard lock(mutex_);
   if (tamper) {
     tamper_position_.point = {tamper->newest.generation, tamper->newest.head};
-    tamper_synced_ = tamper->newest.generation;
+    tamper_synced_ = std::min(tamper->newest.generation, synced);
+    tamper_found_durable_ = tamper->newest.generation <= synced;
   }
   tamper_found_ = std::move(tamper);
 }
@@ -121,7 +122,7 @@ Status Witnesses::move_tamper(const Target& target) {
     if (tamper_found_->newest.generation >= target.start.generation) {
       Result<std::unique_ptr<TamperFile>> resumed =
           TamperFile::resume(directory_, std::string(kTamperFileName), keys_.tamper.clone(), keys_.storage_id,
-                             keys_.key_id, *tamper_found_);
+                             keys_.key_id, *tamper_found_, tamper_found_durable_);
       if (!resumed.ok()) return resumed.status();
       tamper_ = *std::move(resumed);
     }
@@ -165,17 +166,18 @@ Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
     SR_TRY(alarm);
   }
   const bool stamp_changed = target.stamp && target.stamp != stamp_moved_;
-  if (value != secret_raw_ || replace_foreign) {
-    secret_attempted_ = value;
-    SR_TRY(secrets_.save(SecretName::kVaultHash, keys_.storage_id, value));
-    secret_raw_ = value;
-    secret_known_ = true;
-  }
+  // TimeTamper first: VaultHash remembers which proofs were used, so it completes an act of authority.
   if (stamp_changed || (replace_foreign && target.stamp)) {
     SR_TRY(secrets_.save(
         SecretName::kTimeTamper, keys_.storage_id,
         encode_witness_time(*target.stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id)));
     stamp_moved_ = target.stamp;
+  }
+  if (value != secret_raw_ || replace_foreign) {
+    secret_attempted_ = value;
+    SR_TRY(secrets_.save(SecretName::kVaultHash, keys_.storage_id, value));
+    secret_raw_ = value;
+    secret_known_ = true;
   }
   const std::lock_guard lock(mutex_);
   alarm_ = Status();

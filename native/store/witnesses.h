@@ -39,7 +39,8 @@ class Witnesses {
   void committed(const log::CommitInfo& commit, const std::optional<TimeStamp>& stamp);
 
   // What was found at start, so that it is gone on with. `tamper` empty: begun anew from the noted operation log.
-  void adopt_tamper(std::optional<TamperContent> tamper);
+  // Entries beyond `synced` may be in the page cache only; they are written anew with the next move.
+  void adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t synced);
   void adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
   void adopt_witnessed(std::deque<log::Point> points);
   void burn(const UsedPoint& point);  // kept in VaultHash from the next move on
@@ -87,6 +88,7 @@ class Witnesses {
   std::mutex move_mutex_;                      // one move at a time; before mutex_
   std::unique_ptr<TamperFile> tamper_;         // guarded by move_mutex_
   std::optional<TamperContent> tamper_found_;  // guarded by move_mutex_
+  bool tamper_found_durable_ = true;           // guarded by move_mutex_
   Bytes secret_raw_;                      // guarded by move_mutex_: VaultHash as this process last saw it
   Bytes secret_attempted_;                // guarded by move_mutex_: a save that failed may have taken place
   bool secret_known_ = false;             // guarded by move_mutex_

@@ -1,0 +1,60 @@
+// What `import 'strongroom'` gives.
+import { loadNative } from './native.js';
+import type { OpenOptions } from './options.js';
+import { PersistenceService, type Persistence } from './persistence-service.js';
+
+export { PersistenceError, isPersistenceError } from './errors.js';
+export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
+export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './events.js';
+export { decommission, inspect, reanchor, recover } from './maintenance.js';
+export type { ActOptions, Inspection, Proof } from './maintenance.js';
+export type {
+  LicenseProvider,
+  LicenseProviders,
+  LoadManifestsOptions,
+  ManifestRejectionReason,
+  ProviderSecret,
+  RejectedManifest,
+  TrustedKey,
+  TrustedKeys,
+} from './manifests/types.js';
+export type {
+  KdfOptions,
+  OpenOptions,
+  PasswordSource,
+  RecoveryOptions,
+  SecretStoreOptions,
+} from './options.js';
+export type { Persistence, VerifyOptions } from './persistence-service.js';
+export type { PersistenceValidator } from './persistence-validator.js';
+export type { OperationEntry, PersistenceStatus, VerifyReport, WitnessStatus } from './status.js';
+export { signToken } from './token.js';
+export type { SignTokenOptions, Token, TokenPurpose, VendorPublicKey } from './token.js';
+export type {
+  BatchOperation,
+  Durability,
+  IncrementOptions,
+  KeyRange,
+  Vault,
+  VaultKey,
+  VaultValue,
+  WriteOptions,
+} from './vault.js';
+
+/**
+ * Opens a store; makes it where there is none (COLDSTART).
+ *
+ * @throws PersistenceError: `PERS_8003` for what looks like tampering, rollback or a partial restore; `PERS_8005` for
+ * what the environment lacks, `locked` with the owner's process id among it; `invalid-option`. After any refusal no
+ * file and no secret has changed, and no lock, descriptor or timer is left.
+ */
+export async function open(options: OpenOptions): Promise<Persistence> {
+  const service = new PersistenceService(loadNative(), options);
+  await service.initialize();
+  return service;
+}
+
+/** The library that encrypts, with its version, such as `OpenSSL 3.0.19 …`. */
+export function libraryVersion(): string {
+  return loadNative().libraryVersion;
+}

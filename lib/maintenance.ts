@@ -1,0 +1,184 @@
+// What is done to a store that is not simply opened: looked at, accepted, recovered, removed.
+import { PersistenceError } from './errors.js';
+import type { Reason } from './error-table.js';
+import { loadNative } from './native.js';
+import type { NativeBinding, NativeStoreOptions } from './native-binding.js';
+import { fromNative, toPersistenceError } from './native-errors.js';
+import {
+  readClosed,
+  readPassword,
+  readPath,
+  readSecretStore,
+  type OpenOptions,
+  type PasswordSource,
+  type SecretStoreOptions,
+} from './options.js';
+import { PersistenceService, type Act, type Persistence } from './persistence-service.js';
+import { toStatus, type PersistenceStatus } from './status.js';
+import { parseToken, type Token } from './token.js';
+
+/** Proof of authority: the backup password, or a token where the store has a vendor. */
+export interface Proof {
+  readonly password?: PasswordSource;
+  readonly token?: Token;
+}
+
+/** Options of open(), with the proof. */
+export type ActOptions = Omit<OpenOptions, 'recovery' | 'readOnly' | 'trace'> & { readonly proof: Proof };
+
+/** What can be told of a store without changing anything. */
+export interface Inspection {
+  /** Unauthenticated, as persistence.bin says: */
+  readonly provision: 'provisioning' | 'complete' | 'decommissioning';
+  readonly instance: string;
+  readonly storageId: string;
+  readonly keySlots: readonly { readonly id: number; readonly type: string }[];
+  readonly secretStore: SecretStoreOptions | undefined;
+  readonly files: { readonly vault: boolean; readonly tamperFile: boolean; readonly oneCopyDamaged: boolean };
+  /** What a start would say now: `ok`, or the reason of its refusal. */
+  readonly verdict: 'ok' | Reason;
+  /** That refusal. */
+  readonly error: PersistenceError | undefined;
+  /** As far as the root could be reached and the vault read; of a refused store too. */
+  readonly status: PersistenceStatus | undefined;
+}
+
+export interface InspectOptions {
+  /** In place of what persistence.bin names. */
+  readonly secretStore?: SecretStoreOptions;
+}
+
+/**
+ * Looks at a store: who it is, and what a start would say. Takes no lock, opens nothing for writing and changes nothing;
+ * works while another process has the store open.
+ * @throws PersistenceError `no-store`, `persistence-tampered`, and the reasons of input and output
+ */
+export async function inspect(directory: string, options: InspectOptions = {}): Promise<Inspection> {
+  return inspectWith(loadNative(), directory, options);
+}
+
+/** {@link inspect} with a binding of the caller's choice. */
+export async function inspectWith(
+  binding: NativeBinding,
+  directory: string,
+  options: InspectOptions = {},
+  internals: Partial<NativeStoreOptions> = {},
+): Promise<Inspection> {
+  const path = readPath(directory, 'directory');
+  const { secretStore } = readClosed(options, 'the options', ['secretStore']);
+  const given = readSecretStore(secretStore);
+  const header = await fromNative(() => binding.inspect(path));
+  const { error, status } = await examine(binding, {
+    directory: path,
+    instance: '',
+    secretStore: given,
+    readOnly: true,
+    ...internals,
+  });
+  return Object.freeze({
+    provision: header.provision,
+    instance: header.instance,
+    storageId: header.storageId,
+    keySlots: Object.freeze(header.keySlots),
+    secretStore: given ?? header.secretStore,
+    files: Object.freeze({
+      vault: header.vaultFilePresent,
+      tamperFile: header.tamperFilePresent,
+      oneCopyDamaged: header.oneCopyDamaged,
+    }),
+    verdict: error?.reason ?? 'ok',
+    error,
+    status,
+  });
+}
+
+/** The steps of a reading start, as far as they go. */
+async function examine(
+  binding: NativeBinding,
+  options: NativeStoreOptions,
+): Promise<{ error: PersistenceError | undefined; status: PersistenceStatus | undefined }> {
+  const store = new binding.Store(options, () => undefined, new ArrayBuffer(1024 * 17));
+  let loaded = false;
+  let error: PersistenceError | undefined;
+  try {
+    await store.determineStartupState();
+    await store.setupPersistenceFiles();
+    await store.initializeWarmstart();
+    await store.createAndLoadVault();
+    loaded = true;
+    await store.initializeStorageIdentifier();
+    await store.validateVaultIntegrity();
+    await store.validateTimeTamperAge();
+    await store.updateTimeTamper();
+  } catch (refusal) {
+    error = toPersistenceError(refusal, 'internal');
+  }
+  try {
+    const native = loaded ? store.status() : undefined;
+    const extras = {
+      state: 'closed',
+      readOnly: true,
+      manifests: undefined,
+      validations: 0,
+      library: binding.libraryVersion,
+      nowMs: Date.now(),
+    } as const;
+    return { error, status: native && toStatus(native, extras) };
+  } finally {
+    await store.abandon();
+  }
+}
+
+/**
+ * Accepts the present state of a store as the new truth and opens it: after a legitimate restore from backup, a lost
+ * witness, or a long shutdown. Burnt into the history and the operation log; serves once at a point.
+ * @throws PersistenceError `nothing-to-do` when a start would say `ok`; `authority-refused`, `password-wrong`,
+ * `password-missing`; what cannot be healed so, such as `persistence-rolled-back`
+ */
+export function reanchor(options: ActOptions): Promise<Persistence> {
+  return performAct(loadNative(), 'reanchor', options);
+}
+
+/**
+ * Opens a store whose root key is lost by its backup password, and gives it a new root. `continuity` stays `unproven`
+ * until {@link reanchor}. Where the store has a vendor, a token is needed besides the password.
+ * @throws PersistenceError `nothing-to-do` when the root is there; `authority-refused`, `password-wrong`,
+ * `password-missing`
+ */
+export function recover(options: ActOptions): Promise<Persistence> {
+  return performAct(loadNative(), 'recover', options);
+}
+
+/**
+ * Removes a store with its secrets, so that a clean COLDSTART can follow. Can be called again after an interruption.
+ * @throws PersistenceError `no-store`, `authority-refused`, `password-wrong`, `password-missing`
+ */
+export async function decommission(options: ActOptions): Promise<void> {
+  await performAct(loadNative(), 'decommission', options);
+}
+
+/** The three acts with a binding of the caller's choice. */
+export async function performAct(
+  binding: NativeBinding,
+  kind: Exclude<Act['kind'], 'open'>,
+  options: ActOptions,
+  internals: Partial<NativeStoreOptions> = {},
+): Promise<PersistenceService> {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new PersistenceError('invalid-option', 'the options must be an object');
+  }
+  const { proof, ...rest } = options;
+  const given = readClosed(proof, 'proof', ['password', 'token']);
+  const token = given.token === undefined ? undefined : parseToken(given.token);
+  const source = readPassword(given.password, 'proof.password');
+  try {
+    const service = new PersistenceService(binding, rest, internals);
+    const password = await source?.take();
+    await service.initialize({ kind, password, token });
+    return service;
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    source?.forget();
+  }
+}

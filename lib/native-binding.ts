@@ -1,0 +1,209 @@
+// The types of what the compiled core exports. Sizes, times and generations are numbers, exact up to 2^53 - 1.
+// A method throws, or rejects with, a NativeError, which lib/native-errors.ts turns into a PersistenceError.
+import type { Reason } from './error-table.js';
+
+/** How an error crosses from the core. */
+export interface NativeError {
+  readonly reason: Reason;
+  readonly message: string;
+  /** errno, or 0. */
+  readonly systemError: number;
+  readonly committed: boolean;
+}
+
+export type NativeBytes = Uint8Array | DataView | ArrayBuffer;
+
+/** 0: `journal`, 1: `witnessed`. */
+export type NativeDurability = 0 | 1;
+
+export type NativeSecretStore =
+  { readonly type: 'file'; readonly directory: string } | { readonly type: 'secret-service' };
+
+export interface NativeStoreOptions {
+  readonly directory: string;
+  /** Empty: whatever the store has; COLDSTART needs a name. */
+  readonly instance: string;
+  readonly secretStore?: NativeSecretStore | undefined;
+  readonly vaultFileName?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+  readonly clockToleranceMs?: number | undefined;
+  /** `Infinity`: off. */
+  readonly maxAgeMs?: number | undefined;
+  /** 32 bytes, Ed25519. */
+  readonly vendorPublicKey?: Uint8Array | undefined;
+  /** Copied. */
+  readonly recoveryPassword?: Uint8Array | undefined;
+  readonly kdf?:
+    { readonly memoryKiB?: number; readonly passes?: number; readonly lanes?: number } | undefined;
+  readonly witnessIntervalMs?: number | undefined;
+  readonly tamperCapacity?: number | undefined;
+  readonly reserveBytes?: number | undefined;
+  readonly compactionBytesMin?: number | undefined;
+  /** The build for tests only. */
+  readonly clock?: object | undefined;
+}
+
+export interface NativePoint {
+  readonly generation: number;
+  /** SHA-256, hexadecimal. */
+  readonly head: string;
+}
+
+export interface NativeWitness extends NativePoint {
+  readonly name: string;
+  readonly lagGenerations: number;
+  /** 0: not in this opening. */
+  readonly movedMs: number;
+  readonly failing: boolean;
+}
+
+export interface NativeStatus {
+  readonly provision: 'provisioning' | 'complete' | 'decommissioning';
+  readonly startup: 'COLDSTART' | 'WARMSTART';
+  readonly instance: string;
+  readonly storageId: string;
+  readonly newest: NativePoint;
+  readonly newestMs: number;
+  readonly timeTamperMs: number;
+  readonly ageMs: number;
+  readonly clockToleranceMs: number;
+  readonly maxAgeMs: number | undefined;
+  readonly rewindableByVendor: boolean;
+  readonly hasPasswordSlot: boolean;
+  readonly continuityUnproven: boolean;
+  readonly tailRepaired: boolean;
+  readonly tamperFileAnew: boolean;
+  readonly persistenceRepaired: boolean;
+  readonly secretRepaired: boolean;
+  readonly clockCorrected: boolean;
+  readonly poisoned: boolean;
+  readonly records: number;
+  readonly logBytes: number;
+  readonly liveBytes: number;
+  readonly secretStore: NativeSecretStore;
+  readonly witnesses: readonly NativeWitness[];
+}
+
+export interface NativeVerifyReport {
+  readonly base: NativePoint;
+  readonly newest: NativePoint;
+  readonly commits: number;
+  readonly records: number;
+  readonly operationEntries: number;
+  readonly witnesses: readonly NativeWitness[];
+}
+
+export interface NativeOperation {
+  readonly generation: number;
+  readonly timeMs: number;
+  readonly operation: string;
+  readonly operations: number;
+  readonly head: string;
+}
+
+export interface NativeInspection {
+  readonly provision: NativeStatus['provision'];
+  readonly instance: string;
+  readonly storageId: string;
+  readonly keySlots: readonly { readonly id: number; readonly type: string }[];
+  readonly secretStore: NativeSecretStore | undefined;
+  readonly oneCopyDamaged: boolean;
+  readonly vaultFilePresent: boolean;
+  readonly tamperFilePresent: boolean;
+}
+
+export type NativeFileEntry =
+  | { readonly name: string; readonly content: Buffer }
+  | {
+      readonly name: string;
+      readonly error: { readonly code: string; readonly reason: string; readonly message: string };
+    };
+
+/** `count` results stand in the shared memory; `errors` has those of the failed ones, in the same order. */
+export type NativeDelivery = (count: number, errors: NativeError[] | undefined) => void;
+export type NativeProgress = (done: number, all: number) => void;
+
+/** One store. Its promises run on libuv's pool, one at a time; the rest answers at once. */
+export interface NativeStore {
+  deliver(callback: NativeDelivery): void;
+
+  /** The length of what was decrypted into the slab; -1: absent; -2: the slab is full; a Buffer for a large value. */
+  get(key: unknown): number | Buffer;
+  has(key: unknown): boolean;
+  /** This and the others that submit answer true when flush() is to be called at the end of the turn. */
+  set(key: unknown, value: unknown, durability: NativeDurability): boolean;
+  /** The generation of the commit. */
+  setSync(key: unknown, value: unknown, durability: NativeDurability): number;
+  delete(key: unknown, durability: NativeDurability): boolean;
+  deleteSync(key: unknown, durability: NativeDurability): number;
+  increment(key: unknown, delta: unknown, min: unknown, max: unknown, durability: NativeDurability): boolean;
+  compareAndSet(key: unknown, expected: unknown, next: unknown, durability: NativeDurability): boolean;
+  /** Key, value, key, value; an undefined value deletes. */
+  batch(flat: readonly unknown[], durability: NativeDurability): boolean;
+  /** Hands what was submitted in this turn to the core. */
+  flush(): void;
+  size(): number;
+  /** See native/addon/store_vault.cc for the layout. */
+  scan(
+    into: Buffer,
+    lower: Uint8Array | undefined,
+    lowerInclusive: boolean,
+    upper: Uint8Array | undefined,
+    upperInclusive: boolean,
+    reverse: boolean,
+    countMax: number,
+    withValues: boolean,
+  ): number;
+  setSlab(slab: Buffer): void;
+  validateBeforeWrite(): void;
+  bootTimeMs(): number;
+
+  determineStartupState(): Promise<'COLDSTART' | 'WARMSTART'>;
+  setupPersistenceFiles(): Promise<void>;
+  initializeColdstart(): Promise<void>;
+  initializeWarmstart(): Promise<void>;
+  initializeRecovery(password: Uint8Array | undefined): Promise<void>;
+  createAndLoadVault(progress?: NativeProgress): Promise<void>;
+  initializeStorageIdentifier(): Promise<void>;
+  validateVaultIntegrity(): Promise<void>;
+  validateTimeTamperAge(): Promise<void>;
+  updateTimeTamper(): Promise<void>;
+  reanchor(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  recover(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  /** From now on every call of the vault answers `closed`; tasks still run. */
+  shut(): void;
+  close(callback: NativeDelivery): Promise<void>;
+  abandon(): Promise<void>;
+  anchor(): Promise<void>;
+  refreshTimeTamper(): Promise<void>;
+  compact(): Promise<void>;
+  changePassword(current: Uint8Array, next: Uint8Array): Promise<void>;
+  verifyPassword(password: Uint8Array): Promise<void>;
+  setReserved(name: string, value: Uint8Array): Promise<void>;
+  getReserved(name: string): Promise<Buffer | undefined>;
+  verify(progress?: NativeProgress): Promise<NativeVerifyReport>;
+  operationLog(countMax: number): Promise<NativeOperation[]>;
+  status(): NativeStatus | undefined;
+}
+
+/** What the compiled core exports. */
+export interface NativeBinding {
+  readonly Store: new (
+    options: NativeStoreOptions,
+    delivery: NativeDelivery,
+    results: ArrayBuffer,
+  ) => NativeStore;
+  /** The library that encrypts, with its version. */
+  readonly libraryVersion: string;
+  readDirectoryFiles(
+    path: string,
+    suffix: string,
+    bytesMax: number,
+    filesMax: number,
+  ): Promise<NativeFileEntry[] | undefined>;
+  readFile(path: string, bytesMax: number): Promise<Buffer>;
+  /** Reads a descriptor that came with the process to its end. */
+  readDescriptor(fd: number, bytesMax: number): Promise<Buffer>;
+  inspect(directory: string): Promise<NativeInspection>;
+}

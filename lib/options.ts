@@ -1,0 +1,257 @@
+// The options of open() and its kin: a closed set of names, each read once and checked here.
+//
+// Invariant: what leaves this file is plain data of our own, so that no code of the caller runs later by reading it.
+import { resolve } from 'node:path';
+
+import { PersistenceError } from './errors.js';
+import type { LoadManifestsOptions } from './manifests/types.js';
+import type { NativeSecretStore, NativeStoreOptions } from './native-binding.js';
+import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
+
+/**
+ * A backup password: 1 to 4,096 bytes, or a function that gives them when they are needed. A string is refused, because
+ * it could not be wiped. Bytes that are given directly are copied and the copy is wiped after use; the caller's own
+ * array is left alone.
+ */
+export type PasswordSource = Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
+
+/** Where the root key and two witnesses live, outside the store's directory. */
+export type SecretStoreOptions =
+  /** A directory of its own, 0700, files 0600. Made when missing at COLDSTART. */
+  | { readonly type: 'file'; readonly directory: string }
+  /** libsecret over the session's D-Bus, loaded at run time. */
+  | { readonly type: 'secret-service' };
+
+/** Argon2id (RFC 9106) for the key slot of the backup password. */
+export interface KdfOptions {
+  /** 8 to 1,048,576 KiB, at least 8 a lane; default 65,536. */
+  readonly memoryKiB?: number;
+  /** 1 to 16; default 3. */
+  readonly passes?: number;
+  /** 1 to 4; default 1. */
+  readonly lanes?: number;
+}
+
+export interface RecoveryOptions {
+  /** Makes a key slot at COLDSTART. Not asked for at a WARMSTART. */
+  readonly password?: PasswordSource;
+  readonly kdf?: KdfOptions;
+}
+
+/** What opens a store. */
+export interface OpenOptions {
+  /** The directory of the store's files; made 0700 at COLDSTART. Its parent must exist. */
+  readonly directory: string;
+  /**
+   * How witnesses are found, whatever the directory: 1 to 128 bytes. A constant of the vendor; default `default` at
+   * COLDSTART, later what the store has. Two stores must not share one on the same SecretStore.
+   */
+  readonly instance?: string;
+  readonly storage?: { readonly type: 'software' };
+  /** Needed at COLDSTART; later, when absent, what persistence.bin names. */
+  readonly secretStore?: SecretStoreOptions;
+  /** Step 3, LoadLicenseProviderManifests(). */
+  readonly manifests?: LoadManifestsOptions;
+  readonly recovery?: RecoveryOptions;
+  /** Opens for reading: takes no lock and changes nothing, so that a live store can be looked at. Never a COLDSTART. */
+  readonly readOnly?: boolean;
+  /** How far the clock may trail what is remembered; fixed at COLDSTART. Default 120,000 ms. */
+  readonly clockToleranceMs?: number;
+  /** The greatest age of TIME_TAMPER at a start; fixed at COLDSTART. Default 604,800,000 ms, seven days. */
+  readonly maxAgeMs?: number;
+  /** In place of `maxAgeMs`: no limit. Shown in the status. */
+  readonly maxAge?: 'off';
+  /**
+   * Makes the vendor the authority over `reanchor`, `recover` and `decommission`, in place of the backup password; fixed
+   * at COLDSTART. Ed25519: 32 bytes, PEM or a KeyObject.
+   */
+  readonly vendorPublicKey?: VendorPublicKey;
+  /** How long the witnesses may lag behind a `journal` commit. Default 1,000 ms. */
+  readonly witnessIntervalMs?: number;
+  /** Called with the name of each step as it begins. What it throws fails the start. */
+  readonly trace?: (step: string) => void;
+  /** Called as the vault is read, with bytes done and bytes in all. */
+  readonly onProgress?: (done: number, all: number) => void;
+  /** Gives up between two steps: `aborted`. */
+  readonly signal?: AbortSignal;
+}
+
+/** The same, read and checked. */
+export interface ReadOptions {
+  readonly native: NativeStoreOptions;
+  readonly manifests: LoadManifestsOptions | undefined;
+  readonly password: (() => Promise<Uint8Array>) | undefined;
+  /** Wipes our copy of a password. */
+  readonly forget: () => void;
+  readonly trace: (step: string) => void;
+  readonly onProgress: ((done: number, all: number) => void) | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+const openNames = [
+  'directory',
+  'instance',
+  'storage',
+  'secretStore',
+  'manifests',
+  'recovery',
+  'readOnly',
+  'clockToleranceMs',
+  'maxAgeMs',
+  'maxAge',
+  'vendorPublicKey',
+  'witnessIntervalMs',
+  'trace',
+  'onProgress',
+  'signal',
+] as const;
+
+function invalid(message: string): PersistenceError {
+  return new PersistenceError('invalid-option', message);
+}
+
+/** The named properties of an object that has no others, each read once. */
+export function readClosed<Name extends string>(
+  value: unknown,
+  what: string,
+  names: readonly Name[],
+): Record<Name, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalid(`${what} must be an object`);
+  for (const name of Object.keys(value)) {
+    if (!(names as readonly string[]).includes(name)) throw invalid(`${what}: there is no option '${name}'`);
+  }
+  const source = value as Record<Name, unknown>;
+  return Object.fromEntries(names.map((name) => [name, source[name]])) as Record<Name, unknown>;
+}
+
+function readText(value: unknown, name: string): string {
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) {
+    throw invalid(`${name} must be a string that is not empty and has no NUL`);
+  }
+  return value;
+}
+
+/** A path, made absolute. */
+export function readPath(value: unknown, name: string): string {
+  return resolve(readText(value, name));
+}
+
+function readWhole(value: unknown, name: string, max: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
+    throw invalid(`${name} must be a whole number of milliseconds from 0 to ${max}`);
+  }
+  return value;
+}
+
+/** A function, or undefined. */
+export function readFunction<T>(value: unknown, name: string): T | undefined {
+  if (value !== undefined && typeof value !== 'function') throw invalid(`${name} must be a function`);
+  return value as T | undefined;
+}
+
+export function readSecretStore(value: unknown): NativeSecretStore | undefined {
+  if (value === undefined) return undefined;
+  const { type, directory } = readClosed(value, 'secretStore', ['type', 'directory']);
+  if (type === 'file') return { type, directory: readPath(directory, 'secretStore.directory') };
+  if (type !== 'secret-service') throw invalid("secretStore.type must be 'file' or 'secret-service'");
+  if (directory !== undefined) throw invalid("secretStore.directory belongs to the type 'file'");
+  return { type };
+}
+
+/** A password source as a function, and how to wipe our copy. */
+export function readPassword(
+  value: unknown,
+  name: string,
+): { take: () => Promise<Uint8Array>; forget: () => void } | undefined {
+  if (value === undefined) return undefined;
+  if (value instanceof Uint8Array) {
+    const copy = Buffer.allocUnsafeSlow(value.length);
+    copy.set(value);
+    return { take: () => Promise.resolve(copy), forget: () => copy.fill(0) };
+  }
+  if (typeof value !== 'function') {
+    throw invalid(`${name} must be a Uint8Array or a function that gives one; a string could not be wiped`);
+  }
+  const source = value as () => unknown;
+  const take = async (): Promise<Uint8Array> => {
+    const given = await source();
+    if (!(given instanceof Uint8Array)) throw invalid(`${name} must give a Uint8Array`);
+    return given;
+  };
+  return { take, forget: () => undefined };
+}
+
+function readKdf(value: unknown): NativeStoreOptions['kdf'] {
+  if (value === undefined) return undefined;
+  const { memoryKiB, passes, lanes } = readClosed(value, 'recovery.kdf', ['memoryKiB', 'passes', 'lanes']);
+  const number = (part: unknown, name: string): number | undefined => {
+    if (part !== undefined && !(typeof part === 'number' && Number.isInteger(part) && part > 0)) {
+      throw invalid(`recovery.kdf.${name} must be a whole number above 0`);
+    }
+    return part;
+  };
+  const kdf: { memoryKiB?: number; passes?: number; lanes?: number } = {};
+  const [memory, count, parallel] = [
+    number(memoryKiB, 'memoryKiB'),
+    number(passes, 'passes'),
+    number(lanes, 'lanes'),
+  ];
+  if (memory !== undefined) kdf.memoryKiB = memory;
+  if (count !== undefined) kdf.passes = count;
+  if (parallel !== undefined) kdf.lanes = parallel;
+  return kdf;
+}
+
+function readStorage(value: unknown): void {
+  if (value === undefined) return;
+  const { type } = readClosed(value, 'storage', ['type']);
+  if (type === 'tpm' || type === 'pkcs11') {
+    throw new PersistenceError('unsupported', `this release has no storage '${type}'`);
+  }
+  if (type !== 'software') throw invalid("storage.type must be 'software'");
+}
+
+/** Reads the options of open(). Throws `invalid-option`, which names the option, and `unsupported`. */
+export function readOpenOptions(options: unknown): ReadOptions {
+  const given = readClosed(options, 'the options', openNames);
+  readStorage(given.storage);
+  const recovery =
+    given.recovery === undefined ? undefined : readClosed(given.recovery, 'recovery', ['password', 'kdf']);
+  const kdf = readKdf(recovery?.kdf);
+  if (given.readOnly !== undefined && typeof given.readOnly !== 'boolean')
+    throw invalid('readOnly must be a boolean');
+  if (given.maxAge !== undefined && given.maxAge !== 'off') throw invalid("maxAge must be 'off', or absent");
+  if (given.maxAge !== undefined && given.maxAgeMs !== undefined)
+    throw invalid('maxAge and maxAgeMs exclude each other');
+  if (given.signal !== undefined && !(given.signal instanceof AbortSignal))
+    throw invalid('signal must be an AbortSignal');
+  const msMax = Number.MAX_SAFE_INTEGER;
+  const native: NativeStoreOptions = {
+    directory: readPath(given.directory, 'directory'),
+    instance: given.instance === undefined ? '' : readText(given.instance, 'instance'),
+    secretStore: readSecretStore(given.secretStore),
+    readOnly: given.readOnly,
+    clockToleranceMs: readWhole(given.clockToleranceMs, 'clockToleranceMs', msMax),
+    maxAgeMs:
+      given.maxAge === 'off' ? Number.POSITIVE_INFINITY : readWhole(given.maxAgeMs, 'maxAgeMs', msMax),
+    vendorPublicKey:
+      given.vendorPublicKey === undefined ? undefined : ed25519PublicKeyBytes(given.vendorPublicKey),
+    kdf,
+    witnessIntervalMs: readWhole(given.witnessIntervalMs, 'witnessIntervalMs', 0xffff_ffff),
+  };
+  const trace = readFunction<(step: string) => void>(given.trace, 'trace');
+  const onProgress = readFunction<(done: number, all: number) => void>(given.onProgress, 'onProgress');
+  // Last, so that a refused option leaves no copy of a password behind.
+  const password = readPassword(recovery?.password, 'recovery.password');
+  return {
+    native,
+    manifests: given.manifests as LoadManifestsOptions | undefined,
+    password: password?.take,
+    forget: password?.forget ?? (() => undefined),
+    trace: trace ?? (() => undefined),
+    onProgress,
+    signal: given.signal,
+  };
+}

@@ -1,0 +1,489 @@
+// PersistenceService: the five steps of Initialize(), and the open store.
+//
+// Invariants
+// - The steps run in the document's order, each once; a failed start lets go of everything and writes nothing more.
+// - Tasks of the core run one at a time, in the order of the calls.
+// - After close() has been called every other call answers `closed`.
+import { PersistenceError } from './errors.js';
+import { EventHub, guarded, type Listener, type Notice, type PersistenceEvents } from './events.js';
+import { acceptManifests, loadLicenseProviderManifests } from './manifest-loader.js';
+import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
+import type {
+  NativeBinding,
+  NativeProgress,
+  NativeStatus,
+  NativeStore,
+  NativeStoreOptions,
+} from './native-binding.js';
+import { fromNative, toPersistenceError } from './native-errors.js';
+import {
+  readClosed,
+  readFunction,
+  readOpenOptions,
+  readPassword,
+  type PasswordSource,
+  type ReadOptions,
+} from './options.js';
+import { PendingOperations } from './pending.js';
+import { PersistenceValidator } from './persistence-validator.js';
+import {
+  toStatus,
+  toVerifyReport,
+  type OperationEntry,
+  type PersistenceStatus,
+  type VerifyReport,
+} from './status.js';
+import { Vault } from './vault.js';
+
+/** How often TIME_TAMPER is refreshed by itself: hourly. */
+const refreshMs = 3_600_000;
+const operationLogMax = 1_048_576;
+const acceptedManifestsRecord = 'manifests';
+
+/** In place of the last steps of a start, or of the root. */
+export type Act =
+  | { readonly kind: 'open' }
+  | {
+      readonly kind: 'reanchor' | 'recover' | 'decommission';
+      readonly password?: Uint8Array | undefined;
+      readonly token?: Uint8Array | undefined;
+    };
+
+/** Options of {@link Persistence.verify}. */
+export interface VerifyOptions {
+  /** Called with bytes done and bytes in all. */
+  readonly onProgress?: (done: number, all: number) => void;
+  /** Gives up waiting: `aborted`. The reading ends by itself. */
+  readonly signal?: AbortSignal;
+}
+
+/** An open store. */
+export interface Persistence extends AsyncDisposable {
+  /** `COLDSTART`: this start made the store. */
+  readonly startup: 'COLDSTART' | 'WARMSTART';
+  readonly vault: Vault;
+  /** The guard of every write. */
+  readonly validator: PersistenceValidator;
+  /** The state without secrets; from memory. After close() the last one. */
+  status(): PersistenceStatus;
+  /** Subscribes. Of `notice`, those of the start come to the first subscriber. */
+  on<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
+  off<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
+  /** Moves every witness to the newest commit. Rejects with `witness-not-moved`. */
+  anchor(): Promise<void>;
+  /** Reads the whole history, the operation log and the witnesses again, and changes nothing. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
+  /** The newest entries of the operation log, oldest first; at most `limit`, default all that are kept. */
+  operationLog(limit?: number): Promise<readonly OperationEntry[]>;
+  /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
+  compact(): Promise<void>;
+  /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
+  changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
+  /** Resolves when this is the backup password; rejects with `password-wrong`. */
+  verifyPassword(password: PasswordSource): Promise<void>;
+  /**
+   * Finishes what waits, stamps TIME_TAMPER, moves every witness, lets go of the lock. Idempotent. Rejects when a witness
+   * could not be moved; the store is closed all the same.
+   */
+  close(): Promise<void>;
+}
+
+type State = 'new' | 'starting' | 'open' | 'closed';
+
+export class PersistenceService implements Persistence {
+  readonly #binding: NativeBinding;
+  readonly #options: ReadOptions;
+  readonly #internals: Partial<NativeStoreOptions>;
+  readonly #events = new EventHub();
+  readonly #pending = new PendingOperations(this.#events);
+  #state: State = 'new';
+  #native: NativeStore | undefined;
+  #startup: 'COLDSTART' | 'WARMSTART' = 'WARMSTART';
+  #vault: Vault | undefined;
+  #validator: PersistenceValidator | undefined;
+  #manifests: LicenseProviders | undefined;
+  #lastStatus: NativeStatus | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closing: Promise<void> | undefined;
+  #tasks: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @param binding - the compiled core
+   * @param options - OpenOptions, checked here: `invalid-option`
+   * @param internals - for tests: options of the core that have no public name
+   */
+  constructor(binding: NativeBinding, options: unknown, internals: Partial<NativeStoreOptions> = {}) {
+    this.#binding = binding;
+    this.#internals = internals;
+    try {
+      this.#options = readOpenOptions(options);
+    } catch (error) {
+      throw toPersistenceError(error, 'initialization-failed');
+    }
+  }
+
+  get startup(): 'COLDSTART' | 'WARMSTART' {
+    return this.#startup;
+  }
+
+  get vault(): Vault {
+    if (this.#vault === undefined || this.#state === 'starting') throw this.#notOpen();
+    return this.#vault;
+  }
+
+  get validator(): PersistenceValidator {
+    if (this.#validator === undefined) throw this.#notOpen();
+    return this.#validator;
+  }
+
+  /**
+   * Initialize(): starts the store, once.
+   * @throws PersistenceError: the verdict of a step; `already-open` at a second call; `initialization-failed`, with its
+   * cause, for anything else that is thrown within a step.
+   */
+  async initialize(act: Act = { kind: 'open' }): Promise<void> {
+    if (this.#state === 'closed') throw new PersistenceError('closed', 'the store was closed');
+    if (this.#state !== 'new') throw new PersistenceError('already-open', 'Initialize() was called before');
+    this.#state = 'starting';
+    try {
+      await this.#start(act);
+      this.#state = 'open';
+    } catch (error) {
+      this.#state = 'closed';
+      await this.#letGo();
+      throw toPersistenceError(error, 'initialization-failed');
+    } finally {
+      this.#options.forget();
+    }
+    if (act.kind === 'decommission') {
+      this.#state = 'closed';
+      await this.#letGo();
+      return;
+    }
+    this.#announce();
+    if (this.#options.native.readOnly !== true) this.#startTimer();
+  }
+
+  async #start(act: Act): Promise<void> {
+    const step = (name: string): void => {
+      this.#throwIfAborted();
+      this.#options.trace(name);
+    };
+    step('Initialize');
+    step('DetermineStartupState');
+    const native = await this.#determine(act);
+    step('SetupPersistenceFiles');
+    await native.setupPersistenceFiles();
+    step('LoadLicenseProviderManifests');
+    const manifests = await this.#loadManifests();
+    if (this.#startup === 'COLDSTART') {
+      step('InitializeColdstart');
+      await native.initializeColdstart();
+    } else {
+      step('InitializeWarmstart');
+      await this.#openRoot(native, act);
+    }
+    if (act.kind === 'decommission') {
+      // A vendor's token names the present point, which the vault holds; without a vault there is none to name.
+      await native.createAndLoadVault().catch(() => undefined);
+      await native.decommission(act.password, act.token);
+      return;
+    }
+    step('LoadVaultAndValidate');
+    step('ValidateVaultFilename');
+    step('CreateAndLoadVault');
+    await native.createAndLoadVault(guarded('progress', this.#options.onProgress));
+    const validator = new PersistenceValidator(native, this.#startup);
+    this.#validator = validator;
+    this.#vault = new Vault({ native, validator, pending: this.#pending, events: this.#events });
+    step('InitializeStorageIdentifier');
+    await native.initializeStorageIdentifier();
+    if (this.#startup === 'COLDSTART') validator.endColdstart();
+    if (act.kind === 'reanchor') {
+      await native.reanchor(act.password, act.token);
+    } else if (act.kind === 'recover') {
+      await native.recover(act.password, act.token);
+    } else {
+      step('ValidateVaultIntegrity');
+      await native.validateVaultIntegrity();
+      step('ValidateTimeTamperAge');
+      await native.validateTimeTamperAge();
+      step('UpdateTimeTamper');
+      await native.updateTimeTamper();
+    }
+    await this.#acceptManifests(native, manifests);
+  }
+
+  /** Step 1. A COLDSTART gets what only it needs: the name of the instance and the password. */
+  async #determine(act: Act): Promise<NativeStore> {
+    const { native: given, password } = this.#options;
+    this.#native = this.#makeNative(given);
+    this.#startup = await this.#native.determineStartupState();
+    if (this.#startup === 'WARMSTART') return this.#native;
+    if (act.kind !== 'open')
+      throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
+    await this.#letGo();
+    const recoveryPassword = await password?.();
+    this.#native = this.#makeNative({
+      ...given,
+      instance: given.instance === '' ? 'default' : given.instance,
+      recoveryPassword,
+    });
+    this.#options.forget();
+    this.#startup = await this.#native.determineStartupState();
+    return this.#native;
+  }
+
+  /** Lets go of the core's side without writing anything. */
+  async #letGo(): Promise<void> {
+    const native = this.#native;
+    this.#native = undefined;
+    if (native !== undefined) await fromNative(() => native.abandon());
+  }
+
+  #makeNative(options: NativeStoreOptions): NativeStore {
+    return new this.#binding.Store(
+      { ...options, ...this.#internals },
+      this.#pending.deliver,
+      this.#pending.results,
+    );
+  }
+
+  async #openRoot(native: NativeStore, act: Act): Promise<void> {
+    if (act.kind === 'recover') {
+      await native.initializeRecovery(act.password);
+      return;
+    }
+    try {
+      await native.initializeWarmstart();
+    } catch (error) {
+      // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
+      if (act.kind !== 'decommission' || toPersistenceError(error, 'internal').retryable) throw error;
+    }
+  }
+
+  async #loadManifests(): Promise<LoadedManifests | undefined> {
+    const { manifests } = this.#options;
+    if (manifests === undefined) return undefined;
+    return loadLicenseProviderManifests(manifests, (directory, { suffix, bytesMax, filesMax }) =>
+      fromNative(() => this.#binding.readDirectoryFiles(directory, suffix, bytesMax, filesMax)),
+    );
+  }
+
+  /** After step 5: an older manifest than the last one accepted is rejected; the vault remembers which that was. */
+  async #acceptManifests(native: NativeStore, loaded: LoadedManifests | undefined): Promise<void> {
+    if (loaded === undefined) return;
+    const stored = await native.getReserved(acceptedManifestsRecord);
+    const last = new Map<string, string>(
+      stored === undefined ? [] : (JSON.parse(stored.toString()) as [string, string][]),
+    );
+    const { updates, ...providers } = acceptManifests(loaded, last);
+    this.#manifests = Object.freeze(providers);
+    if (updates.length === 0 || this.#options.native.readOnly === true) return;
+    for (const { providerName, createdUtc } of updates) last.set(providerName, createdUtc);
+    await native.setReserved(acceptedManifestsRecord, Buffer.from(JSON.stringify([...last])));
+  }
+
+  #announce(): void {
+    const status = this.#native?.status();
+    if (status === undefined) return;
+    this.#pending.committed(status.newest.generation);
+    const notify = (happened: boolean, kind: Notice['kind'], message: string): void => {
+      if (happened) this.#events.notify(Object.freeze({ kind, message }));
+    };
+    notify(status.tamperFileAnew, 'tamper-file-anew', 'tmtmp.bin was missing and was begun anew');
+    notify(status.tailRepaired, 'tail-repaired', 'the torn end of the vault file was cut off');
+    notify(status.persistenceRepaired, 'persistence-repaired', 'one copy in persistence.bin was damaged');
+    notify(status.secretRepaired, 'secret-repaired', 'one copy of the root key was damaged');
+    notify(status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right');
+  }
+
+  #startTimer(): void {
+    this.#timer = setInterval(() => {
+      void this.refreshTimeTamper().catch(() => undefined);
+    }, refreshMs);
+    this.#timer.unref();
+  }
+
+  /** What the hourly timer does. @internal */
+  async refreshTimeTamper(): Promise<void> {
+    try {
+      await this.#task((native) => native.refreshTimeTamper());
+      const generation = this.#native?.status()?.newest.generation ?? this.#pending.generation;
+      this.#pending.committed(generation);
+      this.#events.publish({ op: 'time', generation });
+    } catch (error) {
+      const cause = toPersistenceError(error, 'internal');
+      if (cause.reason !== 'closed') {
+        this.#events.notify(
+          Object.freeze({ kind: 'time-refresh-failed', message: 'TIME_TAMPER was not refreshed', cause }),
+        );
+      }
+      throw cause;
+    }
+  }
+
+  status(): PersistenceStatus {
+    if (this.#state === 'new' || this.#state === 'starting') throw this.#notOpen();
+    let native: NativeStatus | undefined;
+    try {
+      native = this.#native?.status() ?? this.#lastStatus;
+    } catch (error) {
+      throw toPersistenceError(error, 'internal');
+    }
+    if (native === undefined) throw this.#notOpen();
+    return toStatus(native, {
+      state: this.#state,
+      readOnly: this.#options.native.readOnly === true,
+      manifests: this.#manifests,
+      validations: this.#validator?.validations ?? 0,
+      library: this.#binding.libraryVersion,
+      nowMs: Date.now(),
+    });
+  }
+
+  on<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this {
+    this.#checkListener(event, listener);
+    this.#events.add(event, listener);
+    return this;
+  }
+
+  off<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this {
+    this.#checkListener(event, listener);
+    this.#events.remove(event, listener);
+    return this;
+  }
+
+  #checkListener(event: unknown, listener: unknown): void {
+    if (event !== 'vault' && event !== 'notice') {
+      throw new PersistenceError('invalid-argument', "the events are 'vault' and 'notice'");
+    }
+    if (typeof listener !== 'function') {
+      throw new PersistenceError('invalid-argument', 'a listener must be a function');
+    }
+  }
+
+  anchor(): Promise<void> {
+    return this.#task((native) => native.anchor());
+  }
+
+  compact(): Promise<void> {
+    return this.#task((native) => native.compact());
+  }
+
+  async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    const { onProgress, signal } = readClosed(options, 'the options', ['onProgress', 'signal']);
+    const progress = readFunction<NativeProgress>(onProgress, 'onProgress');
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new PersistenceError('invalid-option', 'signal must be an AbortSignal');
+    }
+    if (signal?.aborted === true) throw aborted(signal);
+    const report = this.#task((native) => native.verify(guarded('progress', progress))).then(toVerifyReport);
+    return signal === undefined ? report : untilAborted(report, signal);
+  }
+
+  async operationLog(limit = operationLogMax): Promise<readonly OperationEntry[]> {
+    if (!Number.isInteger(limit) || limit < 0) {
+      throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
+    }
+    return this.#task((native) => native.operationLog(limit));
+  }
+
+  async changePassword(current: PasswordSource, next: PasswordSource): Promise<void> {
+    const before = readPassword(current, 'the current password');
+    const after = readPassword(next, 'the new password');
+    if (before === undefined || after === undefined) {
+      throw new PersistenceError('invalid-argument', 'changePassword needs two passwords');
+    }
+    try {
+      const [old, fresh] = [await before.take(), await after.take()];
+      await this.#task((native) => native.changePassword(old, fresh));
+    } catch (error) {
+      throw toPersistenceError(error);
+    } finally {
+      before.forget();
+      after.forget();
+    }
+  }
+
+  async verifyPassword(password: PasswordSource): Promise<void> {
+    const source = readPassword(password, 'the password');
+    if (source === undefined)
+      throw new PersistenceError('invalid-argument', 'verifyPassword needs a password');
+    try {
+      const bytes = await source.take();
+      await this.#task((native) => native.verifyPassword(bytes));
+    } catch (error) {
+      throw toPersistenceError(error);
+    } finally {
+      source.forget();
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const native = this.#native;
+    if (this.#state === 'starting') throw this.#notOpen();
+    const wasOpen = this.#state === 'open';
+    this.#state = 'closed';
+    clearInterval(this.#timer);
+    if (!wasOpen || native === undefined) return;
+    this.#lastStatus = native.status();
+    native.shut();
+    this.#validator?.invalidate();
+    // Tasks that were asked for before are done first.
+    await this.#tasks;
+    try {
+      await fromNative(() => native.close(this.#pending.deliver));
+    } finally {
+      this.#events.flush();
+    }
+  }
+
+  /** One task at a time, in the order of the calls. */
+  async #task<T>(work: (native: NativeStore) => Promise<T>): Promise<T> {
+    if (this.#state !== 'open') throw this.#notOpen();
+    const native = this.#native as NativeStore;
+    const run = this.#tasks.then(() => fromNative(() => work(native)));
+    this.#tasks = run.catch(() => undefined);
+    return run;
+  }
+
+  #throwIfAborted(): void {
+    const { signal } = this.#options;
+    if (signal?.aborted === true) throw aborted(signal);
+  }
+
+  #notOpen(): PersistenceError {
+    if (this.#state === 'closed') return new PersistenceError('closed', 'the store was closed');
+    return new PersistenceError('not-open', 'the store is not open yet');
+  }
+}
+
+function aborted(signal: AbortSignal): PersistenceError {
+  return new PersistenceError('aborted', 'the call was given up', { cause: signal.reason });
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop: (() => void) | undefined;
+  const given = new Promise<never>((_resolve, reject) => {
+    stop = () => {
+      reject(aborted(signal));
+    };
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, given]);
+  } finally {
+    if (stop !== undefined) signal.removeEventListener('abort', stop);
+    work.catch(() => undefined);
+  }
+}

@@ -1,0 +1,184 @@
+// What is told of a store. None of it is secret.
+import type { LicenseProviders } from './manifests/types.js';
+import type { NativeStatus, NativeVerifyReport, NativeWitness } from './native-binding.js';
+import type { SecretStoreOptions } from './options.js';
+
+/** A witness: what remembers a point of the vault's history from outside it. */
+export interface WitnessStatus {
+  readonly name: 'tamper-file' | 'secret-store';
+  readonly generation: number;
+  /** SHA-256, hexadecimal. */
+  readonly head: string;
+  /** Commits that this witness has not seen; they could be rewound without its noticing. */
+  readonly lagGenerations: number;
+  /** Wall time of its last move in this opening, milliseconds since 1970. */
+  readonly movedMs: number | undefined;
+  /** The last attempt to move it failed. */
+  readonly failing: boolean;
+}
+
+/** The state of an open or closed store. */
+export interface PersistenceStatus {
+  readonly state: 'open' | 'closed';
+  readonly startup: 'COLDSTART' | 'WARMSTART';
+  readonly readOnly: boolean;
+  readonly instance: string;
+  /** 16 bytes, hexadecimal. */
+  readonly storageId: string;
+  /** The number of the newest commit. */
+  readonly generation: number;
+  /** The head of the history there: SHA-256, hexadecimal. */
+  readonly head: string;
+  /** Wall time of the newest commit, milliseconds since 1970; 0: unknown. */
+  readonly newestMs: number;
+  readonly witnesses: readonly WitnessStatus[];
+  /** What could be rewound unnoticed now: commits, and seconds since the slowest witness moved. */
+  readonly window: { readonly generations: number; readonly seconds: number | undefined };
+  readonly storage: 'software';
+  /**
+   * `software`: detects tampering, rollback and partial restore by whoever does not also restore the SecretStore, or
+   * read the root key from it. See SECURITY.md.
+   */
+  readonly securityLevel: 'software';
+  /** Who may accept an older state with `reanchor`. */
+  readonly rewindableBy: 'vendor' | 'password' | 'nobody';
+  /** `unproven` after a lost root until `reanchor`: the data are back, their freshness is not proven. */
+  readonly continuity: 'proven' | 'unproven';
+  /** TIME_TAMPER: its wall time, its age, and the policy fixed at COLDSTART. */
+  readonly time: {
+    readonly stampMs: number;
+    readonly ageMs: number;
+    readonly maxAgeMs: number | 'off';
+    readonly clockToleranceMs: number;
+  };
+  /** What this start found and mended. */
+  readonly repaired: {
+    readonly tail: boolean;
+    readonly tamperFile: boolean;
+    readonly persistenceFile: boolean;
+    readonly secret: boolean;
+    readonly clock: boolean;
+  };
+  /** A write or sync of the log failed: no further write is accepted. */
+  readonly poisoned: boolean;
+  /** Records, the vault's own included. */
+  readonly records: number;
+  readonly logBytes: number;
+  /** What the log would have after compaction. */
+  readonly liveBytes: number;
+  readonly secretStore: SecretStoreOptions;
+  readonly manifests: LicenseProviders | undefined;
+  /** How often a write was really validated; see PersistenceValidator. */
+  readonly validations: number;
+  /** The library that encrypts, with its version. */
+  readonly library: string;
+}
+
+/** What `verify` found: everything read again from disk and witnesses. */
+export interface VerifyReport {
+  /** The point that the log starts from. */
+  readonly base: { readonly generation: number; readonly head: string };
+  readonly newest: { readonly generation: number; readonly head: string };
+  /** Commits after the base. */
+  readonly commits: number;
+  /** Records, the vault's own included. */
+  readonly records: number;
+  readonly operationEntries: number;
+  readonly witnesses: readonly WitnessStatus[];
+}
+
+/** One entry of the operation log. */
+export interface OperationEntry {
+  /** The sequence: each follows the one before by exactly one. */
+  readonly generation: number;
+  /** Wall time, milliseconds since 1970. */
+  readonly timeMs: number;
+  /** `data`, `open`, `close`, `time`, `persistence`, `reanchor`, `recover`, `tamper-file-anew`. */
+  readonly operation: string;
+  /** How many records the commit changed. */
+  readonly operations: number;
+  /** The head of the history there: SHA-256, hexadecimal. */
+  readonly head: string;
+}
+
+/** What the core does not know. */
+export interface StatusExtras {
+  readonly state: PersistenceStatus['state'];
+  readonly readOnly: boolean;
+  readonly manifests: LicenseProviders | undefined;
+  readonly validations: number;
+  readonly library: string;
+  readonly nowMs: number;
+}
+
+function toWitness(witness: NativeWitness): WitnessStatus {
+  return Object.freeze({
+    name: witness.name as WitnessStatus['name'],
+    generation: witness.generation,
+    head: witness.head,
+    lagGenerations: witness.lagGenerations,
+    movedMs: witness.movedMs === 0 ? undefined : witness.movedMs,
+    failing: witness.failing,
+  });
+}
+
+function windowOf(witnesses: readonly WitnessStatus[], nowMs: number): PersistenceStatus['window'] {
+  const generations = Math.max(0, ...witnesses.map((witness) => witness.lagGenerations));
+  if (generations === 0) return Object.freeze({ generations, seconds: 0 });
+  const moved = witnesses.flatMap(({ movedMs }) => (movedMs === undefined ? [] : [movedMs]));
+  const seconds =
+    moved.length < witnesses.length ? undefined : Math.max(0, (nowMs - Math.min(...moved)) / 1000);
+  return Object.freeze({ generations, seconds });
+}
+
+export function toStatus(native: NativeStatus, extras: StatusExtras): PersistenceStatus {
+  const witnesses = Object.freeze(native.witnesses.map(toWitness));
+  return Object.freeze({
+    state: extras.state,
+    startup: native.startup,
+    readOnly: extras.readOnly,
+    instance: native.instance,
+    storageId: native.storageId,
+    generation: native.newest.generation,
+    head: native.newest.head,
+    newestMs: native.newestMs,
+    witnesses,
+    window: windowOf(witnesses, extras.nowMs),
+    storage: 'software',
+    securityLevel: 'software',
+    rewindableBy: native.rewindableByVendor ? 'vendor' : native.hasPasswordSlot ? 'password' : 'nobody',
+    continuity: native.continuityUnproven ? 'unproven' : 'proven',
+    time: Object.freeze({
+      stampMs: native.timeTamperMs,
+      ageMs: native.ageMs,
+      maxAgeMs: native.maxAgeMs ?? 'off',
+      clockToleranceMs: native.clockToleranceMs,
+    }),
+    repaired: Object.freeze({
+      tail: native.tailRepaired,
+      tamperFile: native.tamperFileAnew,
+      persistenceFile: native.persistenceRepaired,
+      secret: native.secretRepaired,
+      clock: native.clockCorrected,
+    }),
+    poisoned: native.poisoned,
+    records: native.records,
+    logBytes: native.logBytes,
+    liveBytes: native.liveBytes,
+    secretStore: Object.freeze(native.secretStore),
+    manifests: extras.manifests,
+    validations: extras.validations,
+    library: extras.library,
+  } satisfies PersistenceStatus);
+}
+
+export function toVerifyReport(native: NativeVerifyReport): VerifyReport {
+  return Object.freeze({
+    base: Object.freeze(native.base),
+    newest: Object.freeze(native.newest),
+    commits: native.commits,
+    records: native.records,
+    operationEntries: native.operationEntries,
+    witnesses: Object.freeze(native.witnesses.map(toWitness)),
+  });
+}

@@ -1,0 +1,123 @@
+// A vendor's token: leave to reanchor, recover or decommission one store at one point of its history.
+//
+//   magic "SRTOKEN1" (8) | purpose (1) | zero (7) | storage id (16) | generation, little-endian (8) | head (32) |
+//   Ed25519 signature of all that (64)
+//
+// The same bytes as native/store/authority.h.
+import { createPrivateKey, createPublicKey, sign, KeyObject } from 'node:crypto';
+
+import { PersistenceError } from './errors.js';
+
+/** What a token permits. */
+export type TokenPurpose = 'reanchor' | 'recover' | 'decommission';
+
+/** An Ed25519 public key (RFC 8032): its 32 bytes, PEM (`BEGIN PUBLIC KEY`), or a KeyObject. */
+export type VendorPublicKey = Uint8Array | string | KeyObject;
+
+/** A token: its 136 bytes, or these as base64url (RFC 4648 section 5). */
+export type Token = Uint8Array | string;
+
+export interface SignTokenOptions {
+  /** Ed25519: a KeyObject, or PEM (`BEGIN PRIVATE KEY`) as a string or bytes. */
+  readonly privateKey: KeyObject | string | Uint8Array;
+  readonly purpose: TokenPurpose;
+  /** The store's id: 16 bytes, hexadecimal, as the status shows it. */
+  readonly storageId: string;
+  /** The store's present generation, as the status shows it. */
+  readonly generation: number;
+  /** The store's present head: 32 bytes, hexadecimal, as the status shows it. */
+  readonly head: string;
+}
+
+const purposes: Readonly<Record<TokenPurpose, number>> = { reanchor: 1, recover: 2, decommission: 3 };
+const statementBytes = 72;
+const tokenBytes = 136;
+const publicKeyBytes = 32;
+
+function invalid(message: string): PersistenceError {
+  return new PersistenceError('invalid-argument', message);
+}
+
+function hexBytes(text: unknown, bytes: number, name: string): Buffer {
+  if (typeof text !== 'string' || text.length !== bytes * 2 || !/^[0-9a-f]*$/i.test(text)) {
+    throw invalid(`${name} must be ${bytes} bytes in hexadecimal`);
+  }
+  return Buffer.from(text, 'hex');
+}
+
+function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
+  let read: KeyObject;
+  try {
+    read =
+      key instanceof KeyObject ? key : createPrivateKey(typeof key === 'string' ? key : Buffer.from(key));
+  } catch (cause) {
+    throw new PersistenceError('invalid-argument', 'privateKey cannot be read', { cause });
+  }
+  if (read.type !== 'private' || read.asymmetricKeyType !== 'ed25519') {
+    throw invalid('privateKey must be an Ed25519 private key');
+  }
+  return read;
+}
+
+/**
+ * Signs a token, as the vendor. It serves for one store, at one point of its history, for one purpose, once.
+ * @returns base64url
+ * @throws PersistenceError `invalid-argument`
+ */
+export function signToken(options: SignTokenOptions): string {
+  if (typeof options !== 'object' || (options as unknown) === null) throw invalid('the options must be an object');
+  const { privateKey, purpose, storageId, generation, head } = options;
+  if (!Object.hasOwn(purposes, purpose))
+    throw invalid("purpose must be 'reanchor', 'recover' or 'decommission'");
+  if (!Number.isSafeInteger(generation) || generation < 0) throw invalid('generation must be a whole number');
+  const statement = Buffer.alloc(statementBytes);
+  statement.write('SRTOKEN1', 'latin1');
+  statement[8] = purposes[purpose];
+  hexBytes(storageId, 16, 'storageId').copy(statement, 16);
+  statement.writeBigUInt64LE(BigInt(generation), 32);
+  hexBytes(head, 32, 'head').copy(statement, 40);
+  const signature = sign(null, statement, readPrivateKey(privateKey));
+  return Buffer.concat([statement, signature]).toString('base64url');
+}
+
+/**
+ * The bytes of a token. Whether it fits is decided by the store.
+ * @throws PersistenceError `invalid-argument` when it is not a token at all
+ */
+export function parseToken(token: unknown): Buffer {
+  let bytes: Buffer;
+  if (typeof token === 'string') {
+    const text = token.trim();
+    if (!/^[\w-]*$/.test(text)) throw invalid('the token is not base64url');
+    bytes = Buffer.from(text, 'base64url');
+  } else if (token instanceof Uint8Array) {
+    bytes = Buffer.from(token);
+  } else {
+    throw invalid('a token must be a string or a Uint8Array');
+  }
+  if (bytes.length !== tokenBytes || bytes.toString('latin1', 0, 8) !== 'SRTOKEN1') {
+    throw invalid('this is not a token of strongroom');
+  }
+  return bytes;
+}
+
+/**
+ * The 32 bytes of an Ed25519 public key.
+ * @throws PersistenceError `invalid-option`
+ */
+export function ed25519PublicKeyBytes(key: unknown): Uint8Array {
+  if (key instanceof Uint8Array && key.length === publicKeyBytes) return Uint8Array.from(key);
+  try {
+    const read =
+      key instanceof KeyObject
+        ? key
+        : createPublicKey(key instanceof Uint8Array ? Buffer.from(key) : String(key));
+    if (read.type === 'public' && read.asymmetricKeyType === 'ed25519') {
+      const { x } = read.export({ format: 'jwk' });
+      if (typeof x === 'string') return Buffer.from(x, 'base64url');
+    }
+  } catch (cause) {
+    throw new PersistenceError('invalid-option', 'vendorPublicKey cannot be read', { cause });
+  }
+  throw new PersistenceError('invalid-option', 'vendorPublicKey must be an Ed25519 public key');
+}

@@ -1,0 +1,150 @@
+// reanchor, recover and decommission: the acts that need authority.
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+
+import { PersistenceError } from '../errors.js';
+import { decommission, reanchor, recover, type Proof } from '../maintenance.js';
+import type { Persistence } from '../persistence-service.js';
+import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { wrongOption } from './failure.js';
+import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
+import { documentOf, look } from './status-command.js';
+import { actAndClose, requireStore } from './store.js';
+import { printable, tell, writeJson } from './terminal.js';
+
+type ActOptions = CommonOptions & ProofOptions;
+
+export function addAuthorityCommands(program: Command): void {
+  const reanchorCommand = addCommand(
+    program,
+    'reanchor',
+    'Accept the present state as the new truth, after a legitimate restore, a lost witness or a long shutdown.',
+    ['strongroom reanchor DIR --password-file backup.txt', 'strongroom reanchor DIR --token-file token.txt'],
+  ).argument('<dir>', 'the directory of the store');
+  addProofOptions(reanchorCommand).action(reanchorAct);
+
+  const recoverCommand = addCommand(
+    program,
+    'recover',
+    'Open a store whose root key is lost by its backup password, and give it a new root key.',
+    ['strongroom recover DIR', 'strongroom recover DIR --secret-store file:/var/lib/acme/new-secrets'],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .option(
+      '--secret-store <place>',
+      'put the new root key here, and not where the old one was: file:PATH or secret-service',
+    );
+  addProofOptions(recoverCommand).action(recoverAct);
+
+  const decommissionCommand = addCommand(
+    program,
+    'decommission',
+    'Remove a store with its secrets, for good.',
+    ['strongroom decommission DIR --yes --password-file backup.txt'],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .option('--yes', 'do not ask for confirmation');
+  addProofOptions(decommissionCommand).action(decommissionAct);
+}
+
+async function reanchorAct(directory: string, options: ActOptions): Promise<void> {
+  const path = absolutePath(directory);
+  const { verdict, status } = await look(path);
+  if (verdict === 'ok' && status?.continuity === 'proven') {
+    throw new PersistenceError('nothing-to-do', 'every verdict is ok');
+  }
+  requireTokenOf(status?.rewindableBy, options);
+  await withProof(await readProof(options), async (proof) => {
+    await tellResult(await reanchor({ directory: path, proof }), options, 'Accepted');
+  });
+}
+
+async function recoverAct(directory: string, options: ActOptions & { secretStore?: string }): Promise<void> {
+  const path = absolutePath(directory);
+  const secretStore =
+    options.secretStore === undefined ? undefined : readSecretStorePlace(options.secretStore, path);
+  await requireStore(path);
+  // The password opens the store; a vendor's token, where there is a vendor, permits it.
+  const proof = { password: await readPassword(options), ...(await tokenOf(options)) };
+  await withProof(proof, async () => {
+    const persistence = await recover({
+      directory: path,
+      proof,
+      ...(secretStore !== undefined && { secretStore }),
+    });
+    await tellResult(persistence, options, 'Recovered');
+  });
+  if (options.json !== true)
+    tell('Its continuity is unproven until `strongroom reanchor` accepts the present state.');
+}
+
+async function decommissionAct(directory: string, options: ActOptions & { yes?: true }): Promise<void> {
+  const path = absolutePath(directory);
+  const { instance, storageId } = await requireStore(path);
+  if (options.yes !== true) await confirm(path, instance);
+  const { status } = await look(path);
+  requireTokenOf(status?.rewindableBy, options);
+  await withProof(await readProof(options), (proof) => decommission({ directory: path, proof }));
+  if (options.json === true) await writeJson({ decommissioned: true, instance, storageId });
+  else tell(`Removed the store ${storageId} of the instance ${printable(instance)}.`);
+}
+
+async function tellResult(persistence: Persistence, options: CommonOptions, verb: string): Promise<void> {
+  const status = await actAndClose(persistence, () => persistence.status());
+  if (options.json === true) await writeJson(documentOf(status));
+  else tell(`${verb} the store ${status.storageId} at generation ${status.generation}.`);
+}
+
+/** Says so before a password is asked for in vain. */
+function requireTokenOf(
+  authority: 'vendor' | 'password' | 'nobody' | undefined,
+  options: ProofOptions,
+): void {
+  if (authority === 'vendor' && options.tokenFile === undefined) {
+    throw new PersistenceError(
+      'authority-refused',
+      'this store accepts only a token of its vendor: give --token-file',
+    );
+  }
+  if (authority === 'nobody' && options.tokenFile === undefined) {
+    throw new PersistenceError('password-missing', 'this store has neither a backup password nor a vendor');
+  }
+}
+
+/** `authority-refused` where the vendor's token is missing is said by the core. */
+async function readProof(options: ProofOptions): Promise<Proof & { password?: Buffer }> {
+  if (options.tokenFile === undefined) return { password: await readPassword(options) };
+  if (options.passwordFile !== undefined || options.passwordFd !== undefined) {
+    throw wrongOption('--token-file excludes a password here');
+  }
+  return tokenOf(options);
+}
+
+async function tokenOf({ tokenFile }: ProofOptions): Promise<Proof & { password?: Buffer }> {
+  return tokenFile === undefined ? {} : { token: await readToken(tokenFile) };
+}
+
+async function withProof<T>(
+  proof: Proof & { password?: Buffer },
+  act: (proof: Proof) => Promise<T>,
+): Promise<T> {
+  try {
+    return await act(proof);
+  } finally {
+    proof.password?.fill(0);
+  }
+}
+
+async function confirm(path: string, instance: string): Promise<void> {
+  const { stdin, stderr } = process;
+  if (!stdin.isTTY || !stderr.isTTY)
+    throw wrongOption('without a terminal to ask on, decommission needs --yes');
+  tell(`This removes the store in ${printable(path)} and its secrets, for good.`);
+  const questions = createInterface({ input: stdin, output: stderr });
+  try {
+    const answer = await questions.question(`Type the instance name (${printable(instance)}) to go on: `);
+    if (answer !== instance) throw new PersistenceError('aborted', 'the instance name was not confirmed');
+  } finally {
+    questions.close();
+  }
+}

@@ -1,0 +1,94 @@
+// How a command fails: one exit code and one report for whatever was thrown.
+//
+// Exit codes: 0 ok, 2 usage (PERS_8001), 3 PERS_8003, 4 retryable or unavailable, 5 restore required, 1 anything else.
+// PERS_8003 comes first: a clock that is wrong is retryable and still critical.
+import { errorTable, type Reason } from '../error-table.js';
+import { isPersistenceError, PersistenceError } from '../errors.js';
+import { painter, printable, tell, toJson } from './terminal.js';
+
+export const exitCodes = {
+  ok: 0,
+  other: 1,
+  usage: 2,
+  critical: 3,
+  unavailable: 4,
+  restoreRequired: 5,
+} as const;
+
+/** What is said of an error, as text or, with `--json`, as this object. */
+export interface Failure {
+  readonly code: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly remedy: string;
+  /** Present only when the operation is durable although it failed. */
+  readonly committed?: true;
+}
+
+/** No value under the key: not a fault of the store, but nothing to print either. Exit code 1. */
+export class KeyAbsent extends Error {
+  constructor(key: string) {
+    super(`there is no value under the key ${JSON.stringify(key)}`);
+  }
+}
+
+/** A wrong argument, found before the store is touched. */
+export function wrongArgument(message: string): PersistenceError {
+  return new PersistenceError('invalid-argument', message);
+}
+
+/** A wrong option, found before the store is touched. */
+export function wrongOption(message: string): PersistenceError {
+  return new PersistenceError('invalid-option', message);
+}
+
+/** Reasons that are not retryable by themselves, and yet say that a part is out of reach rather than wrong. */
+const unavailable: ReadonlySet<string> = new Set<Reason>(['root-unavailable']);
+/** Reasons for which only a restore helps. Software storage has none. */
+const restoreRequired: ReadonlySet<string> = new Set<Reason>();
+
+const nativeMissing = 'native-missing';
+
+export function exitCodeOf({ code, reason, retryable }: Failure): number {
+  if (code === 'PERS_8003') return exitCodes.critical;
+  if (code === 'PERS_8001') return exitCodes.usage;
+  if (restoreRequired.has(reason)) return exitCodes.restoreRequired;
+  return retryable || unavailable.has(reason) ? exitCodes.unavailable : exitCodes.other;
+}
+
+export function failureOf(error: unknown): Failure {
+  if (isPersistenceError(error)) {
+    const { code, reason, message, retryable, remedy } = error;
+    return { code, reason, message, retryable, remedy, ...(error.committed === true && { committed: true }) };
+  }
+  if (error instanceof KeyAbsent) {
+    const remedy = 'List the keys with `strongroom list DIR`.';
+    return { code: 'PERS_8002', reason: 'key-absent', message: error.message, retryable: false, remedy };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof Error && 'code' in error && error.code === 'ERR_STRONGROOM_NATIVE') {
+    const remedy = 'Install or build the compiled core as the message says.';
+    return { code: error.code, reason: nativeMissing, message, retryable: false, remedy };
+  }
+  const { code, retryable, remedy } = errorTable.internal;
+  return { code, reason: 'internal', message, retryable, remedy };
+}
+
+/** Reports on standard error: two lines for people, one JSON object with `--json`. */
+export function report(failure: Failure, json: boolean): void {
+  if (json) {
+    tell(toJson(failure));
+    return;
+  }
+  const paint = painter(process.stderr);
+  const { code, reason, message, remedy } = failure;
+  // Our own page of help; every other message is held to a line.
+  if (reason === nativeMissing) {
+    tell(message);
+    return;
+  }
+  tell(`${paint('red', 'strongroom:')} ${printable(message)} ${paint('dim', `[${code} ${reason}]`)}`);
+  if (failure.committed === true) tell('  The change is durable all the same. Do not repeat it.');
+  tell(`  ${printable(remedy)}`);
+}

@@ -1,0 +1,26 @@
+// Files and descriptors that the caller names, read by the core like every other file.
+import { PersistenceError } from '../errors.js';
+import { loadNative } from '../native.js';
+import { fromNative } from '../native-errors.js';
+
+/**
+ * A whole file of at most `bytesMax` bytes. A path through links is followed, a link as the file itself is not.
+ * @throws PersistenceError `not-found`, `permission-denied`, `unsafe-path`, `value-too-large`, `io-error`
+ */
+export function readFile(path: string, bytesMax: number): Promise<Buffer> {
+  if (path === '' || path.includes('\0')) {
+    throw new PersistenceError('invalid-option', 'the path of a file is empty or holds a NUL');
+  }
+  // Outside, so that a core that cannot be loaded is told as such.
+  const native = loadNative();
+  return fromNative(() => native.readFile(path, bytesMax));
+}
+
+/**
+ * A descriptor that came with the process, such as `3<file` or `3< <(command)` in a shell, read to its end.
+ * @throws PersistenceError `not-found` when it is not open, `value-too-large`, `io-error`
+ */
+export function readDescriptor(fd: number, bytesMax: number): Promise<Buffer> {
+  const native = loadNative();
+  return fromNative(() => native.readDescriptor(fd, bytesMax));
+}

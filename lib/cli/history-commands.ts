@@ -1,0 +1,80 @@
+// verify and log: the history, read again.
+import type { Command } from 'commander';
+
+import type { OperationEntry, VerifyReport } from '../status.js';
+import { addCommand, type CommonOptions } from './command.js';
+import { wholeNumber } from './numbers.js';
+import { ProgressBar } from './progress.js';
+import { grouped, shortHead, table, timeText } from './report.js';
+import { withStoreForReading } from './store.js';
+import { toJson, writeData, writeJson } from './terminal.js';
+
+export function addHistoryCommands(program: Command): void {
+  addCommand(
+    program,
+    'verify',
+    'Read and authenticate the whole history, the operation log and the witnesses.',
+    ['strongroom verify DIR'],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .action(verify);
+
+  addCommand(program, 'log', 'Show the operation log, oldest entry first.', ['strongroom log DIR --limit 20'])
+    .argument('<dir>', 'the directory of the store')
+    .option('--limit <n>', 'only the newest so many')
+    .action(log);
+}
+
+async function verify(directory: string, options: CommonOptions): Promise<void> {
+  const reading = new ProgressBar('reading  ');
+  let verifying: ProgressBar | undefined;
+  let report: VerifyReport;
+  try {
+    report = await withStoreForReading(
+      directory,
+      (persistence) => {
+        reading.finish();
+        verifying = new ProgressBar('verifying');
+        return persistence.verify({ onProgress: verifying.update });
+      },
+      reading.update,
+    );
+  } finally {
+    reading.finish();
+    verifying?.finish();
+  }
+  if (options.json === true) await writeJson({ verdict: 'ok', ...report });
+  else await writeData(reportText(report));
+}
+
+function reportText({ base, newest, commits, records, operationEntries, witnesses }: VerifyReport): string {
+  return table([
+    ['verdict', 'ok'],
+    [
+      'history',
+      `generation ${grouped(base.generation)} to ${grouped(newest.generation)}, ${grouped(commits)} commits`,
+    ],
+    ['head', shortHead(newest.head)],
+    ['records', grouped(records)],
+    ['operation log', `${grouped(operationEntries)} entries`],
+    ...witnesses.map(({ name, generation }) => [name, `generation ${grouped(generation)}`] as const),
+  ]);
+}
+
+async function log(directory: string, options: CommonOptions & { limit?: string }): Promise<void> {
+  const limit = options.limit === undefined ? undefined : wholeNumber('--limit', options.limit);
+  const entries = await withStoreForReading(directory, (persistence) => persistence.operationLog(limit));
+  const lines = options.json === true ? entries.map(toJson) : entries.map(lineOf);
+  if (lines.length > 0) await writeData(`${lines.join('\n')}\n`);
+}
+
+function lineOf({ generation, timeMs, operation, operations, head }: OperationEntry): string {
+  const columns = [
+    generation.toString().padStart(10),
+    timeText(timeMs),
+    operation.padEnd(16),
+    `${operations} ${operations === 1 ? 'record ' : 'records'}`.padStart(14),
+    shortHead(head),
+  ];
+  return columns.join('  ');
+}

@@ -1,0 +1,45 @@
+// Numbers and durations of the command line.
+import { wrongOption } from './failure.js';
+
+const unitsMs = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+type Unit = keyof typeof unitsMs;
+
+/** A whole number from 0 to 2^53 - 1, or from `min`. */
+export function wholeNumber(option: string, text: string, min = 0): number {
+  const number = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(number) && number >= min) return number;
+  throw wrongOption(`${option} takes a whole number of at least ${min}, not ${JSON.stringify(text)}`);
+}
+
+/** A whole number of any size and sign. Its range is the store's affair. */
+export function bigWholeNumber(option: string, text: string): bigint {
+  if (/^[+-]?\d{1,20}$/.test(text)) return BigInt(text.replace(/^\+/, ''));
+  throw wrongOption(`${option} takes a whole number, not ${JSON.stringify(text)}`);
+}
+
+/** A duration such as `90`, `36h` or `1.5d`, in milliseconds; without a unit it is in `unit`. */
+export function durationMs(option: string, text: string, unit: Unit): number {
+  const match = /^(\d+(?:\.\d+)?)([smhd])?$/.exec(text);
+  const ms =
+    match === null ? NaN : Math.round(Number(match[1]) * unitsMs[(match[2] as Unit | undefined) ?? unit]);
+  if (Number.isSafeInteger(ms)) return ms;
+  throw wrongOption(`${option} takes a duration such as 90s, 15m, 36h or 7d, not ${JSON.stringify(text)}`);
+}
+
+/** Milliseconds for people: the two largest units, such as `6 d 23 h`. */
+export function durationText(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const parts: string[] = [];
+  let rest = Math.floor(ms / 1000);
+  for (const [unit, seconds] of [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ] as const) {
+    const count = Math.floor(rest / seconds);
+    rest -= count * seconds;
+    if (count > 0) parts.push(`${count} ${unit}`);
+  }
+  return parts.slice(0, 2).join(' ');
+}

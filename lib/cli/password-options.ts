@@ -1,0 +1,59 @@
+// The options by which a command takes the backup password or a vendor's token.
+import type { Command } from 'commander';
+
+import { parseToken } from '../token.js';
+import { wrongOption } from './failure.js';
+import { readFile } from './files.js';
+import { needPassword, passwordVariable } from './secrets.js';
+
+export interface PasswordOptions {
+  readonly passwordFile?: string;
+  readonly passwordFd?: string;
+}
+
+export interface ProofOptions extends PasswordOptions {
+  readonly tokenFile?: string;
+}
+
+const tokenFileBytesMax = 4096;
+const tokenBytes = 136;
+
+export function addPasswordOptions(command: Command): Command {
+  return command
+    .option(
+      '--password-file <file>',
+      'read the backup password from a file; one newline at its end is dropped',
+    )
+    .option('--password-fd <n>', 'read the backup password from an open descriptor')
+    .addHelpText(
+      'after',
+      `\nWithout these the password comes from ${passwordVariable}, or is asked for on the terminal.`,
+    );
+}
+
+export function addProofOptions(command: Command): Command {
+  return addPasswordOptions(command.option('--token-file <file>', "read the vendor's token from a file"));
+}
+
+/** The backup password from its options, the environment or the terminal; the caller wipes it. */
+export function readPassword({ passwordFile, passwordFd }: PasswordOptions): Promise<Buffer> {
+  return needPassword({
+    name: 'backup password',
+    file: passwordFile,
+    fd: passwordFd,
+    fileOption: '--password-file',
+    fdOption: '--password-fd',
+    environment: true,
+    ask: 'once',
+  });
+}
+
+/** A vendor's token: its 136 bytes, or their base64url text. */
+export async function readToken(file: string): Promise<Buffer> {
+  const content = await readFile(file, tokenFileBytesMax);
+  try {
+    return parseToken(content.length === tokenBytes ? content : content.toString('latin1'));
+  } catch {
+    throw wrongOption('--token-file holds no token of strongroom');
+  }
+}

@@ -1,0 +1,84 @@
+// The commands of `strongroom`, put together, and the one place where what they throw becomes an exit code.
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError } from 'commander';
+
+import { libraryVersion } from '../index.js';
+import { addAuthorityCommands } from './authority-commands.js';
+import { exitCodeOf, exitCodes, failureOf, report, wrongArgument, wrongOption } from './failure.js';
+import { readFile } from './files.js';
+import { addHistoryCommands } from './history-commands.js';
+import { addInitCommand } from './init-command.js';
+import { addPasswordCommand } from './password-command.js';
+import { addStatusCommand, Refused } from './status-command.js';
+import { OutputClosed, writeData } from './terminal.js';
+import { addTokenCommand } from './token-command.js';
+import { addVaultCommands } from './vault-commands.js';
+
+/** Runs one command line, without the names of Node and of the program. Resolves to the exit code; never rejects. */
+export async function run(args: readonly string[]): Promise<number> {
+  // A reader that goes away is met where the write is awaited.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  const json = asksForJson(args);
+  try {
+    if (args.length === 1 && /^(-V|--version)$/.test(args[0] ?? '')) await writeVersion();
+    else await createProgram().parseAsync(args, { from: 'user' });
+    return exitCodes.ok;
+  } catch (error) {
+    if (error instanceof OutputClosed) return exitCodes.ok;
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+    // The help page that a missing command is answered with was written already.
+    if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.usage;
+    const failure = failureOf(error instanceof CommanderError ? usageError(error) : error);
+    if (!(error instanceof Refused) || json) report(failure, json);
+    return exitCodeOf(failure);
+  }
+}
+
+/** All commands, for {@link run} and for checks of the help texts. */
+export function createProgram(): Command {
+  const program = new Command('strongroom')
+    .description('Sealed, tamper-evident, rollback-detecting persistence.')
+    .helpCommand('help [command]', 'show the help of a command')
+    .helpOption('-h, --help', 'show this help')
+    .option('-V, --version', 'show the version, and the library that encrypts')
+    .configureHelp({ sortOptions: false, showGlobalOptions: false })
+    // Errors are reported by run(), so that they can be JSON too.
+    .configureOutput({ outputError: () => undefined })
+    .showSuggestionAfterError(true)
+    .exitOverride();
+  addInitCommand(program);
+  addStatusCommand(program);
+  addVaultCommands(program);
+  addHistoryCommands(program);
+  addAuthorityCommands(program);
+  addPasswordCommand(program);
+  addTokenCommand(program);
+  program.addHelpText(
+    'after',
+    `
+Exit codes: 0 ok, 1 other, 2 usage, 3 tampering or rollback (PERS_8003), 4 retryable or unavailable,
+5 restore required.
+
+Examples:
+  strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme
+  strongroom status /var/lib/acme/persistence
+  strongroom help set`,
+  );
+  return program;
+}
+
+async function writeVersion(): Promise<void> {
+  const file = await readFile(fileURLToPath(new URL('../../package.json', import.meta.url)), 64 * 1024);
+  const { version } = JSON.parse(file.toString('utf8')) as { version: string };
+  await writeData(`strongroom ${version}, ${libraryVersion()}\n`);
+}
+
+function asksForJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return args.slice(0, end === -1 ? args.length : end).includes('--json');
+}
+
+function usageError({ code, message }: CommanderError): Error {
+  const text = message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)/s, '; did you mean $1?');
+  return code.toLowerCase().includes('option') ? wrongOption(text) : wrongArgument(text);
+}

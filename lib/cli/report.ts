@@ -1,0 +1,47 @@
+// The shapes of reports for people.
+import { printable } from './terminal.js';
+
+const labelColumns = 16;
+const headCharacters = 16;
+
+/** A label and its value; an empty label continues the line above. */
+export type Row = readonly [label: string, value: string];
+
+/** Rows with their values in one column. */
+export function table(
+  rows: readonly Row[],
+  paintLabel: (label: string) => string = (label) => label,
+): string {
+  return rows.map(([label, value]) => `${paintLabel(label.padEnd(labelColumns))} ${value}\n`).join('');
+}
+
+/** 1234567 as `1,234,567`. */
+export function grouped(number: number): string {
+  return number.toLocaleString('en-US');
+}
+
+export function sizeText(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const kibibytes = bytes / 1024;
+  return kibibytes < 1024
+    ? `${kibibytes.toFixed(1)} KiB`
+    : `${grouped(Math.round(kibibytes / 102.4) / 10)} MiB`;
+}
+
+/** The beginning of a head: enough to compare by eye. */
+export function shortHead(head: string): string {
+  return `${head.slice(0, headCharacters)}…`;
+}
+
+/** Wall time in UTC, to the second. */
+export function timeText(ms: number): string {
+  return new Date(ms)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
+}
+
+/** A path or name that stands in a file. */
+export function foreign(text: string): string {
+  return printable(text);
+}

@@ -1,0 +1,122 @@
+// Where secrets come from: a file, a descriptor, the environment, or a question on the terminal; never the arguments, which
+// every user of the machine can read. Each is a buffer that its user wipes.
+import { PersistenceError } from '../errors.js';
+import { wrongOption } from './failure.js';
+import { readDescriptor, readFile } from './files.js';
+import { askHidden, canAsk } from './hidden-prompt.js';
+
+/** The environment variable that holds the backup password. */
+export const passwordVariable = 'STRONGROOM_PASSWORD';
+
+const bytesMax = 4096;
+
+/** Where one password comes from, in order of precedence; `file` and `fd` exclude each other. */
+export interface PasswordSource {
+  /** What the errors and the question call it, such as `backup password`. */
+  readonly name: string;
+  readonly file?: string | undefined;
+  readonly fd?: string | undefined;
+  /** The options that set `file` and `fd`, for the errors. */
+  readonly fileOption: string;
+  readonly fdOption: string;
+  /** Whether STRONGROOM_PASSWORD counts. */
+  readonly environment: boolean;
+  /** Whether it is asked for on a terminal; a new password twice. */
+  readonly ask: 'once' | 'twice' | 'no';
+}
+
+/**
+ * The password, or undefined when no source gives one.
+ * @throws PersistenceError `invalid-option` for contradictory options and an empty or overlong password; the errors of
+ *   reading a file
+ */
+export async function findPassword(source: PasswordSource): Promise<Buffer | undefined> {
+  const { name, file, fd, fileOption, fdOption } = source;
+  if (file !== undefined && fd !== undefined)
+    throw wrongOption(`${fileOption} and ${fdOption} exclude each other`);
+  if (file !== undefined)
+    return checked(withoutNewline(await readFile(file, bytesMax + 2)), name, fileOption);
+  if (fd !== undefined)
+    return checked(
+      withoutNewline(await readDescriptor(descriptorNumber(fd, fdOption), bytesMax + 2)),
+      name,
+      fdOption,
+    );
+  if (source.environment) {
+    const value = takeVariable();
+    if (value !== undefined) return checked(value, name, passwordVariable);
+  }
+  return source.ask === 'no' || !canAsk() ? undefined : ask(source);
+}
+
+/** Like {@link findPassword}, but a password there must be. `password-missing` otherwise. */
+export async function needPassword(source: PasswordSource): Promise<Buffer> {
+  const password = await findPassword(source);
+  if (password !== undefined) return password;
+  const { name, fileOption, fdOption, environment } = source;
+  const variable = environment ? `, ${passwordVariable}` : '';
+  throw new PersistenceError(
+    'password-missing',
+    `the ${name} is needed: give ${fileOption}, ${fdOption}${variable} or a terminal to ask on`,
+  );
+}
+
+/** Removes the variable from this process's environment, whether it is used or not. */
+export function takeVariable(): Buffer | undefined {
+  const value = process.env[passwordVariable];
+  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a constant name
+  delete process.env[passwordVariable];
+  if (value === undefined || value === '') return undefined;
+  if (value.includes('\u{fffd}')) {
+    throw wrongOption(`${passwordVariable} is not UTF-8; give such a password by a file`);
+  }
+  return Buffer.from(value, 'utf8');
+}
+
+async function ask({ name, ask: times }: PasswordSource): Promise<Buffer | undefined> {
+  const first = await askHidden(capitalised(name));
+  if (first.length === 0) return undefined;
+  if (times === 'once') return first;
+  const second = await askHidden('The same again');
+  const same = first.equals(second);
+  second.fill(0);
+  if (same) return first;
+  first.fill(0);
+  throw wrongOption(`the two answers for the ${name} differ`);
+}
+
+/** 0 is standard input. */
+function descriptorNumber(text: string, option: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw wrongOption(`${option} takes the number of an open descriptor, not ${JSON.stringify(text)}`);
+}
+
+/** A stream to its end; of more than `limit` bytes, the first of them and at least one more. The chunks are wiped. */
+export async function readStream(stream: NodeJS.ReadableStream, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > limit) break;
+  }
+  const whole = Buffer.concat(chunks);
+  for (const chunk of chunks) chunk.fill(0);
+  return whole;
+}
+
+/** Drops one newline, LF or CR LF, from the end. */
+function withoutNewline(bytes: Buffer): Buffer {
+  if (bytes.at(-1) !== 0x0a) return bytes;
+  return bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1);
+}
+
+function checked(password: Buffer, name: string, source: string): Buffer {
+  if (password.length === 0) throw wrongOption(`${source}: the ${name} is empty`);
+  if (password.length > bytesMax) throw wrongOption(`${source}: the ${name} is longer than 4,096 bytes`);
+  return password;
+}
+
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

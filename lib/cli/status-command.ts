@@ -1,0 +1,204 @@
+// status: who the store is, what a start would say now, and how far each witness lags. Works on a refused store too.
+import type { Command } from 'commander';
+
+import type { PersistenceError } from '../errors.js';
+import { inspect, type Inspection } from '../maintenance.js';
+import type { PersistenceStatus, WitnessStatus } from '../status.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
+import { failureOf, type Failure } from './failure.js';
+import { durationText } from './numbers.js';
+import { foreign, grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
+import { isAbsence, requireStore, withStoreForReading } from './store.js';
+import { painter, writeData, writeJson } from './terminal.js';
+
+/** A refusal that the report on standard output has told already; only `--json` says it again on standard error. */
+export class Refused extends Error {}
+
+export function addStatusCommand(program: Command): void {
+  addCommand(
+    program,
+    'status',
+    'Show who a store is, what a start would say, and how far its witnesses lag.',
+    ['strongroom status DIR', 'strongroom status DIR --json > status.json'],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .action(status);
+}
+
+async function status(directory: string, options: CommonOptions): Promise<void> {
+  const path = absolutePath(directory);
+  const inspection = await look(path);
+  const lagSeconds = await lagOf(path, inspection);
+  if (options.json === true) await writeJson(reportOf(inspection, lagSeconds));
+  else await writeData(textOf(path, inspection, lagSeconds));
+  if (inspection.error !== undefined) throw asRefused(inspection.error);
+}
+
+function asRefused(error: PersistenceError): Refused {
+  const { code, reason, message, retryable, remedy } = error;
+  return Object.assign(new Refused(message), { code, reason, retryable, remedy });
+}
+
+/** Inspects; where persistence.bin is missing the error is what a start would say. */
+export async function look(path: string): Promise<Inspection> {
+  try {
+    return await inspect(path);
+  } catch (error) {
+    if (isAbsence(error)) await requireStore(path);
+    throw error;
+  }
+}
+
+/** By witness: how long ago the first commit was that it has not seen. */
+type Lag = ReadonlyMap<string, number>;
+
+async function lagOf(path: string, { verdict, status }: Inspection): Promise<Lag> {
+  const lag = new Map<string, number>();
+  if (status === undefined) return lag;
+  for (const { name, lagGenerations } of status.witnesses) if (lagGenerations === 0) lag.set(name, 0);
+  if (verdict !== 'ok' || lag.size === status.witnesses.length) return lag;
+  const log = await withStoreForReading(path, (persistence) => persistence.operationLog());
+  for (const { name, generation } of status.witnesses) {
+    const unseen = log.find((entry) => entry.generation === generation + 1);
+    if (unseen !== undefined && !lag.has(name)) lag.set(name, Math.max(0, Date.now() - unseen.timeMs) / 1000);
+  }
+  return lag;
+}
+
+type State = 'ready' | 'refused' | 'provisioning' | 'decommissioning';
+
+function stateOf({ provision, verdict }: Inspection): State {
+  if (provision !== 'complete') return provision;
+  return verdict === 'ok' ? 'ready' : 'refused';
+}
+
+function reportOf(inspection: Inspection, lagSeconds: Lag): object {
+  const { verdict, error, instance, storageId, keySlots, secretStore, files, status } = inspection;
+  const failure: Failure | undefined = error === undefined ? undefined : failureOf(error);
+  return {
+    state: stateOf(inspection),
+    verdict,
+    error: failure,
+    instance,
+    storageId,
+    keySlots,
+    passwordSlot: keySlots.some(({ type }) => type === 'password'),
+    secretStore,
+    files,
+    ...(status !== undefined && documentOf(status, lagSeconds)),
+  };
+}
+
+/** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
+export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
+  const { instance, storageId, generation, head, newestMs, witnesses, window, storage, securityLevel } =
+    status;
+  const { rewindableBy, continuity, time, repaired, records, logBytes, liveBytes, secretStore, library } =
+    status;
+  return {
+    instance,
+    storageId,
+    generation,
+    head,
+    ...(newestMs > 0 && { newestMs }),
+    witnesses: witnesses.map((witness) => ({
+      name: witness.name,
+      generation: witness.generation,
+      head: witness.head,
+      lagGenerations: witness.lagGenerations,
+      lagSeconds: lagSeconds?.get(witness.name) ?? (witness.lagGenerations === 0 ? 0 : null),
+    })),
+    window: { generations: window.generations },
+    storage,
+    securityLevel,
+    rewindableBy,
+    continuity,
+    time,
+    repaired,
+    records,
+    logBytes,
+    liveBytes,
+    secretStore,
+    library,
+  };
+}
+
+function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
+  const paint = painter(process.stdout);
+  const { verdict, error, instance, storageId, keySlots, secretStore, status } = inspection;
+  const state = stateOf(inspection);
+  const rows: Row[] = [
+    ['state', paint(verdict === 'ok' ? 'green' : 'red', state)],
+    ['verdict', error === undefined ? verdict : `${verdict} (${error.code})`],
+  ];
+  if (error !== undefined) rows.push(['', foreign(error.message)], ['remedy', foreign(error.remedy)]);
+  rows.push(['directory', foreign(path)], ['instance', foreign(instance)], ['storage id', storageId]);
+  if (status !== undefined) rows.push(...rowsOf(status, lagSeconds));
+  rows.push(['password slot', keySlots.some(({ type }) => type === 'password') ? 'yes' : 'no']);
+  if (secretStore !== undefined) {
+    rows.push([
+      'secret store',
+      secretStore.type === 'file' ? `file ${foreign(secretStore.directory)}` : secretStore.type,
+    ]);
+  }
+  for (const note of notesOf(inspection)) rows.push([paint('yellow', 'note'.padEnd(16)), note]);
+  return table(rows, (label) => paint('dim', label));
+}
+
+function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
+  const { generation, newestMs, head, records, logBytes, liveBytes, witnesses, time } = status;
+  const newest = newestMs > 0 ? `, ${timeText(newestMs)}` : '';
+  const limit = time.maxAgeMs === 'off' ? 'no limit' : `at most ${durationText(time.maxAgeMs)}`;
+  // A refused start may not have come as far as the stamp.
+  const age = time.stampMs > 0 ? `${durationText(time.ageMs)} (${limit})` : `unknown (${limit})`;
+  return [
+    ['generation', `${grouped(generation)}${newest}`],
+    ['head', shortHead(head)],
+    ...(records > 0
+      ? [
+          [
+            'records',
+            `${grouped(records)}; log ${sizeText(logBytes)}, of which live ${sizeText(liveBytes)}`,
+          ] as const,
+        ]
+      : []),
+    ...witnesses.map((witness, index): Row => [
+      index === 0 ? 'witnesses' : '',
+      witnessText(witness, lagSeconds),
+    ]),
+    ['security level', status.securityLevel],
+    ['rewindable by', status.rewindableBy],
+    ['continuity', status.continuity],
+    ['age', age],
+    ['clock tolerance', durationText(time.clockToleranceMs)],
+  ];
+}
+
+function witnessText({ name, generation, lagGenerations }: WitnessStatus, lagSeconds: Lag): string {
+  const at = `${name.padEnd(13)} generation ${grouped(generation)}`;
+  if (lagGenerations === 0) return `${at}, in step`;
+  const seconds = lagSeconds.get(name);
+  const since = seconds === undefined ? '' : ` for ${durationText(seconds * 1000)}`;
+  return `${at}, ${grouped(lagGenerations)} behind${since}`;
+}
+
+function notesOf({ files, status }: Inspection): string[] {
+  const notes: string[] = [];
+  if (files.oneCopyDamaged)
+    notes.push('one copy in persistence.bin is damaged; the next start for writing mends it');
+  if (!files.tamperFile)
+    notes.push('tmtmp.bin is missing; the next start for writing begins it anew and records that');
+  if (status === undefined) return notes;
+  if (status.repaired.secret)
+    notes.push('one copy of the root key is damaged; the next start for writing mends it');
+  if (status.repaired.clock) notes.push('the clock had run ahead and was put right');
+  if (status.continuity === 'unproven') {
+    notes.push('the root was lost and recovered; accept the present state with `strongroom reanchor`');
+  }
+  if (status.rewindableBy === 'nobody') {
+    notes.push(
+      'no backup password and no vendor: a lost SecretStore or a restored backup cannot be accepted',
+    );
+  }
+  return notes;
+}

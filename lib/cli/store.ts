@@ -1,0 +1,74 @@
+// Opening a store for one command. After init a command knows only the directory; the rest stands in persistence.bin.
+import { open } from '../index.js';
+import { loadNative } from '../native.js';
+import type { NativeInspection } from '../native-binding.js';
+import { fromNative } from '../native-errors.js';
+import { isPersistenceError, PersistenceError } from '../errors.js';
+import type { Persistence } from '../persistence-service.js';
+import { absolutePath } from './command.js';
+
+/** Opens for reading, which takes no lock and changes nothing, so that a live store can be looked at. */
+export async function withStoreForReading<T>(
+  directory: string,
+  act: (persistence: Persistence) => T | Promise<T>,
+  onProgress?: (done: number, all: number) => void,
+): Promise<T> {
+  const persistence = await open({
+    directory: absolutePath(directory),
+    readOnly: true,
+    ...(onProgress !== undefined && { onProgress }),
+  });
+  return actAndClose(persistence, act);
+}
+
+/** Opens a store that is there; never makes one. */
+export async function withStore<T>(
+  directory: string,
+  act: (persistence: Persistence) => T | Promise<T>,
+): Promise<T> {
+  await requireStore(directory);
+  return actAndClose(await open({ directory: absolutePath(directory) }), act);
+}
+
+/** Closes whatever happens. What the act threw comes before what closing says. */
+export async function actAndClose<T>(
+  persistence: Persistence,
+  act: (persistence: Persistence) => T | Promise<T>,
+): Promise<T> {
+  let result: T;
+  try {
+    result = await act(persistence);
+  } catch (error) {
+    await persistence.close().catch(() => undefined);
+    throw error;
+  }
+  await persistence.close();
+  return result;
+}
+
+/**
+ * What persistence.bin says of itself, unauthenticated.
+ * @throws PersistenceError `no-store`; `partial-restore` when it is missing and other files are there
+ */
+export async function requireStore(directory: string): Promise<NativeInspection> {
+  const path = absolutePath(directory);
+  const native = loadNative();
+  let header: NativeInspection;
+  try {
+    header = await fromNative(() => native.inspect(path));
+  } catch (error) {
+    if (!isAbsence(error)) throw error;
+    // Which of the two it is, a start knows.
+    await (await open({ directory: path, readOnly: true })).close();
+    throw error;
+  }
+  if (header.provision === 'provisioning') {
+    throw new PersistenceError('no-store', `the COLDSTART of the store in ${path} was not completed`);
+  }
+  return header;
+}
+
+/** Whether an inspection found no persistence.bin, or not even the directory. */
+export function isAbsence(error: unknown): boolean {
+  return isPersistenceError(error) && (error.reason === 'no-store' || error.reason === 'not-found');
+}

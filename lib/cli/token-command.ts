@@ -1,0 +1,96 @@
+// token sign: the vendor's tool.
+import { Option, type Command } from 'commander';
+
+import { signToken, type TokenPurpose } from '../token.js';
+import { addCommand, type CommonOptions } from './command.js';
+import { wrongOption } from './failure.js';
+import { readFile } from './files.js';
+import { wholeNumber } from './numbers.js';
+import { readStream } from './secrets.js';
+import { writeData, writeJson } from './terminal.js';
+
+const statusBytesMax = 1024 * 1024;
+const keyBytesMax = 4096;
+
+interface SignOptions extends CommonOptions {
+  readonly privateKeyFile: string;
+  readonly purpose: TokenPurpose;
+  readonly statusFile?: string;
+  readonly storageId?: string;
+  readonly generation?: string;
+  readonly head?: string;
+}
+
+/** Who and where a token is for. */
+interface Point {
+  readonly storageId: string;
+  readonly generation: number;
+  readonly head: string;
+}
+
+export function addTokenCommand(program: Command): void {
+  const token = program.command('token').description("Make vendor's tokens.");
+  addCommand(token, 'sign', 'Sign a token for one store, one point of its history and one purpose.', [
+    'strongroom status DIR --json > status.json',
+    'strongroom token sign --private-key-file vendor.pem --purpose reanchor --status-file status.json',
+  ])
+    .requiredOption('--private-key-file <file>', "the vendor's Ed25519 private key, PEM")
+    .addOption(
+      new Option('--purpose <act>', 'what the token permits')
+        .choices(['reanchor', 'recover', 'decommission'])
+        .makeOptionMandatory(),
+    )
+    .option(
+      '--status-file <file>',
+      'the answer of `strongroom status --json`, in place of the next three; - is standard input',
+    )
+    .option('--storage-id <hex>', 'the id of the store')
+    .option('--generation <n>', 'its present generation')
+    .option('--head <hex>', 'its present head')
+    .action(sign);
+}
+
+async function sign(options: SignOptions): Promise<void> {
+  const { purpose } = options;
+  const point = await readPoint(options);
+  const privateKey = await readFile(options.privateKeyFile, keyBytesMax);
+  try {
+    const token = signToken({ privateKey, purpose, ...point });
+    await (options.json === true ? writeJson({ token, purpose, ...point }) : writeData(`${token}\n`));
+  } finally {
+    privateKey.fill(0);
+  }
+}
+
+async function readPoint({ statusFile, storageId, generation, head }: SignOptions): Promise<Point> {
+  if (statusFile !== undefined) {
+    if (storageId !== undefined || generation !== undefined || head !== undefined) {
+      throw wrongOption('--status-file excludes --storage-id, --generation and --head');
+    }
+    return readStatus(
+      await (statusFile === '-'
+        ? readStream(process.stdin, statusBytesMax)
+        : readFile(statusFile, statusBytesMax)),
+    );
+  }
+  if (storageId === undefined || generation === undefined || head === undefined) {
+    throw wrongOption('give --status-file, or all of --storage-id, --generation and --head');
+  }
+  return { storageId, generation: wholeNumber('--generation', generation), head };
+}
+
+function readStatus(content: Buffer): Point {
+  let status: unknown;
+  try {
+    status = JSON.parse(content.toString('utf8'));
+  } catch (cause) {
+    throw wrongOption(`--status-file is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  const { storageId, generation, head } = Object(status) as Partial<Record<keyof Point, unknown>>;
+  if (typeof storageId === 'string' && typeof generation === 'number' && typeof head === 'string') {
+    return { storageId, generation, head };
+  }
+  throw wrongOption(
+    '--status-file has no storageId, generation and head: the store could not be read that far',
+  );
+}

@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { copyFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import {
+  json,
+  makeStore,
+  onTerminal,
+  password,
+  strongroom,
+  temporaryDirectory,
+  type TestStore,
+} from './support.js';
+
+const withPassword = { env: { STRONGROOM_PASSWORD: password } };
+
+/** Puts an older copy of vault.bin back. */
+async function rollBack({ directory, secrets }: TestStore): Promise<void> {
+  const vault = join(directory, 'vault.bin');
+  await copyFile(vault, `${secrets}-vault.bin`);
+  assert.equal((await strongroom(['set', directory, 'seats', '26'])).code, 0);
+  await copyFile(`${secrets}-vault.bin`, vault);
+}
+
+describe('strongroom reanchor, recover, decommission, token sign', () => {
+  describe('by the backup password', () => {
+    it('reanchor accepts a restored state, once', async () => {
+      const store = await makeStore();
+      await strongroom(['set', store.directory, 'seats', '25']);
+      const idle = await strongroom(['reanchor', store.directory, '--json'], withPassword);
+      assert.deepEqual([idle.code, json(idle.stderr).reason], [1, 'nothing-to-do']);
+      await rollBack(store);
+      const { code, stdout, stderr } = await strongroom(
+        ['reanchor', store.directory, '--json'],
+        withPassword,
+      );
+      assert.equal(code, 0, stderr);
+      assert.equal(json(stdout).continuity, 'proven');
+      assert.equal((await strongroom(['get', store.directory, 'seats'])).stdout, '25');
+      const log = await strongroom(['log', store.directory]);
+      assert.match(log.stdout, /reanchor/);
+    });
+
+    it('recover gives a store a new root, and reanchor proves its continuity', async () => {
+      const store = await makeStore();
+      await strongroom(['set', store.directory, 'seats', '25']);
+      const early = await strongroom(['recover', store.directory, '--json'], withPassword);
+      assert.deepEqual([early.code, json(early.stderr).reason], [1, 'nothing-to-do']);
+      await rm(store.secrets, { recursive: true });
+      const wrong = await strongroom(['recover', store.directory, '--json'], {
+        env: { STRONGROOM_PASSWORD: 'x' },
+      });
+      assert.deepEqual([wrong.code, json(wrong.stderr).reason], [1, 'password-wrong']);
+      const elsewhere = `${store.secrets}-new`;
+      const recovered = await strongroom(
+        ['recover', store.directory, '--secret-store', `file:${elsewhere}`, '--json'],
+        withPassword,
+      );
+      assert.equal(recovered.code, 0, recovered.stderr);
+      assert.equal(json(recovered.stdout).continuity, 'unproven');
+      assert.deepEqual(json(recovered.stdout).secretStore, { type: 'file', directory: elsewhere });
+      assert.equal((await strongroom(['get', store.directory, 'seats'])).stdout, '25');
+      assert.match((await strongroom(['status', store.directory])).stdout, /^note +.*strongroom reanchor/m);
+      const human = await strongroom(['reanchor', store.directory], withPassword);
+      assert.deepEqual([human.code, human.stdout], [0, '']);
+      assert.match(human.stderr, /^Accepted the store [0-9a-f]{32} at generation \d+\.\n$/);
+      assert.equal(
+        json((await strongroom(['status', store.directory, '--json'])).stdout).continuity,
+        'proven',
+      );
+    });
+
+    it('decommission removes the store and its secrets, after --yes or the typed instance name', async () => {
+      const store = await makeStore();
+      const unconfirmed = await strongroom(['decommission', store.directory, '--json'], withPassword);
+      assert.deepEqual([unconfirmed.code, json(unconfirmed.stderr).reason], [2, 'invalid-option']);
+      const question = 'Type the instance name (acme) to go on: ';
+      const args = ['decommission', store.directory];
+      const mistyped = await onTerminal(args, [[question, 'acne\r']], withPassword.env);
+      assert.equal(mistyped.code, 4, mistyped.stdout);
+      assert.equal((await strongroom(['status', store.directory])).code, 0);
+      const typed = await onTerminal(args, [
+        [question, 'acme\r'],
+        ['Backup password: ', `${password}\r`],
+      ]);
+      assert.equal(typed.code, 0, typed.stdout);
+      assert.deepEqual(
+        (await readdir(store.directory)).filter((name) => name.endsWith('.bin')),
+        [],
+      );
+      assert.equal((await strongroom(['status', store.directory])).code, 1);
+      const again = await strongroom([
+        'init',
+        store.directory,
+        '--secret-store',
+        `file:${store.secrets}`,
+        '--instance',
+        'acme',
+      ]);
+      assert.equal(again.code, 0, again.stderr);
+    });
+  });
+
+  describe("by a vendor's token", () => {
+    let store: TestStore;
+    let privateKeyFile: string;
+    let keys: string;
+    const sign = (purpose: string, status: string, ...rest: string[]) =>
+      strongroom(
+        [
+          'token',
+          'sign',
+          '--private-key-file',
+          privateKeyFile,
+          '--purpose',
+          purpose,
+          '--status-file',
+          '-',
+          ...rest,
+        ],
+        { input: status },
+      );
+    const tokenFile = async (content: string | Uint8Array): Promise<string> => {
+      const path = join(await temporaryDirectory(), 'token');
+      await writeFile(path, content);
+      return path;
+    };
+
+    before(async () => {
+      keys = await temporaryDirectory();
+      privateKeyFile = join(keys, 'vendor.pem');
+      const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+      await writeFile(privateKeyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      await writeFile(join(keys, 'vendor.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
+      store = await makeStore(['--vendor-public-key', join(keys, 'vendor.pub')]);
+    });
+
+    it('init fixes the vendor as the authority', async () => {
+      const { stdout } = await strongroom(['status', store.directory]);
+      assert.match(stdout, /^rewindable by +vendor$/m);
+    });
+
+    it('token sign works from a status file, from standard input and from three options alike', async () => {
+      const { stdout: status } = await strongroom(['status', store.directory, '--json']);
+      const { storageId, generation, head } = json(status);
+      const statusFile = await tokenFile(status);
+      const args = ['token', 'sign', '--private-key-file', privateKeyFile, '--purpose', 'reanchor'];
+      const [input, file, options, asJson] = await Promise.all([
+        sign('reanchor', status),
+        strongroom([...args, '--status-file', statusFile]),
+        strongroom([...args, '--storage-id', storageId, '--generation', String(generation), '--head', head]),
+        sign('reanchor', status, '--json'),
+      ]);
+      assert.match(input.stdout, /^[\w-]{182}\n$/);
+      assert.equal(file.stdout, input.stdout);
+      assert.equal(options.stdout, input.stdout);
+      assert.deepEqual(json(asJson.stdout), {
+        token: input.stdout.trim(),
+        purpose: 'reanchor',
+        storageId,
+        generation,
+        head,
+      });
+    });
+
+    it('token sign refuses what is no key, no status or no point with exit code 2', async () => {
+      const { stdout: status } = await strongroom(['status', store.directory, '--json']);
+      const publicKey = [
+        'token',
+        'sign',
+        '--private-key-file',
+        join(keys, 'vendor.pub'),
+        '--purpose',
+        'reanchor',
+      ];
+      const outcomes = await Promise.all([
+        strongroom([...publicKey, '--status-file', '-', '--json'], { input: status }),
+        sign('reanchor', 'no JSON', '--json'),
+        sign('reanchor', '{"verdict":"root-unavailable"}', '--json'),
+        sign('reanchor', 'null', '--json'),
+        sign('reanchor', status, '--generation', '3', '--json'),
+      ]);
+      for (const { code, stdout, stderr } of outcomes) {
+        assert.deepEqual([code, stdout], [2, ''], stderr);
+        assert.equal(json(stderr).code, 'PERS_8001');
+      }
+    });
+
+    it('reanchor takes the token of this point and purpose, as text or bytes, and nothing else', async () => {
+      await rollBack(store);
+      const status = await strongroom(['status', store.directory, '--json']);
+      assert.equal(status.code, 3);
+      const reanchor = ['reanchor', store.directory, '--json'];
+      const byPassword = await strongroom(reanchor, withPassword);
+      assert.deepEqual([byPassword.code, json(byPassword.stderr).reason], [1, 'authority-refused']);
+      const other = await tokenFile((await sign('recover', status.stdout)).stdout);
+      const wrongPurpose = await strongroom([...reanchor, '--token-file', other]);
+      assert.deepEqual([wrongPurpose.code, json(wrongPurpose.stderr).reason], [1, 'authority-refused']);
+      const junk = await strongroom([...reanchor, '--token-file', await tokenFile('junk')]);
+      assert.deepEqual([junk.code, json(junk.stderr).reason], [2, 'invalid-option']);
+      const token = (await sign('reanchor', status.stdout)).stdout;
+      const both = await strongroom([
+        ...reanchor,
+        '--token-file',
+        await tokenFile(token),
+        '--password-file',
+        other,
+      ]);
+      assert.deepEqual([both.code, json(both.stderr).reason], [2, 'invalid-option']);
+      const raw = await tokenFile(Buffer.from(token.trim(), 'base64url'));
+      const accepted = await strongroom([...reanchor, '--token-file', raw]);
+      assert.equal(accepted.code, 0, accepted.stderr);
+      assert.equal((await strongroom(['status', store.directory])).code, 0);
+    });
+
+    it('decommission takes the token too', async () => {
+      const { stdout: status } = await strongroom(['status', store.directory, '--json']);
+      const token = await tokenFile((await sign('decommission', status)).stdout);
+      const args = ['decommission', store.directory, '--yes', '--json'];
+      const byPassword = await strongroom(args, withPassword);
+      assert.equal(json(byPassword.stderr).reason, 'authority-refused');
+      const { code, stdout, stderr } = await strongroom([...args, '--token-file', token]);
+      assert.equal(code, 0, stderr);
+      assert.deepEqual(json(stdout), {
+        decommissioned: true,
+        instance: 'acme',
+        storageId: json(status).storageId,
+      });
+    });
+  });
+});

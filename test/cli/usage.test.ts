@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { createProgram } from '../../lib/cli/program.js';
+import { json, makeStore, strongroom, temporaryDirectory } from './support.js';
+
+const commands = [
+  'init',
+  'status',
+  'get',
+  'set',
+  'delete',
+  'increment',
+  'list',
+  'verify',
+  'log',
+  'reanchor',
+  'recover',
+  'decommission',
+  'password',
+  'token',
+];
+
+describe('strongroom: help and usage', () => {
+  it('shows all commands and the exit codes with --help', async () => {
+    const { code, stdout, stderr } = await strongroom(['--help']);
+    assert.equal(code, 0);
+    assert.equal(stderr, '');
+    for (const name of commands) assert.match(stdout, new RegExp(`^  ${name}\\b`, 'm'));
+    assert.match(stdout, /Exit codes: 0 ok, 1 other, 2 usage, 3 .*, 4 /);
+  });
+
+  it('shows the help of a command, with an example, both ways', async () => {
+    const [byHelp, byOption] = await Promise.all([
+      strongroom(['help', 'set']),
+      strongroom(['set', '--help']),
+    ]);
+    assert.equal(byHelp.code, 0);
+    assert.match(byHelp.stdout, /Usage: strongroom set \[options\] <dir> <key> \[value\]/);
+    assert.match(byHelp.stdout, /Examples:\n {2}strongroom set DIR/);
+    assert.equal(byOption.stdout, byHelp.stdout);
+  });
+
+  it('has an example for every command and no option that takes a password', () => {
+    const leaves = createProgram().commands.flatMap((command) =>
+      command.commands.length > 0 ? command.commands : [command],
+    );
+    assert.ok(leaves.length >= commands.length);
+    for (const leaf of leaves) {
+      let help = '';
+      leaf.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+      assert.match(help, /Examples?:\n {2}strongroom /, leaf.name());
+      for (const { long, required } of leaf.options) {
+        if (/password|secret|token|key/.test(long ?? '') && required) {
+          assert.match(long!, /-(file|fd)$|^--secret-store$|^--vendor-public-key$/, `${leaf.name()} ${long}`);
+        }
+      }
+    }
+  });
+
+  it('shows the version and the library that encrypts', async () => {
+    const { code, stdout } = await strongroom(['--version']);
+    assert.equal(code, 0);
+    assert.match(stdout, /^strongroom \d+\.\d+\.\d+\S*, OpenSSL 3\.\S+/);
+  });
+
+  const wrong: [what: string, args: string[], message: RegExp][] = [
+    ['no command', [], /Usage: strongroom/],
+    ['an unknown command', ['stauts', 'DIR'], /unknown command 'stauts'; did you mean status\?/],
+    [
+      'an unknown option',
+      ['list', 'DIR', '--prefx', 'a'],
+      /unknown option '--prefx'; did you mean --prefix\?/,
+    ],
+    ['a missing argument', ['get', 'DIR'], /missing required argument 'key'/],
+    ['too many arguments', ['status', 'DIR', 'more'], /too many arguments/],
+    ['a missing option', ['init', 'DIR'], /required option '--secret-store <place>' not specified/],
+    ['an unknown storage', ['init', 'DIR', '--secret-store', 'file:S', '--storage', 'paper'], /software/],
+    [
+      'a SecretStore without a place',
+      ['init', 'DIR', '--secret-store', 'file:'],
+      /file:PATH or secret-service/,
+    ],
+    ['a SecretStore in the store', ['init', 'DIR', '--secret-store', 'file:DIR/secrets'], /outside/],
+    [
+      'a duration that is none',
+      ['init', 'DIR', '--secret-store', 'file:S', '--max-age', 'soon'],
+      /--max-age/,
+    ],
+    ['a number that is none', ['increment', 'DIR', 'k', '--by', '1.5'], /--by takes a whole number/],
+    ['a negative limit', ['list', 'DIR', '--limit', '-1'], /--limit takes a whole number/],
+    ['two values', ['set', 'DIR', 'k', 'v', '--file', 'f'], /exclude each other/],
+    ['a password as an argument', ['reanchor', 'DIR', '--password', 'x'], /unknown option '--password'/],
+    [
+      'an incomplete point',
+      ['token', 'sign', '--private-key-file', 'f', '--purpose', 'recover'],
+      /--status-file/,
+    ],
+    [
+      'an unknown purpose',
+      ['token', 'sign', '--private-key-file', 'f', '--purpose', 'party'],
+      /reanchor, recover/,
+    ],
+  ];
+  for (const [what, args, message] of wrong) {
+    it(`answers ${what} with exit code 2 and touches nothing`, async () => {
+      const directory = await temporaryDirectory();
+      const placed = args.map((argument) => argument.replace(/\b(DIR|S)\b/, (name) => join(directory, name)));
+      const { code, stdout, stderr } = await strongroom(placed);
+      assert.equal(code, 2, stderr);
+      assert.equal(stdout, '');
+      assert.match(stderr, message);
+      assert.deepEqual(await readdir(directory), []);
+    });
+  }
+
+  it('tells usage errors in JSON too, each with a code, a reason and a remedy', async () => {
+    const [option, argument] = await Promise.all([
+      strongroom(['status', 'DIR', '--jsn', '--json']),
+      strongroom(['get', '--json']),
+    ]);
+    assert.equal(option.code, 2);
+    const error = json(option.stderr);
+    assert.deepEqual([error.code, error.reason, error.retryable], ['PERS_8001', 'invalid-option', false]);
+    assert.match(error.message, /did you mean --json/);
+    assert.ok(error.remedy.length > 0);
+    assert.equal(json(argument.stderr).reason, 'invalid-argument');
+  });
+
+  it('answers a key that no vault takes with exit code 2', async () => {
+    const { directory } = await makeStore();
+    const [empty, reserved, long] = await Promise.all([
+      strongroom(['get', directory, '', '--json']),
+      strongroom(['get', directory, 'strongroom/x', '--json']),
+      strongroom(['get', directory, 'k'.repeat(1025), '--json']),
+    ]);
+    assert.deepEqual([empty.code, reserved.code, long.code], [2, 2, 2]);
+    assert.equal(json(empty.stderr).reason, 'invalid-key');
+    assert.equal(json(reserved.stderr).reason, 'reserved-key');
+    assert.equal(json(long.stderr).reason, 'invalid-key');
+  });
+});

@@ -44,7 +44,8 @@
         "-Wl,-z,nodelete",
         "-Wl,-z,relro,-z,now",
         "-Wl,-z,noexecstack",
-        "-Wl,--as-needed"
+        "-Wl,--as-needed",
+        "-Wl,--gc-sections"
       ]
     }
   ]

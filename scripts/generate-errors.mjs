@@ -12,7 +12,12 @@ const reasons = table.reasons;
 if (new Set(reasons.map((r) => r.reason)).size !== reasons.length) throw new Error('a reason stands twice');
 for (const r of reasons) if (!(r.code in table.codes)) throw new Error(`${r.reason}: unknown code ${r.code}`);
 
-const enumName = (reason) => 'k' + reason.split('-').map((w) => w[0].toUpperCase() + w.slice(1)).join('');
+const enumName = (reason) =>
+  'k' +
+  reason
+    .split('-')
+    .map((w) => w[0].toUpperCase() + w.slice(1))
+    .join('');
 
 const cpp = `// ${note}
 #pragma once
@@ -50,7 +55,10 @@ const ts = `// ${note}
 // prettier-ignore
 export const errorTable = {
 ${reasons
-  .map((r) => `  ${quote(r.reason)}: { code: ${quote(r.code)}, retryable: ${r.retryable}, remedy: ${quote(r.remedy)} },`)
+  .map(
+    (r) =>
+      `  ${quote(r.reason)}: { code: ${quote(r.code)}, retryable: ${r.retryable}, remedy: ${quote(r.remedy)} },`,
+  )
   .join('\n')}
 } as const;
 
@@ -69,7 +77,9 @@ Every error is a \`PersistenceError\` with \`code\`, \`reason\`, \`retryable\` a
 
 | code | meaning |
 |---|---|
-${Object.entries(table.codes).map(([c, m]) => `| \`${c}\` | ${m} |`).join('\n')}
+${Object.entries(table.codes)
+  .map(([c, m]) => `| \`${c}\` | ${m} |`)
+  .join('\n')}
 
 ${Object.keys(table.codes)
   .map(

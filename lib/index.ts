@@ -1,7 +1,8 @@
 // What `import 'strongroom'` gives.
 import { loadNative } from './native.js';
 import type { OpenOptions } from './options.js';
-import { PersistenceService, type Persistence } from './persistence-service.js';
+import { PersistenceService } from './persistence-service.js';
+import type { Persistence } from './persistence.js';
 
 export { PersistenceError, isPersistenceError } from './errors.js';
 export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
@@ -25,7 +26,7 @@ export type {
   RecoveryOptions,
   SecretStoreOptions,
 } from './options.js';
-export type { Persistence, VerifyOptions } from './persistence-service.js';
+export type { Persistence, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';
 export type { OperationEntry, PersistenceStatus, VerifyReport, WitnessStatus } from './status.js';
 export { signToken } from './token.js';

@@ -70,7 +70,7 @@ function successor(prefix: Buffer): Buffer | undefined {
   while (length > 0 && prefix[length - 1] === 0xff) --length;
   if (length === 0) return undefined;
   const next = Buffer.from(prefix.subarray(0, length));
-  next[length - 1] = (next[length - 1] as number) + 1;
+  next[length - 1] = (next[length - 1] ?? 0) + 1;
   return next;
 }
 
@@ -184,13 +184,11 @@ export function* iterate<T>(
     const more = answer >= moreFollows;
     const count = more ? answer - moreFollows : answer;
     let at = 0;
-    let keyStart = 0;
-    let keyEnd = 0;
     for (let i = 0; i < count; ++i) {
       const head = chunk.readUInt32LE(at);
       const valueBytes = chunk.readUInt32LE(at + 4);
-      keyStart = at + recordHeaderBytes;
-      keyEnd = keyStart + (head & (asciiBit - 1));
+      const keyStart = at + recordHeaderBytes;
+      const keyEnd = keyStart + (head & (asciiBit - 1));
       const key = asBuffer
         ? chunk.subarray(keyStart, keyEnd)
         : decodeKey(chunk, keyStart, keyEnd, head >= asciiBit);

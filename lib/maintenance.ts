@@ -13,7 +13,8 @@ import {
   type PasswordSource,
   type SecretStoreOptions,
 } from './options.js';
-import { PersistenceService, type Act, type Persistence } from './persistence-service.js';
+import { PersistenceService, type Act } from './persistence-service.js';
+import type { Persistence } from './persistence.js';
 import { toStatus, type PersistenceStatus } from './status.js';
 import { parseToken, type Token } from './token.js';
 

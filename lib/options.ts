@@ -146,6 +146,7 @@ function readWhole(value: unknown, name: string, max: number): number | undefine
 }
 
 /** A function, or undefined. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller names the signature
 export function readFunction<T>(value: unknown, name: string): T | undefined {
   if (value !== undefined && typeof value !== 'function') throw invalid(`${name} must be a function`);
   return value as T | undefined;

@@ -73,7 +73,7 @@ export class PendingOperations {
 
   /** The promise of an operation that the core has just accepted. */
   add<T>(durability: NativeDurability, outcome: Outcome, submitted: Submitted | undefined): Promise<T> {
-    const promise = new Promise<T>(take as unknown as ConstructorParameters<typeof Promise<T>>[0]);
+    const promise = new Promise<T>(take);
     const operation: Operation = {
       outcome,
       submitted,
@@ -91,13 +91,13 @@ export class PendingOperations {
   #deliver(count: number, errors: NativeError[] | undefined): void {
     let failures = 0;
     for (let i = 0; i < count; ++i) {
-      const flags = this.#flags[i] as number;
+      const flags = this.#flags[i] ?? 0;
       const queue = (flags & ofWitnessed) === 0 ? this.#journal : this.#witnessed;
       const operation = queue.first;
       if (operation === undefined) throw new Error('a completion without an operation');
       queue.first = operation.next;
       if (operation.next === undefined) queue.last = undefined;
-      const generation = this.#generations[i] as number;
+      const generation = this.#generations[i] ?? 0;
       if (generation > this.#generation) this.#generation = generation;
 
       let committed = generation !== 0;
@@ -108,7 +108,7 @@ export class PendingOperations {
       } else if (operation.outcome === 'nothing') {
         (operation.resolve as (value: undefined) => void)(undefined);
       } else if (operation.outcome === 'counter') {
-        (operation.resolve as (value: bigint) => void)(this.#numbers[i] as bigint);
+        (operation.resolve as (value: bigint) => void)(this.#numbers[i] ?? 0n);
       } else {
         const took = (flags & swapped) !== 0;
         committed = committed && took;

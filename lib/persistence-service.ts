@@ -4,9 +4,11 @@
 // - The steps run in the document's order, each once; a failed start lets go of everything and writes nothing more.
 // - Tasks of the core run one at a time, in the order of the calls.
 // - After close() has been called every other call answers `closed`.
+import { aborted, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type Notice, type PersistenceEvents } from './events.js';
-import { acceptManifests, loadLicenseProviderManifests } from './manifest-loader.js';
+import { loadLicenseProviderManifests } from './manifest-loader.js';
+import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
 import type {
   NativeBinding,
@@ -25,6 +27,7 @@ import {
   type ReadOptions,
 } from './options.js';
 import { PendingOperations } from './pending.js';
+import type { Persistence, VerifyOptions } from './persistence.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import {
   toStatus,
@@ -35,10 +38,11 @@ import {
 } from './status.js';
 import { Vault } from './vault.js';
 
+export type { Persistence, VerifyOptions } from './persistence.js';
+
 /** How often TIME_TAMPER is refreshed by itself: hourly. */
 const refreshMs = 3_600_000;
 const operationLogMax = 1_048_576;
-const acceptedManifestsRecord = 'manifests';
 
 /** In place of the last steps of a start, or of the root. */
 export type Act =
@@ -48,45 +52,6 @@ export type Act =
       readonly password?: Uint8Array | undefined;
       readonly token?: Uint8Array | undefined;
     };
-
-/** Options of {@link Persistence.verify}. */
-export interface VerifyOptions {
-  /** Called with bytes done and bytes in all. */
-  readonly onProgress?: (done: number, all: number) => void;
-  /** Gives up waiting: `aborted`. The reading ends by itself. */
-  readonly signal?: AbortSignal;
-}
-
-/** An open store. */
-export interface Persistence extends AsyncDisposable {
-  /** `COLDSTART`: this start made the store. */
-  readonly startup: 'COLDSTART' | 'WARMSTART';
-  readonly vault: Vault;
-  /** The guard of every write. */
-  readonly validator: PersistenceValidator;
-  /** The state without secrets; from memory. After close() the last one. */
-  status(): PersistenceStatus;
-  /** Subscribes. Of `notice`, those of the start come to the first subscriber. */
-  on<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
-  off<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
-  /** Moves every witness to the newest commit. Rejects with `witness-not-moved`. */
-  anchor(): Promise<void>;
-  /** Reads the whole history, the operation log and the witnesses again, and changes nothing. */
-  verify(options?: VerifyOptions): Promise<VerifyReport>;
-  /** The newest entries of the operation log, oldest first; at most `limit`, default all that are kept. */
-  operationLog(limit?: number): Promise<readonly OperationEntry[]>;
-  /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
-  compact(): Promise<void>;
-  /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
-  changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
-  /** Resolves when this is the backup password; rejects with `password-wrong`. */
-  verifyPassword(password: PasswordSource): Promise<void>;
-  /**
-   * Finishes what waits, stamps TIME_TAMPER, moves every witness, lets go of the lock. Idempotent. Rejects when a witness
-   * could not be moved; the store is closed all the same.
-   */
-  close(): Promise<void>;
-}
 
 type State = 'new' | 'starting' | 'open' | 'closed';
 
@@ -270,18 +235,9 @@ export class PersistenceService implements Persistence {
     );
   }
 
-  /** After step 5: an older manifest than the last one accepted is rejected; the vault remembers which that was. */
   async #acceptManifests(native: NativeStore, loaded: LoadedManifests | undefined): Promise<void> {
     if (loaded === undefined) return;
-    const stored = await native.getReserved(acceptedManifestsRecord);
-    const last = new Map<string, string>(
-      stored === undefined ? [] : (JSON.parse(stored.toString()) as [string, string][]),
-    );
-    const { updates, ...providers } = acceptManifests(loaded, last);
-    this.#manifests = Object.freeze(providers);
-    if (updates.length === 0 || this.#options.native.readOnly === true) return;
-    for (const { providerName, createdUtc } of updates) last.set(providerName, createdUtc);
-    await native.setReserved(acceptedManifestsRecord, Buffer.from(JSON.stringify([...last])));
+    this.#manifests = await acceptAndRemember(native, loaded, this.#options.native.readOnly === true);
   }
 
   #announce(): void {
@@ -450,8 +406,8 @@ export class PersistenceService implements Persistence {
 
   /** One task at a time, in the order of the calls. */
   async #task<T>(work: (native: NativeStore) => Promise<T>): Promise<T> {
-    if (this.#state !== 'open') throw this.#notOpen();
-    const native = this.#native as NativeStore;
+    const native = this.#native;
+    if (this.#state !== 'open' || native === undefined) throw this.#notOpen();
     const run = this.#tasks.then(() => fromNative(() => work(native)));
     this.#tasks = run.catch(() => undefined);
     return run;
@@ -465,25 +421,5 @@ export class PersistenceService implements Persistence {
   #notOpen(): PersistenceError {
     if (this.#state === 'closed') return new PersistenceError('closed', 'the store was closed');
     return new PersistenceError('not-open', 'the store is not open yet');
-  }
-}
-
-function aborted(signal: AbortSignal): PersistenceError {
-  return new PersistenceError('aborted', 'the call was given up', { cause: signal.reason });
-}
-
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let stop: (() => void) | undefined;
-  const given = new Promise<never>((_resolve, reject) => {
-    stop = () => {
-      reject(aborted(signal));
-    };
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, given]);
-  } finally {
-    if (stop !== undefined) signal.removeEventListener('abort', stop);
-    work.catch(() => undefined);
   }
 }

@@ -65,7 +65,8 @@ function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
  * @throws PersistenceError `invalid-argument`
  */
 export function signToken(options: SignTokenOptions): string {
-  if (typeof options !== 'object' || (options as unknown) === null) throw invalid('the options must be an object');
+  if (typeof options !== 'object' || (options as unknown) === null)
+    throw invalid('the options must be an object');
   const { privateKey, purpose, storageId, generation, head } = options;
   if (!Object.hasOwn(purposes, purpose))
     throw invalid("purpose must be 'reanchor', 'recover' or 'decommission'");

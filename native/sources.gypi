@@ -41,6 +41,7 @@
       "addon/files.cc",
       "addon/options.cc",
       "addon/store.cc",
+      "addon/store_scan.cc",
       "addon/store_steps.cc",
       "addon/store_vault.cc",
       "addon/task.cc",

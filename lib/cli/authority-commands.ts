@@ -3,8 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
-import { decommission, reanchor, recover, type Proof } from '../maintenance.js';
-import type { Persistence } from '../persistence-service.js';
+import { decommission, reanchor, recover, type Persistence, type Proof } from '../index.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';

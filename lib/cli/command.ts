@@ -2,7 +2,7 @@
 import { join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 
-import type { SecretStoreOptions } from '../options.js';
+import type { SecretStoreOptions } from '../index.js';
 import { wrongArgument, wrongOption } from './failure.js';
 
 /** The options that every command has. */

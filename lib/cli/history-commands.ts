@@ -1,7 +1,7 @@
 // verify and log: the history, read again.
 import type { Command } from 'commander';
 
-import type { OperationEntry, VerifyReport } from '../status.js';
+import type { OperationEntry, VerifyReport } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
 import { ProgressBar } from './progress.js';

@@ -1,6 +1,4 @@
 // The shapes of reports for people.
-import { printable } from './terminal.js';
-
 const labelColumns = 16;
 const headCharacters = 16;
 
@@ -39,9 +37,4 @@ export function timeText(ms: number): string {
     .toISOString()
     .replace('T', ' ')
     .replace(/\.\d+Z$/, 'Z');
-}
-
-/** A path or name that stands in a file. */
-export function foreign(text: string): string {
-  return printable(text);
 }

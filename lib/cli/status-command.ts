@@ -2,14 +2,13 @@
 import type { Command } from 'commander';
 
 import type { PersistenceError } from '../errors.js';
-import { inspect, type Inspection } from '../maintenance.js';
-import type { PersistenceStatus, WitnessStatus } from '../status.js';
+import { inspect, type Inspection, type PersistenceStatus, type WitnessStatus } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { failureOf, type Failure } from './failure.js';
 import { durationText } from './numbers.js';
-import { foreign, grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
+import { grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
 import { isAbsence, requireStore, withStoreForReading } from './store.js';
-import { painter, writeData, writeJson } from './terminal.js';
+import { painter, printable, writeData, writeJson } from './terminal.js';
 
 /** A refusal that the report on standard output has told already; only `--json` says it again on standard error. */
 export class Refused extends Error {}
@@ -131,14 +130,14 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
     ['state', paint(verdict === 'ok' ? 'green' : 'red', state)],
     ['verdict', error === undefined ? verdict : `${verdict} (${error.code})`],
   ];
-  if (error !== undefined) rows.push(['', foreign(error.message)], ['remedy', foreign(error.remedy)]);
-  rows.push(['directory', foreign(path)], ['instance', foreign(instance)], ['storage id', storageId]);
+  if (error !== undefined) rows.push(['', printable(error.message)], ['remedy', printable(error.remedy)]);
+  rows.push(['directory', printable(path)], ['instance', printable(instance)], ['storage id', storageId]);
   if (status !== undefined) rows.push(...rowsOf(status, lagSeconds));
   rows.push(['password slot', keySlots.some(({ type }) => type === 'password') ? 'yes' : 'no']);
   if (secretStore !== undefined) {
     rows.push([
       'secret store',
-      secretStore.type === 'file' ? `file ${foreign(secretStore.directory)}` : secretStore.type,
+      secretStore.type === 'file' ? `file ${printable(secretStore.directory)}` : secretStore.type,
     ]);
   }
   for (const note of notesOf(inspection)) rows.push([paint('yellow', 'note'.padEnd(16)), note]);

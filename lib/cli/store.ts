@@ -1,10 +1,9 @@
 // Opening a store for one command. After init a command knows only the directory; the rest stands in persistence.bin.
-import { open } from '../index.js';
+import { open, type Persistence } from '../index.js';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
-import type { Persistence } from '../persistence-service.js';
 import { absolutePath } from './command.js';
 
 /** Opens for reading, which takes no lock and changes nothing, so that a live store can be looked at. */

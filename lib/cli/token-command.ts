@@ -1,7 +1,7 @@
 // token sign: the vendor's tool.
 import { Option, type Command } from 'commander';
 
-import { signToken, type TokenPurpose } from '../token.js';
+import { signToken, type TokenPurpose } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';

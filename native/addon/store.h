@@ -66,8 +66,6 @@ class Store {
   static napi_value increment(napi_env env, napi_callback_info info);
   static napi_value compare_and_set(napi_env env, napi_callback_info info);
   static napi_value batch(napi_env env, napi_callback_info info);
-  static napi_value size(napi_env env, napi_callback_info info);
-  static napi_value scan(napi_env env, napi_callback_info info);
   static napi_value set_slab(napi_env env, napi_callback_info info);
   static napi_value validate_before_write(napi_env env, napi_callback_info info);
   static napi_value boot_time_ms(napi_env env, napi_callback_info info);
@@ -76,6 +74,10 @@ class Store {
   void flush();
   napi_value commit_now(log::QueuedOperation operation);
   napi_value get_large(std::string_view key, std::size_t size);
+
+  // --- store_scan.cc ---
+  static napi_value size(napi_env env, napi_callback_info info);
+  static napi_value scan(napi_env env, napi_callback_info info);
 
   // --- store_steps.cc ---
   static napi_value determine_startup_state(napi_env env, napi_callback_info info);

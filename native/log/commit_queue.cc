@@ -168,7 +168,11 @@ void CommitQueue::stop() {
     closed_ = true;
   }
   queue_filled_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+  } else {
+    drain();  // there was no thread to do it
+  }
 }
 
 Status CommitQueue::submit(QueuedOperation operation) {
@@ -236,7 +240,6 @@ void CommitQueue::run() {
     {
       std::unique_lock lock(queue_mutex_);
       busy_ = false;
-      if (waiting_.empty()) queue_idle_.notify_all();
       queue_filled_.wait(lock, [this] { return !waiting_.empty() || closed_; });
       if (waiting_.empty()) return;
       busy_ = true;
@@ -250,8 +253,19 @@ void CommitQueue::run() {
 }
 
 void CommitQueue::drain() {
-  std::unique_lock lock(queue_mutex_);
-  queue_idle_.wait(lock, [this] { return (waiting_.empty() && !busy_) || !thread_.joinable(); });
+  std::vector<Completion> completions;
+  const std::lock_guard commit(commit_mutex_);
+  std::size_t left = 0;
+  {
+    const std::lock_guard lock(queue_mutex_);
+    left = waiting_.size();
+  }
+  while (left != 0) {  // what others submit meanwhile is not waited for
+    std::vector<QueuedOperation> operations = take_waiting();
+    left -= std::min(left, operations.size());
+    commit_waiting(operations, completions);
+  }
+  if (!completions.empty()) hooks_.completed(std::move(completions));
 }
 
 Completion CommitQueue::commit_now(QueuedOperation operation) {

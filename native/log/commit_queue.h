@@ -79,7 +79,8 @@ class CommitQueue {
     // May add reserved records to a commit of the application; what the views point to lives until `committed`.
     std::function<void(std::vector<Change>&)> decorate;
     std::function<void(const CommitInfo&)> committed;
-    // Operations that are done, in order of submission; on the writer thread or that of a commit_now().
+    // Operations that are done, in order of submission; on the writer thread or that of a commit_now(),
+    // drain() or stop().
     std::function<void(std::vector<Completion>)> completed;
   };
 
@@ -91,7 +92,8 @@ class CommitQueue {
   ~CommitQueue();
 
   void start();  // begins the writer thread
-  // Commits what waits, then ends the writer thread. Later submissions answer kClosed.
+  // Commits what waits, then ends the writer thread (without one, on the calling thread). Later submissions answer
+  // kClosed.
   void stop();
 
   // kQueueFull, or kClosed. The operation is completed through the hook.
@@ -102,7 +104,7 @@ class CommitQueue {
   [[nodiscard]] Completion commit_now(QueuedOperation operation);
   // A commit of the store's own.
   [[nodiscard]] Result<CommitInfo> commit_reserved(CommitKind kind, const std::vector<Change>& changes);
-  // Waits until everything submitted before is done.
+  // When it returns, everything submitted before is done; what still waits is committed on the calling thread.
   void drain();
 
   // Runs with the commit lock held: no commit happens meanwhile.
@@ -141,7 +143,6 @@ class CommitQueue {
 
   std::mutex queue_mutex_;
   std::condition_variable queue_filled_;
-  std::condition_variable queue_idle_;
   std::vector<QueuedOperation> waiting_;  // guarded by queue_mutex_
   std::size_t waiting_bytes_ = 0;         // guarded by queue_mutex_
   bool closed_ = false;                   // guarded by queue_mutex_

@@ -208,15 +208,17 @@ Status Engine::State::gather_evidence() {
     }
   }
   std::optional<Secret> time;
-  Result<std::optional<Secret>> found_time = secrets->load(SecretName::kTimeTamper);
-  if (found_time.ok()) {
-    time = *std::move(found_time);
-  } else if (!found_time.is(Reason::kWitnessReplaced)) {
-    return found_time.status();
+  Status time_damage;
+  if (Result<std::optional<Secret>> found = secrets->load(SecretName::kTimeTamper); found.ok()) {
+    time = *std::move(found);
+  } else if (found.is(Reason::kWitnessReplaced)) {
+    time_damage = found.status();
+  } else {
+    return found.status();
   }
   if (time) secrets_damaged |= time->one_copy_damaged;
-  if (!found_time.ok()) {
-    secret_stamp_damage = found_time.status();
+  if (!time_damage.ok()) {
+    secret_stamp_damage = time_damage;
   } else if (!time) {
     secret_stamp_damage =
         Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
@@ -280,6 +282,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   };
   read.on_commit = [&](const log::CommitInfo& commit) {
     witnesses->committed(commit, std::nullopt);
+    newest_wall_ms = commit.wall_ms;
     see(commit.point);
   };
   read.on_progress = progress;

@@ -246,7 +246,7 @@ TamperFile::TamperFile(os::Directory& directory, std::string name, SecretBytes t
 Result<std::unique_ptr<TamperFile>> TamperFile::create(os::Directory& directory, std::string name,
                                                        SecretBytes tamper_key, const StorageId& storage_id,
                                                        std::uint32_t key_id, const TamperPoint& checkpoint,
-                                                       std::vector<OperationEntry> entries,
+                                                       const std::vector<OperationEntry>& entries,
                                                        std::uint32_t capacity) {
   if (!acceptable_capacity(capacity)) return invalid("capacity out of bounds");
   std::unique_ptr<TamperFile> made(
@@ -260,7 +260,7 @@ Result<std::unique_ptr<TamperFile>> TamperFile::create(os::Directory& directory,
 
 Result<std::unique_ptr<TamperFile>> TamperFile::resume(os::Directory& directory, std::string name,
                                                        SecretBytes tamper_key, const StorageId& storage_id,
-                                                       std::uint32_t key_id, TamperContent content,
+                                                       std::uint32_t key_id, const TamperContent& content,
                                                        bool known_durable) {
   if (!acceptable_capacity(content.capacity)) return invalid("capacity out of bounds");
   if (content.entries.size() > content.capacity) return invalid("more entries than its capacity");

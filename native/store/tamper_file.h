@@ -81,7 +81,7 @@ class TamperFile {
   // the capacity are folded into the checkpoint. kInvalidArgument as encode_tamper_file.
   [[nodiscard]] static Result<std::unique_ptr<TamperFile>> create(
       os::Directory& directory, std::string name, SecretBytes tamper_key, const StorageId& storage_id,
-      std::uint32_t key_id, const TamperPoint& checkpoint, std::vector<OperationEntry> entries,
+      std::uint32_t key_id, const TamperPoint& checkpoint, const std::vector<OperationEntry>& entries,
       std::uint32_t capacity);
   // Goes on with a file just read under the same key, or says kInvalidArgument. Bytes after the authentic run
   // are zeroed (and synced) if it was not clean; a file of the wrong size is replaced. Unless the entries are
@@ -89,8 +89,7 @@ class TamperFile {
   [[nodiscard]] static Result<std::unique_ptr<TamperFile>> resume(os::Directory& directory, std::string name,
                                                                   SecretBytes tamper_key,
                                                                   const StorageId& storage_id,
-                                                                  std::uint32_t key_id,
-                                                                  TamperContent content,
+                                                                  std::uint32_t key_id, const TamperContent& content,
                                                                   bool known_durable = true);
 
   TamperFile(const TamperFile&) = delete;

@@ -214,6 +214,24 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       assert.equal((await strongroom(['status', store.directory])).code, 0);
     });
 
+    it('recover needs the password and a token; the refusal names the point to sign', async () => {
+      await rm(store.secrets, { recursive: true });
+      const recover = ['recover', store.directory, '--json'];
+      const refused = await strongroom(recover, withPassword);
+      assert.deepEqual([refused.code, json(refused.stderr).reason], [1, 'authority-refused']);
+      const [, storageId, generation, head] =
+        /storage id ([0-9a-f]{32}), generation (\d+), head ([0-9a-f]{64})/.exec(
+          json(refused.stderr).message,
+        )!;
+      const point = JSON.stringify({ storageId, generation: Number(generation), head });
+      const token = await tokenFile((await sign('recover', point)).stdout);
+      const alone = await strongroom([...recover, '--token-file', token]);
+      assert.equal(json(alone.stderr).reason, 'password-missing');
+      const recovered = await strongroom([...recover, '--token-file', token], withPassword);
+      assert.equal(recovered.code, 0, recovered.stderr);
+      assert.equal(json(recovered.stdout).continuity, 'unproven');
+    });
+
     it('decommission takes the token too', async () => {
       const { stdout: status } = await strongroom(['status', store.directory, '--json']);
       const token = await tokenFile((await sign('decommission', status)).stdout);

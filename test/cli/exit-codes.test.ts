@@ -4,9 +4,9 @@ import { chmod, copyFile, mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 
 import {
+  compiled,
   json,
   makeStore,
-  program,
   start,
   strongroom,
   temporaryDirectory,
@@ -81,10 +81,8 @@ describe('strongroom: exit codes', () => {
 
   it('4: a store that another process has open is locked for writing and open for reading', async () => {
     const { directory } = await makeStore();
-    const index = program[2]!.replace('cli/main.ts', 'index.ts');
+    const index = join(compiled, 'dist/index.js');
     const owner = start([], {}, [
-      '--import',
-      'tsx',
       '--input-type=module',
       '--eval',
       `import { open } from ${JSON.stringify(index)};

@@ -58,7 +58,8 @@ inline Status open_steps(Engine& engine) {
 class Opened {
  public:
   Opened(os::FileSystem& files, os::Clock& clock, EngineOptions options)
-      : engine_(std::make_unique<Engine>(os::Environment{files, clock}, std::move(options), completions_.hook())) {}
+      : engine_(std::make_unique<Engine>(os::Environment{files, clock}, std::move(options),
+                                         completions_.hook())) {}
 
   Status open() { return open_steps(*engine_); }
   Engine& operator*() { return *engine_; }
@@ -101,20 +102,20 @@ class Opened {
   std::unique_ptr<Engine> engine_;
 };
 
-#define ASSERT_OK(expression)                                                                          \
-  do {                                                                                                 \
-    const ::strongroom::Status sr_assert_status = (expression);                                        \
+#define ASSERT_OK(expression)                                                                              \
+  do {                                                                                                     \
+    const ::strongroom::Status sr_assert_status = (expression);                                            \
     ASSERT_TRUE(sr_assert_status.ok()) << ::strongroom::error_info(sr_assert_status.error().reason).reason \
-                                       << ": " << sr_assert_status.error().detail;                     \
+                                       << ": " << sr_assert_status.error().detail;                         \
   } while (false)
 
-#define EXPECT_REASON(expression, expected)                                                               \
-  do {                                                                                                    \
-    const ::strongroom::Status sr_expect_status = (expression);                                           \
-    ASSERT_FALSE(sr_expect_status.ok()) << "expected a refusal";                                          \
-    EXPECT_EQ(::strongroom::error_info(sr_expect_status.error().reason).reason,                           \
-              ::strongroom::error_info(expected).reason)                                                  \
-        << sr_expect_status.error().detail;                                                               \
+#define EXPECT_REASON(expression, expected)                                     \
+  do {                                                                          \
+    const ::strongroom::Status sr_expect_status = (expression);                 \
+    ASSERT_FALSE(sr_expect_status.ok()) << "expected a refusal";                \
+    EXPECT_EQ(::strongroom::error_info(sr_expect_status.error().reason).reason, \
+              ::strongroom::error_info(expected).reason)                        \
+        << sr_expect_status.error().detail;                                     \
   } while (false)
 
 }  // namespace strongroom::store::testing

@@ -177,7 +177,8 @@ TEST_F(EngineTest, ChangedPasswordRetiresTheOldFile) {
   {
     Opened store = make();
     ASSERT_OK(store.open());
-    EXPECT_REASON(store->change_password(as_bytes("wrong"), SecretBytes(as_bytes("second"))), Reason::kPasswordWrong);
+    EXPECT_REASON(store->change_password(as_bytes("wrong"), SecretBytes(as_bytes("second"))),
+                  Reason::kPasswordWrong);
     ASSERT_OK(store->change_password(as_bytes("first"), SecretBytes(as_bytes("second"))));
     ASSERT_OK(store->verify_password(as_bytes("second")));
     EXPECT_REASON(store->verify_password(as_bytes("first")), Reason::kPasswordWrong);
@@ -238,14 +239,16 @@ TEST_F(EngineTest, ThreadedCommitsCompleteInOrder) {
   std::condition_variable done;
   std::vector<std::uint64_t> journal;
   std::vector<std::uint64_t> witnessed;
-  Engine engine(os::Environment{*disk, clock}, std::move(options), [&](std::vector<log::Completion> completions) {
-    const std::lock_guard lock(mutex);
-    for (const log::Completion& completion : completions) {
-      EXPECT_TRUE(completion.status.ok());
-      (completion.durability == log::Durability::kWitnessed ? witnessed : journal).push_back(completion.ticket);
-    }
-    done.notify_all();
-  });
+  Engine engine(os::Environment{*disk, clock}, std::move(options),
+                [&](std::vector<log::Completion> completions) {
+                  const std::lock_guard lock(mutex);
+                  for (const log::Completion& completion : completions) {
+                    EXPECT_TRUE(completion.status.ok());
+                    (completion.durability == log::Durability::kWitnessed ? witnessed : journal)
+                        .push_back(completion.ticket);
+                  }
+                  done.notify_all();
+                });
   ASSERT_OK(open_steps(engine));
   constexpr std::uint64_t kCount = 2000;
   for (std::uint64_t ticket = 1; ticket <= kCount; ++ticket) {

@@ -356,6 +356,7 @@ std::vector<CrashState> SimulatedDisk::crash_states(std::size_t limit) const {
   const std::vector<FileChoice> of_files = file_choices(pending);
   const std::vector<std::map<std::string, std::size_t>> of_names = core_->name_choices();
   std::vector<Tree> trees;
+  trees.reserve(of_names.size());
   for (const auto& names : of_names) trees.push_back(core_->tree_after(names));
 
   // Twice: first the candidates whose contents are compared, then the different ones that are answered.

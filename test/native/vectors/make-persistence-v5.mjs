@@ -41,7 +41,14 @@ const keyId = 7;
 
 function slot(id, type, parameters, kek) {
   const nonce = range(0x10 * id, 12);
-  const associatedData = Buffer.concat([storageId, u32(id), u8(type), u32(keyId), u32(parameters.length), parameters]);
+  const associatedData = Buffer.concat([
+    storageId,
+    u32(id),
+    u8(type),
+    u32(keyId),
+    u32(parameters.length),
+    parameters,
+  ]);
   const checkValue = createHmac('sha256', kek).update('strongroom/v5 key check').digest().subarray(0, 8);
   return Buffer.concat([
     u32(id),
@@ -56,7 +63,12 @@ function slot(id, type, parameters, kek) {
 
 const directory = '/var/lib/acme/secrets';
 const softwareKek = hkdf(rootKey, storageId, 'strongroom/v5 software kek');
-const fileSlot = slot(1, 1, Buffer.concat([u8(1), u16(directory.length), Buffer.from(directory)]), softwareKek);
+const fileSlot = slot(
+  1,
+  1,
+  Buffer.concat([u8(1), u16(directory.length), Buffer.from(directory)]),
+  softwareKek,
+);
 const serviceSlot = slot(1, 1, Buffer.concat([u8(2), u16(0)]), softwareKek);
 const passwordSlot = slot(2, 4, Buffer.concat([range(0xe0, 16), u32(65536), u32(3), u32(1)]), passwordKek);
 
@@ -74,7 +86,12 @@ function core({ witnesses = 3, ageMax = 604_800_000n, vendor = true, name = 'acm
 }
 
 function copyOf({ state = 2, instance = 'acme-licensing', slots, plaintext }) {
-  const variable = Buffer.concat([u8(instance.length), Buffer.from(instance), ...slots, u16(plaintext.length)]);
+  const variable = Buffer.concat([
+    u8(instance.length),
+    Buffer.from(instance),
+    ...slots,
+    u16(plaintext.length),
+  ]);
   const content = 36 + variable.length + 12 + plaintext.length + 16;
   const size = Math.ceil((content + 32) / 4096) * 4096;
   const associatedData = Buffer.concat([
@@ -100,7 +117,12 @@ writeFileSync(here('persistence_v5.bin'), Buffer.concat([golden, golden]));
 // 2 the plaintext of core data.
 const seeds = here('../../fuzz/seeds/persistence_file/');
 mkdirSync(seeds, { recursive: true });
-const service = copyOf({ state: 1, instance: 'default', slots: [serviceSlot], plaintext: core({ vendor: false }) });
+const service = copyOf({
+  state: 1,
+  instance: 'default',
+  slots: [serviceSlot],
+  plaintext: core({ vendor: false }),
+});
 const damaged = Buffer.from(golden);
 damaged[100] ^= 1;
 const files = {

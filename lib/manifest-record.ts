@@ -1,0 +1,28 @@
+// The vault's record of the last manifest accepted from each provider.
+import { acceptManifests } from './manifest-loader.js';
+import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
+import type { NativeStore } from './native-binding.js';
+
+/** A reserved record: JSON, a list of [ProviderName, CreatedUtc]. */
+const recordName = 'manifests';
+
+/**
+ * After step 5: rejects a manifest that is older than the last one accepted from its provider, and makes the vault
+ * remember the newer ones. With `readOnly` nothing is remembered.
+ */
+export async function acceptAndRemember(
+  native: NativeStore,
+  loaded: LoadedManifests,
+  readOnly: boolean,
+): Promise<LicenseProviders> {
+  const stored = await native.getReserved(recordName);
+  const last = new Map<string, string>(
+    stored === undefined ? [] : (JSON.parse(stored.toString()) as [string, string][]),
+  );
+  const { updates, ...providers } = acceptManifests(loaded, last);
+  if (updates.length !== 0 && !readOnly) {
+    for (const { providerName, createdUtc } of updates) last.set(providerName, createdUtc);
+    await native.setReserved(recordName, Buffer.from(JSON.stringify([...last])));
+  }
+  return Object.freeze(providers);
+}

@@ -1,0 +1,45 @@
+// What open() gives: the public face of an open store.
+import type { Listener, PersistenceEvents } from './events.js';
+import type { PasswordSource } from './options.js';
+import type { PersistenceValidator } from './persistence-validator.js';
+import type { OperationEntry, PersistenceStatus, VerifyReport } from './status.js';
+import type { Vault } from './vault.js';
+
+/** Options of {@link Persistence.verify}. */
+export interface VerifyOptions {
+  /** Called with bytes done and bytes in all. */
+  readonly onProgress?: (done: number, all: number) => void;
+  /** Gives up waiting: `aborted`. The reading ends by itself. */
+  readonly signal?: AbortSignal;
+}
+
+/** An open store. */
+export interface Persistence extends AsyncDisposable {
+  /** `COLDSTART`: this start made the store. */
+  readonly startup: 'COLDSTART' | 'WARMSTART';
+  readonly vault: Vault;
+  /** The guard of every write. */
+  readonly validator: PersistenceValidator;
+  /** The state without secrets; from memory. After close() the last one. */
+  status(): PersistenceStatus;
+  /** Subscribes. Of `notice`, those of the start come to the first subscriber. */
+  on<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
+  off<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
+  /** Moves every witness to the newest commit. Rejects with `witness-not-moved`. */
+  anchor(): Promise<void>;
+  /** Reads the whole history, the operation log and the witnesses again, and changes nothing. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
+  /** The newest entries of the operation log, oldest first; at most `limit`, default all that are kept. */
+  operationLog(limit?: number): Promise<readonly OperationEntry[]>;
+  /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
+  compact(): Promise<void>;
+  /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
+  changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
+  /** Resolves when this is the backup password; rejects with `password-wrong`. */
+  verifyPassword(password: PasswordSource): Promise<void>;
+  /**
+   * Finishes what waits, stamps TIME_TAMPER, moves every witness, lets go of the lock. Idempotent. Rejects when a witness
+   * could not be moved; the store is closed all the same.
+   */
+  close(): Promise<void>;
+}

@@ -1,0 +1,93 @@
+// Counting and listing. The vault's own records, under "strongroom/", are never shown.
+#include <algorithm>
+#include <cstring>
+
+#include "addon/store.h"
+
+namespace strongroom::addon {
+
+napi_value Store::size(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = open_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  log::KeyRange range;
+  range.lower = std::string(store::kReservedPrefix);
+  range.upper = std::string(store::kReservedPrefix);
+  ++range.upper->back();
+  std::size_t reserved = 0;
+  self->engine_->queue().scan(range, [&](const log::Record&) {
+    ++reserved;
+    return true;
+  });
+  return count_value(env, self->engine_->queue().size() - reserved);
+}
+
+// scan(buffer, lower | undefined, lowerInclusive, upper | undefined, upperInclusive, reverse, count,
+// withValues): fills `buffer` with at most `count` records, each
+//   u32 key bytes, bit 31: the key is ASCII    u32 value bytes    key    value    zeros to a multiple of 4
+// and returns how many; with 2^30 added when more follow; or, when not even one fits, minus the bytes that it
+// needs.
+napi_value Store::scan(napi_env env, napi_callback_info info) {
+  constexpr std::size_t kRecordHeaderBytes = 8;
+  constexpr std::uint32_t kAsciiBit = std::uint32_t{1} << 31;
+  constexpr double kMoreFollows = 1U << 30;
+  const Arguments<8> arguments(env, info);
+  Store* self = open_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+
+  void* data = nullptr;
+  std::size_t capacity = 0;
+  if (napi_get_buffer_info(env, arguments[0], &data, &capacity) != napi_ok) {
+    return throw_error(env, Reason::kInternal, "a scan needs a Buffer");
+  }
+  auto* const out = static_cast<std::uint8_t*>(data);
+  log::KeyRange range;
+  const auto read_edge = [&](napi_value value, std::optional<std::string>* edge) -> Status {
+    if (is_undefined(env, value)) return {};
+    ByteView bytes;
+    SR_TRY(read_bytes(env, value, "a bound", &bytes));
+    *edge = std::string(as_text(bytes));
+    return {};
+  };
+  if (const Status status = read_edge(arguments[1], &range.lower); !status.ok())
+    return throw_error(env, status.error());
+  if (const Status status = read_edge(arguments[3], &range.upper); !status.ok())
+    return throw_error(env, status.error());
+  range.lower_inclusive = read_boolean(env, arguments[2]).value_or(true);
+  range.upper_inclusive = read_boolean(env, arguments[4]).value_or(false);
+  range.reverse = read_boolean(env, arguments[5]).value_or(false);
+  const double count_max = read_number(env, arguments[6]).value_or(0);
+  const bool with_values = read_boolean(env, arguments[7]).value_or(true);
+
+  double count = 0;
+  std::size_t used = 0;
+  std::size_t needed = 0;
+  bool more = false;
+  bool damaged = false;
+  self->engine_->queue().scan(range, [&](const log::Record& record) {
+    const std::string_view key = record.key();
+    if (key.starts_with(store::kReservedPrefix)) return true;
+    const std::size_t value_bytes = with_values ? record.value_bytes() : 0;
+    const std::size_t size = (kRecordHeaderBytes + key.size() + value_bytes + 3) / 4 * 4;
+    more = count >= count_max || size > capacity - used;
+    if (more) {
+      needed = size;
+      return false;
+    }
+    const bool ascii =
+        std::all_of(key.begin(), key.end(), [](char c) { return static_cast<unsigned char>(c) < 128; });
+    std::uint8_t* const at = out + used;
+    store_le(at, static_cast<std::uint32_t>(key.size()) | (ascii ? kAsciiBit : 0));
+    store_le(at + 4, static_cast<std::uint32_t>(value_bytes));
+    std::memcpy(at + kRecordHeaderBytes, key.data(), key.size());
+    if (with_values && !self->cipher_->open(record, at + kRecordHeaderBytes + key.size())) damaged = true;
+    used += size;
+    ++count;
+    return !damaged;
+  });
+  if (damaged) return throw_error(env, Reason::kInternal, "a record in memory does not authenticate");
+  if (count == 0 && more) return to_value(env, -static_cast<double>(needed));
+  return to_value(env, count + (more ? kMoreFollows : 0));
+}
+
+}  // namespace strongroom::addon

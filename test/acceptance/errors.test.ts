@@ -1,0 +1,433 @@
+// The row "8003 / 8005": one table, and for each reason that software storage can give a test that makes it happen on real
+// files and real failures of the system. A reason without such a test fails, unless it stands among the exemptions.
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { errorTable, type Reason } from '../../lib/error-table.js';
+import { inspect as inspectStore, open, signToken } from '../../lib/index.js';
+import type { PersistenceError } from '../../lib/errors.js';
+import { secretOfVersion } from './forge.js';
+import {
+  checkAgainstTable,
+  day,
+  hour,
+  password,
+  Place,
+  rejection,
+  root,
+  runChild,
+  storeFiles,
+  type ChildOptions,
+} from './support.js';
+
+/** What a refusal is judged by, from this process or from a child. */
+type Refusal = Pick<PersistenceError, 'code' | 'reason' | 'retryable' | 'remedy' | 'message'>;
+
+const bytes = (value: string): Buffer => Buffer.from(value);
+
+/** The refusal that a script in a child process meets; `await refusal(promise)` is in scope there. */
+async function inChild(place: Place, script: string, options: ChildOptions = {}): Promise<Refusal> {
+  const child = await runChild(
+    place,
+    `const refusal = async (promise) => {
+       const error = await Promise.resolve(promise).then(() => undefined, (thrown) => thrown);
+       const { code, reason, retryable, remedy, message } = error ?? {};
+       tell(JSON.stringify({ code, reason, retryable, remedy, message }));
+     };
+     ${script}`,
+    options,
+  );
+  assert.equal(child.lines.length, 1, `${child.end} ${child.stderr}`);
+  return JSON.parse(child.lines[0]!) as Refusal;
+}
+
+/** A real failure of a system call, from strace. */
+const failing = (...injections: readonly string[]): ChildOptions => ({
+  wrapper: [
+    'strace',
+    '-f',
+    '-qq',
+    '-o',
+    '/dev/null',
+    '-e',
+    'trace=openat,pread64,pwrite64,fdatasync,fsync,fallocate,ftruncate',
+    ...injections.flatMap((injection) => ['-e', `inject=${injection}`]),
+  ],
+});
+
+const openAndClose = `await (await strongroom.open(options)).close();`;
+const openInChild = `await refusal(strongroom.open(options));`;
+
+/** For each reason something that makes it happen. Gets an empty place. */
+const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
+  // PERS_8001: the call is wrong
+  'invalid-argument': async (place) => rejection((await place.open()).vault.set('key', 'a string' as never)),
+  'invalid-option': (place) => rejection(place.open({ instance: '' })),
+  'invalid-key': async (place) => rejection((await place.open()).vault.set('', bytes('value'))),
+  'reserved-key': async (place) => rejection((await place.open()).vault.delete('strongroom/storage-id')),
+  'value-too-large': async (place) =>
+    rejection((await place.open()).vault.set('key', Buffer.alloc((16 << 20) + 1))),
+  'batch-too-large': async (place) => {
+    const batch = Array.from({ length: 65_537 }, (_, i) => ({ type: 'delete' as const, key: String(i) }));
+    return rejection((await place.open()).vault.batch(batch));
+  },
+  // PERS_8002: the operation's own condition
+  'below-minimum': async (place) => rejection((await place.open()).vault.increment('n', -1n, { min: 0n })),
+  'above-maximum': async (place) => rejection((await place.open()).vault.increment('n', 2n, { max: 1n })),
+  'counter-overflow': async (place) => {
+    const { vault } = await place.open();
+    await vault.increment('n', 2n ** 63n - 1n);
+    return rejection(vault.increment('n', 1n));
+  },
+  'not-a-counter': async (place) => {
+    const { vault } = await place.open();
+    await vault.set('n', bytes('seven'));
+    return rejection(vault.increment('n', 1n));
+  },
+  // PERS_8003: critical
+  'vault-tampered': async (place) => {
+    await place.made();
+    place.flip('vault.bin', -20);
+    return place.refused('vault-tampered');
+  },
+  'vault-rolled-back': async (place) => {
+    await place.made();
+    const backup = place.snapshot();
+    await place.visit();
+    place.restore(backup, (name) => name.startsWith('store/'));
+    return place.refused('vault-rolled-back');
+  },
+  'persistence-tampered': async (place) => {
+    await place.made();
+    place.flip('persistence.bin', 50);
+    place.flip('persistence.bin', -50);
+    return place.refused('persistence-tampered');
+  },
+  'persistence-rolled-back': async (place) => {
+    await place.made();
+    const before = place.snapshot();
+    await place.visit((store) => store.changePassword(password, bytes('another password')));
+    place.restore(before, (name) => name === 'store/persistence.bin');
+    return place.refused('persistence-rolled-back');
+  },
+  'tamper-file-tampered': async (place) => {
+    await place.made();
+    place.flip('tmtmp.bin', 250);
+    return place.refused('tamper-file-tampered');
+  },
+  'partial-restore': async (place) => {
+    await place.made();
+    for (const file of storeFiles) place.remove(file);
+    return place.refused('partial-restore');
+  },
+  'witness-missing': async (place) => {
+    await place.made();
+    place.remove('secrets/test.VaultHash');
+    return place.refused('witness-missing');
+  },
+  'witness-replaced': async (place) => {
+    await place.made();
+    const other = new Place();
+    await other.made();
+    place.restore(other.snapshot(), (name) => name === 'secrets/test.VaultHash');
+    return place.refused('witness-replaced');
+  },
+  'clock-rolled-back': async (place) => {
+    await place.made();
+    place.clock.advanceWall(-hour);
+    return place.refused('clock-rolled-back');
+  },
+  'state-stale': async (place) => {
+    await place.made();
+    place.clock.reboot(8 * day);
+    return place.refused('state-stale');
+  },
+  'time-tamper-invalid': async (place) => {
+    await place.made();
+    place.forge().appendCommit([['strongroom/time-tamper', undefined]]);
+    return place.refused('time-tamper-invalid');
+  },
+  // PERS_8004: the state of the store
+  closed: async (place) => {
+    const store = await place.open();
+    await store.close();
+    return rejection(store.vault.set('key', bytes('value')));
+  },
+  'not-open': (place) => rejection((async () => place.service().vault)()),
+  'already-open': async (place) => rejection((await place.open()).initialize()),
+  'read-only': async (place) => {
+    await place.made();
+    const store = await place.open({ readOnly: true });
+    return rejection(store.vault.set('key', bytes('value')));
+  },
+  poisoned: (place) =>
+    inChild(
+      place,
+      `const store = await strongroom.open(options);
+       await store.vault.set('key', Buffer.from('1'));
+       let first;
+       for (let i = 0; first === undefined && i < 100; ++i) {
+         await store.vault.set('key', Buffer.from(String(i))).catch((error) => { first = error; });
+       }
+       await refusal(store.vault.set('key', Buffer.from('after')));
+       process.exit(0);`,
+      failing('fdatasync:error=EIO:when=40+'),
+    ),
+  'witness-not-moved': async (place) => {
+    const store = await place.open();
+    // In the way of the file that would replace the item.
+    mkdirSync(place.path('secrets/test.VaultHash.new'));
+    const error = await rejection(store.vault.set('key', bytes('value'), { durability: 'witnessed' }));
+    assert.equal(error.committed, true);
+    assert.equal(store.vault.get('key')?.toString(), 'value');
+    return error;
+  },
+  'queue-full': (place) =>
+    inChild(
+      place,
+      `const { vault } = await strongroom.open(options);
+       const value = Buffer.alloc(16 << 20);
+       const all = [];
+       for (let i = 0; i < 40; ++i) all.push(vault.set('key', value));
+       await refusal(Promise.all(all));
+       die();`,
+      // The disk takes ten seconds to sync what the application writes.
+      failing('fdatasync:delay_enter=10000000:when=20+'),
+    ),
+  aborted: (place) => {
+    const controller = new AbortController();
+    const trace = (step: string): void => {
+      if (step === 'SetupPersistenceFiles') controller.abort();
+    };
+    return rejection(place.open({ signal: controller.signal, trace }));
+  },
+  // PERS_8005: the environment
+  'io-error': async (place) => {
+    await runChild(place, openAndClose);
+    return inChild(place, openInChild, failing('pread64:error=EIO:when=5+'));
+  },
+  'no-space': async (place) => {
+    await runChild(place, openAndClose);
+    return inChild(
+      place,
+      `const store = await strongroom.open(options).catch((error) => refusal(Promise.reject(error)));
+       process.exit(0);`,
+      failing('pwrite64:error=ENOSPC:when=1+', 'fallocate:error=ENOSPC'),
+    );
+  },
+  'permission-denied': async (place) => {
+    await runChild(place, openAndClose);
+    const options = failing('openat:error=EACCES:when=1+');
+    const wrapper = [...options.wrapper!, '-P', place.directory];
+    return inChild(place, openInChild, { wrapper });
+  },
+  'unsafe-path': (place) => rejection(open({ ...place.options(), directory: '/dev/null' })),
+  'not-found': (place) => rejection(place.open({ directory: join(place.root, 'missing/store') })),
+  'no-store': (place) => rejection(place.open({ readOnly: true })),
+  locked: async (place) => {
+    await place.open();
+    return rejection(place.service().initialize());
+  },
+  version: async (place) => {
+    await place.made();
+    place.write('secrets/test.RootKey', secretOfVersion(place.read('secrets/test.RootKey'), 2));
+    return place.refused('version');
+  },
+  'persistence-corrupt': async (place) => {
+    await place.made();
+    place.forge().renameVault('../vault.bin');
+    return place.refused('persistence-corrupt');
+  },
+  'root-unavailable': async (place) => {
+    await place.made();
+    place.remove('secrets/test.RootKey');
+    return place.refused('root-unavailable');
+  },
+  'secret-store-unavailable': (place) =>
+    inChild(
+      place,
+      `await refusal(strongroom.open({ ...options, secretStore: { type: 'secret-service' } }));
+       process.exit(0);`,
+      { env: { DBUS_SESSION_BUS_ADDRESS: `unix:path=${place.root}/no-bus` } },
+    ),
+  'library-missing': (place) =>
+    inChild(
+      place,
+      `await refusal(strongroom.open({ ...options, secretStore: { type: 'secret-service' } }));
+       process.exit(0);`,
+      {
+        wrapper: [
+          ...failing('openat:error=ENOENT').wrapper!,
+          ...[
+            '/lib',
+            '/usr/lib',
+            '/lib/x86_64-linux-gnu',
+            '/usr/lib/x86_64-linux-gnu',
+            '/lib/aarch64-linux-gnu',
+            '/usr/lib/aarch64-linux-gnu',
+          ]
+            .map((directory) => `${directory}/libsecret-1.so.0`)
+            .filter((path) => existsSync(path))
+            .flatMap((path) => ['-P', path]),
+        ],
+      },
+    ),
+  'password-wrong': async (place) => {
+    await place.made();
+    return place.refused('password-wrong', () => place.act('decommission', { password: bytes('no') }));
+  },
+  'password-missing': async (place) => {
+    const store = await place.open();
+    return rejection(store.verifyPassword(password));
+  },
+  'authority-refused': async (place) => {
+    const { publicKey } = generateKeyPairSync('ed25519');
+    const stranger = generateKeyPairSync('ed25519').privateKey;
+    const store = await place.open({ vendorPublicKey: publicKey });
+    await store.close();
+    const { storageId } = store.status();
+    const token = signToken({
+      privateKey: stranger,
+      purpose: 'decommission',
+      storageId,
+      generation: 0,
+      head: '00'.repeat(32),
+    });
+    return place.refused('authority-refused', () => place.act('decommission', { token }));
+  },
+  'nothing-to-do': async (place) => {
+    await place.made();
+    return place.refused('nothing-to-do', () => place.act('reanchor', { password }));
+  },
+  unsupported: (place) => rejection(place.open({ storage: { type: 'tpm' } as never })),
+  'initialization-failed': (place) =>
+    rejection(
+      place.open({
+        trace: () => {
+          throw new Error('the hook fails');
+        },
+      }),
+    ),
+};
+
+/** Reasons that no test here can make happen, and why. */
+const exemptions: Partial<Record<Reason, string>> = {
+  'store-exists':
+    'open() turns to a WARMSTART where a store is; only `strongroom init` says it (test/cli), and Engine (test/native).',
+  internal: 'A failure of OpenSSL or of memory, which the tests of the core make at its own interface.',
+};
+
+describe('acceptance: errors', function () {
+  this.timeout(60_000);
+  let place: Place;
+  beforeEach(() => {
+    place = new Place();
+  });
+  afterEach(() => place.closeAll());
+
+  for (const [reason, produce] of Object.entries(producers)) {
+    const { code } = errorTable[reason as Reason];
+    it(`8003 / 8005: ${code} ${reason} happens`, async () => {
+      const refusal = await produce(place);
+      assert.equal(refusal.reason, reason, refusal.message);
+      checkAgainstTable(refusal as PersistenceError);
+    });
+  }
+
+  it('8003 / 8005: every reason of the table has a test that makes it happen', () => {
+    const reasons = Object.keys(errorTable) as Reason[];
+    const without = reasons.filter((reason) => !(reason in producers) && !(reason in exemptions));
+    assert.deepEqual(without, []);
+    for (const reason of [...Object.keys(producers), ...Object.keys(exemptions)]) {
+      assert.ok(reason in errorTable, reason);
+    }
+    assert.deepEqual(
+      Object.keys(exemptions).filter((reason) => reason in producers),
+      [],
+    );
+  });
+
+  it('8003 / 8005: one table: the page for operators has a row for each reason', () => {
+    const page = readFileSync(join(root, 'docs/errors.md'), 'utf8');
+    for (const [reason, { retryable, remedy }] of Object.entries(errorTable)) {
+      const row = page.split('\n').find((line) => line.startsWith(`| \`${reason}\` |`));
+      assert.ok(row !== undefined, reason);
+      assert.match(row, retryable ? /\| yes \|/ : /\| no \|/);
+      assert.ok(row.includes(remedy), reason);
+    }
+  });
+
+  it('8003 / 8005: failures of the system at any call of a start never give PERS_8003, and heal', async function () {
+    this.timeout(300_000);
+    await runChild(
+      place,
+      `const store = await strongroom.open(options); await store.vault.set('key', Buffer.from('value')); await store.close();`,
+    );
+    const seen = new Map<string, number>();
+    for (const [call, error] of [
+      ['openat', 'EACCES'],
+      ['openat', 'EMFILE'],
+      ['pread64', 'EIO'],
+      ['pwrite64', 'ENOSPC'],
+      ['fdatasync', 'EIO'],
+      ['fsync', 'EIO'],
+      ['fallocate', 'ENOSPC'],
+    ] as const) {
+      for (const when of [1, 2, 3, 5, 8]) {
+        const options = failing(`${call}:error=${error}:when=${when}+`);
+        const paths = ['', ...storeFiles, 'persistence.bin.new', 'tmtmp.bin.new'].map((name) =>
+          join(place.directory, name),
+        );
+        const inSecrets = [
+          '',
+          'test.RootKey',
+          'test.VaultHash',
+          'test.TimeTamper',
+          'test.VaultHash.new',
+          'test.TimeTamper.new',
+        ];
+        const only = [...paths, ...inSecrets.map((name) => join(place.secrets, name))].flatMap((path) => [
+          '-P',
+          path,
+        ]);
+        const refusal = await inChild(
+          place,
+          `const store = await strongroom.open(options).catch((error) => { refusal(Promise.reject(error)); });
+           if (store !== undefined) {
+             await refusal(store.vault.set('more', Buffer.from('value'), { durability: 'witnessed' }).then(() => store.close()));
+           }
+           process.exitCode = 0;`,
+          { wrapper: [...options.wrapper!, ...only] },
+        );
+        const outcome = refusal.reason === undefined ? 'none' : `${refusal.code} ${refusal.reason}`;
+        assert.ok(
+          !outcome.startsWith('PERS_8003'),
+          `${call} ${error} from ${when} on: ${outcome} ${refusal.message}`,
+        );
+        seen.set(outcome, (seen.get(outcome) ?? 0) + 1);
+      }
+    }
+    assert.ok(
+      [...seen.keys()].filter((outcome) => outcome !== 'none').length >= 3,
+      JSON.stringify([...seen]),
+    );
+    const healed = await runChild(
+      place,
+      `const store = await strongroom.open(options);
+       tell(store.startup + ' ' + store.vault.get('key'));
+       await store.close();`,
+    );
+    assert.deepEqual(healed.lines, ['WARMSTART value'], healed.stderr);
+  });
+
+  it('8003 / 8005: what is looked at says the same as what is started', async () => {
+    await place.made();
+    place.flip('vault.bin', -20);
+    const { verdict, error } = await place.inspect();
+    assert.equal(verdict, 'vault-tampered');
+    assert.equal(error?.code, 'PERS_8003');
+    assert.equal((await rejection(inspectStore(place.secrets))).reason, 'no-store');
+  });
+});

@@ -1,0 +1,352 @@
+// The kill campaign: a process writes, SIGKILL ends it at a moment that a seed decides, the next process tells what it
+// found, and that is compared with what was acknowledged.
+//
+// What must hold after each kill
+// - The store opens: WARMSTART, or COLDSTART as long as no start was ever completed. PERS_8003 is a false alarm.
+// - The core commits in the order of submission, so the state is that after the first k operations for some k; nothing
+//   else passes, so a batch is whole or absent and counters add up. k covers every acknowledged operation.
+// - Each answer that was acknowledged is the one that the operation had to give.
+// - The password slot takes the last acknowledged password, or the one that was about to be set; never none.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import ts from 'typescript';
+
+import { Model, mixSeeds, Operations, Random } from './operations.js';
+import type { OpenReport, WorkerConfig } from './worker.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const inFlight = 64;
+/** A store is left after so many rounds, and a new one started cold. */
+const roundsPerStore = 25;
+
+export interface CampaignOptions {
+  readonly seed: number;
+  /** Ends after so many kills, */
+  readonly kills: number;
+  /** or at this time, performance.now(). */
+  readonly untilMs?: number;
+  /** Stores that are killed side by side. */
+  readonly stores: number;
+  readonly onProgress?: (totals: Totals) => void;
+}
+
+export interface Totals {
+  readonly seed: number;
+  kills: number;
+  /** Kills by what the process was about. */
+  readonly moments: Record<Moment, number>;
+  acknowledged: number;
+  falseAlarms: number;
+  acknowledgedLost: number;
+  coldstarts: number;
+  warmstarts: number;
+  tailsRepaired: number;
+  verified: number;
+  compacted: number;
+  /** Everything else that must not be. */
+  readonly faults: string[];
+}
+
+type Moment = 'coldstart' | 'open' | 'load' | 'anchor' | 'password' | 'close';
+
+/** The one line that names the figures. */
+export function summary(totals: Totals): string {
+  const { kills, acknowledged, falseAlarms, acknowledgedLost } = totals;
+  return `kill: kills=${kills} acknowledged=${acknowledged} false alarms=${falseAlarms} acknowledged lost=${acknowledgedLost}`;
+}
+
+export function details(totals: Totals): string {
+  const moments = Object.entries(totals.moments).map(([moment, count]) => `${moment} ${count}`);
+  return (
+    `kill: seed=${totals.seed} coldstarts=${totals.coldstarts} warmstarts=${totals.warmstarts} ` +
+    `torn tails cut=${totals.tailsRepaired} verified=${totals.verified}, ${totals.compacted} after a compaction; kills during ${moments.join(', ')}`
+  );
+}
+
+/** The worker as plain JavaScript, which starts in a third of the time that a loader needs. */
+async function compileWorker(directory: string): Promise<string> {
+  for (const name of ['operations', 'worker']) {
+    const source = await readFile(new URL(`${name}.ts`, import.meta.url), 'utf8');
+    const { outputText } = ts.transpileModule(source, {
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 },
+    });
+    await writeFile(join(directory, `${name}.js`), outputText);
+  }
+  await writeFile(join(directory, 'package.json'), '{"type":"module"}');
+  return join(directory, 'worker.js');
+}
+
+/** When to kill: so many milliseconds after the count-th line that fits. */
+interface Trigger {
+  readonly moment: Moment;
+  readonly fits: (line: string) => boolean;
+  readonly count: number;
+  readonly delayMs: number;
+}
+
+function chooseTrigger(random: Random, everOpened: boolean, round: number): Trigger {
+  const event = (moment: Moment, name: string, delayMs: number): Trigger => ({
+    moment,
+    fits: (line) => line.startsWith(`{"event":"${name}"`),
+    count: 1,
+    delayMs,
+  });
+  // Later each time, so that the whole of a COLDSTART is covered and it comes to its end.
+  if (!everOpened) return event('coldstart', 'begin', random.below(40 + 30 * round));
+  const kind = random.below(100);
+  if (kind < 18) return event('open', 'begin', random.below(60));
+  if (kind < 28) return event('open', 'open', random.below(4));
+  if (kind < 40) return { ...event('anchor', 'anchor', random.below(4)), count: random.within(1, 4) };
+  if (kind < 52) return event('password', 'password', random.below(12));
+  if (kind < 64) return event('close', 'close', random.below(12));
+  const count = random.within(1, random.pick([8, 200, 2500]));
+  return { moment: 'load', fits: (line) => line.startsWith('a '), count, delayMs: random.below(4) };
+}
+
+class KilledStore {
+  readonly #directory: string;
+  readonly #worker: string;
+  readonly #totals: Totals;
+  readonly #seed: number;
+  #round = 0;
+  #everOpened = false;
+  #model = new Model();
+  /** What the last process may have done since: its seed, and what it acknowledged, by index. */
+  #pending: { seed: number; answers: Map<number, string> } | undefined;
+  #password = 'first';
+  #passwordNext: string | undefined;
+  #generation = 0;
+  #base = 0;
+
+  constructor(directory: string, worker: string, totals: Totals, seed: number) {
+    this.#directory = directory;
+    this.#worker = worker;
+    this.#totals = totals;
+    this.#seed = seed;
+  }
+
+  /** One process. False: what followed cannot be judged any more. */
+  async round(kill: boolean): Promise<boolean> {
+    const seed = mixSeeds(this.#seed, this.#round);
+    const random = new Random(seed);
+    const trigger = kill ? chooseTrigger(random, this.#everOpened, this.#round) : undefined;
+    const config: WorkerConfig = {
+      library: pathToFileURL(join(root, 'dist/')).href,
+      directory: join(this.#directory, 'store'),
+      secrets: join(this.#directory, 'secrets'),
+      seed: random.next(),
+      passwords: [this.#password, ...(this.#passwordNext === undefined ? [] : [this.#passwordNext])],
+      verify: !kill || random.below(8) === 0,
+      ...(trigger?.moment === 'password' && {
+        changePassword: { to: `password ${this.#round}`, after: random.within(1, 400) },
+      }),
+      ...(trigger?.moment === 'anchor' && { anchorEach: random.within(1, 150) }),
+      ...(trigger?.moment === 'close' && { closeAfter: random.within(1, 600) }),
+      ...(!kill && { closeAfter: 200 }),
+    };
+    const run = await this.#run(config, trigger);
+    this.#round++;
+    const faultsBefore = this.#totals.faults.length;
+    this.#judge(config, trigger, run);
+    return this.#totals.faults.length === faultsBefore;
+  }
+
+  async #run(config: WorkerConfig, trigger: Trigger | undefined): Promise<Run> {
+    const child: ChildProcess = spawn(process.execPath, [this.#worker], {
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
+      env: {},
+    });
+    const ended = new Promise<NodeJS.Signals | number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code, signal) => resolve(signal ?? code));
+    });
+    let complaints = '';
+    child.stderr?.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
+    child.stdin?.end(JSON.stringify(config));
+    const lines: string[] = [];
+    let wanted = trigger?.count ?? 0;
+    let killing: Promise<void> | undefined;
+    const kill = async (afterMs: number): Promise<void> => {
+      if (afterMs > 0) await delay(afterMs);
+      child.kill('SIGKILL');
+    };
+    for await (const line of createInterface({ input: child.stdio[3] as NodeJS.ReadableStream })) {
+      lines.push(line);
+      if (trigger === undefined || killing !== undefined || !trigger.fits(line) || --wanted > 0) continue;
+      killing = kill(trigger.delayMs);
+    }
+    const end = await ended;
+    await killing;
+    return { end, lines, complaints };
+  }
+
+  #judge(config: WorkerConfig, trigger: Trigger | undefined, { end, lines, complaints }: Run): void {
+    const totals = this.#totals;
+    const where = `seed ${totals.seed}, ${this.#directory}, round ${this.#round}, ${trigger?.moment ?? 'no kill'}`;
+    const fail = (what: string): void => {
+      totals.faults.push(`${where}: ${what}`);
+    };
+    if (end === 'SIGKILL' && trigger !== undefined) {
+      totals.kills++;
+      totals.moments[trigger.moment]++;
+    } else if (end !== 0) {
+      fail(`the process ended with ${String(end)} ${complaints}`);
+    }
+
+    const answers = new Map<number, string>();
+    const submitted = { seed: config.seed, answers };
+    let opened = false;
+    for (const line of lines) {
+      if (line.startsWith('a ')) {
+        const [, index, answer = ''] = line.split(' ');
+        answers.set(Number(index), answer);
+        totals.acknowledged++;
+        continue;
+      }
+      const event = JSON.parse(line) as { event: string; code?: string; reason?: string };
+      if (event.event === 'fault') {
+        if (event.code === 'PERS_8003') totals.falseAlarms++;
+        fail(line);
+      } else if (event.event === 'open') {
+        opened = true;
+        this.#judgeOpen(event as unknown as OpenReport, fail);
+        if (config.verify) totals.verified++;
+      } else if (event.event === 'password') {
+        this.#passwordNext = config.changePassword?.to;
+      } else if (event.event === 'password-changed') {
+        this.#password = this.#passwordNext!;
+        this.#passwordNext = undefined;
+      }
+    }
+    this.#pending = opened ? submitted : this.#pending;
+  }
+
+  #judgeOpen(report: OpenReport, fail: (what: string) => void): void {
+    const totals = this.#totals;
+    if (report.startup === 'COLDSTART') totals.coldstarts++;
+    else totals.warmstarts++;
+    if (report.tailRepaired) totals.tailsRepaired++;
+    // Before the first start was reported it may have been completed all the same.
+    if (this.#everOpened && report.startup !== 'WARMSTART') fail(`it was a ${report.startup}`);
+    this.#everOpened = true;
+
+    if (report.generation <= this.#generation)
+      fail(`generation ${report.generation} after ${this.#generation}`);
+    this.#generation = report.generation;
+    if (report.base !== undefined && report.base !== this.#base) {
+      this.#base = report.base;
+      totals.compacted++;
+    }
+
+    const found = new Model();
+    for (const [key, value] of report.entries) found.put(key, Buffer.from(value, 'base64'));
+    this.#match(found, fail);
+
+    const known = [this.#password, this.#passwordNext];
+    const [password] = report.passwords;
+    if (report.passwords.length !== 1 || !known.includes(password)) {
+      fail(`the slot takes the passwords ${JSON.stringify(report.passwords)}`);
+    } else {
+      this.#password = password!;
+      this.#passwordNext = undefined;
+    }
+  }
+
+  /** Looks for the k operations that lead to what was found. */
+  #match(found: Model, fail: (what: string) => void): void {
+    const totals = this.#totals;
+    const pending = this.#pending;
+    this.#pending = undefined;
+    const model = this.#model;
+    this.#model = found;
+    const answers = pending?.answers ?? new Map<number, string>();
+    const least = Math.max(-1, ...answers.keys()) + 1;
+    const most = pending === undefined ? 0 : answers.size + inFlight;
+    const operations = new Operations(pending?.seed ?? 0, model);
+    let tooEarly: number | undefined;
+    for (let k = 0; ; ++k) {
+      if (model.digest === found.digest) {
+        if (k >= least) {
+          const same = [...found.entries].every(
+            ([key, value]) => model.entries.get(key)?.equals(value) === true,
+          );
+          if (!same) fail('the digests agree and the entries do not');
+          return;
+        }
+        tooEarly = k;
+      }
+      if (k >= most) break;
+      const answer = model.apply(operations.next());
+      const acknowledged = answers.get(k);
+      if (acknowledged !== undefined && acknowledged !== answer) {
+        fail(`operation ${k} answered '${acknowledged}' in place of '${answer}'`);
+      }
+    }
+    if (tooEarly === undefined) {
+      totals.acknowledgedLost += answers.size;
+      fail(`what was found is no state between operation ${least} and ${most}`);
+    } else {
+      const lost = [...answers.keys()].filter((index) => index >= tooEarly).length;
+      totals.acknowledgedLost += lost;
+      fail(`${lost} acknowledged operations are lost: the state is that after ${tooEarly} of ${least}`);
+    }
+  }
+}
+
+interface Run {
+  readonly end: NodeJS.Signals | number | null;
+  readonly lines: readonly string[];
+  readonly complaints: string;
+}
+
+/** Runs the campaign. Where something was wrong the directory is kept, and the faults name it. */
+export async function runCampaign(options: CampaignOptions): Promise<Totals> {
+  const totals: Totals = {
+    seed: options.seed,
+    kills: 0,
+    moments: { coldstart: 0, open: 0, load: 0, anchor: 0, password: 0, close: 0 },
+    acknowledged: 0,
+    falseAlarms: 0,
+    acknowledgedLost: 0,
+    coldstarts: 0,
+    warmstarts: 0,
+    tailsRepaired: 0,
+    verified: 0,
+    compacted: 0,
+    faults: [],
+  };
+  const directory = await mkdtemp(join(tmpdir(), 'strongroom-kill-'));
+  const worker = await compileWorker(directory);
+  const wanted = (): boolean =>
+    totals.faults.length === 0 &&
+    totals.kills < options.kills &&
+    performance.now() < (options.untilMs ?? Number.POSITIVE_INFINITY);
+  const lane = async (index: number): Promise<void> => {
+    for (let generation = 0; wanted(); ++generation) {
+      const place = join(directory, `${index}-${generation}`);
+      await mkdir(place);
+      const store = new KilledStore(place, worker, totals, mixSeeds(options.seed, index, generation));
+      for (let round = 0; round < roundsPerStore && wanted(); ++round) {
+        await store.round(true);
+        options.onProgress?.(totals);
+      }
+      // The last kill of a store is judged too, and it closes properly.
+      if (totals.faults.length > 0 || !(await store.round(false))) return;
+      await rm(place, { recursive: true });
+    }
+  };
+  await Promise.all(Array.from({ length: options.stores }, (_, index) => lane(index)));
+  if (totals.faults.length === 0) await rm(directory, { recursive: true });
+  return totals;
+}
+
+/** STRONGROOM_SEED, or another. */
+export function campaignSeed(otherwise: number): number {
+  const given = process.env['STRONGROOM_SEED'];
+  return (given === undefined ? otherwise : Number(given)) >>> 0;
+}

@@ -1,0 +1,197 @@
+// The process that is killed. It opens the store, tells what it found, and writes with 64 operations in flight, until
+// SIGKILL ends it or its part is done.
+//
+// It reports to the parent by lines on descriptor 3, each written in one blocking call as soon as there is something to
+// tell, so that what stands in the pipe is what had happened when the process died:
+//   {"event":"begin"}                  the package is loaded, open() is next
+//   {"event":"open",…}                 what was found, in full, see OpenReport
+//   a INDEX ANSWER                     an operation is acknowledged
+//   {"event":"anchor"|"password"|"close"}               is beginning
+//   {"event":"anchored"|"password-changed"|"closed"}    is done
+//   {"event":"fault",…}                an error that must not be; the process ends with status 1
+import { readSync, writeSync } from 'node:fs';
+
+import type * as Native from '../../lib/native.js';
+import type * as Service from '../../lib/persistence-service.js';
+import { Model, Operations, type Operation } from './operations.js';
+
+export interface WorkerConfig {
+  /** file: URL of the built package, dist/ with its slash. */
+  readonly library: string;
+  readonly directory: string;
+  readonly secrets: string;
+  readonly seed: number;
+  /** Which of them opens the password slot is reported. The first is the one that COLDSTART gets. */
+  readonly passwords: readonly string[];
+  /** Change the password to this one after so many acknowledgements. */
+  readonly changePassword?: { readonly to: string; readonly after: number };
+  /** Anchor again and again, after so many acknowledgements each. */
+  readonly anchorEach?: number;
+  /** Close after so many acknowledgements, with operations in flight. */
+  readonly closeAfter?: number;
+  /** Read everything again from disk after opening. */
+  readonly verify: boolean;
+}
+
+export interface OpenReport {
+  readonly event: 'open';
+  readonly startup: string;
+  readonly generation: number;
+  /** Key and value, the value in base64. */
+  readonly entries: readonly (readonly [string, string])[];
+  /** The passwords that the slot takes. */
+  readonly passwords: readonly string[];
+  readonly tailRepaired: boolean;
+  /** With `verify`: the generation that the log starts from, which compaction moves. */
+  readonly base?: number;
+}
+
+const inFlight = 64;
+
+function tell(line: string): void {
+  const bytes = Buffer.from(`${line}\n`);
+  for (let at = 0; at < bytes.length;) at += writeSync(3, bytes, at);
+}
+
+function readConfig(): WorkerConfig {
+  const chunks: Buffer[] = [];
+  for (;;) {
+    const chunk = Buffer.alloc(65_536);
+    const count = readSync(0, chunk);
+    if (count === 0) return JSON.parse(Buffer.concat(chunks).toString()) as WorkerConfig;
+    chunks.push(chunk.subarray(0, count));
+  }
+}
+
+function fault(where: string, error: unknown): never {
+  const { code, reason, message, stack } = error as Record<string, unknown>;
+  tell(JSON.stringify({ event: 'fault', where, code, reason, message, stack }));
+  process.exit(1);
+}
+
+const config = readConfig();
+const { PersistenceService } = (await import(`${config.library}persistence-service.js`)) as typeof Service;
+const { loadNative } = (await import(`${config.library}native.js`)) as typeof Native;
+
+async function step<T>(where: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    return fault(where, error);
+  }
+}
+
+const persistence = new PersistenceService(
+  loadNative(),
+  {
+    directory: config.directory,
+    instance: 'kill',
+    storage: { type: 'software' },
+    secretStore: { type: 'file', directory: config.secrets },
+    // A cheap key derivation: the campaign is about files, and each process may derive twice.
+    recovery: { password: Buffer.from(config.passwords[0]!), kdf: { memoryKiB: 64, passes: 1 } },
+    witnessIntervalMs: 20,
+  },
+  // Small, so that the operation log wraps and compaction happens all the time.
+  { tamperCapacity: 256, compactionBytesMin: 96 * 1024 },
+);
+tell('{"event":"begin"}');
+await step('open', () => persistence.initialize());
+const { vault } = persistence;
+
+const model = new Model();
+for (const [key, value] of vault.entries()) model.put(key, value);
+const passwords: string[] = [];
+for (const password of config.passwords) {
+  try {
+    await persistence.verifyPassword(Buffer.from(password));
+    passwords.push(password);
+  } catch (error) {
+    if ((error as { reason?: string }).reason !== 'password-wrong') fault('verifyPassword', error);
+  }
+}
+const verified = config.verify ? await step('verify', () => persistence.verify()) : undefined;
+const status = persistence.status();
+const report: OpenReport = {
+  event: 'open',
+  startup: persistence.startup,
+  generation: status.generation,
+  entries: [...model.entries].map(([key, value]) => [key, value.toString('base64')] as const),
+  passwords,
+  tailRepaired: status.repaired.tail,
+  ...(verified !== undefined && { base: verified.base.generation }),
+};
+tell(JSON.stringify(report));
+
+const operations = new Operations(config.seed, model);
+let submitted = 0;
+let acknowledged = 0;
+let closing = false;
+let upkeep: Promise<unknown> = Promise.resolve();
+
+function run(operation: Operation): Promise<unknown> {
+  const options = { durability: operation.durability };
+  switch (operation.type) {
+    case 'set':
+      return vault.set(operation.key, operation.value, options);
+    case 'delete':
+      return vault.delete(operation.key, options);
+    case 'increment':
+      return vault.increment(operation.key, operation.delta, { ...options, min: operation.min });
+    case 'compareAndSet':
+      return vault.compareAndSet(operation.key, operation.expected, operation.next, options);
+    case 'batch':
+      return vault.batch(
+        operation.changes.map(([key, value]) =>
+          value === undefined ? { type: 'delete', key } : { type: 'set', key, value },
+        ),
+        options,
+      );
+  }
+}
+
+function upkeepStep(begin: string, done: string, work: () => Promise<unknown>): void {
+  upkeep = upkeep.then(async () => {
+    tell(`{"event":"${begin}"}`);
+    await step(begin, work);
+    tell(`{"event":"${done}"}`);
+  });
+}
+
+function acknowledge(index: number, answer: string): void {
+  tell(`a ${index} ${answer}`);
+  ++acknowledged;
+  if (closing) return;
+  if (config.anchorEach !== undefined && acknowledged % config.anchorEach === 0) {
+    upkeepStep('anchor', 'anchored', () => persistence.anchor());
+  }
+  if (acknowledged === config.changePassword?.after) {
+    const { to } = config.changePassword;
+    const [current] = passwords as [string];
+    upkeepStep('password', 'password-changed', () =>
+      persistence.changePassword(Buffer.from(current), Buffer.from(to)),
+    );
+  }
+  if (acknowledged === config.closeAfter) {
+    closing = true;
+    upkeepStep('close', 'closed', () => persistence.close());
+    return;
+  }
+  submit();
+}
+
+function submit(): void {
+  const index = submitted++;
+  const operation = operations.next();
+  model.apply(operation);
+  run(operation).then(
+    (answer) => acknowledge(index, answer === undefined ? '' : String(answer as bigint | boolean)),
+    (error: unknown) => {
+      const { reason } = error as { reason?: string };
+      if (reason === 'below-minimum') acknowledge(index, reason);
+      else fault(`operation ${index}, ${operation.type}`, error);
+    },
+  );
+}
+
+for (let i = 0; i < inFlight; ++i) submit();

@@ -1,0 +1,332 @@
+// Files of an earlier time against the witnesses of now, files and secrets that are missing, and other stores' secrets.
+// The one rule: a witness may lag; it may never lead, and it may never disagree.
+#include "hooked_files.h"
+#include "reliability_fixture.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+using log::Durability;
+
+enum Subset : unsigned { kPersistence = 1, kVault = 2, kTamper = 4 };
+constexpr const char* kPaths[] = {kPersistencePath, kVaultPath, kTamperPath};
+
+std::string subset_text(unsigned subset) {
+  std::string text;
+  if ((subset & kPersistence) != 0) text += " persistence.bin";
+  if ((subset & kVault) != 0) text += " vault.bin";
+  if ((subset & kTamper) != 0) text += " tmtmp.bin";
+  return text;
+}
+
+class Rollback : public ::testing::Test {
+ protected:
+  static EngineOptions options() {
+    EngineOptions options = store_options("first");
+    options.tamper_capacity = 16;
+    return options;
+  }
+
+  Rollback() { world.options = options; }
+
+  void take(const std::string& name) { points.emplace_back(name, files_of(*world.disk)); }
+
+  // A history with a point of every kind.
+  void live() {
+    {
+      Session session(world);
+      ASSERT_OK(session.open());
+      ASSERT_OK(session.close());
+    }
+    take("after cold start");
+    {
+      Session session(world);
+      ASSERT_OK(session.open());
+      for (int i = 0; i < 5; ++i) ASSERT_OK(session.set("k" + std::to_string(i), "1"));
+      ASSERT_OK(session.close());
+    }
+    take("after commits");
+    {
+      Session session(world);
+      ASSERT_OK(session.open());
+      ASSERT_OK(session.set("k0", "2", Durability::kWitnessed));
+      take("in the middle of a session, witnessed");
+      ASSERT_OK(session.set("k1", "2"));
+      take("in the middle of a session, not yet witnessed");
+      ASSERT_OK(session.close());
+    }
+    take("before compaction");
+    {
+      Session session(world);
+      ASSERT_OK(session.open());
+      for (int i = 0; i < 20; ++i) ASSERT_OK(session.set("k2", std::to_string(i)));
+      ASSERT_OK(session.engine().compact());
+      take("after compaction, open");
+      ASSERT_OK(session.set("k3", "3"));
+      ASSERT_OK(session.close());
+    }
+    take("before the password change");
+    {
+      Session session(world);
+      ASSERT_OK(session.open());
+      ASSERT_OK(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("second"))));
+      take("after the password change, open");
+      ASSERT_OK(session.engine().change_password(as_bytes("second"), SecretBytes(as_bytes("third"))));
+      ASSERT_OK(session.close());
+    }
+    take("after two password changes");
+    {
+      Session session(world);
+      ASSERT_OK(session.open());
+      ASSERT_OK(session.set("k4", "now"));
+      ASSERT_OK(session.engine().compact());
+      ASSERT_OK(session.close());
+    }
+    now = files_of(*world.disk);
+  }
+
+  Status open_once(World& from, EngineStatus* told = nullptr, Contents* seen = nullptr) {
+    Session session(from);
+    const Status status = session.open();
+    if (status.ok()) {
+      if (told != nullptr) *told = session.engine().status();
+      if (seen != nullptr) *seen = session.contents();
+      EXPECT_TRUE(session.close().ok());
+    }
+    return status;
+  }
+  // Refused with this reason, and no file has changed.
+  void expect_refused(World& from, Reason reason, const std::string& what) {
+    const Files before = files_of(*from.disk);
+    const Status status = open_once(from);
+    if (status.ok()) ++undetected;
+    EXPECT_TRUE(status.is(reason)) << what << ": " << describe(status);
+    EXPECT_EQ(files_of(*from.disk), before) << what << ": the refused start changed a file";
+  }
+
+  std::size_t undetected = 0;
+  World world;
+  std::vector<std::pair<std::string, Files>> points;
+  Files now;
+};
+
+TEST_F(Rollback, EverySubsetOfEveryEarlierPoint) {
+  live();
+  std::size_t refused = 0;
+  std::size_t lagging = 0;
+  std::size_t same = 0;
+  std::map<std::string, std::size_t> reasons;
+  const Image image(world);
+  for (const auto& [name, files] : points) {
+    for (unsigned subset = 1; subset < 8; ++subset) {
+      const std::unique_ptr<World> old = image.start();
+      bool differs[3] = {};
+      for (unsigned i = 0; i < 3; ++i) {
+        if ((subset & (1U << i)) == 0) continue;
+        old->disk->set_content(kPaths[i], files.at(kPaths[i]));
+        differs[i] = files.at(kPaths[i]) != now.at(kPaths[i]);
+      }
+      const std::string what = name + ":" + subset_text(subset);
+      if (differs[1]) {
+        expect_refused(*old, Reason::kVaultRolledBack, what);
+      } else if (differs[0]) {
+        expect_refused(*old, Reason::kPersistenceRolledBack, what);
+      } else {  // an older tmtmp.bin alone lags, also across a compaction
+        ++(differs[2] ? lagging : same);
+        EngineStatus told;
+        Contents seen;
+        ASSERT_OK(open_once(*old, &told, &seen));
+        EXPECT_EQ(seen, image.ledger.newest()) << what;
+        EXPECT_FALSE(told.tamper_file_anew) << what;
+        ASSERT_OK(open_once(*old));
+        continue;
+      }
+      ++refused;
+      ++reasons[differs[1] ? "vault-rolled-back" : "persistence-rolled-back"];
+    }
+  }
+  std::printf("rollback: points=%zu subsets=7 refused=%zu accepted as lagging=%zu unchanged files=%zu undetected=%zu",
+              points.size(), refused, lagging, same, undetected);
+  for (const auto& [reason, count] : reasons) std::printf(" %s=%zu", reason.c_str(), count);
+  std::printf("\n");
+  EXPECT_GT(lagging, 5U);
+  EXPECT_GT(reasons["persistence-rolled-back"], 10U);
+}
+
+// The tamper file does not help: removed, or edited to match, an older vault.bin is refused all the same.
+TEST_F(Rollback, AnOlderVaultWithoutTamperFile) {
+  live();
+  const Image image(world);
+  for (const auto& [name, files] : points) {
+    const std::unique_ptr<World> old = image.start();
+    old->disk->set_content(kVaultPath, files.at(kVaultPath));
+    old->disk->remove(kTamperPath);
+    expect_refused(*old, Reason::kVaultRolledBack, name);
+  }
+}
+
+// The window of a `journal` commit, and that a `witnessed` one has none.
+TEST_F(Rollback, TheWindowIsTheLag) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  ASSERT_OK(session.set("a", "witnessed", Durability::kWitnessed));
+  const Files witnessed = files_of(*world.disk);
+  ASSERT_OK(session.set("a", "journal"));
+  EXPECT_EQ(session.engine().status().witnesses[1].lag_generations, 1U);
+  Image image(world);
+  {
+    const std::unique_ptr<World> old = image.start();
+    old->disk->set_content(kVaultPath, witnessed.at(kVaultPath));
+    EXPECT_TRUE(open_once(*old).ok());  // back to the last witnessed point: not detectable, and the status says so
+  }
+  ASSERT_OK(session.set("b", "witnessed", Durability::kWitnessed));
+  EXPECT_EQ(session.engine().status().witnesses[1].lag_generations, 0U);
+  const std::unique_ptr<World> old = Image(world).start();
+  old->disk->set_content(kVaultPath, witnessed.at(kVaultPath));
+  expect_refused(*old, Reason::kVaultRolledBack, "a witnessed commit");
+}
+
+TEST_F(Rollback, ThePartialSets) {
+  live();
+  const Image image(world);
+  for (unsigned missing = 1; missing < 7; ++missing) {
+    const std::unique_ptr<World> partial = image.start();
+    for (unsigned i = 0; i < 3; ++i) {
+      if ((missing & (1U << i)) != 0) partial->disk->remove(kPaths[i]);
+    }
+    if (missing != kTamper) {
+      expect_refused(*partial, Reason::kPartialRestore, "missing:" + subset_text(missing));
+      continue;
+    }
+    EngineStatus told;
+    Contents seen;
+    ASSERT_OK(open_once(*partial, &told, &seen));
+    EXPECT_TRUE(told.tamper_file_anew);
+    EXPECT_EQ(seen, image.ledger.newest());
+    Session session(*partial);
+    ASSERT_OK(session.open());
+    EXPECT_FALSE(session.engine().status().tamper_file_anew);
+    const auto entries = session.engine().operation_log(1000);
+    ASSERT_OK(entries.status());
+    EXPECT_TRUE(std::any_of(entries->begin(), entries->end(), [](const OperationEntry& entry) {
+      return entry.kind == static_cast<std::uint8_t>(log::CommitKind::kTamperFileAnew);
+    }));
+  }
+}
+
+TEST_F(Rollback, EmptyFilesAreThereAndDamaged) {
+  live();
+  const Image image(world);
+  const std::pair<const char*, Reason> expected[] = {{kPersistencePath, Reason::kPersistenceTampered},
+                                                     {kVaultPath, Reason::kVaultTampered},
+                                                     {kTamperPath, Reason::kTamperFileTampered}};
+  for (const auto& [path, reason] : expected) {
+    const std::unique_ptr<World> empty = image.start();
+    empty->disk->set_content(path, {});
+    expect_refused(*empty, reason, path);
+  }
+  const std::unique_ptr<World> all = image.start();
+  for (const char* path : kPaths) all->disk->set_content(path, {});
+  expect_refused(*all, Reason::kPersistenceTampered, "all empty");
+}
+
+TEST_F(Rollback, SecretStoreWithoutFilesIsNoNewTrial) {
+  live();
+  const Image image(world);
+  {
+    const std::unique_ptr<World> emptied = image.start();
+    for (const char* path : kPaths) emptied->disk->remove(path);
+    expect_refused(*emptied, Reason::kPartialRestore, "an emptied directory");
+    EXPECT_EQ(emptied->disk->list(kStore), std::vector<std::string>{"lock"});
+  }
+  // Each leftover alone is enough.
+  for (const char* kept : {kVaultHashPath, kTimeTamperPath, kRootKeyPath}) {
+    const std::unique_ptr<World> emptied = image.start();
+    put_files(*emptied->disk, {{kept, now.at(kept)}});
+    expect_refused(*emptied, Reason::kPartialRestore, kept);
+  }
+  // Another directory with the same instance name.
+  const std::unique_ptr<World> moved = image.start();
+  moved->options = [] {
+    EngineOptions elsewhere = options();
+    elsewhere.directory = "/srv/elsewhere";
+    return elsewhere;
+  };
+  expect_refused(*moved, Reason::kPartialRestore, "another directory");
+  EXPECT_EQ(moved->disk->list("/srv/elsewhere"), std::vector<std::string>{"lock"});
+  // Another instance name is another store.
+  moved->options = [] {
+    EngineOptions elsewhere = options();
+    elsewhere.directory = "/srv/elsewhere";
+    elsewhere.instance = "other";
+    return elsewhere;
+  };
+  ASSERT_OK(open_once(*moved));
+}
+
+TEST_F(Rollback, SecretsRemovedOneByOne) {
+  live();
+  const Image image(world);
+  constexpr const char* kSecretPaths[] = {kVaultHashPath, kTimeTamperPath, kRootKeyPath};
+  for (unsigned missing = 1; missing < 8; ++missing) {
+    const std::unique_ptr<World> lost = image.start();
+    for (unsigned i = 0; i < 3; ++i) {
+      if ((missing & (1U << i)) != 0) lost->disk->remove(kSecretPaths[i]);
+    }
+    expect_refused(*lost, (missing & 4U) != 0 ? Reason::kRootUnavailable : Reason::kWitnessMissing,
+                   "missing secrets " + std::to_string(missing));
+  }
+}
+
+TEST_F(Rollback, SecretStoreOfAnotherStore) {
+  live();
+  World other;
+  other.options = options;
+  ASSERT_OK(open_once(other));
+  const Files others = files_of(*other.disk);
+  for (unsigned which = 1; which < 8; ++which) {
+    const std::unique_ptr<World> swapped = Image(world).start();
+    constexpr const char* kSecretPaths[] = {kVaultHashPath, kTimeTamperPath, kRootKeyPath};
+    for (unsigned i = 0; i < 3; ++i) {
+      if ((which & (1U << i)) != 0) swapped->disk->set_content(kSecretPaths[i], others.at(kSecretPaths[i]));
+    }
+    expect_refused(*swapped, Reason::kWitnessReplaced, "another store's secrets " + std::to_string(which));
+  }
+}
+
+// A persistence.bin from inside of the cold start says that provisioning is not over; the witnesses know better.
+TEST_F(Rollback, PersistenceFileOfTheProvisioning) {
+  Bytes provisioning;
+  {
+    HookedFiles files(*world.disk, "vault.bin.new");
+    files.on_create = [&] { provisioning = *world.disk->content(kPersistencePath); };
+    Opened opened(files, world.clock, options());
+    ASSERT_OK(opened.open());
+    ASSERT_OK(opened->close());
+  }
+  ASSERT_FALSE(provisioning.empty());
+  const std::unique_ptr<World> old = Image(world).start();
+  old->disk->set_content(kPersistencePath, provisioning);
+  expect_refused(*old, Reason::kPartialRestore, "persistence.bin of the provisioning");
+}
+
+// While the store is open: VaultHash is read before it is replaced.
+TEST_F(Rollback, AWitnessChangedWhileOpenBlocksTheNextWrite) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  ASSERT_OK(session.set("a", "1", Durability::kWitnessed));
+  const Bytes old = *world.disk->content(kVaultHashPath);
+  ASSERT_OK(session.set("a", "2", Durability::kWitnessed));
+  const Bytes current = *world.disk->content(kVaultHashPath);
+  world.disk->set_content(kVaultHashPath, old);
+  EXPECT_REASON(session.set("a", "3", Durability::kWitnessed), Reason::kWitnessNotMoved);
+  EXPECT_REASON(session.engine().validate_before_write(), Reason::kWitnessReplaced);
+  EXPECT_EQ(*world.disk->content(kVaultHashPath), old);
+  world.disk->set_content(kVaultHashPath, current);
+  ASSERT_OK(session.engine().anchor());
+  ASSERT_OK(session.engine().validate_before_write());
+  ASSERT_OK(session.close());
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

@@ -1,0 +1,405 @@
+// The verdicts as a table, and the authority to go on from a refused state: who has it, and that it serves once.
+#include "hooked_files.h"
+#include "reliability_fixture.h"
+#include "store/verdict.h"
+#include "vendor_key.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+using log::LogEnd;
+
+// --- judge() ---
+
+struct Row {
+  const char* what;
+  // The vault.
+  std::uint64_t newest = 10;
+  LogEnd end = LogEnd::kExact;
+  std::uint64_t synced = 8;  // that a frame names
+  // VaultHash: 0 for absent.
+  std::uint64_t secret = 10;
+  Standing secret_standing = Standing::kContained;
+  // tmtmp.bin: 0 for absent.
+  std::uint64_t tamper = 10;
+  Standing tamper_standing = Standing::kContained;
+  bool tamper_clean = true;
+  // Expected; kInternal stands for ok.
+  Reason reason = Reason::kInternal;
+  bool torn = false;
+  bool anew = false;
+  bool secret_lost = false;
+};
+
+Evidence evidence_of(const Row& row) {
+  Evidence evidence;
+  evidence.newest.generation = row.newest;
+  evidence.end = row.end;
+  evidence.tamper_synced = row.synced;
+  evidence.secret_lost = row.secret_lost;
+  evidence.secret.present = row.secret != 0;
+  evidence.secret.standing = row.secret_standing;
+  if (row.secret != 0) evidence.secret.value = VaultHash{{row.secret, {}}, 0, {}};
+  evidence.tamper.present = row.tamper != 0;
+  evidence.tamper.standing = row.tamper_standing;
+  if (row.tamper != 0) {
+    evidence.tamper.content.emplace();
+    evidence.tamper.content->newest.generation = row.tamper;
+    evidence.tamper.content->clean = row.tamper_clean;
+  }
+  return evidence;
+}
+
+TEST(Verdict, Table) {
+  const Row rows[] = {
+      {.what = "all agree"},
+      {.what = "reserved space", .end = LogEnd::kPadded},
+      {.what = "torn tail", .end = LogEnd::kDamaged, .torn = true},
+      {.what = "torn tail, witnesses lag", .end = LogEnd::kDamaged, .secret = 8, .tamper = 9, .torn = true},
+      {.what = "VaultHash lags", .secret = 3},
+      {.what = "tmtmp.bin lags", .tamper = 2},
+      {.what = "tmtmp.bin older than the base", .tamper = 2, .tamper_standing = Standing::kForgotten},
+      {.what = "VaultHash leads",
+       .secret = 11,
+       .secret_standing = Standing::kAhead,
+       .reason = Reason::kVaultRolledBack},
+      {.what = "VaultHash leads a damaged vault",
+       .end = LogEnd::kDamaged,
+       .secret = 11,
+       .secret_standing = Standing::kAhead,
+       .reason = Reason::kVaultTampered},
+      {.what = "VaultHash leads over reserved space",
+       .end = LogEnd::kPadded,
+       .secret = 11,
+       .secret_standing = Standing::kAhead,
+       .reason = Reason::kVaultRolledBack},
+      {.what = "VaultHash disagrees", .secret_standing = Standing::kDiffers, .reason = Reason::kVaultTampered},
+      {.what = "VaultHash is not in the history",
+       .secret = 4,
+       .secret_standing = Standing::kForgotten,
+       .reason = Reason::kWitnessReplaced},
+      {.what = "VaultHash absent", .secret = 0, .reason = Reason::kWitnessMissing},
+      {.what = "VaultHash absent with the root", .secret = 0, .secret_lost = true},
+      {.what = "VaultHash leads, the root lost",
+       .secret = 11,
+       .secret_standing = Standing::kAhead,
+       .reason = Reason::kVaultRolledBack,
+       .secret_lost = true},
+      {.what = "tmtmp.bin absent", .tamper = 0, .anew = true},
+      {.what = "tmtmp.bin and VaultHash absent", .secret = 0, .tamper = 0, .reason = Reason::kWitnessMissing},
+      {.what = "tmtmp.bin absent, VaultHash leads",
+       .secret = 11,
+       .secret_standing = Standing::kAhead,
+       .tamper = 0,
+       .reason = Reason::kVaultRolledBack},
+      {.what = "tmtmp.bin leads",
+       .secret = 8,
+       .tamper = 12,
+       .tamper_standing = Standing::kAhead,
+       .reason = Reason::kVaultRolledBack},
+      {.what = "tmtmp.bin leads a damaged vault",
+       .end = LogEnd::kDamaged,
+       .secret = 8,
+       .tamper = 12,
+       .tamper_standing = Standing::kAhead,
+       .reason = Reason::kVaultTampered},
+      {.what = "tmtmp.bin disagrees", .tamper_standing = Standing::kDiffers, .reason = Reason::kVaultTampered},
+      {.what = "a torn append of tmtmp.bin", .secret = 8, .tamper = 8, .tamper_clean = false},
+      {.what = "damage before what a frame names as synced",
+       .secret = 8,
+       .tamper = 7,
+       .tamper_clean = false,
+       .reason = Reason::kTamperFileTampered},
+      {.what = "damage before what VaultHash remembers",
+       .synced = 2,
+       .secret = 8,
+       .tamper = 7,
+       .tamper_clean = false,
+       .reason = Reason::kTamperFileTampered},
+      {.what = "damage behind the newest commit",
+       .tamper = 10,
+       .tamper_clean = false,
+       .reason = Reason::kTamperFileTampered},
+      {.what = "a later commit behind the damage", .end = LogEnd::kDamagedInside, .secret = 3, .reason = Reason::kVaultTampered},
+      {.what = "the same, VaultHash leads",
+       .end = LogEnd::kDamagedInside,
+       .secret = 11,
+       .secret_standing = Standing::kAhead,
+       .reason = Reason::kVaultTampered},
+  };
+  for (const Row& row : rows) {
+    const Verdict verdict = judge(evidence_of(row));
+    if (row.reason == Reason::kInternal) {
+      EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
+      EXPECT_EQ(verdict.tail_torn, row.torn) << row.what;
+      EXPECT_EQ(verdict.tamper_file_anew, row.anew) << row.what;
+    } else {
+      EXPECT_TRUE(verdict.status.is(row.reason)) << row.what << ": " << describe(verdict.status);
+      EXPECT_TRUE(is_alarm(verdict.status)) << row.what;
+    }
+  }
+}
+
+TEST(Verdict, DamagedWitnessesSpeakForThemselves) {
+  Evidence evidence = evidence_of({.what = ""});
+  evidence.secret.damage = Status(Reason::kWitnessReplaced, "damaged");
+  EXPECT_TRUE(judge(evidence).status.is(Reason::kWitnessReplaced));
+  evidence = evidence_of({.what = ""});
+  evidence.tamper.content.reset();
+  evidence.tamper.damage = Status(Reason::kTamperFileTampered, "damaged");
+  EXPECT_TRUE(judge(evidence).status.is(Reason::kTamperFileTampered));
+}
+
+// --- Authority ---
+
+class Authority : public ::testing::Test {
+ protected:
+  Authority() {
+    world.options = [this] { return options(); };
+  }
+  EngineOptions options() const {
+    EngineOptions options = store_options(by_password ? "backup" : "");
+    if (!by_password) options.vendor_public_key = vendor.public_key();
+    return options;
+  }
+
+  void commit(const std::string& value) {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.set("k", value));
+    ASSERT_OK(session.close());
+    world.clock.advance(1000);
+  }
+  // The vault of an earlier time is put back.
+  void roll_back() {
+    commit("old");
+    old_vault = *world.disk->content(kVaultPath);
+    commit("new");
+    world.disk->set_content(kVaultPath, old_vault);
+  }
+  Status reanchor(const Proof& proof) {
+    Session session(world);
+    SR_TRY(steps_to_identified(session.engine()));
+    SR_TRY(session.engine().reanchor(proof));
+    return session.close();
+  }
+  Status reanchor(Bytes token) { return reanchor(Proof{SecretBytes(), std::move(token)}); }
+  EngineStatus look() {
+    Session session(world);
+    EXPECT_TRUE(steps_to_identified(session.engine()).ok());
+    return session.engine().status();
+  }
+
+  bool by_password = false;
+  VendorKey vendor;
+  Bytes old_vault;
+  World world;
+};
+
+TEST_F(Authority, OnlyTheTokenThatFits) {
+  roll_back();
+  const EngineStatus status = look();
+  const Files before = files_of(*world.disk);
+  const Bytes good = vendor.token(Purpose::kReanchor, status.storage_id, status.newest);
+
+  log::Point later = status.newest;
+  ++later.generation;
+  log::Point other_head = status.newest;
+  other_head.head[0] ^= 1;
+  StorageId other_store = status.storage_id;
+  other_store[15] ^= 1;
+  std::vector<Bytes> bad{{},
+                         vendor.token(Purpose::kReanchor, status.storage_id, later),
+                         vendor.token(Purpose::kReanchor, status.storage_id, other_head),
+                         vendor.token(Purpose::kReanchor, other_store, status.newest),
+                         vendor.token(Purpose::kRecover, status.storage_id, status.newest),
+                         vendor.token(Purpose::kDecommission, status.storage_id, status.newest),
+                         VendorKey().token(Purpose::kReanchor, status.storage_id, status.newest)};
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    bad.push_back(good);
+    bad.back()[at] ^= static_cast<std::uint8_t>(1U << (at % 8));
+    bad.emplace_back(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  bad.push_back(good);
+  bad.back().push_back(0);
+  for (const Bytes& token : bad) EXPECT_REASON(reanchor(token), Reason::kAuthorityRefused);
+  EXPECT_REASON(reanchor(password_proof("backup")), Reason::kAuthorityRefused);
+  EXPECT_EQ(files_of(*world.disk), before);
+  std::printf("authority: tokens refused=%zu\n", bad.size());
+
+  ASSERT_OK(reanchor(good));
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_EQ(session.contents().at("k"), "old");
+  ASSERT_OK(session.close());
+}
+
+TEST_F(Authority, ServesOnce) {
+  for (const bool password : {false, true}) {
+    by_password = password;
+    World fresh;
+    world.disk = std::move(fresh.disk);
+    world.ledger = Ledger();
+    roll_back();
+    const EngineStatus status = look();
+    const auto proof = [&] {
+      return password ? password_proof("backup")
+                      : Proof{SecretBytes(), vendor.token(Purpose::kReanchor, status.storage_id, status.newest)};
+    };
+    ASSERT_OK(reanchor(proof()));
+    EXPECT_REASON(reanchor(proof()), Reason::kNothingToDo);
+    commit("later");
+    // The same old vault once more, then an even later state, then the old one again.
+    for (int round = 0; round < 2; ++round) {
+      world.disk->set_content(kVaultPath, old_vault);
+      EXPECT_REASON(reanchor(proof()), Reason::kAuthorityRefused);
+    }
+  }
+}
+
+// A cut between the commit of the reanchor and the witnesses: the next start is an ordinary one where only time had
+// been the matter. The token is used up all the same.
+TEST_F(Authority, ServesOnceAlsoAfterACut) {
+  commit("old");
+  old_vault = *world.disk->content(kVaultPath);
+  const EngineStatus status = look();
+  const Bytes token = vendor.token(Purpose::kReanchor, status.storage_id, status.newest);
+  world.clock.advance(8ULL * 24 * 3600 * 1000);
+  {
+    Session session(world);
+    EXPECT_REASON(session.open(), Reason::kStateStale);
+  }
+  const Image stale(world);
+  std::size_t cuts = 0;
+  std::size_t ordinary = 0;
+  for (std::uint64_t number = 1;; ++number) {
+    const std::unique_ptr<World> cut = stale.start();
+    cut->disk->power_cut_at(number);
+    {
+      Session session(*cut);
+      ASSERT_OK(steps_to_identified(session.engine()));
+      if (session.engine().reanchor(Proof{SecretBytes(), token}).ok()) break;
+    }
+    ++cuts;
+    for (const CrashState& state : cut->disk->crash_states(6)) {
+      const std::unique_ptr<World> next = after_crash(*cut, state);
+      {
+        Session session(*next);
+        if (!session.open().ok()) continue;
+        ++ordinary;
+        ASSERT_OK(session.set("k", "later"));
+        ASSERT_OK(session.close());
+      }
+      next->disk->set_content(kVaultPath, old_vault);
+      Session session(*next);
+      ASSERT_OK(steps_to_identified(session.engine()));
+      EXPECT_REASON(session.engine().reanchor(Proof{SecretBytes(), token}), Reason::kAuthorityRefused);
+    }
+  }
+  EXPECT_GT(ordinary, 5U);
+  std::printf("authority: cuts=%zu ordinary starts behind them=%zu replays accepted=0\n", cuts, ordinary);
+}
+
+TEST_F(Authority, ByPassword) {
+  by_password = true;
+  roll_back();
+  const EngineStatus status = look();
+  EXPECT_FALSE(status.rewindable_by_vendor);
+  EXPECT_REASON(reanchor(vendor.token(Purpose::kReanchor, status.storage_id, status.newest)),
+                Reason::kAuthorityRefused);
+  EXPECT_REASON(reanchor(Proof{}), Reason::kPasswordMissing);
+  EXPECT_REASON(reanchor(password_proof("guess")), Reason::kPasswordWrong);
+  ASSERT_OK(reanchor(password_proof("backup")));
+}
+
+TEST_F(Authority, WithoutPasswordSlotNobodyCan) {
+  world.options = [] { return store_options(); };
+  roll_back();
+  EXPECT_REASON(reanchor(password_proof("any")), Reason::kPasswordMissing);
+}
+
+TEST_F(Authority, CannotHealAnotherStoresSecrets) {
+  by_password = true;
+  commit("1");
+  World other;
+  other.options = [this] { return options(); };
+  {
+    Session session(other);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.close());
+  }
+  world.disk->set_content(kVaultHashPath, *other.disk->content(kVaultHashPath));
+  EXPECT_REASON(reanchor(password_proof("backup")), Reason::kWitnessReplaced);
+}
+
+// Bytes of our own item that were damaged in both copies are no other store's.
+TEST_F(Authority, HealsADamagedWitness) {
+  by_password = true;
+  for (const char* path : {kVaultHashPath, kTimeTamperPath, kTamperPath}) {
+    commit("1");
+    Bytes damaged = *world.disk->content(path);
+    for (std::size_t at = 100; at < damaged.size(); at += 50) damaged[at] ^= 0xFF;
+    world.disk->set_content(path, damaged);
+    {
+      Session session(world);
+      EXPECT_REASON(session.open(), path == kTamperPath ? Reason::kTamperFileTampered : Reason::kWitnessReplaced);
+    }
+    ASSERT_OK(reanchor(password_proof("backup")));
+  }
+}
+
+TEST_F(Authority, DecommissionNeedsItsOwnToken) {
+  commit("1");
+  const EngineStatus status = look();
+  const auto decommission = [this](Bytes token) {
+    Session session(world);
+    SR_TRY(steps_to_identified(session.engine()));
+    return session.engine().decommission(Proof{SecretBytes(), std::move(token)});
+  };
+  const Files before = files_of(*world.disk);
+  EXPECT_REASON(decommission({}), Reason::kAuthorityRefused);
+  EXPECT_REASON(decommission(vendor.token(Purpose::kReanchor, status.storage_id, status.newest)),
+                Reason::kAuthorityRefused);
+  log::Point earlier = status.newest;
+  --earlier.generation;
+  EXPECT_REASON(decommission(vendor.token(Purpose::kDecommission, status.storage_id, earlier)),
+                Reason::kAuthorityRefused);
+  EXPECT_EQ(files_of(*world.disk), before);
+  ASSERT_OK(decommission(vendor.token(Purpose::kDecommission, status.storage_id, status.newest)));
+  EXPECT_TRUE(files_of(*world.disk).empty());
+}
+
+// A decommission that was cut asks for this store's token again, at whatever point it was signed.
+TEST_F(Authority, AnInterruptedDecommissionNeedsATokenToo) {
+  commit("1");
+  const EngineStatus status = look();
+  const Bytes token = vendor.token(Purpose::kDecommission, status.storage_id, status.newest);
+  const auto decommission = [](World& now, Bytes proof) {
+    Session session(now);
+    SR_TRY(session.engine().determine_startup_state().status());
+    SR_TRY(session.engine().setup_persistence_files());
+    if (session.engine().initialize_warmstart().ok()) SR_TRY(session.engine().create_and_load_vault());
+    return session.engine().decommission(Proof{SecretBytes(), std::move(proof)});
+  };
+  const std::unique_ptr<World> cut = Image(world).start();
+  cut->disk->power_cut_at(8);
+  EXPECT_FALSE(decommission(*cut, token).ok());
+  const std::unique_ptr<World> next = after_crash(*cut, cut->disk->crash_states(10).back());
+  ASSERT_TRUE(next->disk->content(kPersistencePath).has_value());
+  {
+    Session session(*next);
+    EXPECT_REASON(session.open(), Reason::kPartialRestore);
+  }
+  EXPECT_REASON(decommission(*next, {}), Reason::kAuthorityRefused);
+  EXPECT_REASON(decommission(*next, vendor.token(Purpose::kReanchor, status.storage_id, status.newest)),
+                Reason::kAuthorityRefused);
+  StorageId other = status.storage_id;
+  other[0] ^= 1;
+  EXPECT_REASON(decommission(*next, vendor.token(Purpose::kDecommission, other, status.newest)),
+                Reason::kAuthorityRefused);
+  ASSERT_OK(decommission(*next, token));
+  EXPECT_TRUE(files_of(*next->disk).empty());
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

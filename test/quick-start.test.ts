@@ -1,0 +1,38 @@
+// The quick start of the README as it stands: the block after `<!-- quick-start -->`, in a process of its own, against the
+// built package of this checkout. It must print what its comments say. That the package also works where it is installed is
+// for test/package.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+describe('README', () => {
+  it('the quick start runs and prints what it says', async function () {
+    this.timeout(60_000);
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    const [, code] = /<!-- quick-start -->\s*```js\n(.*?)^```$/ms.exec(readme) ?? [];
+    assert.ok(code !== undefined, 'README.md has a block of js after <!-- quick-start -->');
+    const expected = [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, says]) => says);
+    assert.ok(expected.length > 0, 'it prints something and says what');
+
+    const directory = mkdtempSync(join(tmpdir(), 'strongroom-quick-start-'));
+    try {
+      mkdirSync(join(directory, 'node_modules'));
+      symlinkSync(root, join(directory, 'node_modules/strongroom'));
+      writeFileSync(join(directory, 'quick-start.mjs'), code);
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['quick-start.mjs'], {
+        cwd: directory,
+        env: { ...process.env, TMPDIR: directory, NODE_OPTIONS: '' },
+      });
+      assert.deepEqual(stdout.trimEnd().split('\n'), expected);
+      assert.equal(stderr, '');
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});

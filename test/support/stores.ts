@@ -1,0 +1,118 @@
+// Stores for tests: the testing build of the core, a clock that the test moves, and directories that go away afterwards.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import type { ActOptions, Inspection } from '../../lib/maintenance.js';
+import { inspectWith, performAct } from '../../lib/maintenance.js';
+import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
+import type { OpenOptions } from '../../lib/options.js';
+import { PersistenceService } from '../../lib/persistence-service.js';
+
+/** Moved by the test; boot time never goes backwards. All arguments are milliseconds. */
+export interface ManualClock {
+  /** Time passes. */
+  advance(ms: number): void;
+  /** The machine sleeps. */
+  suspend(ms: number): void;
+  /** Someone sets the wall clock. */
+  setWall(ms: number): void;
+  advanceWall(ms: number): void;
+  /** Another boot, after being off for so long. */
+  reboot(offMs: number): void;
+  wallMs(): number;
+}
+
+export interface TestingBinding extends NativeBinding {
+  createManualClock(wallMs?: number, bootMs?: number): ManualClock;
+}
+
+const testingAddon =
+  process.env['STRONGROOM_TESTING_ADDON'] ??
+  fileURLToPath(new URL('../../build/testing/strongroom_testing.node', import.meta.url));
+
+export const binding = createRequire(import.meta.url)(testingAddon) as TestingBinding;
+
+/** A few milliseconds instead of seconds. */
+export const quickKdf = { memoryKiB: 64, passes: 1, lanes: 1 };
+
+const made = new Set<string>();
+process.on('exit', () => {
+  for (const directory of made) removeDirectory(directory);
+});
+
+/** A directory that is removed by removeDirectory(), at the latest when the process ends. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'strongroom-test-'));
+  made.add(directory);
+  return directory;
+}
+
+export function removeDirectory(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+  made.delete(directory);
+}
+
+/** One machine: a place for a store, its SecretStore, and a clock. */
+export class World {
+  readonly root = temporaryDirectory();
+  readonly directory = join(this.root, 'store');
+  readonly secrets = join(this.root, 'secrets');
+  readonly clock = binding.createManualClock();
+  /** Every service made here, for {@link World.closeAll}. */
+  readonly #services = new Set<PersistenceService>();
+
+  options(changes: Partial<OpenOptions> = {}): OpenOptions {
+    return {
+      directory: this.directory,
+      instance: 'test',
+      secretStore: { type: 'file', directory: this.secrets },
+      ...changes,
+    };
+  }
+
+  /** A service that is not initialized. */
+  service(
+    changes: Partial<OpenOptions> = {},
+    internals: Partial<NativeStoreOptions> = {},
+  ): PersistenceService {
+    const service = new PersistenceService(binding, this.options(changes), {
+      clock: this.clock,
+      ...internals,
+    });
+    this.#services.add(service);
+    return service;
+  }
+
+  async open(
+    changes: Partial<OpenOptions> = {},
+    internals: Partial<NativeStoreOptions> = {},
+  ): Promise<PersistenceService> {
+    const service = this.service(changes, internals);
+    await service.initialize();
+    return service;
+  }
+
+  async act(
+    kind: 'reanchor' | 'recover' | 'decommission',
+    proof: ActOptions['proof'],
+    changes: Partial<OpenOptions> = {},
+  ): Promise<PersistenceService> {
+    const options = { ...this.options(changes), proof } as ActOptions;
+    const service = await performAct(binding, kind, options, { clock: this.clock });
+    this.#services.add(service);
+    return service;
+  }
+
+  inspect(): Promise<Inspection> {
+    return inspectWith(binding, this.directory, {}, { clock: this.clock });
+  }
+
+  async closeAll(): Promise<void> {
+    for (const service of this.#services) await service.close().catch(() => undefined);
+    this.#services.clear();
+    removeDirectory(this.root);
+  }
+}

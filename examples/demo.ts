@@ -44,6 +44,18 @@ function record(index: number): Buffer {
 
 // --- The process that is killed: it writes for ever and names each record as soon as it is durable ---
 
+function announce(line: string): void {
+  const bytes = Buffer.from(line);
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      // The pipe is full until the parent reads.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
+}
+
 async function writeUntilKilled(directory: string): Promise<void> {
   const { vault } = await open(optionsIn(directory));
   let next = 0;
@@ -51,7 +63,7 @@ async function writeUntilKilled(directory: string): Promise<void> {
     for (;;) {
       const index = next++;
       await vault.set(`sessions/${String(index).padStart(6, '0')}`, record(index));
-      writeSync(1, `${index}\n`);
+      announce(`${index}\n`);
     }
   };
   await Promise.all(Array.from({ length: inFlight }, writer));

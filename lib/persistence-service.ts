@@ -280,6 +280,7 @@ export class PersistenceService implements Persistence {
   }
 
   status(): PersistenceStatus {
+    PersistenceService.#checked(this);
     if (this.#state === 'new' || this.#state === 'starting') throw this.#notOpen();
     let native: NativeStatus | undefined;
     try {
@@ -299,13 +300,13 @@ export class PersistenceService implements Persistence {
   }
 
   on<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this {
-    this.#checkListener(event, listener);
+    PersistenceService.#checked(this).#checkListener(event, listener);
     this.#events.add(event, listener);
     return this;
   }
 
   off<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this {
-    this.#checkListener(event, listener);
+    PersistenceService.#checked(this).#checkListener(event, listener);
     this.#events.remove(event, listener);
     return this;
   }
@@ -319,12 +320,12 @@ export class PersistenceService implements Persistence {
     }
   }
 
-  anchor(): Promise<void> {
-    return this.#task((native) => native.anchor());
+  async anchor(): Promise<void> {
+    return PersistenceService.#checked(this).#task((native) => native.anchor());
   }
 
-  compact(): Promise<void> {
-    return this.#task((native) => native.compact());
+  async compact(): Promise<void> {
+    return PersistenceService.#checked(this).#task((native) => native.compact());
   }
 
   async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
@@ -334,7 +335,9 @@ export class PersistenceService implements Persistence {
       throw new PersistenceError('invalid-option', 'signal must be an AbortSignal');
     }
     if (signal?.aborted === true) throw aborted(signal);
-    const report = this.#task((native) => native.verify(guarded('progress', progress))).then(toVerifyReport);
+    const report = PersistenceService.#checked(this)
+      .#task((native) => native.verify(guarded('progress', progress)))
+      .then(toVerifyReport);
     return signal === undefined ? report : untilAborted(report, signal);
   }
 
@@ -342,7 +345,7 @@ export class PersistenceService implements Persistence {
     if (!Number.isInteger(limit) || limit < 0) {
       throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
     }
-    return this.#task((native) => native.operationLog(limit));
+    return PersistenceService.#checked(this).#task((native) => native.operationLog(limit));
   }
 
   async changePassword(current: PasswordSource, next: PasswordSource): Promise<void> {
@@ -377,6 +380,11 @@ export class PersistenceService implements Persistence {
   }
 
   close(): Promise<void> {
+    try {
+      PersistenceService.#checked(this);
+    } catch (error) {
+      return Promise.reject(toPersistenceError(error));
+    }
     this.#closing ??= this.#close();
     return this.#closing;
   }
@@ -402,6 +410,12 @@ export class PersistenceService implements Persistence {
     } finally {
       this.#events.flush();
     }
+  }
+
+  /** The receiver of a public method, which a caller may have taken off its object. */
+  static #checked(service: unknown): PersistenceService {
+    if (typeof service === 'object' && service !== null && #native in service) return service;
+    throw new PersistenceError('invalid-argument', 'the method was called on something that is not a store');
   }
 
   /** One task at a time, in the order of the calls. */

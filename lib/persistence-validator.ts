@@ -1,4 +1,5 @@
 // PersistenceValidator: may the vault be written now?
+import { PersistenceError } from './errors.js';
 import { toPersistenceError } from './native-errors.js';
 
 /** What the validator asks of the core; neither call touches a file. */
@@ -39,6 +40,7 @@ export class PersistenceValidator {
    * @throws PersistenceError PERS_8003 when the clock or a witness says that state was rewound; `poisoned`; `closed`.
    */
   validateBeforeWrite(): void {
+    if (!(#source in this)) throw new PersistenceError('invalid-argument', 'not a PersistenceValidator');
     if (this.#coldstart) return;
     let nowMs: number;
     try {

@@ -147,7 +147,10 @@ export class Vault {
     }
   }
 
-  /** The value, or `undefined`. From memory; decrypted and authenticated at each call. */
+  /**
+   * The value, or `undefined`. From memory; decrypted and authenticated at each call. Values up to 4 KiB share 32 KiB of
+   * memory with others that were read; copy one that is kept for long.
+   */
   get(key: VaultKey): Buffer | undefined {
     try {
       const value = this.#read(key);

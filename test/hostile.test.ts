@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Worker } from 'node:worker_threads';
 
 import type { Reason } from '../lib/errors.js';
-import type { PersistenceService } from '../lib/persistence-service.js';
+import { PersistenceService } from '../lib/persistence-service.js';
 import { PersistenceValidator } from '../lib/persistence-validator.js';
 import { signToken } from '../lib/token.js';
 import { Vault } from '../lib/vault.js';
@@ -223,6 +223,30 @@ describe('hostile input', () => {
       throwsReason(() => [...Vault.prototype.entries.call(other)], 'invalid-argument');
       await rejectsReason(Vault.prototype.set.call(other, 'key', value), 'invalid-argument');
       await rejectsReason(Vault.prototype.batch.call(other, []), 'invalid-argument');
+    }
+    await stillGood();
+  });
+
+  it('methods of the service and the validator on something that is neither', async () => {
+    const { prototype } = PersistenceService;
+    const others: unknown[] = [undefined, null, {}, Object.create(prototype), new Proxy(store, {})];
+    for (const other of others as PersistenceService[]) {
+      throwsReason(() => prototype.status.call(other), 'invalid-argument');
+      throwsReason(() => prototype.on.call(other, 'vault', () => undefined), 'invalid-argument');
+      throwsReason(() => prototype.off.call(other, 'vault', () => undefined), 'invalid-argument');
+      await rejectsReason(prototype.anchor.call(other), 'invalid-argument');
+      await rejectsReason(prototype.compact.call(other), 'invalid-argument');
+      await rejectsReason(prototype.verify.call(other), 'invalid-argument');
+      await rejectsReason(prototype.operationLog.call(other), 'invalid-argument');
+      await rejectsReason(prototype.changePassword.call(other, value, value), 'invalid-argument');
+      await rejectsReason(prototype.verifyPassword.call(other, value), 'invalid-argument');
+      await rejectsReason(prototype.close.call(other), 'invalid-argument');
+    }
+    const validators: unknown[] = [{}, Object.create(PersistenceValidator.prototype)];
+    for (const other of validators as PersistenceValidator[]) {
+      throwsReason(() => {
+        PersistenceValidator.prototype.validateBeforeWrite.call(other);
+      }, 'invalid-argument');
     }
     await stillGood();
   });

@@ -60,6 +60,7 @@ describe('the end of a process or worker', function () {
     ['a worker that is terminated during tasks', 0, 0],
     ['process.exit in a worker during writes', 0, 1],
     ['process.exit while a worker writes', 7, 1],
+    ['a worker that opens a store which is open', 0, 3],
     ['many stores that are dropped', 0, 0],
   ];
   for (const [scenario, code, acknowledgedMin] of ends) {

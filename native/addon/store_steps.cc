@@ -182,8 +182,16 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
   return self->run(
       arguments.receiver, "strongroom.close",
       [self](Engine& engine) {
+        const store::EngineStatus before = engine.status();
         Status status = engine.close();
-        self->last_status_ = engine.status();
+        store::EngineStatus after = engine.status();
+        // What a closed engine no longer knows.
+        after.records = before.records;
+        after.log_bytes = before.log_bytes;
+        after.live_bytes = before.live_bytes;
+        after.poisoned = before.poisoned;
+        after.continuity_unproven = before.continuity_unproven;
+        self->last_status_ = std::move(after);
         self->engine_.reset();
         return status;
       },

@@ -155,11 +155,7 @@ Status LogWriter::write_durably(ByteView frame) {
     return written;
   }
   Status synced = file_->sync();
-  if (!synced.ok()) {
-    // The frame may be visible and never reach the disk. Taken back, the next opening does not build on it.
-    file_->truncate(offset_).ignore("nothing more is written either way");
-    poison(synced);
-  }
+  if (!synced.ok()) poison(synced);
   return synced;
 }
 

@@ -24,7 +24,9 @@ const writePaths: Record<string, (vault: Vault) => unknown> = {
   'empty batch': (vault) => vault.batch([]),
 };
 
-describe('acceptance: writes', () => {
+describe('acceptance: writes', function () {
+  // Some start many processes one after the other.
+  this.timeout(120_000);
   let place: Place;
   beforeEach(() => {
     place = new Place();

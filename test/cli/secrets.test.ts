@@ -5,6 +5,7 @@ import { open, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
+  environment,
   json,
   makeStore,
   onTerminal,
@@ -66,7 +67,7 @@ describe('strongroom: secrets', () => {
   it("takes it from a shell's pipe and here-document", async () => {
     const throughShell = async (script: string): Promise<unknown> => {
       const shell = ['-c', script, 'sh', process.execPath, ...program, ...verify('--password-fd', '3')];
-      const child = spawn('/bin/sh', shell, { env: { ...process.env, SECRET: password }, stdio: 'ignore' });
+      const child = spawn('/bin/sh', shell, { env: environment({ SECRET: password }), stdio: 'ignore' });
       const [code] = await once(child, 'close');
       return code;
     };

@@ -55,7 +55,7 @@ describe('strongroom status, verify, log', () => {
       /^verdict +ok$/m,
       /^instance +acme$/m,
       /^storage id +[0-9a-f]{32}$/m,
-      /^generation +5$/m,
+      /^generation +5, \d{4}-\d\d-\d\d [\d:]{8}Z$/m,
       /^head +[0-9a-f]{16}…$/m,
       /^witnesses +tamper-file +generation 5, in step$/m,
       /^ +secret-store +generation 5, in step$/m,

@@ -50,7 +50,14 @@ const inFlight = 64;
 
 function tell(line: string): void {
   const bytes = Buffer.from(`${line}\n`);
-  for (let at = 0; at < bytes.length;) at += writeSync(3, bytes, at);
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(3, bytes, at);
+    } catch (error) {
+      // The pipe is full until the parent reads.
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
 }
 
 function readConfig(): WorkerConfig {

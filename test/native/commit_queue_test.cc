@@ -170,6 +170,7 @@ TEST(CommitQueue, StopWhileOthersSubmit) {
           break;
         }
         accepted[static_cast<std::size_t>(thread)] = number;
+        if (number % 50 == 0) world.queue->drain();  // so that the queue does not grow without end
       }
     });
     stopper.join();
@@ -287,6 +288,61 @@ TEST(CommitQueue, OneGroupSeesItsOwnEffects) {
   for (const Completion& completion : world.completed) {
     EXPECT_EQ(completion.generation, completion.status.ok() ? 1U : 0U);
   }
+}
+
+// The same through an open store, with its witness thread and background compaction, while another thread maintains.
+TEST(CommitQueueInAStore, SubmitWhileItIsMaintained) {
+  const std::uint64_t count = bounded(1500, 30'000);
+  World world;
+  EngineOptions options = store_options("first");
+  options.threads = true;
+  options.witness_interval_ms = 1;
+  options.compaction_bytes_min = 16 << 10;
+  std::mutex mutex;
+  std::map<std::uint64_t, int> seen;
+  {
+    Engine engine(os::Environment{*world.disk, world.clock}, std::move(options), [&](std::vector<Completion> completions) {
+      const std::lock_guard lock(mutex);
+      for (const Completion& completion : completions) {
+        EXPECT_TRUE(completion.status.ok()) << describe(completion.status);
+        ++seen[completion.ticket];
+      }
+    });
+    ASSERT_OK(open_steps(engine));
+    std::atomic<int> running{kThreads};
+    std::thread maintenance([&] {
+      while (running > 0) {
+        EXPECT_TRUE(engine.anchor().ok());
+        EXPECT_TRUE(engine.compact().ok());
+        EXPECT_TRUE(engine.refresh_time_tamper().ok());
+        EXPECT_TRUE(engine.change_password(as_bytes("first"), SecretBytes(as_bytes("first"))).ok());
+        EXPECT_TRUE(engine.validate_before_write().ok());
+        EXPECT_TRUE(engine.status().open);
+      }
+    });
+    in_threads([&](int thread) {
+      for (std::uint64_t number = 1; number <= count; ++number) {
+        QueuedOperation operation = set_operation(ticket_of(thread, number), "k" + std::to_string(number % 40), "value");
+        if (number % 50 == 0) operation.durability = log::Durability::kWitnessed;
+        if (number % 30 == 0) {
+          const std::uint64_t ticket = operation.ticket;
+          EXPECT_TRUE(engine.commit_now(std::move(operation)).status.ok());
+          const std::lock_guard lock(mutex);
+          ++seen[ticket];
+        } else {
+          ASSERT_OK(engine.submit(std::move(operation)));
+        }
+      }
+      --running;
+    });
+    maintenance.join();
+    ASSERT_OK(engine.close());
+  }
+  EXPECT_EQ(seen.size(), count * kThreads);
+  for (const auto& [ticket, times] : seen) EXPECT_EQ(times, 1) << ticket;
+  Opened again(*world.disk, world.clock, store_options("first"));
+  ASSERT_OK(again.open());
+  EXPECT_EQ(contents_of(*again).size(), 40U);
 }
 
 }  // namespace

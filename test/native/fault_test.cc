@@ -69,8 +69,9 @@ Tally kill_then_cut(const Image& image, const Act& act, bool partial, std::size_
   Tally tally;
   const std::uint64_t calls = calls_of(image, act);
   for (std::uint64_t killed = 1; killed <= calls; ++killed) {
-    std::uint64_t restart_calls = 1;
-    for (std::uint64_t cut = killed % cut_step; cut <= restart_calls; cut += cut_step) {
+    std::uint64_t restart_calls = 0;
+    // First without a cut, for the number of calls; then at every `cut_step`th, beginning elsewhere for each n.
+    for (std::uint64_t cut = 0; cut <= restart_calls; cut += cut == 0 ? killed % cut_step + 1 : cut_step) {
       const std::unique_ptr<World> world = image.start();
       world->disk->fail_at(killed, Reason::kIoError, true, partial);
       act(*world).ignore("the process was killed");
@@ -89,8 +90,10 @@ Tally kill_then_cut(const Image& image, const Act& act, bool partial, std::size_
           expect_clean(tally, opened, killed_at, "the next life");
         }
       }
-      restart_calls = std::max(restart_calls, world->disk->calls() - before);
-      if (cut == 0) continue;
+      if (cut == 0) {
+        restart_calls = world->disk->calls() - before;
+        continue;
+      }
       ++tally.cuts;
       for (const CrashState& state : world->disk->crash_states(states_max)) {
         ++tally.states;
@@ -116,7 +119,12 @@ TEST_F(Fault, KilledAndThenAPowerCut) {
 
 TEST_F(Fault, KilledInColdstartAndThenAPowerCut) {
   World world;
-  world.options = options_with(4096, 32);
+  world.disk->make_directory("/var");
+  world.options = [] {  // apart from the store, so that syncing the name of one directory does not serve the other
+    EngineOptions options = store_options("first");
+    options.secret_store->directory = "/var/secrets";
+    return options;
+  };
   const auto act = [](World& now) {
     Session session(now);
     SR_TRY(session.open());
@@ -239,6 +247,39 @@ TEST_F(Fault, AFailedSyncPoisons) {
   Tally tally;
   check_opens(tally, *now, "after a failed sync");
   EXPECT_EQ(tally.faults(), 0U);
+}
+
+// Which persistence.bin is there is not known after a failed replacement; another change must not make it a third.
+TEST_F(Fault, AFailedChangeOfThePasswordAndAnotherOne) {
+  World world;
+  world.options = options_with(4096, 32);
+  const Image image = small_store(world);
+  Tally tally;
+  const auto change_twice = [](World& now, std::uint64_t failing, std::uint64_t cut) {
+    Session session(now);
+    SR_TRY(session.open());
+    const std::uint64_t calls = now.disk->calls();
+    if (failing != 0) now.disk->fail_at(calls + failing, Reason::kIoError);
+    if (cut != 0) now.disk->power_cut_at(calls + cut);
+    const auto change = [&] {
+      return session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("first")));
+    };
+    change().ignore("it may fail");
+    return change();
+  };
+  for (std::uint64_t failing = 1; failing <= 16; ++failing) {
+    for (std::uint64_t cut = failing + 1; cut <= failing + 16; ++cut) {
+      const std::unique_ptr<World> now = image.start();
+      change_twice(*now, failing, cut).ignore("it may fail");
+      ++tally.cuts;
+      for (const CrashState& state : now->disk->crash_states(bounded(20, 200))) {
+        ++tally.states;
+        check_opens(tally, *after_crash(*now, state), "failed at " + std::to_string(failing) + ", cut at '" +
+                                                          now->disk->call_log().back() + "', " + state.description);
+      }
+    }
+  }
+  finish("a failed change of the password, another one, a power cut", tally);
 }
 
 // Refused by a typed reason, or an older valid state: never garbage, never a crash.

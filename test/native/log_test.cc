@@ -424,22 +424,21 @@ TEST(LogSecrecy, NoKeyAndNoValueInTheClear) {
 
 TEST(LogCost, OneWriteAndOneSyncForAPut) {
   World world;
-  Session session(world);
   world.options = [] {
     EngineOptions options = store_options();
     options.reserve_bytes = 1 << 20;
     return options;
   };
-  Session roomy(world);
-  ASSERT_OK(roomy.open());
-  ASSERT_OK(roomy.set("key", std::string(256, 'v')));
+  Session session(world);
+  ASSERT_OK(session.open());
+  ASSERT_OK(session.set("key", std::string(256, 'v')));
   const std::string key = "licences/customer-000000000001";
   for (int i = 0; i < 100; ++i) {
     const std::uint64_t before = world.disk->calls();
-    const std::uint64_t bytes_before = roomy.engine().status().log_bytes;
-    ASSERT_OK(roomy.set(key, std::string(256, 'v')));
+    const std::uint64_t bytes_before = session.engine().status().log_bytes;
+    ASSERT_OK(session.set(key, std::string(256, 'v')));
     ASSERT_EQ(world.disk->calls() - before, 2U) << world.disk->call_log().back();
-    ASSERT_LE(roomy.engine().status().log_bytes - bytes_before, 512U);
+    ASSERT_LE(session.engine().status().log_bytes - bytes_before, 512U);
   }
   std::printf("log: put of 256 bytes: %zu bytes, 1 write, 1 sync\n",
               static_cast<std::size_t>(log::FrameHeader{.directory_bytes = static_cast<std::uint32_t>(1 + 1 + key.size() + 2 + 16),
@@ -447,7 +446,7 @@ TEST(LogCost, OneWriteAndOneSyncForAPut) {
                                            .frame_bytes()));
   // Reading costs nothing at all.
   const std::uint64_t before = world.disk->calls();
-  for (int i = 0; i < 1000; ++i) ASSERT_EQ(roomy.contents().size(), 2U);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(session.contents().size(), 2U);
   EXPECT_EQ(world.disk->calls(), before);
 }
 

@@ -61,7 +61,7 @@ export class World {
   readonly directory = join(this.root, 'store');
   readonly secrets = join(this.root, 'secrets');
   readonly clock = binding.createManualClock();
-  /** Every service made here, for {@link World.closeAll}. */
+  /** Every service made here. */
   readonly #services = new Set<PersistenceService>();
 
   options(changes: Partial<OpenOptions> = {}): OpenOptions {

@@ -4,6 +4,7 @@ import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
+import { isPersistenceError } from '../../lib/errors.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
 import { binding, quickKdf } from './stores.js';
 
@@ -182,6 +183,19 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   'process.exit while a worker writes': async () => {
     await inWorker('worker writes');
     process.exit(7);
+  },
+  'a worker that opens a store which is open': async () => {
+    const store = await open();
+    await acknowledgedOnce(store);
+    const worker = await inWorker('worker opens');
+    await exited(worker);
+    await store.vault.set('second', value);
+    acknowledge('second');
+    await store.close();
+  },
+  'worker opens': async () => {
+    const error: unknown = await open().catch((refusal: unknown) => refusal);
+    if (isPersistenceError(error) && error.reason === 'locked') acknowledge('first');
   },
   'many stores that are dropped': async () => {
     for (let i = 0; i < 300; ++i) {

@@ -34,7 +34,7 @@ struct LoadedLog {
   std::deque<Point> witnessed;  // points that had been witnessed, oldest first, at most kWitnessPointsMax
   LogEnd end = LogEnd::kExact;
   std::uint64_t newest_offset = 0;  // of the newest commit's frame; 0 when there is none behind the base
-  std::uint64_t end_offset = 0;  // where the next frame goes
+  std::uint64_t end_offset = 0;     // where the next frame goes
   std::uint64_t file_bytes = 0;
 };
 

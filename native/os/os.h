@@ -77,8 +77,8 @@ class Directory {
 };
 
 enum class DirectoryMode : std::uint8_t {
-  kExisting,         // must exist: ours (or root's), a real directory, not writable by group or others
-  kCreate,           // made with 0700 when missing (the parent must exist), its name durable; then as kExisting
+  kExisting,  // must exist: ours (or root's), a real directory, not writable by group or others
+  kCreate,    // made with 0700 when missing (the parent must exist), its name durable; then as kExisting
   kForeignReadOnly,  // for reading what is not secret, such as manifests: any owner, links in the path allowed (never
                      // for a file); what would change something answers kPermissionDenied
 };
@@ -88,7 +88,8 @@ class FileSystem {
   virtual ~FileSystem() = default;
   // A missing directory: kNotFound. An unsuitable one: kUnsafePath, saying why. A last path component that is a
   // symbolic link is unsuitable.
-  [[nodiscard]] virtual Result<std::shared_ptr<Directory>> open_directory(const std::string& path, DirectoryMode mode) = 0;
+  [[nodiscard]] virtual Result<std::shared_ptr<Directory>> open_directory(const std::string& path,
+                                                                          DirectoryMode mode) = 0;
 };
 
 using BootId = std::array<std::uint8_t, 16>;
@@ -96,9 +97,9 @@ using BootId = std::array<std::uint8_t, 16>;
 class Clock {
  public:
   virtual ~Clock() = default;
-  [[nodiscard]] virtual std::int64_t wall_ms() = 0;       // CLOCK_REALTIME since 1970
-  [[nodiscard]] virtual std::uint64_t boot_ms() = 0;      // CLOCK_BOOTTIME: goes on during suspend
-  [[nodiscard]] virtual const BootId& boot_id() = 0;      // /proc/sys/kernel/random/boot_id
+  [[nodiscard]] virtual std::int64_t wall_ms() = 0;   // CLOCK_REALTIME since 1970
+  [[nodiscard]] virtual std::uint64_t boot_ms() = 0;  // CLOCK_BOOTTIME: goes on during suspend
+  [[nodiscard]] virtual const BootId& boot_id() = 0;  // /proc/sys/kernel/random/boot_id
 };
 
 // What a store needs of its surroundings. The members outlive every store that uses them.

@@ -187,8 +187,8 @@ Status Engine::decommission(const Proof& proof) {
   }
   const bool resumed = state.header.state == ProvisionState::kDecommissioning;
   // The point may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
-  const log::Point point = resumed && state.core.authority.vendor_public_key ? token_point(proof.token)
-                                                                             : state.loaded.newest;
+  const log::Point point =
+      resumed && state.core.authority.vendor_public_key ? token_point(proof.token) : state.loaded.newest;
   SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, point));
 
   const std::string vault = state.core.vault_file_name;

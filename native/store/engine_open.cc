@@ -360,7 +360,8 @@ Status Engine::State::cut_tail() {
   if (!witnessed && loaded.newest_offset != 0) {
     Bytes frame(static_cast<std::size_t>(loaded.end_offset - loaded.newest_offset));
     SR_ASSIGN(const std::size_t got, vault_file->read_at(loaded.newest_offset, frame));
-    if (got != frame.size()) return {Reason::kIoError, "the vault file became shorter while it was being opened"};
+    if (got != frame.size())
+      return {Reason::kIoError, "the vault file became shorter while it was being opened"};
     SR_TRY(vault_file->write_at(loaded.newest_offset, frame));
   }
   SR_TRY(vault_file->sync());
@@ -392,7 +393,8 @@ Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& chang
     witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
     // A reanchor that was cut before VaultHash remembered it is remembered now.
     SR_ASSIGN(const std::optional<Bytes> reanchored, reserved(kReanchorKey));
-    const std::optional<ReanchorRecord> record = reanchored ? parse_reanchor_record(*reanchored) : std::nullopt;
+    const std::optional<ReanchorRecord> record =
+        reanchored ? parse_reanchor_record(*reanchored) : std::nullopt;
     if (record) {
       for (const UsedPoint& point : record->used_points) witnesses->burn(point);
     }

@@ -96,10 +96,10 @@ struct Engine::State {
   Digest persistence_hash{};
   Bytes persistence_copy;  // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
   bool persistence_damaged = false;
-  bool root_damaged = false;  // one copy of RootKey
+  bool root_damaged = false;           // one copy of RootKey
   bool secrets_damaged = false;        // one copy of VaultHash or TimeTamper; the next move mends it
   bool persistence_unsettled = false;  // replacing persistence.bin failed: which file is there is not known
-  SecretBytes root_key;       // only to repair a damaged copy
+  SecretBytes root_key;                // only to repair a damaged copy
   SecretBytes dek;
 
   std::unique_ptr<log::EpochKeys> epoch_keys;

@@ -49,7 +49,8 @@ static_assert(kStateAt == 10 && kCopyBytesAt == 12 && kStorageIdAt == 16 && kKey
 
 constexpr std::size_t kSlotBytesWithoutParameters =
     4 + 1 + 2 + crypto::kNonceBytes + crypto::kKeyBytes + crypto::kTagBytes + 8;
-constexpr std::size_t kCoreBytesMax = 83 + limits::kVaultFileNameBytesMax;
+// A name longer than any release writes is unsealed all the same, so that it is refused for what it is.
+constexpr std::size_t kCoreBytesMax = 83 + UINT8_MAX;
 constexpr std::size_t kCopyBytesMax = limits::kPersistenceFileBytesMax / 2;
 static_assert(kInstanceAt + 1 + limits::kInstanceBytesMax +
                   limits::kKeySlotsMax * (kSlotBytesWithoutParameters + limits::kSlotParametersBytesMax) + 2 +

@@ -86,11 +86,9 @@ class TamperFile {
   // Goes on with a file just read under the same key, or says kInvalidArgument. Bytes after the authentic run
   // are zeroed (and synced) if it was not clean; a file of the wrong size is replaced. Unless the entries are
   // `known_durable`, the next append writes the whole file anew.
-  [[nodiscard]] static Result<std::unique_ptr<TamperFile>> resume(os::Directory& directory, std::string name,
-                                                                  SecretBytes tamper_key,
-                                                                  const StorageId& storage_id,
-                                                                  std::uint32_t key_id, const TamperContent& content,
-                                                                  bool known_durable = true);
+  [[nodiscard]] static Result<std::unique_ptr<TamperFile>> resume(
+      os::Directory& directory, std::string name, SecretBytes tamper_key, const StorageId& storage_id,
+      std::uint32_t key_id, const TamperContent& content, bool known_durable = true);
 
   TamperFile(const TamperFile&) = delete;
   TamperFile& operator=(const TamperFile&) = delete;

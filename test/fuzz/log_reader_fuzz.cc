@@ -36,7 +36,8 @@ class MemoryFile final : public os::File {
   explicit MemoryFile(Bytes content = {}) : content_(std::move(content)) {}
   Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override {
     if (offset >= content_.size()) return std::size_t{0};
-    const std::size_t size = std::min<std::size_t>(out.size(), content_.size() - static_cast<std::size_t>(offset));
+    const std::size_t size =
+        std::min<std::size_t>(out.size(), content_.size() - static_cast<std::size_t>(offset));
     std::copy_n(content_.begin() + static_cast<std::ptrdiff_t>(offset), size, out.begin());
     return size;
   }
@@ -98,7 +99,8 @@ void check(const Bytes& content) {
   require(records == std::min<std::size_t>(index.size(), 10'000));
   // What is believed ends where it says: without the rest it is the same history, and whole.
   if (loaded->end != log::LogEnd::kExact) {
-    MemoryFile shorter(Bytes(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(loaded->end_offset)));
+    MemoryFile shorter(
+        Bytes(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(loaded->end_offset)));
     log::EpochKeys fresh = make_keys();
     log::Index again;
     const Result<log::LoadedLog> cut = log::read_log(shorter, kStorageId, fresh, again, {});
@@ -118,7 +120,8 @@ class Sealer {
   }
 
   void base(Bytes info) {
-    if (info.size() >= 80) std::fill(info.begin() + 74, info.begin() + 80, std::uint8_t{0});  // records: memory
+    if (info.size() >= 80)
+      std::fill(info.begin() + 74, info.begin() + 80, std::uint8_t{0});  // records: memory
     const std::optional<log::BaseInfo> parsed = log::parse_base_info(info);
     FrameHeader header;
     header.kind = log::CommitKind::kBaseHead;
@@ -141,7 +144,8 @@ class Sealer {
       const bool put = content[at + 2] % 4 != 0;
       at += 3;
       if (content.size() - at < key + value) break;
-      changes.push_back(log::Change{put ? log::Operation::kPut : log::Operation::kDelete, content.subspan(at, key),
+      changes.push_back(log::Change{put ? log::Operation::kPut : log::Operation::kDelete,
+                                    content.subspan(at, key),
                                     put ? content.subspan(at + key, value) : ByteView()});
       at += key + value;
     }
@@ -149,8 +153,8 @@ class Sealer {
     std::vector<log::Record::Pointer> records;
     const FrameHeader header = commit();
     counter_ += changes.size();
-    chain_ = log::build_frame(header, kSalt, chain_, changes, {}, *values_.find(kEpoch), values_, kStorageId, frame,
-                              &records);
+    chain_ = log::build_frame(header, kSalt, chain_, changes, {}, *values_.find(kEpoch), values_, kStorageId,
+                              frame, &records);
     out_.insert(out_.end(), frame.begin(), frame.end());
   }
   void append(ByteView bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
@@ -170,12 +174,14 @@ class Sealer {
     Bytes frame(header.frame_bytes());
     log::encode_frame_header(header, kStorageId, frame.data());
     const std::size_t prefix = log::kFrameHeaderBytes + header.salt_bytes();
-    if (header.salt_bytes() != 0) std::copy(kSalt.begin(), kSalt.end(), frame.begin() + log::kFrameHeaderBytes);
+    if (header.salt_bytes() != 0)
+      std::copy(kSalt.begin(), kSalt.end(), frame.begin() + log::kFrameHeaderBytes);
     Bytes associated(kStorageId.begin(), kStorageId.end());
     associated.insert(associated.end(), chain_.begin(), chain_.end());
     associated.insert(associated.end(), frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(prefix));
     std::uint8_t* const tag = frame.data() + prefix + directory.size();
-    keys_.cipher(kEpoch)->seal(log::counter_nonce(header.counter), associated, directory, frame.data() + prefix, tag);
+    keys_.cipher(kEpoch)->seal(log::counter_nonce(header.counter), associated, directory,
+                               frame.data() + prefix, tag);
     chain_ = log::next_link(chain_, ByteView(frame).first(prefix), {tag, crypto::kTagBytes});
     out_.insert(out_.end(), frame.begin(), frame.end());
   }
@@ -231,14 +237,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 int main(int, char** arguments) {
   const auto save = [&](const char* name, std::uint8_t type, ByteView bytes) {
     std::ofstream out(std::string(arguments[1]) + "/" + name, std::ios::binary);
-    out.put(static_cast<char>(type)).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    out.put(static_cast<char>(type))
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   };
   log::BaseInfo info;
   info.point = {3, {9}};
   info.epochs[kEpoch] = kSalt;
   info.witnessed = {{1, {1}}, {2, {2}}};
   const Bytes base = log::encode_base_info(info);
-  Bytes operations = {3, 5, 1, 'k', 'e', 'y', '1', 'v', 'a', 'l', 'u', 'e', 0, 0, 0, 'k', 0, 3, 1, 'k', 'x', 'y', 'z'};
+  Bytes operations = {3, 5, 1, 'k', 'e', 'y', '1', 'v', 'a', 'l', 'u', 'e',
+                      0, 0, 0, 'k', 0,   3,   1,   'k', 'x', 'y', 'z'};
   Sealer sealer;
   sealer.base(base);
   sealer.well_formed(4, operations);

@@ -124,7 +124,8 @@ TEST_F(Crash, CompactionWithCommitsBetweenItsPhases) {
     int round = 0;
     const auto commit = [&](const std::string& key) {
       const std::string value = "inside " + std::to_string(++round);
-      const log::Completion done = opened.set(key, value, round % 2 == 0 ? Durability::kWitnessed : Durability::kJournal);
+      const log::Completion done =
+          opened.set(key, value, round % 2 == 0 ? Durability::kWitnessed : Durability::kJournal);
       if (done.status.ok()) {
         now.ledger.acknowledged({{key, value}});
       } else {
@@ -222,7 +223,8 @@ Check completes_or_repeats(Reason before, const Act& act, bool is_recover = fals
     }
     if (!status.ok()) {
       // Half a commit behind a vault that a witness leads reads as damage instead of an old copy; both are 8003.
-      const bool as_before = status.is(before) || (status.is(Reason::kVaultTampered) && before == Reason::kVaultRolledBack);
+      const bool as_before =
+          status.is(before) || (status.is(Reason::kVaultTampered) && before == Reason::kVaultRolledBack);
       if (!as_before) {
         fault(tally, is_alarm(status) ? &Tally::false_alarms : &Tally::refused, where,
               std::string(is_recover ? "after recover: " : "after reanchor: ") + describe(status));
@@ -373,7 +375,8 @@ TEST_F(Crash, RecoverByToken) {
   };
   small_store(world);
   const Bytes token = vendor.token_for(*Image(world).start(), Purpose::kRecover);
-  for (const std::string& name : world.disk->list(kSecrets)) world.disk->remove(std::string(kSecrets) + "/" + name);
+  for (const std::string& name : world.disk->list(kSecrets))
+    world.disk->remove(std::string(kSecrets) + "/" + name);
   const Image image(world);
   const Act act = recover_act([token] { return Proof{SecretBytes(), token}; }, "backup");
   finish("recover by token",
@@ -429,8 +432,11 @@ TEST_F(Crash, DecommissionByToken) {
     };
     small_store(world);
     const Bytes token = vendor.token_for(*Image(world).start(), Purpose::kDecommission);
-    decommission_everywhere(password_slot ? "decommission by token, with password slot" : "decommission by token",
-                            world, [token] { return Proof{SecretBytes(), token}; });
+    decommission_everywhere(
+        password_slot ? "decommission by token, with password slot" : "decommission by token", world,
+        [token] {
+          return Proof{SecretBytes(), token};
+        });
   }
 }
 

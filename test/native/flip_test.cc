@@ -22,8 +22,8 @@ struct Counts {
   std::size_t faults = 0;
 
   void print(const std::string& what) const {
-    std::printf("flip: %s cases=%zu refused=%zu repaired and reported=%zu undetected=%zu", what.c_str(), cases, refused,
-                repaired, faults);
+    std::printf("flip: %s cases=%zu refused=%zu repaired and reported=%zu undetected=%zu", what.c_str(),
+                cases, refused, repaired, faults);
     for (const auto& [reason, count] : reasons) std::printf(" %s=%zu", reason.c_str(), count);
     std::printf("\n");
     EXPECT_EQ(faults, 0U);
@@ -49,8 +49,8 @@ class Flip : public ::testing::Test {
   }
 
   // Opens a store with one edited file. `permitted` names the reasons for a refusal; empty: it must be repaired.
-  void judge(Counts& counts, const std::string& path, const Bytes& edited, const std::vector<Reason>& permitted,
-             const std::string& what) {
+  void judge(Counts& counts, const std::string& path, const Bytes& edited,
+             const std::vector<Reason>& permitted, const std::string& what) {
     ++counts.cases;
     const std::unique_ptr<World> world = image_->start();
     world->disk->set_content(path, edited);
@@ -75,10 +75,12 @@ class Flip : public ::testing::Test {
     const EngineStatus told = session.engine().status();
     if (session.contents() != image_->ledger.newest()) wrong("opened with other records");
     if (!permitted.empty()) return wrong("opened");
-    if (!told.persistence_repaired && !told.secret_repaired && !told.tail_repaired) return wrong("not reported");
+    if (!told.persistence_repaired && !told.secret_repaired && !told.tail_repaired)
+      return wrong("not reported");
     ++counts.repaired;
     if (!session.close().ok()) wrong("not closed");
-    if (counts.cases % 16 != 1) return;  // a second opening now and then: the repair does not depend on the byte
+    if (counts.cases % 16 != 1)
+      return;  // a second opening now and then: the repair does not depend on the byte
     Session again(world);
     const bool clean = again.open().ok() && !again.engine().status().persistence_repaired &&
                        !again.engine().status().secret_repaired && !again.engine().status().tail_repaired;
@@ -156,9 +158,9 @@ TEST_F(Flip, SecretStoreEveryByteAndEveryCut) {
 TEST_F(Flip, BothCopies) {
   Counts counts;
   for (const char* path : {kPersistencePath, kVaultHashPath, kTimeTamperPath, kRootKeyPath}) {
-    const Reason reason = path == kRootKeyPath         ? Reason::kRootUnavailable
+    const Reason reason = path == kRootKeyPath       ? Reason::kRootUnavailable
                           : path == kPersistencePath ? Reason::kPersistenceTampered
-                                                       : Reason::kWitnessReplaced;
+                                                     : Reason::kWitnessReplaced;
     const std::size_t half = files_.at(path).size() / 2;
     for (std::size_t at = 0; at < half; ++at) {
       Bytes edited = files_.at(path);
@@ -209,8 +211,8 @@ TEST_F(Flip, SwappedFiles) {
       world->disk->set_content(paths[i], files_.at(paths[j]));
       world->disk->set_content(paths[j], files_.at(paths[i]));
       ++counts.cases;
-      std::vector<Reason> permitted{Reason::kPersistenceTampered, Reason::kVaultTampered, Reason::kTamperFileTampered,
-                                    Reason::kWitnessReplaced};
+      std::vector<Reason> permitted{Reason::kPersistenceTampered, Reason::kVaultTampered,
+                                    Reason::kTamperFileTampered, Reason::kWitnessReplaced};
       if (j == 5) permitted.push_back(Reason::kRootUnavailable);  // what stands for RootKey is none
       judge(counts, *world, permitted, std::string(paths[i]) + " and " + paths[j] + " swapped");
     }
@@ -230,12 +232,10 @@ TEST_F(Flip, FilesOfAnotherInstallation) {
     ASSERT_OK(session.close());
   }
   Counts counts;
-  const std::vector<std::pair<const char*, Reason>> expected{{kPersistencePath, Reason::kWitnessReplaced},
-                                                             {kVaultPath, Reason::kVaultTampered},
-                                                             {kTamperPath, Reason::kTamperFileTampered},
-                                                             {kVaultHashPath, Reason::kWitnessReplaced},
-                                                             {kTimeTamperPath, Reason::kWitnessReplaced},
-                                                             {kRootKeyPath, Reason::kWitnessReplaced}};
+  const std::vector<std::pair<const char*, Reason>> expected{
+      {kPersistencePath, Reason::kWitnessReplaced}, {kVaultPath, Reason::kVaultTampered},
+      {kTamperPath, Reason::kTamperFileTampered},   {kVaultHashPath, Reason::kWitnessReplaced},
+      {kTimeTamperPath, Reason::kWitnessReplaced},  {kRootKeyPath, Reason::kWitnessReplaced}};
   for (const auto& [path, reason] : expected) {
     judge(counts, path, *other.disk->content(path), {reason}, "of another installation");
   }
@@ -259,8 +259,10 @@ TEST_F(Flip, LargeLog) {
   ASSERT_GT(original.size(), std::size_t{4} << 20);
   Counts counts;
   std::vector<std::size_t> offsets;
-  for (std::size_t from_end = 1; from_end <= 400; from_end += 13) offsets.push_back(original.size() - from_end);
-  for (const std::size_t at : {std::size_t{65}, std::size_t{200'000}, std::size_t{3'000'000}, original.size() - 30'000}) {
+  for (std::size_t from_end = 1; from_end <= 400; from_end += 13)
+    offsets.push_back(original.size() - from_end);
+  for (const std::size_t at :
+       {std::size_t{65}, std::size_t{200'000}, std::size_t{3'000'000}, original.size() - 30'000}) {
     offsets.push_back(at);
   }
   for (const std::size_t at : offsets) {

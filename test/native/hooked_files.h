@@ -13,11 +13,12 @@ class HookedFiles final : public os::FileSystem {
  public:
   HookedFiles(os::FileSystem& inner, std::string name) : inner_(inner), name_(std::move(name)) {}
 
-  std::function<void()> on_create;  // before the file is made
-  std::function<void()> on_sync;    // before it is synced
+  std::function<void()> on_create;                                     // before the file is made
+  std::function<void()> on_sync;                                       // before it is synced
   std::function<void(std::string_view name, ByteView data)> on_write;  // of any file
 
-  Result<std::shared_ptr<os::Directory>> open_directory(const std::string& path, os::DirectoryMode mode) override {
+  Result<std::shared_ptr<os::Directory>> open_directory(const std::string& path,
+                                                        os::DirectoryMode mode) override {
     SR_ASSIGN(std::shared_ptr<os::Directory> directory, inner_.open_directory(path, mode));
     return std::shared_ptr<os::Directory>(std::make_shared<HookedDirectory>(*this, std::move(directory)));
   }
@@ -27,7 +28,9 @@ class HookedFiles final : public os::FileSystem {
    public:
     HookedFile(HookedFiles& hooks, std::string_view name, bool hooked, std::unique_ptr<os::File> inner)
         : hooks_(hooks), name_(name), hooked_(hooked), inner_(std::move(inner)) {}
-    Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override { return inner_->read_at(offset, out); }
+    Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override {
+      return inner_->read_at(offset, out);
+    }
     Status write_at(std::uint64_t offset, ByteView data) override {
       if (hooks_.on_write) hooks_.on_write(name_, data);
       return inner_->write_at(offset, data);
@@ -38,7 +41,9 @@ class HookedFiles final : public os::FileSystem {
       return inner_->sync();
     }
     Status truncate(std::uint64_t size) override { return inner_->truncate(size); }
-    Status allocate(std::uint64_t offset, std::uint64_t length) override { return inner_->allocate(offset, length); }
+    Status allocate(std::uint64_t offset, std::uint64_t length) override {
+      return inner_->allocate(offset, length);
+    }
     Result<os::FileInfo> info() override { return inner_->info(); }
 
    private:

@@ -83,7 +83,8 @@ TEST(LogFormat, BaseInfo) {
   EXPECT_EQ(parsed->epochs, info.epochs);
   EXPECT_EQ(parsed->witnessed, info.witnessed);
   EXPECT_EQ(parsed->records, 7U);
-  for (std::size_t size = 0; size < bytes.size(); ++size) EXPECT_FALSE(log::parse_base_info(ByteView(bytes).first(size)));
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(log::parse_base_info(ByteView(bytes).first(size)));
   Bytes longer = bytes;
   longer.push_back(0);
   EXPECT_FALSE(log::parse_base_info(longer));
@@ -110,8 +111,10 @@ class LogEnds : public ::testing::Test {
     return std::make_unique<log::EpochKeys>(SecretBytes(Bytes(32, 7)), kId);
   }
   void put(const std::string& key, const std::string& value) {
-    ASSERT_OK(writer_->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes(key), as_bytes(value)}}, 0, 0)
-                  .status());
+    ASSERT_OK(
+        writer_
+            ->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes(key), as_bytes(value)}}, 0, 0)
+            .status());
   }
   [[nodiscard]] Bytes bytes() const { return *disk_->content("/log/vault.bin"); }
   Result<log::LoadedLog> read(Bytes content, log::Index& index) {
@@ -149,7 +152,8 @@ TEST_F(LogEnds, EveryCut) {
       EXPECT_TRUE(read(cut, index).is(Reason::kVaultTampered)) << size;
       continue;
     }
-    const auto generation = static_cast<std::uint64_t>(std::upper_bound(ends.begin(), ends.end(), size) - ends.begin() - 1);
+    const auto generation =
+        static_cast<std::uint64_t>(std::upper_bound(ends.begin(), ends.end(), size) - ends.begin() - 1);
     const bool exact = ends[generation] == size;
     expect(cut, exact ? LogEnd::kExact : LogEnd::kDamaged, generation, "cut to " + std::to_string(size));
   }
@@ -174,7 +178,8 @@ TEST_F(LogEnds, Kinds) {
   torn[first + 70] ^= 1;
   expect(torn, LogEnd::kDamagedInside, 1, "damage before a later frame");
   torn = bytes();
-  std::fill(torn.begin() + static_cast<std::ptrdiff_t>(first), torn.begin() + static_cast<std::ptrdiff_t>(second), std::uint8_t{0});
+  std::fill(torn.begin() + static_cast<std::ptrdiff_t>(first),
+            torn.begin() + static_cast<std::ptrdiff_t>(second), std::uint8_t{0});
   expect(torn, LogEnd::kDamagedInside, 1, "a hole before a later frame");
 
   // The later frame far behind the damage, at and around the seams of what is read at once.
@@ -192,8 +197,9 @@ TEST_F(LogEnds, AFailedWriteIsTakenBack) {
   put("a", "1");
   const Bytes before = bytes();
   disk_->fail_at(disk_->calls() + 1, Reason::kNoSpace);
-  EXPECT_TRUE(writer_->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes("b"), as_bytes("2")}}, 0, 0)
-                  .is(Reason::kNoSpace));
+  EXPECT_TRUE(
+      writer_->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes("b"), as_bytes("2")}}, 0, 0)
+          .is(Reason::kNoSpace));
   EXPECT_EQ(bytes(), before);
   EXPECT_FALSE(writer_->is_poisoned());
   put("c", "3");
@@ -265,8 +271,12 @@ TEST(LogHistory, RandomAgainstAModel) {
       if (crashes_now) world->disk->power_cut_at(world->disk->calls() + random() % 60);
       for (int i = 0; i < 25; ++i, ++operations) {
         const std::string key = "k" + std::to_string(random() % 40);
-        const auto value = [&] { return std::string(random() % 8 == 0 ? random() % 3000 : random() % 40, static_cast<char>(random())); };
-        const log::Durability durability = random() % 5 == 0 ? log::Durability::kWitnessed : log::Durability::kJournal;
+        const auto value = [&] {
+          return std::string(random() % 8 == 0 ? random() % 3000 : random() % 40,
+                             static_cast<char>(random()));
+        };
+        const log::Durability durability =
+            random() % 5 == 0 ? log::Durability::kWitnessed : log::Durability::kJournal;
         switch (random() % 8) {
           case 0:
             session->remove(key).ignore("told to the ledger");
@@ -281,7 +291,8 @@ TEST(LogHistory, RandomAgainstAModel) {
             break;
           }
           case 2:
-            session->increment("counter", static_cast<std::int64_t>(random() % 100) - 50).ignore("told to the ledger");
+            session->increment("counter", static_cast<std::int64_t>(random() % 100) - 50)
+                .ignore("told to the ledger");
             break;
           case 3:
             if (random() % 6 == 0) {
@@ -310,8 +321,8 @@ TEST(LogHistory, RandomAgainstAModel) {
       }
     }
   }
-  std::printf("log: histories=%zu operations=%zu openings=%zu crashes=%zu compactions=%zu false alarms=0 lost=0\n",
-              histories, operations, openings, crashes, compactions);
+  std::printf("log: histories=%zu operations=%zu openings=%zu crashes=%zu compactions=%zu\n", histories,
+              operations, openings, crashes, compactions);
 }
 
 // --- Nonces, and what is in the clear ---
@@ -355,7 +366,8 @@ class NonceWatch {
   }
   StorageId id_;
   std::set<Digest> seen_;
-  std::map<std::uint32_t, Salt> salts_;  // the newest announcement of an epoch is that of the process that writes
+  std::map<std::uint32_t, Salt>
+      salts_;  // the newest announcement of an epoch is that of the process that writes
   std::set<std::pair<Salt, std::uint64_t>> used_;
 };
 
@@ -379,9 +391,11 @@ TEST(LogNonces, NeverRepeat) {
       ASSERT_OK(opened.open());
       const std::uint64_t calls = now->disk->calls();
       if (opening % 3 == 0) now->disk->power_cut_at(calls + 1 + random() % 20);
-      if (opening % 3 == 1) now->disk->fail_at(calls + 1 + random() % 20, Reason::kNoSpace, random() % 2 == 0);
+      if (opening % 3 == 1)
+        now->disk->fail_at(calls + 1 + random() % 20, Reason::kNoSpace, random() % 2 == 0);
       for (int i = 0; i < 8; ++i) {
-        opened.set("k" + std::to_string(random() % 5), std::string(random() % 700, 'x')).status.ignore("may fail");
+        opened.set("k" + std::to_string(random() % 5), std::string(random() % 700, 'x'))
+            .status.ignore("may fail");
         if (random() % 10 == 0) opened->compact().ignore("may fail");
       }
       if (opening % 4 == 2) opened->close().ignore("may fail");
@@ -440,10 +454,11 @@ TEST(LogCost, OneWriteAndOneSyncForAPut) {
     ASSERT_EQ(world.disk->calls() - before, 2U) << world.disk->call_log().back();
     ASSERT_LE(session.engine().status().log_bytes - bytes_before, 512U);
   }
-  std::printf("log: put of 256 bytes: %zu bytes, 1 write, 1 sync\n",
-              static_cast<std::size_t>(log::FrameHeader{.directory_bytes = static_cast<std::uint32_t>(1 + 1 + key.size() + 2 + 16),
-                                                        .value_bytes = 256}
-                                           .frame_bytes()));
+  std::printf(
+      "log: put of 256 bytes: %zu bytes, 1 write, 1 sync\n",
+      static_cast<std::size_t>(log::FrameHeader{
+          .directory_bytes = static_cast<std::uint32_t>(1 + 1 + key.size() + 2 + 16), .value_bytes = 256}
+                                   .frame_bytes()));
   // Reading costs nothing at all.
   const std::uint64_t before = world.disk->calls();
   for (int i = 0; i < 1000; ++i) ASSERT_EQ(session.contents().size(), 2U);

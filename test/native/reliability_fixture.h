@@ -6,12 +6,11 @@
 // was answered with an error is whole in some and absent in others, never in parts.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <map>
-
-#include <algorithm>
 
 #include "engine_fixture.h"
 
@@ -79,7 +78,8 @@ class Ledger {
   void unite() {
     std::vector<Contents> distinct;
     for (Contents& state : states_) {
-      if (std::find(distinct.begin(), distinct.end(), state) == distinct.end()) distinct.push_back(std::move(state));
+      if (std::find(distinct.begin(), distinct.end(), state) == distinct.end())
+        distinct.push_back(std::move(state));
     }
     states_ = std::move(distinct);
   }
@@ -88,7 +88,8 @@ class Ledger {
 
 struct World {
   World() = default;
-  World(std::unique_ptr<SimulatedDisk> disk_in, std::int64_t wall_ms) : disk(std::move(disk_in)), clock(wall_ms) {}
+  World(std::unique_ptr<SimulatedDisk> disk_in, std::int64_t wall_ms)
+      : disk(std::move(disk_in)), clock(wall_ms) {}
 
   std::unique_ptr<SimulatedDisk> disk = make_disk();
   ManualClock clock;
@@ -99,7 +100,10 @@ struct World {
 // An image to start from again and again.
 struct Image {
   explicit Image(World& world)
-      : disk(world.disk->clone()), wall_ms(world.clock.wall_ms()), ledger(world.ledger), options(world.options) {}
+      : disk(world.disk->clone()),
+        wall_ms(world.clock.wall_ms()),
+        ledger(world.ledger),
+        options(world.options) {}
   [[nodiscard]] std::unique_ptr<World> start() const {
     auto world = std::make_unique<World>(disk->clone(), wall_ms);
     world->ledger = ledger;
@@ -159,7 +163,8 @@ class Session {
   Engine& engine() { return *opened_; }
   Contents contents() { return contents_of(*opened_); }
 
-  Status set(const std::string& key, const std::string& value, log::Durability durability = log::Durability::kJournal) {
+  Status set(const std::string& key, const std::string& value,
+             log::Durability durability = log::Durability::kJournal) {
     return keep({{key, value}}, opened_.set(key, value, durability));
   }
   Status remove(const std::string& key) { return keep({{key, std::nullopt}}, opened_.remove(key)); }
@@ -217,8 +222,8 @@ struct Tally {
   std::size_t cuts = 0;
   std::size_t states = 0;
   std::size_t false_alarms = 0;
-  std::size_t lost = 0;    // acknowledged writes missing, or a state that no order of the operations explains
-  std::size_t refused = 0;  // other refusals where a clean start was due
+  std::size_t lost = 0;  // acknowledged writes missing, or a state that no order of the operations explains
+  std::size_t refused = 0;   // other refusals where a clean start was due
   std::size_t repeated = 0;  // acts that were completed by repeating them
 
   [[nodiscard]] std::size_t faults() const { return false_alarms + lost + refused; }
@@ -232,13 +237,15 @@ struct Tally {
     return *this;
   }
   void print(const char* what, const std::string& name) const {
-    std::printf("%s: %s cuts=%zu states=%zu false alarms=%zu acknowledged lost=%zu other refusals=%zu repeated=%zu\n",
-                what, name.c_str(), cuts, states, false_alarms, lost, refused, repeated);
+    std::printf(
+        "%s: %s cuts=%zu states=%zu false alarms=%zu acknowledged lost=%zu other refusals=%zu repeated=%zu\n",
+        what, name.c_str(), cuts, states, false_alarms, lost, refused, repeated);
   }
 };
 
 // Writes down a fault; only the first few of a tally are told in full.
-inline void fault(Tally& tally, std::size_t Tally::*counter, const std::string& where, const std::string& what) {
+inline void fault(Tally& tally, std::size_t Tally::*counter, const std::string& where,
+                  const std::string& what) {
   ++(tally.*counter);
   if (tally.faults() <= 3) ADD_FAILURE() << where << "\n  " << what;
 }
@@ -288,7 +295,8 @@ inline Files files_of(const SimulatedDisk& disk) {
   Files files;
   for (const char* directory : {kStore, kSecrets}) {
     for (const std::string& name : disk.list(directory)) {
-      if (name != "lock") files[std::string(directory) + "/" + name] = *disk.content(std::string(directory) + "/" + name);
+      if (name != "lock")
+        files[std::string(directory) + "/" + name] = *disk.content(std::string(directory) + "/" + name);
     }
   }
   return files;

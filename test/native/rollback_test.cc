@@ -145,8 +145,9 @@ TEST_F(Rollback, EverySubsetOfEveryEarlierPoint) {
       ++reasons[differs[1] ? "vault-rolled-back" : "persistence-rolled-back"];
     }
   }
-  std::printf("rollback: points=%zu subsets=7 refused=%zu accepted as lagging=%zu unchanged files=%zu undetected=%zu",
-              points.size(), refused, lagging, same, undetected);
+  std::printf(
+      "rollback: points=%zu subsets=7 refused=%zu accepted as lagging=%zu unchanged files=%zu undetected=%zu",
+      points.size(), refused, lagging, same, undetected);
   for (const auto& [reason, count] : reasons) std::printf(" %s=%zu", reason.c_str(), count);
   std::printf("\n");
   EXPECT_GT(lagging, 5U);
@@ -177,7 +178,8 @@ TEST_F(Rollback, TheWindowIsTheLag) {
   {
     const std::unique_ptr<World> old = image.start();
     old->disk->set_content(kVaultPath, witnessed.at(kVaultPath));
-    EXPECT_TRUE(open_once(*old).ok());  // back to the last witnessed point: not detectable, and the status says so
+    EXPECT_TRUE(
+        open_once(*old).ok());  // back to the last witnessed point: not detectable, and the status says so
   }
   ASSERT_OK(session.set("b", "witnessed", Durability::kWitnessed));
   EXPECT_EQ(session.engine().status().witnesses[1].lag_generations, 0U);

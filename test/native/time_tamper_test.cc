@@ -224,6 +224,36 @@ TEST_F(Time, OneBootIn2099) {
   }
 }
 
+// The second boot confirms the first; then a clock that is put right cannot be told from one that was turned back.
+TEST_F(Time, TwoBootsAheadAreBelieved) {
+  begin();
+  const std::int64_t right = world.clock.wall_ms();
+  for (int boot = 0; boot < 2; ++boot) {
+    world.clock.reboot();
+    world.clock.set_wall(right + 2 * kHour + boot * kMinute);
+    ASSERT_OK(visit());
+  }
+  world.clock.reboot();
+  world.clock.set_wall(right + 10 * kMinute);
+  expect_refused(Reason::kClockRolledBack);
+  const Image image(world);
+  {  // time cures it
+    const std::int64_t wall_ms = world.clock.wall_ms();
+    world.clock.set_wall(right + 2 * kHour);
+    ASSERT_OK(visit());
+    world.clock.set_wall(wall_ms);
+  }
+  const std::unique_ptr<World> now = image.start();
+  {
+    Session session(*now);
+    ASSERT_OK(steps_to_identified(session.engine()));
+    ASSERT_OK(session.engine().reanchor(password_proof("backup")));
+    ASSERT_OK(session.close());
+  }
+  Session session(*now);
+  ASSERT_OK(session.open());
+}
+
 TEST_F(Time, ClockIn2099WhileOpen) {
   begin();
   {

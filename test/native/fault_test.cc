@@ -108,7 +108,7 @@ Tally kill_then_cut(const Image& image, const Act& act, bool partial, std::size_
 }
 
 TEST_F(Fault, KilledAndThenAPowerCut) {
-  const std::size_t step = long_campaign() ? 1 : bounded(8, 1) < 8 ? 13 : 3;
+  const std::size_t step = long_campaign() ? 1 : short_campaign() ? 13 : 3;
   for (const std::uint64_t reserve : {4096, 0}) {
     World world;
     world.options = options_with(reserve, reserve == 0 ? 4 : 32);
@@ -133,7 +133,7 @@ TEST_F(Fault, KilledInColdstartAndThenAPowerCut) {
     SR_TRY(session.set("first", "1"));
     return session.close();
   };
-  const std::size_t step = long_campaign() ? 1 : bounded(8, 1) < 8 ? 13 : 3;
+  const std::size_t step = long_campaign() ? 1 : short_campaign() ? 13 : 3;
   finish("killed in a cold start, then a power cut",
          kill_then_cut(Image(world), act, false, step, bounded(6, 100)));
 }
@@ -143,9 +143,9 @@ TEST_F(Fault, FailingDiskAndThenAPowerCut) {
   world.options = options_with(4096, 32);
   const Image image = small_store(world);
   finish("a disk that fails for good, then a power cut", kill_then_cut(image, life, true,
-                                                                       long_campaign()     ? 1
-                                                                       : bounded(8, 1) < 8 ? 29
-                                                                                           : 7,
+                                                                       long_campaign()    ? 1
+                                                                       : short_campaign() ? 29
+                                                                                          : 7,
                                                                        bounded(4, 50)));
 }
 
@@ -155,7 +155,7 @@ Tally fail_each_call(const Image& image, const Act& act, Reason reason, bool sti
                      std::set<std::string>& reasons) {
   Tally tally;
   const std::uint64_t calls = calls_of(image, act);
-  for (std::uint64_t number = 1; number <= calls; ++number) {
+  for (std::uint64_t number = 1; number <= calls; number += short_campaign() ? 5 : 1) {
     for (const bool partial : {true, false}) {
       const std::unique_ptr<World> world = image.start();
       world->disk->fail_at(number, reason, sticky, partial);

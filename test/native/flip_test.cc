@@ -12,7 +12,10 @@ namespace strongroom::store::testing {
 namespace {
 
 const std::vector<std::uint8_t> kMasks =
-    bounded(8, 8) < 8 ? std::vector<std::uint8_t>{0x01} : std::vector<std::uint8_t>{0x01, 0x80, 0xFF};
+    short_campaign() ? std::vector<std::uint8_t>{0x01} : std::vector<std::uint8_t>{0x01, 0x80, 0xFF};
+
+// Under a sanitizer every 7th byte and cut has to do.
+const std::size_t kStride = short_campaign() ? 7 : 1;
 
 struct Counts {
   std::size_t cases = 0;
@@ -89,7 +92,7 @@ class Flip : public ::testing::Test {
 
   void flip_everywhere(Counts& counts, const std::string& path, const std::vector<Reason>& permitted) {
     const Bytes& original = files_.at(path);
-    for (std::size_t at = 0; at < original.size(); ++at) {
+    for (std::size_t at = 0; at < original.size(); at += kStride) {
       for (const std::uint8_t mask : kMasks) {
         Bytes edited = original;
         edited[at] ^= mask;
@@ -100,7 +103,7 @@ class Flip : public ::testing::Test {
   void truncate_everywhere(Counts& counts, const std::string& path, std::size_t from, std::size_t to,
                            const std::vector<Reason>& permitted) {
     const Bytes& original = files_.at(path);
-    for (std::size_t size = from; size < to; ++size) {
+    for (std::size_t size = from; size < to; size += kStride) {
       const Bytes edited(original.begin(), original.begin() + static_cast<std::ptrdiff_t>(size));
       judge(counts, path, edited, permitted, "cut to " + std::to_string(size));
     }
@@ -162,7 +165,7 @@ TEST_F(Flip, BothCopies) {
                           : path == kPersistencePath ? Reason::kPersistenceTampered
                                                      : Reason::kWitnessReplaced;
     const std::size_t half = files_.at(path).size() / 2;
-    for (std::size_t at = 0; at < half; ++at) {
+    for (std::size_t at = 0; at < half; at += kStride) {
       Bytes edited = files_.at(path);
       edited[at] ^= 0x01;
       edited[half + at] ^= 0x01;

@@ -28,7 +28,7 @@ inline bool long_campaign() {
   const char* value = std::getenv("STRONGROOM_LONG");
   return value != nullptr && std::string_view(value) == "1";
 }
-inline std::size_t bounded(std::size_t usual, std::size_t in_long) {
+inline bool short_campaign() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr bool kSanitized = true;
 #elif defined(__has_feature)
@@ -40,8 +40,11 @@ inline std::size_t bounded(std::size_t usual, std::size_t in_long) {
 #else
   constexpr bool kSanitized = false;
 #endif
+  return kSanitized && !long_campaign();
+}
+inline std::size_t bounded(std::size_t usual, std::size_t in_long) {
   if (long_campaign()) return in_long;
-  return kSanitized ? std::max<std::size_t>(2, usual / 8) : usual;
+  return short_campaign() ? std::max<std::size_t>(2, usual / 8) : usual;
 }
 
 // Every state of the application's records that is permitted now.

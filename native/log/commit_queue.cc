@@ -181,10 +181,10 @@ Status CommitQueue::submit(QueuedOperation operation) {
   {
     const std::lock_guard lock(queue_mutex_);
     if (closed_) return {Reason::kClosed, "the store was closed"};
-    if (waiting_.size() >= limits::kQueueOperationsMax || waiting_bytes_ + bytes > limits::kQueueBytesMax) {
-      return {Reason::kQueueFull, std::to_string(waiting_.size()) + " operations wait already"};
+    if (waiting_count() >= limits::kQueueOperationsMax || waiting_bytes_ + bytes > limits::kQueueBytesMax) {
+      return {Reason::kQueueFull, std::to_string(waiting_count()) + " operations wait already"};
     }
-    wake = waiting_.empty() && !busy_;
+    wake = waiting_count() == 0 && !busy_;
     waiting_.push_back(std::move(operation));
     waiting_bytes_ += bytes;
   }
@@ -199,11 +199,11 @@ Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
   {
     const std::lock_guard lock(queue_mutex_);
     if (closed_) return {Reason::kClosed, "the store was closed"};
-    if (waiting_.size() + operations.size() > limits::kQueueOperationsMax ||
+    if (waiting_count() + operations.size() > limits::kQueueOperationsMax ||
         waiting_bytes_ + bytes > limits::kQueueBytesMax) {
-      return {Reason::kQueueFull, std::to_string(waiting_.size()) + " operations wait already"};
+      return {Reason::kQueueFull, std::to_string(waiting_count()) + " operations wait already"};
     }
-    wake = waiting_.empty() && !busy_;
+    wake = waiting_count() == 0 && !busy_;
     waiting_.insert(waiting_.end(), std::make_move_iterator(operations.begin()),
                     std::make_move_iterator(operations.end()));
     waiting_bytes_ += bytes;
@@ -215,22 +215,23 @@ Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
 std::vector<QueuedOperation> CommitQueue::take_waiting() {
   std::vector<QueuedOperation> taken;
   const std::lock_guard lock(queue_mutex_);
-  if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
-    taken.swap(waiting_);
-    waiting_bytes_ = 0;
-    return taken;
+  if (backlog_.empty()) {
+    if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
+      taken.swap(waiting_);
+      waiting_bytes_ = 0;
+      return taken;
+    }
+    backlog_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
+    waiting_.clear();
   }
   std::size_t bytes = 0;
-  std::size_t count = 0;
-  while (count < waiting_.size() && count < kGroupOperationsMax) {
-    const std::size_t next = waiting_[count].bytes();
-    if (count != 0 && bytes + next > kGroupBytesTarget) break;
+  while (!backlog_.empty() && taken.size() < kGroupOperationsMax) {
+    const std::size_t next = backlog_.front().bytes();
+    if (!taken.empty() && bytes + next > kGroupBytesTarget) break;
     bytes += next;
-    ++count;
+    taken.push_back(std::move(backlog_.front()));
+    backlog_.pop_front();
   }
-  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count);
-  taken.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
-  waiting_.erase(waiting_.begin(), end);
   waiting_bytes_ -= bytes;
   return taken;
 }
@@ -240,8 +241,8 @@ void CommitQueue::run() {
     {
       std::unique_lock lock(queue_mutex_);
       busy_ = false;
-      queue_filled_.wait(lock, [this] { return !waiting_.empty() || closed_; });
-      if (waiting_.empty()) return;
+      queue_filled_.wait(lock, [this] { return waiting_count() != 0 || closed_; });
+      if (waiting_count() == 0) return;
       busy_ = true;
     }
     std::vector<Completion> completions;
@@ -258,7 +259,7 @@ void CommitQueue::drain() {
   std::size_t left = 0;
   {
     const std::lock_guard lock(queue_mutex_);
-    left = waiting_.size();
+    left = waiting_count();
   }
   while (left != 0) {  // what others submit meanwhile is not waited for
     std::vector<QueuedOperation> operations = take_waiting();
@@ -276,7 +277,7 @@ Completion CommitQueue::commit_now(QueuedOperation operation) {
     bool more = false;
     {
       const std::lock_guard lock(queue_mutex_);
-      more = !waiting_.empty();
+      more = waiting_count() != 0;
     }
     if (!more) {
       operations.push_back(std::move(operation));

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <thread>
 
@@ -130,6 +131,9 @@ class CommitQueue {
   void commit_waiting(std::vector<QueuedOperation>& operations, std::vector<Completion>& completions);
   [[nodiscard]] Result<CommitInfo> write(CommitKind kind, const std::vector<Change>& changes);
   [[nodiscard]] std::vector<QueuedOperation> take_waiting();
+  [[nodiscard]] std::size_t waiting_count() const {
+    return backlog_.size() + waiting_.size();
+  }  // under queue_mutex_
 
   Index& index_;
   LogWriter& writer_;
@@ -144,6 +148,7 @@ class CommitQueue {
   std::mutex queue_mutex_;
   std::condition_variable queue_filled_;
   std::vector<QueuedOperation> waiting_;  // guarded by queue_mutex_
+  std::deque<QueuedOperation> backlog_;   // guarded by queue_mutex_: more than one group, older than waiting_
   std::size_t waiting_bytes_ = 0;         // guarded by queue_mutex_
   bool closed_ = false;                   // guarded by queue_mutex_
   bool busy_ = false;                     // guarded by queue_mutex_: the writer thread has taken operations

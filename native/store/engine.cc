@@ -383,6 +383,7 @@ Status Engine::close() {
   const std::lock_guard maintenance(state.maintenance_mutex);
   if (state.stage == State::Stage::kClosed) return {};
   const bool was_open = state.stage == State::Stage::kOpen && !state.options.read_only;
+  state.stage = State::Stage::kClosed;
   Status first;
   const auto keep = [&first](const Status& status) {
     if (first.ok() && !status.ok()) first = status;
@@ -406,7 +407,6 @@ Status Engine::close() {
   state.lock.reset();
   state.dek = SecretBytes();
   state.root_key = SecretBytes();
-  state.stage = State::Stage::kClosed;
   return first;
 }
 

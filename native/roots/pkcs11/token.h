@@ -1,0 +1,128 @@
+// A PKCS#11 token (v2.40 and later): the key-encryption key that wraps the DEK, the witness object, and managed keys.
+//
+// Invariants:
+// - One registry for the process: a module is loaded once per real path, initialised once with CKF_OS_LOCKING_OK, and
+//   never closed. "Already initialised" is adopted and then never finalised. After fork() the child is refused.
+// - Every call into a module runs on a thread of the module's own and has a time limit; a module that hangs costs that
+//   thread and nothing else, and every later call answers kHsmUnreachable until it returns.
+// - A failure is classified (kHsmUnreachable, kTokenMissing, ...) before anything is decided; raw return values appear only
+//   in the detail. After a device error the module is initialised anew once, if it is ours, and the call repeated only
+//   when it changes nothing on the token.
+// - Keys are sensitive, non-extractable and private; what a token made is checked by reading its attributes back.
+// - PINs are wiped and never appear in errors.
+// Thread-safe.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/secret_memory.h"
+#include "base/status.h"
+
+namespace strongroom::roots {
+
+// Which token, and which object on it. At least one of label, serial and slot_id is given.
+struct TokenLocator {
+  std::string module;  // absolute path
+  std::optional<std::string> label;
+  std::optional<std::string> serial;
+  std::optional<std::uint64_t> slot_id;
+  std::string object;  // label of the KEK
+};
+
+// RFC 7512, for example "pkcs11:token=acme;object=kek?module-path=/usr/lib/softhsm/libsofthsm2.so". kInvalidOption names
+// the attribute that is unknown, repeated, or does not belong here: a `pin-value` is always refused; `pin-source` is
+// answered in `pin_source` and not followed.
+struct ParsedUri {
+  TokenLocator locator;
+  std::optional<std::string> pin_source;
+};
+[[nodiscard]] Result<ParsedUri> parse_pkcs11_uri(std::string_view uri);
+
+struct TokenInfo {
+  std::uint64_t slot_id = 0;
+  std::string label;  // trailing blanks removed
+  std::string serial;
+  std::string manufacturer;
+  std::string model;
+  bool initialised = false;
+  bool pin_initialised = false;
+  bool pin_locked = false;
+};
+
+// A KEK: AES-256 (wraps by CKM_AES_KEY_WRAP, RFC 3394) or, where the token has none, RSA (CKM_RSA_PKCS_OAEP, SHA-256).
+enum class KekType : std::uint8_t { kAesKeyWrap = 1, kRsaOaep = 2 };
+struct Kek {
+  KekType type = KekType::kAesKeyWrap;
+  Bytes id;  // CKA_ID, 16 random bytes: with the label it is unique on the token
+};
+
+enum class KeyAlgorithm : std::uint8_t { kEcP256 = 1, kEcP384 = 2, kRsa3072 = 3, kEd25519 = 4 };
+enum class SignatureFormat : std::uint8_t { kDer = 1, kRaw = 2 };  // of ECDSA: ASN.1, or r | s (IEEE P1363)
+
+inline constexpr std::chrono::milliseconds kTokenTimeLimit{10'000};
+
+class Token {
+ public:
+  // Loads and initialises the module and lists its tokens; no PIN is needed and nothing is changed.
+  [[nodiscard]] static Result<std::vector<TokenInfo>> list(const std::string& module,
+                                                           std::chrono::milliseconds limit = kTokenTimeLimit);
+  // Finds the one token that fits and logs in. kHsmUnreachable, kTokenMissing, kTokenAmbiguous, kPinWrong, kPinLocked,
+  // kPinNotInitialized. An empty `pin` uses the token's protected authentication path where it has one, else kPinMissing.
+  [[nodiscard]] static Result<std::unique_ptr<Token>> open(const TokenLocator& locator, SecretBytes pin,
+                                                           std::chrono::milliseconds limit = kTokenTimeLimit);
+  // C_InitToken and C_InitPIN. `confirmation` must be the label of an initialised token, which is erased; empty for an
+  // uninitialised slot. kHsmRefused otherwise, and when another token has `label` already.
+  [[nodiscard]] static Status initialise(const std::string& module, std::uint64_t slot_id, const std::string& label,
+                                         const std::string& confirmation, SecretBytes so_pin, SecretBytes user_pin,
+                                         std::chrono::milliseconds limit = kTokenTimeLimit);
+  Token(const Token&) = delete;
+  Token& operator=(const Token&) = delete;
+  Token(Token&&) = delete;
+  Token& operator=(Token&&) = delete;
+  ~Token();  // closes the session
+
+  [[nodiscard]] const TokenInfo& info() const;
+
+  // Makes a KEK with a random CKA_ID; its attributes are read back and checked. AES where the token has AES key wrap.
+  [[nodiscard]] Result<Kek> generate_kek(const std::string& label);
+  // kKekMissing, kKekDuplicate.
+  [[nodiscard]] Status find_kek(const std::string& label, const Kek& kek);
+  [[nodiscard]] Status destroy_kek(const std::string& label, const Kek& kek);
+  // `key` has 32 bytes. The wrapped form is unwrapped and compared before it is returned.
+  [[nodiscard]] Result<Bytes> wrap(const std::string& label, const Kek& kek, ByteView key);
+  // kWrappedDekCorrupt when the token refuses the wrapped bytes; whether the key is another one than wrapped them is for
+  // the caller to tell by kek_check_value().
+  [[nodiscard]] Result<SecretBytes> unwrap(const std::string& label, const Kek& kek, ByteView wrapped);
+  // 8 bytes that tell this KEK from another: for AES from an encryption under a mechanism that reveals nothing of wrapped
+  // keys, for RSA from the public key.
+  [[nodiscard]] Result<Bytes> kek_check_value(const std::string& label, const Kek& kek);
+
+  // Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes.
+  [[nodiscard]] Result<std::optional<Bytes>> load_object(const std::string& label);
+  // Made new, then the former one removed, so that one of them is there at every moment; load_object() takes the one with
+  // the higher sequence number, which stands in the object's id.
+  [[nodiscard]] Status save_object(const std::string& label, ByteView value);
+  [[nodiscard]] Status remove_object(const std::string& label);
+
+  // Managed keys. `id` is CKA_ID of both halves.
+  [[nodiscard]] Status generate_key(const std::string& label, ByteView id, KeyAlgorithm algorithm);
+  // DER SubjectPublicKeyInfo. kKekMissing is never answered here: a missing managed key is kNotFound.
+  [[nodiscard]] Result<Bytes> public_key(ByteView id);
+  // Over a digest (32 bytes for P-256 and RSA, 48 for P-384), or, for Ed25519, over the message itself (at most 1 MiB). RSA
+  // is PSS with SHA-256 and a salt of 32 bytes.
+  [[nodiscard]] Result<Bytes> sign(ByteView id, KeyAlgorithm algorithm, ByteView digest_or_message,
+                                   SignatureFormat format);
+  [[nodiscard]] Status destroy_key(ByteView id);
+
+ private:
+  struct State;
+  explicit Token(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace strongroom::roots

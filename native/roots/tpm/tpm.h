@@ -1,0 +1,123 @@
+// A TPM 2.0 through tpm2-tss (loaded at run time): a storage parent, objects sealed under it, and NV counters.
+//
+// Invariants:
+// - One session for the connection, salted with the storage parent whose name the caller pins, encrypts parameters both
+//   ways and proves knowledge of authorisations without sending them.
+// - Every object and index is made with noDA: an unclean end of the TPM never locks anything of ours.
+// - Nothing foreign is evicted, overwritten or undefined; only what the caller names.
+// - An increment is sent once. Silence or an error from it is kTpmUnavailable, and the caller reads again.
+// - After a transport failure the next call connects anew; another parent than the pinned one is then kTpmReplaced.
+// - Secrets are in locked memory and wiped; neither they nor PINs appear in errors.
+// Thread-safe: calls are serialised.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/secret_memory.h"
+#include "base/status.h"
+
+namespace strongroom::roots {
+
+// The name of an object or index: algorithm (2 bytes, big-endian) and SHA-256 of its public area (TPM 2.0 part 1, 16).
+using TpmName = Bytes;  // 34 bytes
+
+// The bound that a sealed object is tied to: TPM2_PolicyNV(counter <= at_most).
+struct CounterBound {
+  std::uint32_t index = 0;
+  TpmName name;  // of the written counter
+  std::uint64_t at_most = 0;
+  friend bool operator==(const CounterBound&, const CounterBound&) = default;
+};
+
+struct SealPolicy {
+  std::optional<CounterBound> bound;
+  std::uint32_t pcrs = 0;  // bit n: PCR n of the SHA-256 bank, 0 to 23
+  Digest pcr_digest{};     // of the selected PCRs, in ascending order (SHA-256 over their values)
+  bool authorisation = false;  // TPM2_PolicyAuthValue
+};
+
+// TPM2B_PUBLIC and TPM2B_PRIVATE, marshalled.
+struct SealedObject {
+  Bytes public_area;
+  Bytes private_area;
+};
+
+// A counter in the owner range. `label` stands in its authPolicy, which no command of ours uses: 32 bytes that say whose
+// it is. Attributes: counter, AUTHWRITE, AUTHREAD, OWNERREAD, NO_DA.
+struct CounterInfo {
+  std::uint32_t index = 0;
+  bool fits = false;     // it has exactly our attributes and size; otherwise it is foreign
+  bool written = false;  // incremented at least once
+  Digest label{};        // when it fits
+};
+
+// TPM2_ReadClock. `clock_ms` only grows until the TPM is cleared, and only while it has power.
+struct TpmClock {
+  std::uint64_t clock_ms = 0;
+  std::uint32_t reset_count = 0;
+  std::uint32_t restart_count = 0;
+  bool safe = false;
+};
+
+class Tpm {
+ public:
+  // `tcti`: a configuration as of tcti(7), for example "device:/dev/tpmrm0" or "swtpm:path=/run/s"; empty: the library's
+  // own order. `parent_name` empty: any parent, to be read by parent_name() (COLDSTART); otherwise the parent must have
+  // it, else kTpmCleared when `endorsement_name` is given and is this TPM's, kTpmReplaced when it is not.
+  // kLibraryMissing, kTpmUnavailable.
+  [[nodiscard]] static Result<std::unique_ptr<Tpm>> open(const std::string& tcti, const TpmName& parent_name,
+                                                         const TpmName& endorsement_name);
+  Tpm(const Tpm&) = delete;
+  Tpm& operator=(const Tpm&) = delete;
+  Tpm(Tpm&&) = delete;
+  Tpm& operator=(Tpm&&) = delete;
+  ~Tpm();  // flushes what was loaded
+
+  // TPM2_Shutdown(CLEAR) after flushing: the orderly end. Later calls connect anew.
+  [[nodiscard]] Status shut_down();
+
+  [[nodiscard]] Result<TpmName> parent_name();
+  // Of the primary key after the TCG EK template (ECC P-256), which survives a clear of the TPM.
+  [[nodiscard]] Result<TpmName> endorsement_name();
+
+  [[nodiscard]] Result<Digest> pcr_digest(std::uint32_t pcrs);
+  // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, empty unless the policy asks for one.
+  [[nodiscard]] Result<SealedObject> seal(ByteView secret, ByteView authorisation, const SealPolicy& policy);
+  // kTpmPcrChanged when the PCRs are not the policy's; kVaultRolledBack when the counter is past the bound; kPinWrong for
+  // a wrong authorisation; kTpmLockedOut; kTpmRefused for an object that this parent does not load, or any other refusal;
+  // kWitnessMissing when the counter of the bound is not there, kWitnessReplaced when it has another name.
+  [[nodiscard]] Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
+                                           const SealPolicy& policy);
+
+  // The counters among `count` indices from `first` on, foreign ones included, in ascending order.
+  [[nodiscard]] Result<std::vector<CounterInfo>> find_counters(std::uint32_t first, std::uint32_t count);
+  // Makes an unwritten counter. kTpmRefused when the index is taken or NV memory is full.
+  [[nodiscard]] Status define_counter(std::uint32_t index, const Digest& label, ByteView secret);
+  [[nodiscard]] Status undefine_counter(std::uint32_t index);
+  // kWitnessMissing when there is none, kWitnessReplaced when its name is not `name`; kTpmRefused when not yet written.
+  [[nodiscard]] Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name);
+  // The same, and kTpmUnavailable when it is not known whether it took place.
+  [[nodiscard]] Status increment_counter(std::uint32_t index, const TpmName& name, ByteView secret);
+
+  [[nodiscard]] Result<TpmClock> clock();
+  // Manufacturer and firmware for the status, such as "IBM SW TPM"; at most 64 printable bytes.
+  [[nodiscard]] Result<std::string> description();
+
+ private:
+  struct State;
+  explicit Tpm(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// The name that a counter of ours has once it is written; computed, no TPM is asked.
+[[nodiscard]] TpmName counter_name(std::uint32_t index, const Digest& label);
+
+// The owner range of NV indices (TCG Registry of Reserved TPM 2.0 Handles, 2.2).
+inline constexpr std::uint32_t kCounterIndexFirst = 0x01800000;
+inline constexpr std::uint32_t kCounterIndexLast = 0x01BFFFFF;
+
+}  // namespace strongroom::roots

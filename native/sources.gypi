@@ -33,7 +33,12 @@
       "store/engine.cc",
       "store/engine_open.cc",
       "store/engine_run.cc",
-      "store/engine_maintenance.cc"
+      "store/engine_maintenance.cc",
+      "store/engine_authority.cc",
+      "store/engine_anchor.cc",
+      "store/engine_tpm.cc",
+      "store/tpm_slot.cc",
+      "store/counter_witness.cc"
     ],
     "addon_sources": [
       "addon/addon.cc",

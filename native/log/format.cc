@@ -37,6 +37,10 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "tamper-file-anew";
     case CommitKind::kRecover:
       return "recover";
+    case CommitKind::kAnchor:
+      return "anchor";
+    case CommitKind::kReseal:
+      return "reseal";
     case CommitKind::kBaseHead:
     case CommitKind::kBaseData:
       return "base";

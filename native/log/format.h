@@ -49,6 +49,8 @@ enum class CommitKind : std::uint8_t {
   kReanchor = 6,        // the present state was accepted by authority
   kTamperFileAnew = 7,  // the tamper file was missing and begun anew
   kRecover = 8,         // opened by password after a lost root
+  kAnchor = 9,          // precedes an increment of the TPM's counter
+  kReseal = 10,         // the root was sealed anew by authority
   kBaseHead = 32,
   kBaseData = 33,
 };

@@ -7,7 +7,7 @@
 
 namespace strongroom::store {
 
-enum class Purpose : std::uint8_t { kReanchor = 1, kRecover = 2, kDecommission = 3 };
+enum class Purpose : std::uint8_t { kReanchor = 1, kRecover = 2, kDecommission = 3, kReseal = 4 };
 
 // magic "SRTOKEN1" | u8 purpose | zero (7) | storage id (16) | u64 generation | head (32) | Ed25519 signature (64).
 inline constexpr std::size_t kTokenStatementBytes = 72;

@@ -69,6 +69,10 @@ std::optional<log::Point> parse_continuity_record(ByteView bytes) {
   return reader.done() ? std::optional(point) : std::nullopt;
 }
 
+std::string_view storage_type_text(StorageType type) {
+  return type == StorageType::kTpm ? "tpm" : "software";
+}
+
 Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook completed)
     : state_(std::make_unique<State>(environment, std::move(options), std::move(completed))) {}
 
@@ -162,14 +166,17 @@ Status Engine::setup_persistence_files() {
 Status Engine::validate_coldstart_secret_store() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
-  if (!state.secrets) {
+  const bool with_tpm = state.options.storage == StorageType::kTpm;
+  if (with_tpm && state.options.secret_store)
+    return {Reason::kInvalidOption, "secretStore: storage 'tpm' has none"};
+  if (!with_tpm && !state.secrets) {
     if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed at COLDSTART"};
     state.secret_config = *state.options.secret_store;
     SR_ASSIGN(state.secrets,
               open_secret_store(state.environment, state.secret_config, state.options.instance, true));
   }
   std::optional<StorageId> planned;
-  const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
+  Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
   if (parsed.ok()) {
     planned = parsed->front().header.storage_id;
     if (parsed->front().header.instance != state.options.instance) {
@@ -178,6 +185,12 @@ Status Engine::validate_coldstart_secret_store() {
     }
   } else if (!parsed.is(Reason::kNotFound)) {
     return parsed.status();
+  }
+  if (with_tpm) {
+    SR_TRY(state.refuse_counter_left_over(parsed.ok() ? std::optional(std::move(parsed->front()))
+                                                      : std::nullopt));
+    if (planned) state.header.storage_id = *planned;
+    return {};
   }
   for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
     SR_ASSIGN(const std::optional<Secret> present, state.secrets->load(name));
@@ -209,6 +222,11 @@ Status Engine::initialize_coldstart() {
   }
   if (!crypto::acceptable(options.argon2))
     return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
+  const bool with_tpm = options.storage == StorageType::kTpm;
+  if (with_tpm && options.recovery_password.empty() && !options.without_recovery) {
+    return {Reason::kInvalidOption,
+            "recovery: storage 'tpm' needs a backup password, or `recovery: 'none'` in so many words"};
+  }
   SR_TRY(validate_coldstart_secret_store());
 
   PersistenceHeader& header = state.header;
@@ -224,11 +242,16 @@ Status Engine::initialize_coldstart() {
 
   state.dek = SecretBytes(crypto::kKeyBytes);
   crypto::random_bytes(state.dek.span());
-  SecretBytes root(crypto::kKeyBytes);
-  crypto::random_bytes(root.span());
-  header.slots.push_back(wrap_dek(1, SlotType::kSoftware, encode_software_parameters(state.secret_config),
-                                  software_kek(root.view(), header.storage_id).view(), state.dek.view(),
-                                  header.storage_id, header.key_id));
+  SecretBytes root;
+  if (with_tpm) {
+    SR_TRY(state.provision_tpm());
+  } else {
+    root = SecretBytes(crypto::kKeyBytes);
+    crypto::random_bytes(root.span());
+    header.slots.push_back(wrap_dek(1, SlotType::kSoftware, encode_software_parameters(state.secret_config),
+                                    software_kek(root.view(), header.storage_id).view(), state.dek.view(),
+                                    header.storage_id, header.key_id));
+  }
   if (!options.recovery_password.empty()) {
     const PasswordParameters parameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(const SecretBytes kek, password_kek(options.recovery_password.view(), parameters));
@@ -240,19 +263,29 @@ Status Engine::initialize_coldstart() {
   SR_ASSIGN(const Bytes provisioning,
             encode_persistence(header, core, state.dek.view(), &state.persistence_hash));
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
-  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
   state.make_witnesses();
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp = first_stamp(read_clock(state.environment.clock));
+  state.stamp = stamp;
+  state.witnesses->begin(TamperPoint{0, genesis.head, {}});
+  if (with_tpm) {
+    SR_ASSIGN(const std::uint64_t value, state.make_counter());
+    if (value != state.tpm_slot.at_most) {
+      SR_TRY(state.remove_counter());
+      return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
+    }
+    state.make_counter_witness();
+    state.stage = State::Stage::kRootOpen;
+    return {};
+  }
+  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
   const SecretBytes key = witness_key(state.dek.view(), header.storage_id);
   Bytes vault_hash =
       encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
   SR_TRY(state.secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
   SR_TRY(state.secrets->save(SecretName::kTimeTamper, header.storage_id,
                              encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
-  state.witnesses->begin(TamperPoint{0, genesis.head, {}});
   state.witnesses->adopt_secret(std::nullopt, std::move(vault_hash));
-  state.stamp = stamp;
   state.stage = State::Stage::kRootOpen;
   return {};
 }
@@ -307,7 +340,16 @@ Status Engine::initialize_storage_identifier() {
     ReservedChanges changes;
     changes.put(kStorageIdKey, state.header.storage_id);
     changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, complete_hash}));
+    std::optional<AnchorRecord> anchor;
+    if (state.counter) {
+      anchor = state.first_anchor(state.tpm_slot.at_most);
+      changes.put(kAnchorKey, encode_anchor_record(*anchor));
+    }
     SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));
+    if (anchor) {
+      const TamperPoint first = state.witnesses->newest();
+      state.counter->adopt(*anchor, {first.generation, first.head}, true);
+    }
     state.header = complete;
     state.persistence_hash = complete_hash;
   } else {
@@ -337,10 +379,12 @@ Status Engine::validate_time_tamper_age() {
   if (state.startup == StartupState::kWarmstart) {
     SR_TRY(state.find_stamp());
     const Now now = read_clock(state.environment.clock);
-    SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
-    SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
-    const std::uint64_t age = std::min(age_ms(*state.stamp, now), age_ms(*state.secret_stamp, now));
-    if (age > state.core.age_ms_max) {
+    SR_TRY(state.check_time(now));
+    const std::uint64_t age =
+        std::min(age_ms(*state.stamp, now), age_ms(state.secret_stamp.value_or(*state.stamp), now));
+    // The counter proves the state current, however old it is.
+    state.age_excused = age > state.core.age_ms_max && state.has_counter();
+    if (age > state.core.age_ms_max && !state.age_excused) {
       return {Reason::kStateStale, "the newest stamp is " + std::to_string(age / 1000) +
                                        " s old; the limit is " +
                                        std::to_string(state.core.age_ms_max / 1000) + " s"};
@@ -364,10 +408,14 @@ Status Engine::update_time_tamper() {
     return {};
   }
   if (state.startup == StartupState::kColdstart) {
+    // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
+    if (state.counter) SR_TRY(state.witnesses->move());
     SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, state.persistence_copy));
     return state.finish_opening(false);
   }
   SR_TRY(state.cut_tail());
+  // What it completes is durable only now.
+  if (state.counter) SR_TRY(state.counter->reach(state.environment.clock.wall_ms()));
   ReservedChanges changes;
   changes.put(kPersistenceKey,
               encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
@@ -393,14 +441,19 @@ Status Engine::close() {
     Status committed = state.writer->poisoned();
     if (committed.ok()) {
       state.force_stamp(next_stamp(*state.stamp, read_clock(state.environment.clock)));
-      committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
+      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose));
+      // Without a TPM, or with one that does not answer.
+      if (state.newest_kind != log::CommitKind::kClose) {
+        committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
+        if (committed.ok()) keep(state.witnesses->move());
+      }
     }
     keep(committed);
-    if (committed.ok()) {
-      keep(state.move_witnesses());
-      keep(state.writer->finish());
-    }
+    if (state.writer->poisoned().ok()) keep(state.writer->finish());
+    state.settle_waiting();
+    if (state.counter) keep(state.tpm->shut_down());
   }
+  state.pin_authorisation = SecretBytes();
   state.queue.reset();
   state.writer.reset();
   state.vault_file.reset();

@@ -24,6 +24,7 @@
 #include "log/commit_queue.h"
 #include "log/compaction.h"
 #include "os/os.h"
+#include "roots/tpm/tpm.h"
 #include "store/authority.h"
 #include "store/persistence_file.h"
 #include "store/secret_store.h"
@@ -37,10 +38,26 @@ enum class StartupState : std::uint8_t { kColdstart, kWarmstart };
 
 inline constexpr std::string_view kReservedPrefix = "strongroom/";
 
+// What holds the root key in everyday use.
+enum class StorageType : std::uint8_t { kSoftware, kTpm };
+[[nodiscard]] std::string_view storage_type_text(StorageType type);  // "software", "tpm"
+
+struct TpmOptions {
+  std::string tcti;                   // empty: what the key slot names, at COLDSTART the library's own order
+  std::optional<std::uint32_t> pcrs;  // bit n: PCR n of the SHA-256 bank; fixed at COLDSTART and by reseal
+  SecretBytes pin;                    // at COLDSTART: empty for none
+  // How many anchors a day the store makes by itself, besides those at open and close; 0: none.
+  std::uint32_t anchors_per_day = 27;
+  roots::TpmOpener open;  // in place of roots::Tpm::open
+};
+
 struct EngineOptions {
   std::string directory;  // absolute
   std::string instance = "default";
-  // Needed at COLDSTART. At WARMSTART, when absent, the place that the software key slot names.
+  // At COLDSTART, when absent, kSoftware; at WARMSTART what the store has, and another one is kInvalidOption.
+  std::optional<StorageType> storage;
+  TpmOptions tpm;
+  // Needed at COLDSTART, unless the storage is kTpm. At WARMSTART, when absent, the place that the software key slot names.
   std::optional<SecretStoreConfig> secret_store;
   bool read_only = false;
   bool threads = true;
@@ -51,6 +68,7 @@ struct EngineOptions {
   std::optional<std::array<std::uint8_t, 32>> vendor_public_key;
   // COLDSTART only; ignored later.
   SecretBytes recovery_password;  // empty: no password slot
+  bool without_recovery = false;  // a hardware root without a password slot is asked for in so many words
   crypto::Argon2Parameters argon2;
   std::string vault_file_name = "vault.bin";
 
@@ -62,14 +80,30 @@ struct EngineOptions {
 };
 
 struct WitnessStatus {
-  std::string name;  // "tamper-file", "secret-store"
+  std::string name;  // "tamper-file", "secret-store", "tpm-counter"
   log::Point point;
   std::uint64_t lag_generations = 0;
   std::int64_t moved_wall_ms = 0;  // 0: not in this opening
   bool failing = false;            // the last attempt to move it failed
 };
 
+struct TpmStatus {
+  std::string description;
+  std::string tcti;
+  std::uint32_t counter_index = 0;
+  std::uint64_t counter = 0;       // as the vault's newest anchor has it
+  std::uint64_t epoch_end = 0;     // the sealed root is refused beyond this count
+  std::uint64_t increments = 0;    // by this store, in its whole life
+  std::int64_t first_wall_ms = 0;  // when the counter was made
+  std::uint32_t pcrs = 0;
+  bool has_pin = false;
+};
+
 struct EngineStatus {
+  StorageType storage = StorageType::kSoftware;
+  std::optional<TpmStatus> tpm;
+  bool age_excused =
+      false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
   ProvisionState provision = ProvisionState::kComplete;
   StartupState startup = StartupState::kWarmstart;
   bool open = false;
@@ -142,9 +176,11 @@ class Engine {
 
   // In place of the last three steps. reanchor(): accepts the present state as the new truth; kNothingToDo when every
   // verdict is ok. recover(): after initialize_recovery(), a new root; continuity stays unproven. Both leave the
-  // store open.
+  // store open. recover() makes a new RootKey; reseal() seals a new root in the TPM that is there, under the PCRs of now,
+  // and continuity stays unproven only where the counter is not there either.
   [[nodiscard]] Status reanchor(const Proof& proof);
   [[nodiscard]] Status recover(const Proof& proof);
+  [[nodiscard]] Status reseal(const Proof& proof);
   // After create_and_load_vault(): removes the store with its secrets, restartable at every step.
   [[nodiscard]] Status decommission(const Proof& proof);
 

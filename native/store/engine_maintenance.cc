@@ -1,236 +1,13 @@
-// Acts of authority and upkeep: reanchor, recover, decommission, a change of password, compaction, verification.
+// Upkeep: changes of persistence.bin, a change of password, compaction, verification.
 #include <algorithm>
 
 #include "base/limits.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {
-namespace {
-
-bool contains(const std::vector<UsedPoint>& points, const UsedPoint& point) {
-  return std::find(points.begin(), points.end(), point) != points.end();
-}
-
-}  // namespace
-
-Status Engine::reanchor(const Proof& proof) {
-  State& state = *state_;
-  SR_TRY(state.require(State::Stage::kIdentified));
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  // What authority cannot heal: another store's SecretStore, and a persistence.bin with keys of the past.
-  SR_TRY(state.check_persistence_record());
-  const Result<std::optional<Secret>> vault_hash = state.secrets->load(SecretName::kVaultHash);
-  if (!vault_hash.ok() && !vault_hash.is(Reason::kWitnessReplaced)) return vault_hash.status();
-  const bool another = vault_hash.ok() && *vault_hash && (*vault_hash)->storage_id != state.header.storage_id;
-  if (another) return state.verdict.status;
-
-  const Now now = read_clock(state.environment.clock);
-  SR_ASSIGN(const std::optional<Bytes> continuity, state.reserved(kContinuityKey));
-  const Status stamp = state.find_stamp();
-  const bool time_valid = stamp.ok() && check_clock(*state.stamp, now, state.core.clock_tolerance_ms).ok() &&
-                          check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms).ok() &&
-                          age_ms(*state.stamp, now) <= state.core.age_ms_max;
-  if (state.verdict.status.ok() && time_valid && !continuity) {
-    return {Reason::kNothingToDo, "every verdict is ok"};
-  }
-
-  const log::Point present = state.loaded.newest;
-  SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kReanchorKey));
-  const std::optional<ReanchorRecord> earlier = stored ? parse_reanchor_record(*stored) : std::nullopt;
-  const std::vector<UsedPoint> witnessed =
-      state.evidence.secret.value ? state.evidence.secret.value->used_points : std::vector<UsedPoint>();
-  log::Point accepted = present;
-  Status authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, present);
-  // A reanchor that was cut between its commit and the witnesses is completed by the token that began it.
-  if (authority.is(Reason::kAuthorityRefused) && earlier &&
-      state.loaded.newest_kind == log::CommitKind::kReanchor) {
-    accepted = earlier->point;
-    authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, accepted);
-  }
-  SR_TRY(authority);
-  const bool burnt_here =
-      earlier && accepted == present && contains(earlier->used_points, used_point(present));
-  if (contains(witnessed, used_point(accepted)) || burnt_here) {
-    return {Reason::kAuthorityRefused, "reanchor was used at this point before"};
-  }
-
-  const TamperEvidence& tamper = state.evidence.tamper;
-  const bool tamper_serves =
-      tamper.content && tamper.damage.ok() && tamper.content->clean &&
-      (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
-  if (!tamper_serves) state.evidence.tamper.content.reset();
-  if (!state.evidence.secret.damage.ok()) state.evidence.secret.value.reset();
-  // Its lead is what is given up; it must not count as a point of this history.
-  if (state.evidence.secret.standing != Standing::kContained) state.evidence.secret.value.reset();
-
-  ReanchorRecord record{accepted, earlier ? earlier->used_points : std::vector<UsedPoint>()};
-  for (const UsedPoint& point : witnessed) {
-    if (!contains(record.used_points, point)) record.used_points.push_back(point);
-  }
-  if (!contains(record.used_points, used_point(accepted))) record.used_points.push_back(used_point(accepted));
-  if (!contains(record.used_points, used_point(present))) record.used_points.push_back(used_point(present));
-  while (record.used_points.size() > kUsedPointsMax) record.used_points.erase(record.used_points.begin());
-
-  ReservedChanges changes;
-  changes.put(kReanchorKey, encode_reanchor_record(record));
-  changes.put(kPersistenceKey,
-              encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
-  if (continuity) changes.remove(kContinuityKey);
-  SR_TRY(state.cut_tail());
-  state.stamp = first_stamp(now);
-  SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, *state.stamp));
-  for (const UsedPoint& point : record.used_points) state.witnesses->burn(point);
-  return state.finish_opening(true);
-}
-
-Status Engine::recover(const Proof& proof) {
-  State& state = *state_;
-  SR_TRY(state.require(State::Stage::kIdentified));
-  if (!state.recovering) return {Reason::kNothingToDo, "the root key is there and opens the store"};
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  state.evidence.secret_lost = true;
-  state.verdict = judge(state.evidence);
-  SR_TRY(state.verdict.status);
-  SR_TRY(state.check_persistence_record());
-  const Now now = read_clock(state.environment.clock);
-  Status stamp = state.find_stamp();
-  if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
-  SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
-  if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
-  log::Point accepted = state.loaded.newest;
-  Status authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
-  // A recovery that was cut behind its commit is completed by the token that began it.
-  if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kContinuityKey));
-    const std::optional<log::Point> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
-    if (earlier) {
-      accepted = *earlier;
-      authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
-    }
-  }
-  SR_TRY(authority);
-
-  SecretBytes root(crypto::kKeyBytes);
-  crypto::random_bytes(root.span());
-  PersistenceHeader header = state.header;
-  std::uint32_t slot_id = 0;
-  for (const KeySlot& slot : header.slots) slot_id = std::max(slot_id, slot.id);
-  std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kSoftware; });
-  header.slots.push_back(wrap_dek(slot_id + 1, SlotType::kSoftware,
-                                  encode_software_parameters(state.secret_config),
-                                  software_kek(root.view(), header.storage_id).view(), state.dek.view(),
-                                  header.storage_id, header.key_id));
-  Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
-  ReservedChanges changes;
-  changes.put(kContinuityKey, encode_continuity_record(accepted));
-  changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
-  SR_TRY(state.cut_tail());
-  SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.stamp, now)));
-  state.tamper_file_anew = state.verdict.tamper_file_anew;
-  // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
-  // root, too: with it the store opens as usual, and must not find them missing.
-  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
-  if (const Status moved = state.witnesses->move(true); !moved.ok()) {
-    return {Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error};
-  }
-  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
-  state.header = header;
-  state.persistence_hash = hash;
-  state.persistence_damaged = false;
-  state.recovering = false;
-  return state.finish_opening(true);
-}
-
-Status Engine::decommission(const Proof& proof) {
-  State& state = *state_;
-  if (state.stage < State::Stage::kSetUp || state.stage >= State::Stage::kOpen) {
-    return {Reason::kNotOpen, "decommission begins after setup_persistence_files()"};
-  }
-  if (state.startup != StartupState::kWarmstart)
-    return {Reason::kNoStore, "there is no store in " + state.options.directory};
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  if (state.dek.empty()) {  // interrupted, or the root is gone: the password alone opens what is left
-    SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
-    const ParsedPersistence& candidate = candidates.front();
-    state.header = candidate.header;
-    if (state.secrets == nullptr) {
-      for (const KeySlot& slot : state.header.slots) {
-        if (slot.type != SlotType::kSoftware) continue;
-        SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
-        state.secret_config = state.options.secret_store.value_or(named);
-        SR_ASSIGN(state.secrets,
-                  open_secret_store(state.environment, state.secret_config, state.header.instance, false));
-        break;
-      }
-    }
-    if (state.secrets == nullptr)
-      return {Reason::kRootUnavailable, "persistence.bin has no software key slot"};
-    if (state.header.state == ProvisionState::kDecommissioning) {
-      SR_ASSIGN(const bool secrets_gone, state.secrets_are_gone());
-      // They go last but for persistence.bin: nothing is left that a proof could protect.
-      if (secrets_gone) return state.remove_persistence();
-    }
-    SR_ASSIGN(SecretBytes dek, [&]() -> Result<SecretBytes> {
-      SR_ASSIGN(const std::optional<Secret> root, state.secrets->load(SecretName::kRootKey));
-      for (const KeySlot& slot : state.header.slots) {
-        if (!root || slot.type != SlotType::kSoftware) continue;
-        bool fits = false;
-        Result<SecretBytes> opened =
-            unwrap_dek(slot, software_kek(root->value.view(), state.header.storage_id).view(),
-                       state.header.storage_id, state.header.key_id, &fits);
-        if (opened.ok()) return opened;
-      }
-      return open_by_password(state.header, proof.password.view());
-    }());
-    SR_TRY(state.open_core(candidate, std::move(dek)));
-  }
-  const bool resumed = state.header.state == ProvisionState::kDecommissioning;
-  // The point may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
-  const log::Point point =
-      resumed && state.core.authority.vendor_public_key ? token_point(proof.token) : state.loaded.newest;
-  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, point));
-
-  const std::string vault = state.core.vault_file_name;
-  if (!resumed) {
-    PersistenceHeader header = state.header;
-    header.state = ProvisionState::kDecommissioning;
-    SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), nullptr));
-    SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
-    state.header = header;
-  }
-  // persistence.bin is last: until it is gone, the act can be repeated and completed.
-  state.vault_file.reset();
-  for (const std::string& name : {vault, vault + std::string(kNewSuffix), std::string(kTamperFileName),
-                                  std::string(kTamperFileName) + std::string(kNewSuffix)}) {
-    SR_TRY(state.directory->remove(name));
-  }
-  SR_TRY(state.directory->sync());
-  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
-    SR_TRY(state.secrets->remove(name));
-  }
-  return state.remove_persistence();
-}
-
-Result<bool> Engine::State::secrets_are_gone() {
-  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
-    SR_ASSIGN(const std::optional<Secret> secret, secrets->load(name));
-    if (secret) return false;
-  }
-  return true;
-}
-
-Status Engine::State::remove_persistence() {
-  SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
-  SR_TRY(directory->remove(kPersistenceFileName));
-  SR_TRY(directory->sync());
-  lock.reset();
-  stage = Stage::kClosed;
-  return {};
-}
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                          ReservedChanges& changes) {
+                                          ReservedChanges& changes, ReservedChanges* last) {
   if (persistence_unsettled) {
     return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
   }
@@ -248,8 +25,8 @@ Status Engine::State::replace_persistence(const PersistenceHeader& header_new, l
   }
   persistence_hash = hash;
   ReservedChanges done;
-  done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
-  return queue->commit_reserved(kind, done.list()).status();
+  (last != nullptr ? *last : done).put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
+  return last != nullptr ? Status() : queue->commit_reserved(kind, done.list()).status();
 }
 
 Status Engine::change_password(ByteView current, SecretBytes next) {
@@ -262,17 +39,18 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
   }
   // Whoever can open the store must not be able to make himself its authority.
   SR_TRY(open_by_password(state.header, current).status());
-  PersistenceHeader header = state.header;
-  std::uint32_t slot_id = 0;
-  for (const KeySlot& slot : header.slots) slot_id = std::max(slot_id, slot.id);
-  std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
   const PasswordParameters parameters{crypto::random_array<16>(), state.options.argon2};
   SR_ASSIGN(const SecretBytes kek, password_kek(next.view(), parameters));
-  header.slots.push_back(wrap_dek(slot_id + 1, SlotType::kPassword, encode_password_parameters(parameters),
-                                  kek.view(), state.dek.view(), header.storage_id, header.key_id));
+  std::unique_lock persistence(state.persistence_mutex);
+  PersistenceHeader header = state.header;
+  std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
+  header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kPassword,
+                                  encode_password_parameters(parameters), kek.view(), state.dek.view(),
+                                  header.storage_id, header.key_id));
   ReservedChanges changes;
   SR_TRY(state.replace_persistence(header, log::CommitKind::kPersistence, changes));
-  return state.witnesses->move();
+  persistence.unlock();
+  return state.move_witnesses(true);
 }
 
 Status Engine::verify_password(ByteView password) {
@@ -376,9 +154,11 @@ Result<VerifyReport> Engine::verify(const ProgressHook& progress) {
   EngineOptions options;
   options.directory = state.options.directory;
   options.instance = state.header.instance;
-  options.secret_store = state.secret_config;
+  if (state.has_secret_store()) options.secret_store = state.secret_config;
+  options.tpm.pin = state.options.tpm.pin.clone();
   options.read_only = true;
   Engine reader(state.environment, std::move(options), {});
+  reader.state_->tpm = state.tpm;  // one connection: a TPM may serve no second one
   SR_TRY(reader.determine_startup_state().status());
   SR_TRY(reader.setup_persistence_files());
   SR_TRY(reader.initialize_warmstart());

@@ -85,6 +85,17 @@ Status Engine::State::check_policy() const {
   return {};
 }
 
+Status Engine::State::check_storage(SlotType type) const {
+  const StorageType present = type == SlotType::kTpm ? StorageType::kTpm : StorageType::kSoftware;
+  if (options.storage && *options.storage != present) {
+    return {Reason::kInvalidOption,
+            "storage.type: the store has '" + std::string(storage_type_text(present)) + "'"};
+  }
+  if (present == StorageType::kTpm && options.secret_store)
+    return {Reason::kInvalidOption, "secretStore: storage 'tpm' has none"};
+  return {};
+}
+
 Status Engine::initialize_warmstart() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
@@ -95,49 +106,50 @@ Status Engine::initialize_warmstart() {
     return {Reason::kPartialRestore,
             "a decommission of this store was interrupted; run it again to complete it"};
   }
-  Status refusal(Reason::kRootUnavailable, "persistence.bin has no software key slot");
+  Status refusal(Reason::kRootUnavailable, "persistence.bin has no key slot of a root");
   for (const ParsedPersistence& candidate : candidates) {
-    const PersistenceHeader& header = candidate.header;
-    for (const KeySlot& slot : header.slots) {
-      if (slot.type != SlotType::kSoftware) continue;
-      SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
-      state.secret_config = state.options.secret_store.value_or(named);
-      SR_ASSIGN(state.secrets,
-                open_secret_store(state.environment, state.secret_config, header.instance, false));
-      SR_ASSIGN(std::optional<Secret> root, state.secrets->load(SecretName::kRootKey));
-      if (!root) {
-        refusal = Status(Reason::kRootUnavailable,
-                         "the SecretStore holds no RootKey for the instance '" + header.instance + "'");
-        continue;
-      }
-      if (root->storage_id != header.storage_id) {
-        refusal = Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" +
-                                                       header.instance + "' belongs to another store");
-        continue;
-      }
-      bool fits = false;
-      Result<SecretBytes> dek = unwrap_dek(slot, software_kek(root->value.view(), header.storage_id).view(),
-                                           header.storage_id, header.key_id, &fits);
-      if (!fits) {
-        refusal = Status(Reason::kPersistenceTampered,
-                         "the RootKey of this store does not fit the key slot in persistence.bin");
-        continue;
-      }
-      if (!dek.ok()) {
-        refusal = dek.status();
-        continue;
-      }
-      refusal = state.open_core(candidate, *std::move(dek));
+    for (const KeySlot& slot : candidate.header.slots) {
+      if (slot.type != SlotType::kSoftware && slot.type != SlotType::kTpm) continue;
+      SR_TRY(state.check_storage(slot.type));
+      Result<SecretBytes> dek = slot.type == SlotType::kTpm ? state.open_by_tpm(candidate.header, slot)
+                                                            : state.open_by_software(candidate.header, slot);
+      refusal = dek.ok() ? state.open_core(candidate, *std::move(dek)) : dek.status();
+      // What cannot be reached now says nothing about this copy, nor would it about the other.
+      if (!refusal.ok() && error_info(refusal.error().reason).retryable) return refusal;
       if (!refusal.ok()) continue;
       SR_TRY(state.check_policy());
-      state.root_damaged = root->one_copy_damaged;
-      if (state.root_damaged) state.root_key = std::move(root->value);
       state.make_witnesses();
       state.stage = State::Stage::kRootOpen;
       return {};
     }
   }
   return refusal;
+}
+
+Result<SecretBytes> Engine::State::open_by_software(const PersistenceHeader& candidate, const KeySlot& slot) {
+  SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
+  secret_config = options.secret_store.value_or(named);
+  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance, false));
+  SR_ASSIGN(std::optional<Secret> root, secrets->load(SecretName::kRootKey));
+  if (!root) {
+    return Status(Reason::kRootUnavailable,
+                  "the SecretStore holds no RootKey for the instance '" + candidate.instance + "'");
+  }
+  if (root->storage_id != candidate.storage_id) {
+    return Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" +
+                                                candidate.instance + "' belongs to another store");
+  }
+  bool fits = false;
+  Result<SecretBytes> opened = unwrap_dek(slot, software_kek(root->value.view(), candidate.storage_id).view(),
+                                          candidate.storage_id, candidate.key_id, &fits);
+  if (!fits) {
+    return Status(Reason::kPersistenceTampered,
+                  "the RootKey of this store does not fit the key slot in persistence.bin");
+  }
+  if (!opened.ok()) return opened;
+  root_damaged = root->one_copy_damaged;
+  if (root_damaged) root_key = std::move(root->value);
+  return opened;
 }
 
 Status Engine::initialize_recovery(ByteView password) {
@@ -159,6 +171,14 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   SR_TRY(refusal);
   SR_TRY(state.check_policy());
+  if (state.has_counter()) {
+    state.refused_root = as_usual;
+    SR_TRY(state.connect_tpm_for_reseal());
+    state.make_witnesses();
+    state.recovering = true;
+    state.stage = State::Stage::kRootOpen;
+    return {};
+  }
   if (!state.secrets) {
     if (!state.options.secret_store)
       return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
@@ -175,11 +195,32 @@ Status Engine::initialize_recovery(ByteView password) {
 void Engine::State::make_witnesses() {
   Witnesses::Keys keys{tamper_key(dek.view(), header.storage_id), witness_key(dek.view(), header.storage_id),
                        header.storage_id, header.key_id};
-  witnesses = std::make_unique<Witnesses>(*directory, *secrets, std::move(keys), options.tamper_capacity);
+  witnesses =
+      std::make_unique<Witnesses>(*directory, secrets.get(), std::move(keys), options.tamper_capacity);
 }
 
 // The witnesses are read before the vault, so that with a live writer the vault can only be newer than they are.
 Status Engine::State::gather_evidence() {
+  evidence.expected = core.witnesses;
+  if (has_secret_store()) SR_TRY(gather_secrets());
+  SR_TRY(gather_counter());
+
+  Result<TamperContent> content = read_tamper_file(
+      *directory, kTamperFileName, tamper_key(dek.view(), header.storage_id).view(), header.storage_id);
+  TamperEvidence& tamper = evidence.tamper;
+  tamper.present = !content.is(Reason::kNotFound);
+  if (content.ok()) {
+    tamper.content = *std::move(content);
+  } else if (content.is(Reason::kTamperFileTampered) || content.is(Reason::kVersion)) {
+    // persistence.bin names the format's version, so another one here is no newer release but an edit.
+    tamper.damage = Status(Reason::kTamperFileTampered, content.error().detail);
+  } else if (tamper.present) {
+    return content.status();
+  }
+  return {};
+}
+
+Status Engine::State::gather_secrets() {
   const SecretBytes key = witness_key(dek.view(), header.storage_id);
   SecretEvidence& secret = evidence.secret;
   std::optional<Secret> vault_hash;
@@ -229,19 +270,6 @@ Status Engine::State::gather_evidence() {
     const Result<TimeStamp> value = parse_witness_time(time->value.view(), key.view(), header.storage_id);
     secret_stamp_damage = value.status();
     if (value.ok()) secret_stamp = *value;
-  }
-
-  Result<TamperContent> content = read_tamper_file(
-      *directory, kTamperFileName, tamper_key(dek.view(), header.storage_id).view(), header.storage_id);
-  TamperEvidence& tamper = evidence.tamper;
-  tamper.present = !content.is(Reason::kNotFound);
-  if (content.ok()) {
-    tamper.content = *std::move(content);
-  } else if (content.is(Reason::kTamperFileTampered) || content.is(Reason::kVersion)) {
-    // persistence.bin names the format's version, so another one here is no newer release but an edit.
-    tamper.damage = Status(Reason::kTamperFileTampered, content.error().detail);
-  } else if (tamper.present) {
-    return content.status();
   }
   return {};
 }
@@ -309,6 +337,14 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (evidence.tamper.standing == Standing::kContained && chain_differs) {
       evidence.tamper.damage =
           Status(Reason::kTamperFileTampered, "the operation log differs from the vault's history");
+    }
+  }
+  if (counter) {
+    SR_ASSIGN(const std::optional<Bytes> anchor, reserved(kAnchorKey));
+    anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
+    if (anchor_found) {
+      evidence.counter.anchored = anchor_found->number;
+      counter->adopt(*anchor_found, loaded.newest, anchor_found->number == evidence.counter.value);
     }
   }
   verdict = judge(evidence);
@@ -423,8 +459,10 @@ Status Engine::State::repair_copies() {
 
 Status Engine::State::finish_opening(bool replace_foreign) {
   SR_TRY(repair_copies());
-  const Status moved = witnesses->move(replace_foreign);
-  if (!moved.ok()) {
+  if (counter) {
+    SR_TRY(startup == StartupState::kColdstart ? counter->reach(environment.clock.wall_ms())
+                                               : anchor_counter(log::CommitKind::kAnchor));
+  } else if (const Status moved = witnesses->move(replace_foreign); !moved.ok()) {
     const Status alarm = witnesses->alarm();
     return alarm.ok()
                ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)

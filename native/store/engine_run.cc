@@ -36,6 +36,9 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
   pending_stamp.reset();
   log_bytes = writer->offset();
   newest_wall_ms = info.wall_ms;
+  newest_kind = info.kind;
+  if (counter && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
+    anchor_wanted = true;
   if (!witness_thread.joinable()) return;
   const std::lock_guard lock(witness_mutex);
   if (witness_dirty) return;
@@ -53,7 +56,8 @@ void Engine::State::on_completed(std::vector<log::Completion> completions) {
   }
   if (!journal.empty()) completed(std::move(journal));
   if (witnessed.empty()) return;
-  if (!witness_thread.joinable()) {
+  const bool alone = !witness_thread.joinable();
+  if (alone && !counter) {
     const Status moved = witnesses->move();
     deliver_witnessed(std::move(witnessed), moved);
     return;
@@ -61,6 +65,8 @@ void Engine::State::on_completed(std::vector<log::Completion> completions) {
   const std::lock_guard lock(witness_mutex);
   witnessed_waiting.insert(witnessed_waiting.end(), std::make_move_iterator(witnessed.begin()),
                            std::make_move_iterator(witnessed.end()));
+  // An anchor is a commit, and the commit lock is held here: settle_waiting() comes after.
+  if (alone) return;
   witness_dirty = witness_urgent = true;
   witness_wake.notify_one();
 }
@@ -76,24 +82,43 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
   completed(std::move(waiting));
 }
 
-Status Engine::State::move_witnesses(bool replace_foreign) { return witnesses->move(replace_foreign); }
+Status Engine::State::move_witnesses(bool anchor) {
+  if (!counter || !anchor) return witnesses->move();
+  const Status anchored = anchor_counter(log::CommitKind::kAnchor);
+  if (anchored.ok() || anchored.is(Reason::kPoisoned)) return anchored;
+  return {Reason::kWitnessNotMoved, anchored.error().detail, anchored.error().system_error};
+}
+
+void Engine::State::settle_waiting() {
+  if (witness_thread.joinable() || witnessed_waiting.empty()) return;
+  std::vector<log::Completion> waiting = std::move(witnessed_waiting);
+  witnessed_waiting.clear();
+  const Status moved = move_witnesses(true);
+  deliver_witnessed(std::move(waiting), moved);
+}
 
 void Engine::State::run_witness_thread() {
   std::unique_lock lock(witness_mutex);
   for (;;) {
     if (!witness_dirty) {
-      witness_wake.wait(lock, [this] { return witness_dirty || witness_stop; });
+      const auto roused = [this] { return witness_dirty || witness_stop; };
+      if (counter && anchor_wanted && options.tpm.anchors_per_day != 0) {
+        witness_wake.wait_until(lock, anchor_newest + kDay / options.tpm.anchors_per_day, roused);
+      } else {
+        witness_wake.wait(lock, roused);
+      }
     }
     if (witness_dirty && !witness_urgent && !witness_stop) {
       witness_wake.wait_until(lock, witness_due, [this] { return witness_urgent || witness_stop; });
     }
     if (witness_stop && witnessed_waiting.empty()) return;
+    const bool anchor = witness_urgent || anchor_due();
     witness_dirty = witness_urgent = false;
     std::vector<log::Completion> waiting = std::move(witnessed_waiting);
     witnessed_waiting.clear();
     lock.unlock();
     // Whoever waits was committed before it was queued here, so this move covers it.
-    const Status moved = witnesses->move();
+    const Status moved = move_witnesses(anchor);
     if (!waiting.empty()) deliver_witnessed(std::move(waiting), moved);
     if (moved.ok()) compact_if_worthwhile();
     lock.lock();
@@ -157,9 +182,10 @@ log::Completion Engine::commit_now(log::QueuedOperation operation) {
     return completion;
   }
   completion = state.queue->commit_now(std::move(operation));
+  state.settle_waiting();
   if (completion.durability == log::Durability::kWitnessed && completion.status.ok() &&
       completion.generation != 0) {
-    if (const Status moved = state.witnesses->move(); !moved.ok()) {
+    if (const Status moved = state.move_witnesses(true); !moved.ok()) {
       Error error = moved.error();
       error.committed = true;
       completion.status = Status(std::move(error));
@@ -179,6 +205,7 @@ Status Engine::validate_before_write() {
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.writer->is_poisoned()) return {Reason::kPoisoned, "a write or sync of the vault failed"};
   SR_TRY(state.witnesses->alarm());
+  if (state.counter) SR_TRY(state.counter->alarm());
   const Now now = read_clock(state.environment.clock);
   const std::lock_guard lock(state.time_mutex);
   if (!state.stamp) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
@@ -190,7 +217,7 @@ Status Engine::anchor() {
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.options.threads) state.queue->drain();
-  return state.witnesses->move();
+  return state.move_witnesses(true);
 }
 
 Status Engine::refresh_time_tamper() {
@@ -224,6 +251,8 @@ EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
   const std::unique_lock header_lock(state.header_mutex);
+  out.storage = state.has_counter() ? StorageType::kTpm : StorageType::kSoftware;
+  out.age_excused = state.age_excused;
   out.provision = state.header.state;
   out.startup = state.startup;
   out.open = state.stage == State::Stage::kOpen;
@@ -271,7 +300,12 @@ EngineStatus Engine::status() {
     if (state.evidence.secret.value) secret.point = state.evidence.secret.value->point;
   }
   add("tamper-file", tamper);
-  add("secret-store", secret);
+  if (state.has_secret_store()) add("secret-store", secret);
+  if (state.counter) {
+    const CounterWitness::Position position = state.counter->position();
+    add("tpm-counter", {position.point, position.moved_wall_ms, position.failing});
+    out.tpm = state.describe_tpm(position);
+  }
   if (state.queue) {
     out.records = state.queue->size();
     out.live_bytes = state.queue->live_bytes();

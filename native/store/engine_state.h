@@ -3,7 +3,9 @@
 
 #include <chrono>
 
+#include "store/counter_witness.h"
 #include "store/engine.h"
+#include "store/tpm_slot.h"
 #include "store/verdict.h"
 #include "store/witnesses.h"
 
@@ -19,7 +21,9 @@ inline constexpr std::string_view kTimeTamperKey = "strongroom/time-tamper";
 inline constexpr std::string_view kPersistenceKey = "strongroom/persistence";
 inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
+inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
 
+inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
 inline constexpr std::uint64_t kStampIntervalMs = 60'000;
 
@@ -136,6 +140,23 @@ struct Engine::State {
   std::vector<log::Completion> witnessed_waiting;  // in order of submission
   std::thread witness_thread;
 
+  // The TPM; with another storage all of this is empty.
+  std::shared_ptr<roots::Tpm> tpm;
+  std::string tpm_description;
+  TpmSlot tpm_slot;  // of the newest persistence.bin; guarded by persistence_mutex once the store is open
+  SecretBytes pin_authorisation;
+  std::unique_ptr<CounterWitness> counter;
+  std::optional<AnchorRecord> anchor_found;
+  Status refused_root;  // reseal: why the TPM did not open the root
+  bool age_excused = false;
+  std::uint64_t epoch_anchors =
+      1;  // guarded by persistence_mutex: how many anchors the present epoch was given
+  std::chrono::steady_clock::time_point epoch_began{};    // guarded by persistence_mutex
+  std::chrono::steady_clock::time_point anchor_newest{};  // guarded by witness_mutex
+  std::atomic<bool> anchor_wanted{false};  // something was committed that the counter does not vouch for
+
+  std::mutex
+      persistence_mutex;  // anchors and changes of persistence.bin: one at a time; before the commit lock
   std::mutex maintenance_mutex;  // compaction, password change, close: one at a time
   std::atomic<bool> compacting{false};
   std::atomic<std::uint64_t> compaction_bytes_next{
@@ -145,6 +166,7 @@ struct Engine::State {
   bool tamper_file_anew = false;
   std::atomic<std::uint64_t> log_bytes{0};
   std::atomic<std::int64_t> newest_wall_ms{0};
+  std::atomic<log::CommitKind> newest_kind{log::CommitKind::kOpen};
 
   [[nodiscard]] Status require(Stage stage_wanted) const;
   [[nodiscard]] Status accepts_writes() const;
@@ -154,9 +176,11 @@ struct Engine::State {
   [[nodiscard]] Result<std::vector<ParsedPersistence>> read_persistence();
   [[nodiscard]] Status open_core(const ParsedPersistence& candidate, SecretBytes dek_in);
   [[nodiscard]] Status check_policy() const;
+  [[nodiscard]] Status check_storage(SlotType type) const;
   [[nodiscard]] std::uint8_t present_files(const std::vector<std::string>& names) const;
   void make_witnesses();
   [[nodiscard]] Status gather_evidence();
+  [[nodiscard]] Status gather_secrets();
   [[nodiscard]] Status load_log(const ProgressHook& progress);
   [[nodiscard]] Status create_vault();
   void make_queue();
@@ -170,14 +194,53 @@ struct Engine::State {
                                      const TimeStamp& stamp_now);
   [[nodiscard]] Status finish_opening(bool replace_foreign);
   [[nodiscard]] Status repair_copies();
-  [[nodiscard]] Result<bool> secrets_are_gone();
+  [[nodiscard]] Result<bool> roots_are_gone();
   [[nodiscard]] Status remove_persistence();  // the end of a decommission
   void start_threads();
   void stop_threads();
 
-  // Changes persistence.bin as part of the history: intent, replace, done.
+  // Changes persistence.bin as part of the history: intent, replace, done. With the persistence lock held. The record
+  // `done` goes into `last` where the caller commits something anyhow, else into a commit of its own.
   [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                           ReservedChanges& changes);
+                                           ReservedChanges& changes, ReservedChanges* last = nullptr);
+
+  // Where the root is opened: engine_open.cc, engine_tpm.cc.
+  [[nodiscard]] Result<SecretBytes> open_by_software(const PersistenceHeader& candidate, const KeySlot& slot);
+  [[nodiscard]] Result<SecretBytes> open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot);
+  [[nodiscard]] bool has_secret_store() const { return (core.witnesses & kWitnessSecretStore) != 0; }
+  [[nodiscard]] bool has_counter() const { return (core.witnesses & kWitnessTpm) != 0; }
+  [[nodiscard]] std::uint32_t next_slot_id() const;
+
+  // engine_tpm.cc
+  [[nodiscard]] Status connect_tpm_for_reseal();
+  [[nodiscard]] Status connect_tpm(const std::string& tcti, const roots::TpmName& parent,
+                                   const roots::TpmName& endorsement);
+  // The counter that this instance has, of whichever store.
+  [[nodiscard]] Result<std::optional<roots::CounterInfo>> find_counter();
+  [[nodiscard]] Status refuse_counter_left_over(const std::optional<ParsedPersistence>& planned);
+  [[nodiscard]] Status plan_counter();  // COLDSTART and reseal: index, secret and the slot's constants
+  [[nodiscard]] Result<std::uint64_t> foresee_counter();
+  [[nodiscard]] Result<std::uint64_t> make_counter();
+  [[nodiscard]] Status remove_counter();
+  [[nodiscard]] Status seal_slot(PersistenceHeader& header_new, std::uint64_t at_most);
+  [[nodiscard]] Status provision_tpm();
+  void make_counter_witness();
+  [[nodiscard]] Status gather_counter();
+  [[nodiscard]] Status check_time(const Now& now);
+  [[nodiscard]] TpmStatus describe_tpm(const CounterWitness::Position& position);
+
+  // engine_authority.cc
+  [[nodiscard]] const KeySlot* root_slot() const;
+  [[nodiscard]] log::Point authority_point(const log::Point& point) const;
+  // The commit of an act of authority with a new seal, and where the counter is lost a new counter; leaves the store open.
+  [[nodiscard]] Status commit_with_new_seal(log::CommitKind kind, ReservedChanges& changes,
+                                            const TimeStamp& stamp_now);
+
+  // engine_anchor.cc
+  [[nodiscard]] Status anchor_counter(log::CommitKind kind);
+  [[nodiscard]] Status begin_epoch(std::uint64_t number, bool last, ReservedChanges& changes);
+  [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number);
+  [[nodiscard]] bool anchor_due();
 
   // Commit hooks.
   void force_stamp(const TimeStamp& stamp_next);
@@ -186,7 +249,9 @@ struct Engine::State {
   void on_completed(std::vector<log::Completion> completions);
 
   void run_witness_thread();
-  [[nodiscard]] Status move_witnesses(bool replace_foreign = false);
+  // `anchor`: the TPM's counter too.
+  [[nodiscard]] Status move_witnesses(bool anchor);
+  void settle_waiting();  // without threads: the operations that wait for witnesses
   void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
   void compact_if_worthwhile();
   [[nodiscard]] Status compact_now();

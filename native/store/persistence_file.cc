@@ -15,6 +15,7 @@
 //     17  u8 authority: 0 the backup password, 1 the vendor's key
 //     18  Ed25519 public key (32), zeros for authority 0
 //     50  vault salt (32)    82  u8 length of the vault's file name (1 to 64), the name
+//         with the witness TPM: u32 index of the counter, its secret (32)
 //
 // Invariants:
 // - There is one encoding: a copy is as short as its content allows, every byte between is zero.
@@ -50,7 +51,7 @@ static_assert(kStateAt == 10 && kCopyBytesAt == 12 && kStorageIdAt == 16 && kKey
 constexpr std::size_t kSlotBytesWithoutParameters =
     4 + 1 + 2 + crypto::kNonceBytes + crypto::kKeyBytes + crypto::kTagBytes + 8;
 // A name longer than any release writes is unsealed all the same, so that it is refused for what it is.
-constexpr std::size_t kCoreBytesMax = 83 + UINT8_MAX;
+constexpr std::size_t kCoreBytesMax = 83 + UINT8_MAX + 4 + 32;
 constexpr std::size_t kCopyBytesMax = limits::kPersistenceFileBytesMax / 2;
 static_assert(kInstanceAt + 1 + limits::kInstanceBytesMax +
                   limits::kKeySlotsMax * (kSlotBytesWithoutParameters + limits::kSlotParametersBytesMax) + 2 +
@@ -138,6 +139,7 @@ void write_header(const PersistenceHeader& header, Bytes& out) {
 
 Bytes encode_core(const CoreData& core) {
   Bytes out;
+  out.reserve(kCoreBytesMax);  // it may hold a secret: no copy is left behind by growth
   ByteWriter writer(out);
   const bool vendor = core.authority.vendor_public_key.has_value();
   writer.number(core.witnesses);
@@ -148,6 +150,10 @@ Bytes encode_core(const CoreData& core) {
   writer.bytes(core.vault_salt);
   writer.number(static_cast<std::uint8_t>(core.vault_file_name.size()));
   writer.bytes(as_bytes(core.vault_file_name));
+  if ((core.witnesses & kWitnessTpm) != 0) {
+    writer.number(core.counter_index);
+    writer.bytes(core.counter_secret.view());
+  }
   return out;
 }
 
@@ -164,6 +170,10 @@ Result<CoreData> parse_core(ByteView plaintext) {
   const auto vendor_key = reader.array<32>();
   core.vault_salt = reader.array<32>();
   core.vault_file_name = as_text(reader.bytes(reader.number<std::uint8_t>()));
+  if ((core.witnesses & kWitnessTpm) != 0) {
+    core.counter_index = reader.number<std::uint32_t>();
+    core.counter_secret = SecretBytes(reader.bytes(32));
+  }
   if (!reader.done()) return corrupt("wrong length");
   if ((core.witnesses & ~kWitnessBitsAll) != 0) return corrupt("unknown witness");
   if (authority == static_cast<std::uint8_t>(AuthorityType::kVendorKey)) {
@@ -269,11 +279,14 @@ Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData
   SR_TRY(check_header(header));
   SR_TRY(validate_vault_file_name(core.vault_file_name));
   if ((core.witnesses & ~kWitnessBitsAll) != 0) return Status(Reason::kInvalidArgument, "unknown witness");
+  if ((core.witnesses & kWitnessTpm) != 0 && core.counter_secret.size() != 32) {
+    return Status(Reason::kInvalidArgument, "a counter's secret has 32 bytes");
+  }
   if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");
 
   Bytes copy;
   write_header(header, copy);
-  const Bytes plaintext = encode_core(core);
+  Bytes plaintext = encode_core(core);
   ByteWriter(copy).number(static_cast<std::uint16_t>(plaintext.size()));
   const std::size_t nonce_at = copy.size();
   const std::size_t content_bytes = nonce_at + crypto::kNonceBytes + plaintext.size() + crypto::kTagBytes;
@@ -286,6 +299,7 @@ Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData
   std::uint8_t* const sealed = copy.data() + nonce_at + crypto::kNonceBytes;
   crypto::Aead(core_key(dek, header.storage_id).view())
       .seal(nonce, ByteView(copy).first(nonce_at), plaintext, sealed, sealed + plaintext.size());
+  wipe(plaintext);
 
   const std::size_t checksum_at = copy_bytes - sizeof(Digest);
   const Digest checksum = crypto::sha256({ByteView(copy).first(checksum_at)});
@@ -343,7 +357,9 @@ Result<CoreData> open_core_data(const ParsedPersistence& parsed, ByteView dek) {
                  plaintext.data())) {
     return tampered("the core data do not authenticate");
   }
-  return parse_core(plaintext);
+  Result<CoreData> core = parse_core(plaintext);
+  wipe(plaintext);
+  return core;
 }
 
 }  // namespace strongroom::store

@@ -65,6 +65,9 @@ struct CoreData {
   std::uint64_t clock_tolerance_ms = 120'000;
   std::uint64_t age_ms_max = 7ULL * 24 * 3600 * 1000;  // kMaxAgeOff: no limit
   Authority authority;
+  // With kWitnessTpm: where the counter stands, and what authorises an increment of it.
+  std::uint32_t counter_index = 0;
+  SecretBytes counter_secret;  // 32 bytes
 };
 
 // A plain name, 1 to 64 bytes, that contains "vault.bin" and no '/', NUL or control character, and is not one

@@ -21,9 +21,10 @@ Status too_short(const Evidence& evidence, const char* witness, std::uint64_t re
 }
 
 Status judge_secret(const Evidence& evidence) {
+  if ((evidence.expected & kWitnessSecretStore) == 0) return {};
   const SecretEvidence& secret = evidence.secret;
   if (!secret.damage.ok()) return secret.damage;
-  if (!secret.present && evidence.secret_lost) return {};
+  if (!secret.present && evidence.root_lost) return {};
   if (!secret.present) return {Reason::kWitnessMissing, "the SecretStore holds no VaultHash for this store"};
   const std::uint64_t generation = secret.value->point.generation;
   switch (secret.standing) {
@@ -38,6 +39,22 @@ Status judge_secret(const Evidence& evidence) {
               "the SecretStore remembers " + at(generation) + ", which the vault's history does not contain"};
   }
   return {Reason::kInternal, "unknown standing"};
+}
+
+Status judge_counter(const Evidence& evidence, bool* increment_pending) {
+  if ((evidence.expected & kWitnessTpm) == 0) return {};
+  const CounterEvidence& counter = evidence.counter;
+  if (!counter.damage.ok()) return evidence.root_lost ? Status() : counter.damage;
+  if (!counter.anchored) return {Reason::kVaultTampered, "the vault holds no anchor of the TPM's counter"};
+  const std::uint64_t anchored = *counter.anchored;
+  if (anchored == counter.value) return {};
+  const std::string stands = "the TPM's counter stands at " + std::to_string(counter.value) +
+                             ", and the vault's newest anchor is " + std::to_string(anchored);
+  if (anchored < counter.value) {
+    return {damaged(evidence.end) ? Reason::kVaultTampered : Reason::kVaultRolledBack, stands};
+  }
+  *increment_pending = anchored == counter.value + 1;
+  return *increment_pending ? Status() : Status(Reason::kWitnessReplaced, stands);
 }
 
 Status judge_tamper(const Evidence& evidence) {
@@ -70,6 +87,8 @@ Verdict judge(const Evidence& evidence) {
   Verdict verdict;
   verdict.status = judge_secret(evidence);
   if (!verdict.status.ok()) return verdict;
+  verdict.status = judge_counter(evidence, &verdict.increment_pending);
+  if (!verdict.status.ok()) return verdict;
   if (evidence.end == log::LogEnd::kDamagedInside) {
     verdict.status = Status(Reason::kVaultTampered, "the vault does not authenticate after " +
                                                         at(evidence.newest.generation) +
@@ -79,8 +98,12 @@ Verdict judge(const Evidence& evidence) {
   if (evidence.tamper.present) {
     verdict.status = judge_tamper(evidence);
     if (!verdict.status.ok()) return verdict;
-  } else {
+  } else if ((evidence.expected & kWitnessSecretStore) != 0) {
     verdict.tamper_file_anew = true;
+  } else {
+    verdict.status = Status(Reason::kWitnessMissing,
+                            "the tamper file is missing, and no SecretStore vouches for the vault");
+    return verdict;
   }
   verdict.tail_torn = evidence.end == log::LogEnd::kDamaged;
   return verdict;

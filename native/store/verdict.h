@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "log/reader.h"
+#include "store/persistence_file.h"
 #include "store/tamper_file.h"
 #include "store/witness_point.h"
 
@@ -33,19 +34,29 @@ struct TamperEvidence {
   Standing standing = Standing::kContained;
 };
 
+// A TPM's counter: c is `value`, v the number in the vault's newest ANCHOR record.
+struct CounterEvidence {
+  Status damage;  // missing or another one
+  std::uint64_t value = 0;
+  std::optional<std::uint64_t> anchored;
+};
+
 struct Evidence {
-  bool secret_lost = false;  // recover: an absent VaultHash went with the root and is no verdict
+  bool root_lost = false;  // recover, reseal: a witness that is absent went with the root and is no verdict
+  std::uint8_t expected = kWitnessTamperFile | kWitnessSecretStore;  // WitnessBits, from the core data
   log::Point newest;
   std::uint64_t tamper_synced = 0;  // the newest that the vault's frames name
   log::LogEnd end = log::LogEnd::kExact;
   SecretEvidence secret;
   TamperEvidence tamper;
+  CounterEvidence counter;
 };
 
 struct Verdict {
   Status status;
-  bool tail_torn = false;         // the bytes behind the history are to be cut off
-  bool tamper_file_anew = false;  // missing, and the SecretStore vouches: to be begun anew
+  bool tail_torn = false;          // the bytes behind the history are to be cut off
+  bool tamper_file_anew = false;   // missing, and the SecretStore vouches: to be begun anew
+  bool increment_pending = false;  // the counter lags by the one increment that was cut off
 };
 
 [[nodiscard]] Verdict judge(const Evidence& evidence);

@@ -6,7 +6,7 @@
 
 namespace strongroom::store {
 
-Witnesses::Witnesses(os::Directory& directory, SecretStore& secrets, Keys keys, std::uint32_t tamper_capacity)
+Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, Keys keys, std::uint32_t tamper_capacity)
     : directory_(directory), secrets_(secrets), keys_(std::move(keys)), tamper_capacity_(tamper_capacity) {}
 
 void Witnesses::begin(const TamperPoint& start) {
@@ -98,7 +98,7 @@ Status Witnesses::move(bool replace_foreign) {
   };
   Status status = move_tamper(target);
   record(tamper_position_, status);
-  if (status.ok()) {
+  if (status.ok() && secrets_ != nullptr) {
     status = move_secret(target, replace_foreign);
     record(secret_position_, status);
   }
@@ -106,7 +106,6 @@ Status Witnesses::move(bool replace_foreign) {
     const Error& error = status.error();
     return Status(Reason::kWitnessNotMoved, error.detail, error.system_error);
   }
-  witnessed_ = target.newest.generation;
   const std::lock_guard lock(mutex_);
   const log::Point point{target.newest.generation, target.newest.head};
   if (witnessed_points_.empty() || !(witnessed_points_.back() == point)) {
@@ -150,7 +149,7 @@ Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
   const Bytes value =
       encode_vault_hash(target.vault_hash, keys_.witness.view(), keys_.storage_id, keys_.key_id);
   if (!replace_foreign && secret_known_) {
-    SR_ASSIGN(const std::optional<Secret> present, secrets_.load(SecretName::kVaultHash));
+    SR_ASSIGN(const std::optional<Secret> present, secrets_->load(SecretName::kVaultHash));
     Status alarm;
     if (!present) {
       alarm =
@@ -168,14 +167,14 @@ Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
   const bool stamp_changed = target.stamp && target.stamp != stamp_moved_;
   // TimeTamper first: VaultHash remembers which proofs were used, so it completes an act of authority.
   if (stamp_changed || (replace_foreign && target.stamp)) {
-    SR_TRY(secrets_.save(
+    SR_TRY(secrets_->save(
         SecretName::kTimeTamper, keys_.storage_id,
         encode_witness_time(*target.stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id)));
     stamp_moved_ = target.stamp;
   }
   if (value != secret_raw_ || replace_foreign) {
     secret_attempted_ = value;
-    SR_TRY(secrets_.save(SecretName::kVaultHash, keys_.storage_id, value));
+    SR_TRY(secrets_->save(SecretName::kVaultHash, keys_.storage_id, value));
     secret_raw_ = value;
     secret_known_ = true;
   }

@@ -1,4 +1,4 @@
-// The witnesses of a store in software storage, and the operation log that feeds the tamper file.
+// The tamper file and the SecretStore as witnesses, and the operation log that feeds the tamper file.
 //
 // Invariants:
 // - A witness moves only to a point that is durable in the vault, and in this order: tamper file, then SecretStore. So
@@ -31,7 +31,7 @@ class Witnesses {
     std::uint32_t key_id = 1;
   };
 
-  Witnesses(os::Directory& directory, SecretStore& secrets, Keys keys, std::uint32_t tamper_capacity);
+  Witnesses(os::Directory& directory, SecretStore* secrets, Keys keys, std::uint32_t tamper_capacity);
 
   // The operation log up to the point from which commits are noted: at COLDSTART the genesis, at WARMSTART the base.
   void begin(const TamperPoint& start);
@@ -51,9 +51,6 @@ class Witnesses {
 
   [[nodiscard]] Status alarm() const;
   [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_synced_; }
-  [[nodiscard]] std::uint64_t witnessed() const {
-    return witnessed_;
-  }  // every witness has reached this generation
   [[nodiscard]] std::deque<log::Point> witnessed_points() const;
   [[nodiscard]] TamperPoint newest() const;
   [[nodiscard]] std::vector<UsedPoint> used_points() const;
@@ -81,7 +78,7 @@ class Witnesses {
   [[nodiscard]] Status move_secret(const Target& target, bool replace_foreign);
 
   os::Directory& directory_;
-  SecretStore& secrets_;
+  SecretStore* secrets_;  // null: the store has none
   const Keys keys_;
   const std::uint32_t tamper_capacity_;
 
@@ -106,7 +103,6 @@ class Witnesses {
   Position secret_position_;
   Status alarm_;
   std::atomic<std::uint64_t> tamper_synced_{0};
-  std::atomic<std::uint64_t> witnessed_{0};
 };
 
 }  // namespace strongroom::store

@@ -29,7 +29,7 @@ struct Row {
   Reason reason = Reason::kInternal;
   bool torn = false;
   bool anew = false;
-  bool secret_lost = false;
+  bool root_lost = false;
 };
 
 Evidence evidence_of(const Row& row) {
@@ -37,7 +37,7 @@ Evidence evidence_of(const Row& row) {
   evidence.newest.generation = row.newest;
   evidence.end = row.end;
   evidence.tamper_synced = row.synced;
-  evidence.secret_lost = row.secret_lost;
+  evidence.root_lost = row.root_lost;
   evidence.secret.present = row.secret != 0;
   evidence.secret.standing = row.secret_standing;
   if (row.secret != 0) evidence.secret.value = VaultHash{{row.secret, {}}, 0, {}};
@@ -82,12 +82,12 @@ TEST(Verdict, Table) {
        .secret_standing = Standing::kForgotten,
        .reason = Reason::kWitnessReplaced},
       {.what = "VaultHash absent", .secret = 0, .reason = Reason::kWitnessMissing},
-      {.what = "VaultHash absent with the root", .secret = 0, .secret_lost = true},
+      {.what = "VaultHash absent with the root", .secret = 0, .root_lost = true},
       {.what = "VaultHash leads, the root lost",
        .secret = 11,
        .secret_standing = Standing::kAhead,
        .reason = Reason::kVaultRolledBack,
-       .secret_lost = true},
+       .root_lost = true},
       {.what = "tmtmp.bin absent", .tamper = 0, .anew = true},
       {.what = "tmtmp.bin and VaultHash absent", .secret = 0, .tamper = 0, .reason = Reason::kWitnessMissing},
       {.what = "tmtmp.bin absent, VaultHash leads",

@@ -11,6 +11,7 @@
 // Thread-safe: calls are serialised.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,8 +36,8 @@ struct CounterBound {
 
 struct SealPolicy {
   std::optional<CounterBound> bound;
-  std::uint32_t pcrs = 0;  // bit n: PCR n of the SHA-256 bank, 0 to 23
-  Digest pcr_digest{};     // of the selected PCRs, in ascending order (SHA-256 over their values)
+  std::uint32_t pcrs = 0;      // bit n: PCR n of the SHA-256 bank, 0 to 23
+  Digest pcr_digest{};         // of the selected PCRs, in ascending order (SHA-256 over their values)
   bool authorisation = false;  // TPM2_PolicyAuthValue
 };
 
@@ -63,6 +64,7 @@ struct TpmClock {
   bool safe = false;
 };
 
+// The real one is made by open(); tests that need a TPM to fail in a given way have one of their own.
 class Tpm {
  public:
   // `tcti`: a configuration as of tcti(7), for example "device:/dev/tpmrm0" or "swtpm:path=/run/s"; empty: the library's
@@ -71,47 +73,49 @@ class Tpm {
   // kLibraryMissing, kTpmUnavailable.
   [[nodiscard]] static Result<std::unique_ptr<Tpm>> open(const std::string& tcti, const TpmName& parent_name,
                                                          const TpmName& endorsement_name);
+  Tpm() = default;
   Tpm(const Tpm&) = delete;
   Tpm& operator=(const Tpm&) = delete;
   Tpm(Tpm&&) = delete;
   Tpm& operator=(Tpm&&) = delete;
-  ~Tpm();  // flushes what was loaded
+  virtual ~Tpm() = default;  // flushes what was loaded
 
   // TPM2_Shutdown(CLEAR) after flushing: the orderly end. Later calls connect anew.
-  [[nodiscard]] Status shut_down();
+  [[nodiscard]] virtual Status shut_down() = 0;
 
-  [[nodiscard]] Result<TpmName> parent_name();
+  [[nodiscard]] virtual Result<TpmName> parent_name() = 0;
   // Of the primary key after the TCG EK template (ECC P-256), which survives a clear of the TPM.
-  [[nodiscard]] Result<TpmName> endorsement_name();
+  [[nodiscard]] virtual Result<TpmName> endorsement_name() = 0;
 
-  [[nodiscard]] Result<Digest> pcr_digest(std::uint32_t pcrs);
+  [[nodiscard]] virtual Result<Digest> pcr_digest(std::uint32_t pcrs) = 0;
   // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, empty unless the policy asks for one.
-  [[nodiscard]] Result<SealedObject> seal(ByteView secret, ByteView authorisation, const SealPolicy& policy);
+  [[nodiscard]] virtual Result<SealedObject> seal(ByteView secret, ByteView authorisation,
+                                                  const SealPolicy& policy) = 0;
   // kTpmPcrChanged when the PCRs are not the policy's; kVaultRolledBack when the counter is past the bound; kPinWrong for
   // a wrong authorisation; kTpmLockedOut; kTpmRefused for an object that this parent does not load, or any other refusal;
   // kWitnessMissing when the counter of the bound is not there, kWitnessReplaced when it has another name.
-  [[nodiscard]] Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
-                                           const SealPolicy& policy);
+  [[nodiscard]] virtual Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
+                                                   const SealPolicy& policy) = 0;
 
   // The counters among `count` indices from `first` on, foreign ones included, in ascending order.
-  [[nodiscard]] Result<std::vector<CounterInfo>> find_counters(std::uint32_t first, std::uint32_t count);
+  [[nodiscard]] virtual Result<std::vector<CounterInfo>> find_counters(std::uint32_t first,
+                                                                       std::uint32_t count) = 0;
   // Makes an unwritten counter. kTpmRefused when the index is taken or NV memory is full.
-  [[nodiscard]] Status define_counter(std::uint32_t index, const Digest& label, ByteView secret);
-  [[nodiscard]] Status undefine_counter(std::uint32_t index);
+  [[nodiscard]] virtual Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) = 0;
+  [[nodiscard]] virtual Status undefine_counter(std::uint32_t index) = 0;
   // kWitnessMissing when there is none, kWitnessReplaced when its name is not `name`; kTpmRefused when not yet written.
-  [[nodiscard]] Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name);
+  [[nodiscard]] virtual Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name) = 0;
   // The same, and kTpmUnavailable when it is not known whether it took place.
-  [[nodiscard]] Status increment_counter(std::uint32_t index, const TpmName& name, ByteView secret);
+  [[nodiscard]] virtual Status increment_counter(std::uint32_t index, const TpmName& name,
+                                                 ByteView secret) = 0;
 
-  [[nodiscard]] Result<TpmClock> clock();
+  [[nodiscard]] virtual Result<TpmClock> clock() = 0;
   // Manufacturer and firmware for the status, such as "IBM SW TPM"; at most 64 printable bytes.
-  [[nodiscard]] Result<std::string> description();
-
- private:
-  struct State;
-  explicit Tpm(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  [[nodiscard]] virtual Result<std::string> description() = 0;
 };
+
+using TpmOpener = std::function<Result<std::unique_ptr<Tpm>>(
+    const std::string& tcti, const TpmName& parent_name, const TpmName& endorsement_name)>;
 
 // The name that a counter of ours has once it is written; computed, no TPM is asked.
 [[nodiscard]] TpmName counter_name(std::uint32_t index, const Digest& label);

@@ -1,0 +1,308 @@
+// Acts of authority: reanchor, recover, decommission.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+bool contains(const std::vector<UsedPoint>& points, const UsedPoint& point) {
+  return std::find(points.begin(), points.end(), point) != points.end();
+}
+
+}  // namespace
+
+Status Engine::reanchor(const Proof& proof) {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kIdentified));
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  // What authority cannot heal: another store's SecretStore, and a persistence.bin with keys of the past.
+  SR_TRY(state.check_persistence_record());
+  if (state.has_secret_store()) {
+    const Result<std::optional<Secret>> vault_hash = state.secrets->load(SecretName::kVaultHash);
+    if (!vault_hash.ok() && !vault_hash.is(Reason::kWitnessReplaced)) return vault_hash.status();
+    if (vault_hash.ok() && *vault_hash && (*vault_hash)->storage_id != state.header.storage_id)
+      return state.verdict.status;
+  }
+
+  const Now now = read_clock(state.environment.clock);
+  SR_ASSIGN(const std::optional<Bytes> continuity, state.reserved(kContinuityKey));
+  const Status stamp = state.find_stamp();
+  const bool time_valid = stamp.ok() && state.check_time(now).ok() &&
+                          (state.has_counter() || age_ms(*state.stamp, now) <= state.core.age_ms_max);
+  if (state.verdict.status.ok() && time_valid && !continuity && !state.recovering) {
+    return {Reason::kNothingToDo, "every verdict is ok"};
+  }
+
+  const log::Point present = state.authority_point(state.loaded.newest);
+  SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kReanchorKey));
+  const std::optional<ReanchorRecord> earlier = stored ? parse_reanchor_record(*stored) : std::nullopt;
+  const std::vector<UsedPoint> witnessed =
+      state.evidence.secret.value ? state.evidence.secret.value->used_points : std::vector<UsedPoint>();
+  log::Point accepted = present;
+  Status authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, present);
+  // A reanchor that was cut between its commit and the witnesses is completed by the token that began it.
+  if (authority.is(Reason::kAuthorityRefused) && earlier &&
+      state.loaded.newest_kind == log::CommitKind::kReanchor) {
+    accepted = earlier->point;
+    authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, accepted);
+  }
+  SR_TRY(authority);
+  const bool burnt_here =
+      earlier && accepted == present && contains(earlier->used_points, used_point(present));
+  if (contains(witnessed, used_point(accepted)) || burnt_here) {
+    return {Reason::kAuthorityRefused, "reanchor was used at this point before"};
+  }
+
+  const TamperEvidence& tamper = state.evidence.tamper;
+  const bool tamper_serves =
+      tamper.content && tamper.damage.ok() && tamper.content->clean &&
+      (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
+  if (!tamper_serves) state.evidence.tamper.content.reset();
+  if (!state.evidence.secret.damage.ok()) state.evidence.secret.value.reset();
+  // Its lead is what is given up; it must not count as a point of this history.
+  if (state.evidence.secret.standing != Standing::kContained) state.evidence.secret.value.reset();
+
+  ReanchorRecord record{accepted, earlier ? earlier->used_points : std::vector<UsedPoint>()};
+  for (const UsedPoint& point : witnessed) {
+    if (!contains(record.used_points, point)) record.used_points.push_back(point);
+  }
+  if (!contains(record.used_points, used_point(accepted))) record.used_points.push_back(used_point(accepted));
+  if (!contains(record.used_points, used_point(present))) record.used_points.push_back(used_point(present));
+  while (record.used_points.size() > kUsedPointsMax) record.used_points.erase(record.used_points.begin());
+
+  ReservedChanges changes;
+  changes.put(kReanchorKey, encode_reanchor_record(record));
+  if (continuity) changes.remove(kContinuityKey);
+  state.stamp = first_stamp(now);
+  if (state.has_counter())
+    return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, *state.stamp);
+  changes.put(kPersistenceKey,
+              encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
+  SR_TRY(state.cut_tail());
+  SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, *state.stamp));
+  for (const UsedPoint& point : record.used_points) state.witnesses->burn(point);
+  return state.finish_opening(true);
+}
+
+Status Engine::recover(const Proof& proof) {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kIdentified));
+  if (!state.recovering) return {Reason::kNothingToDo, "the root key is there and opens the store"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  if (state.has_counter())
+    return {Reason::kNothingToDo, "the root of this store is in a TPM; `strongroom reseal` seals it anew"};
+  state.evidence.root_lost = true;
+  state.verdict = judge(state.evidence);
+  SR_TRY(state.verdict.status);
+  SR_TRY(state.check_persistence_record());
+  const Now now = read_clock(state.environment.clock);
+  Status stamp = state.find_stamp();
+  if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
+  SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
+  if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
+  log::Point accepted = state.loaded.newest;
+  Status authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
+  // A recovery that was cut behind its commit is completed by the token that began it.
+  if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
+    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kContinuityKey));
+    const std::optional<log::Point> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
+    if (earlier) {
+      accepted = *earlier;
+      authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
+    }
+  }
+  SR_TRY(authority);
+
+  SecretBytes root(crypto::kKeyBytes);
+  crypto::random_bytes(root.span());
+  PersistenceHeader header = state.header;
+  std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kSoftware; });
+  header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kSoftware,
+                                  encode_software_parameters(state.secret_config),
+                                  software_kek(root.view(), header.storage_id).view(), state.dek.view(),
+                                  header.storage_id, header.key_id));
+  Digest hash{};
+  SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
+  ReservedChanges changes;
+  changes.put(kContinuityKey, encode_continuity_record(accepted));
+  changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
+  SR_TRY(state.cut_tail());
+  SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.stamp, now)));
+  state.tamper_file_anew = state.verdict.tamper_file_anew;
+  // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
+  // root, too: with it the store opens as usual, and must not find them missing.
+  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
+  if (const Status moved = state.witnesses->move(true); !moved.ok()) {
+    return {Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error};
+  }
+  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
+  state.header = header;
+  state.persistence_hash = hash;
+  state.persistence_damaged = false;
+  state.recovering = false;
+  return state.finish_opening(true);
+}
+
+// The TPM's counter is part of what a token is signed over: the point alone may come back with older files, the counter
+// does not, and so a token serves once.
+log::Point Engine::State::authority_point(const log::Point& point) const {
+  if (!has_counter()) return point;
+  std::array<std::uint8_t, 8> count{};
+  store_le(count.data(), evidence.counter.value);
+  return {point.generation, crypto::sha256({as_bytes("strongroom/v5 authority"), point.head, count})};
+}
+
+Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges& changes,
+                                           const TimeStamp& stamp_now) {
+  const bool counter_lost = !evidence.counter.damage.ok();
+  SR_TRY(cut_tail());
+  SR_TRY(connect_tpm_for_reseal());
+  AnchorRecord anchor = anchor_found.value_or(AnchorRecord{});
+  if (counter_lost) {
+    SR_TRY(remove_counter());  // left by an attempt that was cut
+    SR_TRY(plan_counter());
+    SR_ASSIGN(evidence.counter.value, make_counter());
+    anchor = first_anchor(evidence.counter.value);
+    make_counter_witness();
+  } else if (verdict.increment_pending) {
+    SR_TRY(counter->reach(environment.clock.wall_ms()));
+    evidence.counter.value += 1;
+  }
+  const std::uint64_t value = evidence.counter.value;
+  AnchorRecord fresh = first_anchor(value);
+  fresh.increments = anchor.increments;
+  fresh.first_wall_ms = anchor.first_wall_ms;
+  PersistenceHeader header_new = header;
+  SR_TRY(seal_slot(header_new, value));
+  Digest hash{};
+  SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
+  changes.put(kAnchorKey, encode_anchor_record(fresh));
+  changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
+  SR_TRY(begin_writing(kind, changes, stamp_now));
+  const TamperPoint newest = witnesses->newest();
+  counter->adopt(fresh, {newest.generation, newest.head}, true);
+  SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
+  header = std::move(header_new);
+  persistence_hash = hash;
+  persistence_damaged = recovering = false;
+  ReservedChanges done;
+  done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
+  SR_TRY(queue->commit_reserved(log::CommitKind::kPersistence, done.list()).status());
+  return finish_opening(true);
+}
+
+Status Engine::reseal(const Proof& proof) {
+  State& state = *state_;
+  SR_TRY(state.require(State::Stage::kIdentified));
+  if (!state.has_counter())
+    return {Reason::kNothingToDo,
+            "this store has no root in a TPM; `strongroom recover` makes a new root key"};
+  if (!state.recovering) return {Reason::kNothingToDo, "the TPM opens the root"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  state.evidence.root_lost = true;
+  state.verdict = judge(state.evidence);
+  SR_TRY(state.verdict.status);
+  SR_TRY(state.check_persistence_record());
+  const Now now = read_clock(state.environment.clock);
+  SR_TRY(state.find_stamp());
+  const bool counter_lost = !state.evidence.counter.damage.ok();
+  if (counter_lost) state.anchor_found.reset();  // another TPM's clock says nothing of the former one's
+  SR_TRY(state.check_time(now));
+  const log::Point present = state.authority_point(state.loaded.newest);
+  SR_TRY(check_authority(proof, Purpose::kReseal, state.core.authority, state.header, present));
+  ReservedChanges changes;
+  if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.loaded.newest));
+  return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.stamp, now));
+}
+
+Status Engine::decommission(const Proof& proof) {
+  State& state = *state_;
+  if (state.stage < State::Stage::kSetUp || state.stage >= State::Stage::kOpen) {
+    return {Reason::kNotOpen, "decommission begins after setup_persistence_files()"};
+  }
+  if (state.startup != StartupState::kWarmstart)
+    return {Reason::kNoStore, "there is no store in " + state.options.directory};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  if (state.dek.empty()) {  // interrupted, or the root is gone: the password alone opens what is left
+    SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
+    const ParsedPersistence& candidate = candidates.front();
+    state.header = candidate.header;
+    const KeySlot* root = state.root_slot();
+    if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
+    // Connects the root's store, too.
+    Result<SecretBytes> opened = root->type == SlotType::kTpm ? state.open_by_tpm(state.header, *root)
+                                                              : state.open_by_software(state.header, *root);
+    if (root->type == SlotType::kTpm && !state.tpm) SR_TRY(state.connect_tpm_for_reseal());
+    if (root->type == SlotType::kSoftware && !state.secrets) return opened.status();
+    if (state.header.state == ProvisionState::kDecommissioning) {
+      SR_ASSIGN(const bool gone, state.roots_are_gone());
+      // They go last but for persistence.bin: nothing is left that a proof could protect.
+      if (gone) return state.remove_persistence();
+    }
+    SR_ASSIGN(SecretBytes dek,
+              opened.ok() ? std::move(opened) : open_by_password(state.header, proof.password.view()));
+    SR_TRY(state.open_core(candidate, std::move(dek)));
+  }
+  const bool resumed = state.header.state == ProvisionState::kDecommissioning;
+  // The point may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
+  const log::Point point = resumed && state.core.authority.vendor_public_key
+                               ? token_point(proof.token)
+                               : state.authority_point(state.loaded.newest);
+  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, point));
+
+  const std::string vault = state.core.vault_file_name;
+  if (!resumed) {
+    PersistenceHeader header = state.header;
+    header.state = ProvisionState::kDecommissioning;
+    SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), nullptr));
+    SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
+    state.header = header;
+  }
+  // persistence.bin is last: until it is gone, the act can be repeated and completed.
+  state.vault_file.reset();
+  for (const std::string& name : {vault, vault + std::string(kNewSuffix), std::string(kTamperFileName),
+                                  std::string(kTamperFileName) + std::string(kNewSuffix)}) {
+    SR_TRY(state.directory->remove(name));
+  }
+  SR_TRY(state.directory->sync());
+  if (state.tpm) {
+    SR_TRY(state.remove_counter());
+  } else {
+    for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
+      SR_TRY(state.secrets->remove(name));
+    }
+  }
+  return state.remove_persistence();
+}
+
+const KeySlot* Engine::State::root_slot() const {
+  const auto slot = std::find_if(header.slots.begin(), header.slots.end(), [](const KeySlot& candidate) {
+    return candidate.type == SlotType::kSoftware || candidate.type == SlotType::kTpm;
+  });
+  return slot == header.slots.end() ? nullptr : &*slot;
+}
+
+Result<bool> Engine::State::roots_are_gone() {
+  if (tpm) {
+    SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
+    return !found || found->label != counter_label(header.instance, header.storage_id);
+  }
+  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
+    SR_ASSIGN(const std::optional<Secret> secret, secrets->load(name));
+    if (secret) return false;
+  }
+  return true;
+}
+
+Status Engine::State::remove_persistence() {
+  SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
+  SR_TRY(directory->remove(kPersistenceFileName));
+  SR_TRY(directory->sync());
+  lock.reset();
+  stage = Stage::kClosed;
+  return {};
+}
+
+}  // namespace strongroom::store

@@ -29,6 +29,7 @@
       "store/witness_point.cc",
       "store/authority.cc",
       "store/witnesses.cc",
+      "store/secret_witness.cc",
       "store/verdict.cc",
       "store/engine.cc",
       "store/engine_open.cc",
@@ -38,6 +39,9 @@
       "store/engine_anchor.cc",
       "store/engine_tpm.cc",
       "store/tpm_slot.cc",
+      "store/engine_token.cc",
+      "store/token_slot.cc",
+      "store/token_store.cc",
       "store/counter_witness.cc"
     ],
     "addon_sources": [

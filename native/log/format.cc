@@ -41,6 +41,8 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "anchor";
     case CommitKind::kReseal:
       return "reseal";
+    case CommitKind::kRestore:
+      return "restore";
     case CommitKind::kBaseHead:
     case CommitKind::kBaseData:
       return "base";

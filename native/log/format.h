@@ -51,6 +51,7 @@ enum class CommitKind : std::uint8_t {
   kRecover = 8,         // opened by password after a lost root
   kAnchor = 9,          // precedes an increment of the TPM's counter
   kReseal = 10,         // the root was sealed anew by authority
+  kRestore = 11,        // a token was given a new KEK by the backup password
   kBaseHead = 32,
   kBaseData = 33,
 };

@@ -70,7 +70,15 @@ std::optional<log::Point> parse_continuity_record(ByteView bytes) {
 }
 
 std::string_view storage_type_text(StorageType type) {
-  return type == StorageType::kTpm ? "tpm" : "software";
+  switch (type) {
+    case StorageType::kSoftware:
+      return "software";
+    case StorageType::kTpm:
+      return "tpm";
+    case StorageType::kPkcs11:
+      return "pkcs11";
+  }
+  return "unknown";
 }
 
 Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook completed)
@@ -192,6 +200,17 @@ Status Engine::validate_coldstart_secret_store() {
     if (planned) state.header.storage_id = *planned;
     return {};
   }
+  if (state.options.storage == StorageType::kPkcs11) {
+    state.header.instance = state.options.instance;
+    SR_TRY(state.connect_token(nullptr));
+    SR_ASSIGN(const std::optional<Secret> present, state.token_store->load(SecretName::kVaultHash));
+    if (present &&
+        !(planned && present->storage_id == *planned && peek_generation(present->value.view()) == 0)) {
+      return {Reason::kPartialRestore, "the token remembers a store with the instance name '" +
+                                           state.options.instance + "', and its files are not in " +
+                                           state.options.directory};
+    }
+  }
   for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
     SR_ASSIGN(const std::optional<Secret> present, state.secrets->load(name));
     if (!present) continue;
@@ -205,6 +224,7 @@ Status Engine::validate_coldstart_secret_store() {
     }
   }
   if (planned) state.header.storage_id = *planned;
+  if (state.token && planned) SR_TRY(state.remove_stray_keks({}));
   return {};
 }
 
@@ -223,9 +243,10 @@ Status Engine::initialize_coldstart() {
   if (!crypto::acceptable(options.argon2))
     return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
   const bool with_tpm = options.storage == StorageType::kTpm;
-  if (with_tpm && options.recovery_password.empty() && !options.without_recovery) {
-    return {Reason::kInvalidOption,
-            "recovery: storage 'tpm' needs a backup password, or `recovery: 'none'` in so many words"};
+  const bool with_token = options.storage == StorageType::kPkcs11;
+  if ((with_tpm || with_token) && options.recovery_password.empty() && !options.without_recovery) {
+    return {Reason::kInvalidOption, "recovery: storage '" + std::string(storage_type_text(*options.storage)) +
+                                        "' needs a backup password, or `recovery: 'none'` in so many words"};
   }
   SR_TRY(validate_coldstart_secret_store());
 
@@ -245,6 +266,8 @@ Status Engine::initialize_coldstart() {
   SecretBytes root;
   if (with_tpm) {
     SR_TRY(state.provision_tpm());
+  } else if (with_token) {
+    SR_TRY(state.plan_kek());
   } else {
     root = SecretBytes(crypto::kKeyBytes);
     crypto::random_bytes(root.span());
@@ -278,13 +301,21 @@ Status Engine::initialize_coldstart() {
     state.stage = State::Stage::kRootOpen;
     return {};
   }
-  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
+  if (with_token) {
+    SR_TRY(state.make_kek(header));
+  } else {
+    SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
+  }
   const SecretBytes key = witness_key(state.dek.view(), header.storage_id);
   Bytes vault_hash =
       encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
   SR_TRY(state.secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
   SR_TRY(state.secrets->save(SecretName::kTimeTamper, header.storage_id,
                              encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
+  if (with_token) {
+    SR_TRY(state.token_store->save(SecretName::kVaultHash, header.storage_id, vault_hash));
+    state.witnesses->adopt_token(std::nullopt, vault_hash);
+  }
   state.witnesses->adopt_secret(std::nullopt, std::move(vault_hash));
   state.stage = State::Stage::kRootOpen;
   return {};
@@ -445,7 +476,7 @@ Status Engine::close() {
       // Without a TPM, or with one that does not answer.
       if (state.newest_kind != log::CommitKind::kClose) {
         committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
-        if (committed.ok()) keep(state.witnesses->move());
+        if (committed.ok()) keep(state.witnesses->move(false, true));
       }
     }
     keep(committed);

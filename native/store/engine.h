@@ -24,6 +24,7 @@
 #include "log/commit_queue.h"
 #include "log/compaction.h"
 #include "os/os.h"
+#include "roots/pkcs11/token.h"
 #include "roots/tpm/tpm.h"
 #include "store/authority.h"
 #include "store/persistence_file.h"
@@ -39,8 +40,8 @@ enum class StartupState : std::uint8_t { kColdstart, kWarmstart };
 inline constexpr std::string_view kReservedPrefix = "strongroom/";
 
 // What holds the root key in everyday use.
-enum class StorageType : std::uint8_t { kSoftware, kTpm };
-[[nodiscard]] std::string_view storage_type_text(StorageType type);  // "software", "tpm"
+enum class StorageType : std::uint8_t { kSoftware, kTpm, kPkcs11 };
+[[nodiscard]] std::string_view storage_type_text(StorageType type);  // "software", "tpm", "pkcs11"
 
 struct TpmOptions {
   std::string tcti;                   // empty: what the key slot names, at COLDSTART the library's own order
@@ -51,12 +52,21 @@ struct TpmOptions {
   roots::TpmOpener open;  // in place of roots::Tpm::open
 };
 
+struct Pkcs11Options {
+  // `module` is needed at every start: what persistence.bin names is not loaded. The token, when it is not named here, is
+  // the one that the key slot names; `object` (the KEK's label) is needed at COLDSTART.
+  roots::TokenLocator locator;
+  SecretBytes pin;
+  std::chrono::milliseconds limit = roots::kTokenTimeLimit;  // for each call into the module
+};
+
 struct EngineOptions {
   std::string directory;  // absolute
   std::string instance = "default";
   // At COLDSTART, when absent, kSoftware; at WARMSTART what the store has, and another one is kInvalidOption.
   std::optional<StorageType> storage;
   TpmOptions tpm;
+  Pkcs11Options pkcs11;
   // Needed at COLDSTART, unless the storage is kTpm. At WARMSTART, when absent, the place that the software key slot names.
   std::optional<SecretStoreConfig> secret_store;
   bool read_only = false;
@@ -80,7 +90,7 @@ struct EngineOptions {
 };
 
 struct WitnessStatus {
-  std::string name;  // "tamper-file", "secret-store", "tpm-counter"
+  std::string name;  // "tamper-file", "secret-store", "tpm-counter", "token"
   log::Point point;
   std::uint64_t lag_generations = 0;
   std::int64_t moved_wall_ms = 0;  // 0: not in this opening
@@ -99,9 +109,28 @@ struct TpmStatus {
   bool has_pin = false;
 };
 
+struct TokenStatus {
+  std::string module;
+  std::string token_label;
+  std::string token_serial;
+  std::string token_model;
+  std::string kek_label;
+  Bytes kek_id;
+  roots::KekType kek_type = roots::KekType::kAesKeyWrap;
+};
+
+// Where an auto-restore stands; kept in the vault.
+struct RestoreRecord {
+  bool completed = false;
+  std::uint64_t generation = 0;  // of the commit that gave the store its new KEK
+  std::int64_t wall_ms = 0;
+};
+
 struct EngineStatus {
   StorageType storage = StorageType::kSoftware;
   std::optional<TpmStatus> tpm;
+  std::optional<TokenStatus> token;
+  std::optional<RestoreRecord> restore;  // the newest one
   bool age_excused =
       false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
   ProvisionState provision = ProvisionState::kComplete;
@@ -181,6 +210,13 @@ class Engine {
   [[nodiscard]] Status reanchor(const Proof& proof);
   [[nodiscard]] Status recover(const Proof& proof);
   [[nodiscard]] Status reseal(const Proof& proof);
+  // After initialize_recovery(): makes a new KEK in the token that is there, wraps the DEK with it and registers its
+  // witness, in one commit; leaves the store open with a restore that is not completed.
+  [[nodiscard]] Status restore(const Proof& proof);
+  // The last step of a restore, on the open store. kNothingToDo when none is under way.
+  [[nodiscard]] Status complete_restore();
+  // Makes a new KEK, wraps the DEK with it and removes the old one; what an interrupted one left is removed first.
+  [[nodiscard]] Status rotate_kek();
   // After create_and_load_vault(): removes the store with its secrets, restartable at every step.
   [[nodiscard]] Status decommission(const Proof& proof);
 

@@ -93,6 +93,9 @@ Status Engine::recover(const Proof& proof) {
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.has_counter())
     return {Reason::kNothingToDo, "the root of this store is in a TPM; `strongroom reseal` seals it anew"};
+  if (state.has_token())
+    return {Reason::kNothingToDo,
+            "the root of this store is in a token; `strongroom restore` gives it a new one"};
   state.evidence.root_lost = true;
   state.verdict = judge(state.evidence);
   SR_TRY(state.verdict.status);
@@ -232,10 +235,9 @@ Status Engine::decommission(const Proof& proof) {
     const KeySlot* root = state.root_slot();
     if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
     // Connects the root's store, too.
-    Result<SecretBytes> opened = root->type == SlotType::kTpm ? state.open_by_tpm(state.header, *root)
-                                                              : state.open_by_software(state.header, *root);
+    Result<SecretBytes> opened = state.open_by_root(state.header, *root);
     if (root->type == SlotType::kTpm && !state.tpm) SR_TRY(state.connect_tpm_for_reseal());
-    if (root->type == SlotType::kSoftware && !state.secrets) return opened.status();
+    if (root->type != SlotType::kTpm && !state.secrets) return opened.status();
     if (state.header.state == ProvisionState::kDecommissioning) {
       SR_ASSIGN(const bool gone, state.roots_are_gone());
       // They go last but for persistence.bin: nothing is left that a proof could protect.
@@ -270,6 +272,10 @@ Status Engine::decommission(const Proof& proof) {
   if (state.tpm) {
     SR_TRY(state.remove_counter());
   } else {
+    if (state.token) {
+      SR_TRY(state.token_store->remove(SecretName::kVaultHash));
+      SR_TRY(state.remove_stray_keks({}));
+    }
     for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
       SR_TRY(state.secrets->remove(name));
     }
@@ -279,7 +285,7 @@ Status Engine::decommission(const Proof& proof) {
 
 const KeySlot* Engine::State::root_slot() const {
   const auto slot = std::find_if(header.slots.begin(), header.slots.end(), [](const KeySlot& candidate) {
-    return candidate.type == SlotType::kSoftware || candidate.type == SlotType::kTpm;
+    return candidate.type != SlotType::kPassword;
   });
   return slot == header.slots.end() ? nullptr : &*slot;
 }

@@ -158,7 +158,9 @@ Result<VerifyReport> Engine::verify(const ProgressHook& progress) {
   options.tpm.pin = state.options.tpm.pin.clone();
   options.read_only = true;
   Engine reader(state.environment, std::move(options), {});
-  reader.state_->tpm = state.tpm;  // one connection: a TPM may serve no second one
+  // One connection: a TPM may serve no second one, a token few.
+  reader.state_->tpm = state.tpm;
+  reader.state_->token = state.token;
   SR_TRY(reader.determine_startup_state().status());
   SR_TRY(reader.setup_persistence_files());
   SR_TRY(reader.initialize_warmstart());

@@ -86,7 +86,9 @@ Status Engine::State::check_policy() const {
 }
 
 Status Engine::State::check_storage(SlotType type) const {
-  const StorageType present = type == SlotType::kTpm ? StorageType::kTpm : StorageType::kSoftware;
+  const StorageType present = type == SlotType::kTpm      ? StorageType::kTpm
+                              : type == SlotType::kPkcs11 ? StorageType::kPkcs11
+                                                          : StorageType::kSoftware;
   if (options.storage && *options.storage != present) {
     return {Reason::kInvalidOption,
             "storage.type: the store has '" + std::string(storage_type_text(present)) + "'"};
@@ -109,10 +111,9 @@ Status Engine::initialize_warmstart() {
   Status refusal(Reason::kRootUnavailable, "persistence.bin has no key slot of a root");
   for (const ParsedPersistence& candidate : candidates) {
     for (const KeySlot& slot : candidate.header.slots) {
-      if (slot.type != SlotType::kSoftware && slot.type != SlotType::kTpm) continue;
+      if (slot.type == SlotType::kPassword) continue;
       SR_TRY(state.check_storage(slot.type));
-      Result<SecretBytes> dek = slot.type == SlotType::kTpm ? state.open_by_tpm(candidate.header, slot)
-                                                            : state.open_by_software(candidate.header, slot);
+      Result<SecretBytes> dek = state.open_by_root(candidate.header, slot);
       refusal = dek.ok() ? state.open_core(candidate, *std::move(dek)) : dek.status();
       // What cannot be reached now says nothing about this copy, nor would it about the other.
       if (!refusal.ok() && error_info(refusal.error().reason).retryable) return refusal;
@@ -124,6 +125,20 @@ Status Engine::initialize_warmstart() {
     }
   }
   return refusal;
+}
+
+Result<SecretBytes> Engine::State::open_by_root(const PersistenceHeader& candidate, const KeySlot& slot) {
+  switch (slot.type) {
+    case SlotType::kSoftware:
+      return open_by_software(candidate, slot);
+    case SlotType::kTpm:
+      return open_by_tpm(candidate, slot);
+    case SlotType::kPkcs11:
+      return open_by_token(candidate, slot);
+    case SlotType::kPassword:
+      break;
+  }
+  return Status(Reason::kInternal, "a password is no root");
 }
 
 Result<SecretBytes> Engine::State::open_by_software(const PersistenceHeader& candidate, const KeySlot& slot) {
@@ -171,6 +186,13 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   SR_TRY(refusal);
   SR_TRY(state.check_policy());
+  if (state.has_token()) {
+    // An outage or a wrong PIN heals by itself, or by the right PIN; it never starts a restore.
+    const bool lost = as_usual.is(Reason::kTokenMissing) || as_usual.is(Reason::kKekMissing) ||
+                      as_usual.is(Reason::kKekReplaced) || as_usual.is(Reason::kWrappedDekCorrupt);
+    if (!lost) return as_usual;
+    SR_TRY(state.connect_token(nullptr));
+  }
   if (state.has_counter()) {
     state.refused_root = as_usual;
     SR_TRY(state.connect_tpm_for_reseal());
@@ -195,14 +217,17 @@ Status Engine::initialize_recovery(ByteView password) {
 void Engine::State::make_witnesses() {
   Witnesses::Keys keys{tamper_key(dek.view(), header.storage_id), witness_key(dek.view(), header.storage_id),
                        header.storage_id, header.key_id};
-  witnesses =
-      std::make_unique<Witnesses>(*directory, secrets.get(), std::move(keys), options.tamper_capacity);
+  witnesses = std::make_unique<Witnesses>(*directory, secrets.get(), token_store.get(), std::move(keys),
+                                          options.tamper_capacity);
 }
 
 // The witnesses are read before the vault, so that with a live writer the vault can only be newer than they are.
 Status Engine::State::gather_evidence() {
   evidence.expected = core.witnesses;
   if (has_secret_store()) SR_TRY(gather_secrets());
+  if (has_token() && token_store) {
+    SR_TRY(gather_vault_hash(*token_store, "token", evidence.token, token_raw_hash));
+  }
   SR_TRY(gather_counter());
 
   Result<TamperContent> content = read_tamper_file(
@@ -220,34 +245,38 @@ Status Engine::State::gather_evidence() {
   return {};
 }
 
-Status Engine::State::gather_secrets() {
+Status Engine::State::gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
+                                        std::optional<Bytes>& raw) {
+  Result<std::optional<Secret>> loaded_hash = store.load(SecretName::kVaultHash);
+  if (loaded_hash.is(Reason::kWitnessReplaced)) {  // damaged: a verdict, which authority may heal
+    found.present = true;
+    found.damage = loaded_hash.status();
+    return {};
+  }
+  if (!loaded_hash.ok()) return loaded_hash.status();
+  const std::optional<Secret>& vault_hash = *loaded_hash;
+  if (!vault_hash) return {};
+  secrets_damaged |= vault_hash->one_copy_damaged;
+  found.present = true;
+  raw = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
+  if (vault_hash->storage_id != header.storage_id) {
+    found.damage = Status(Reason::kWitnessReplaced,
+                          std::string("VaultHash in the ") + where + " belongs to another store");
+    return {};
+  }
   const SecretBytes key = witness_key(dek.view(), header.storage_id);
-  SecretEvidence& secret = evidence.secret;
-  std::optional<Secret> vault_hash;
-  if (Result<std::optional<Secret>> found = secrets->load(SecretName::kVaultHash); found.ok()) {
-    vault_hash = *std::move(found);
-  } else if (found.is(Reason::kWitnessReplaced)) {  // damaged: a verdict, which authority may heal
-    secret.present = true;
-    secret.damage = found.status();
+  Result<VaultHash> value = parse_vault_hash(*raw, key.view(), header.storage_id);
+  if (value.ok()) {
+    found.value = *std::move(value);
   } else {
-    return found.status();
+    found.damage = value.status();
   }
-  if (vault_hash) {
-    secrets_damaged |= vault_hash->one_copy_damaged;
-    secret.present = true;
-    secret_raw_hash = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
-    if (vault_hash->storage_id != header.storage_id) {
-      secret.damage =
-          Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore belongs to another store");
-    } else {
-      Result<VaultHash> value = parse_vault_hash(*secret_raw_hash, key.view(), header.storage_id);
-      if (value.ok()) {
-        secret.value = *std::move(value);
-      } else {
-        secret.damage = value.status();
-      }
-    }
-  }
+  return {};
+}
+
+Status Engine::State::gather_secrets() {
+  SR_TRY(gather_vault_hash(*secrets, "SecretStore", evidence.secret, secret_raw_hash));
+  const SecretBytes key = witness_key(dek.view(), header.storage_id);
   std::optional<Secret> time;
   Status time_damage;
   if (Result<std::optional<Secret>> found = secrets->load(SecretName::kTimeTamper); found.ok()) {
@@ -286,8 +315,10 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   vault_file = *std::move(opened);
 
   std::optional<PointWatch> secret_watch;
+  std::optional<PointWatch> token_watch;
   std::optional<PointWatch> tamper_watch;
   if (evidence.secret.value) secret_watch.emplace(evidence.secret.value->point);
+  if (evidence.token.value) token_watch.emplace(evidence.token.value->point);
   if (evidence.tamper.content) {
     const TamperPoint& newest = evidence.tamper.content->newest;
     tamper_watch.emplace(log::Point{newest.generation, newest.head});
@@ -295,6 +326,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   bool chain_differs = false;
   const auto see = [&](const log::Point& point) {
     if (secret_watch) secret_watch->see(point);
+    if (token_watch) token_watch->see(point);
     if (tamper_watch) tamper_watch->see(point);
     if (evidence.tamper.content && evidence.tamper.content->newest.generation == point.generation) {
       chain_differs = evidence.tamper.content->newest.chain != witnesses->newest().chain;
@@ -304,6 +336,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   read.on_base = [&](const Digest& chain, const log::Point& base) {
     witnesses->begin(TamperPoint{base.generation, base.head, chain});
     if (secret_watch) secret_watch->begin();
+    if (token_watch) token_watch->begin();
     if (tamper_watch) tamper_watch->begin();
     chain_differs = false;
     see(base);
@@ -331,6 +364,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   evidence.tamper_synced = loaded.tamper_synced;
   evidence.end = loaded.end;
   if (secret_watch) evidence.secret.standing = secret_watch->conclude(loaded);
+  if (token_watch) evidence.token.standing = token_watch->conclude(loaded);
   if (tamper_watch) {
     evidence.tamper.standing = tamper_watch->conclude(loaded);
     // The heads agree but the operation log before them does not: another log than the one the vault counted along.
@@ -427,6 +461,9 @@ Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& chang
     const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->point.generation : 0;
     witnesses->adopt_tamper(std::move(evidence.tamper.content), std::max(evidence.tamper_synced, witnessed));
     witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
+    // A token that never held this store's witness is given it, whatever stands there now.
+    if (evidence.token.present)
+      witnesses->adopt_token(evidence.token.value, token_raw_hash.value_or(Bytes()));
     // A reanchor that was cut before VaultHash remembered it is remembered now.
     SR_ASSIGN(const std::optional<Bytes> reanchored, reserved(kReanchorKey));
     const std::optional<ReanchorRecord> record =
@@ -462,7 +499,7 @@ Status Engine::State::finish_opening(bool replace_foreign) {
   if (counter) {
     SR_TRY(startup == StartupState::kColdstart ? counter->reach(environment.clock.wall_ms())
                                                : anchor_counter(log::CommitKind::kAnchor));
-  } else if (const Status moved = witnesses->move(replace_foreign); !moved.ok()) {
+  } else if (const Status moved = witnesses->move(replace_foreign, true); !moved.ok()) {
     const Status alarm = witnesses->alarm();
     return alarm.ok()
                ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)

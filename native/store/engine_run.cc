@@ -37,7 +37,8 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
   log_bytes = writer->offset();
   newest_wall_ms = info.wall_ms;
   newest_kind = info.kind;
-  if (counter && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
+  const bool slow_witness = counter || token_store;
+  if (slow_witness && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
     anchor_wanted = true;
   if (!witness_thread.joinable()) return;
   const std::lock_guard lock(witness_mutex);
@@ -58,7 +59,7 @@ void Engine::State::on_completed(std::vector<log::Completion> completions) {
   if (witnessed.empty()) return;
   const bool alone = !witness_thread.joinable();
   if (alone && !counter) {
-    const Status moved = witnesses->move();
+    const Status moved = move_witnesses(true);
     deliver_witnessed(std::move(witnessed), moved);
     return;
   }
@@ -83,6 +84,16 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
 }
 
 Status Engine::State::move_witnesses(bool anchor) {
+  if (token_store && anchor) {
+    anchor_wanted = false;
+    {
+      const std::lock_guard lock(witness_mutex);
+      anchor_newest = std::chrono::steady_clock::now();
+    }
+    const Status moved = witnesses->move(false, true);
+    if (!moved.ok()) anchor_wanted = true;
+    return moved;
+  }
   if (!counter || !anchor) return witnesses->move();
   const Status anchored = anchor_counter(log::CommitKind::kAnchor);
   if (anchored.ok() || anchored.is(Reason::kPoisoned)) return anchored;
@@ -102,7 +113,7 @@ void Engine::State::run_witness_thread() {
   for (;;) {
     if (!witness_dirty) {
       const auto roused = [this] { return witness_dirty || witness_stop; };
-      if (counter && anchor_wanted && options.tpm.anchors_per_day != 0) {
+      if (anchor_wanted && options.tpm.anchors_per_day != 0) {
         witness_wake.wait_until(lock, anchor_newest + kDay / options.tpm.anchors_per_day, roused);
       } else {
         witness_wake.wait(lock, roused);
@@ -251,7 +262,9 @@ EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
   const std::unique_lock header_lock(state.header_mutex);
-  out.storage = state.has_counter() ? StorageType::kTpm : StorageType::kSoftware;
+  out.storage = state.has_counter() ? StorageType::kTpm
+                : state.has_token() ? StorageType::kPkcs11
+                                    : StorageType::kSoftware;
   out.age_excused = state.age_excused;
   out.provision = state.header.state;
   out.startup = state.startup;
@@ -291,7 +304,8 @@ EngineStatus Engine::status() {
     out.witnesses.push_back(std::move(witness));
   };
   Witnesses::Position tamper = state.witnesses->tamper_position();
-  Witnesses::Position secret = state.witnesses->secret_position();
+  Witnesses::Position secret;
+  if (state.has_secret_store()) secret = state.witnesses->secret_position();
   if (!state.writer || state.options.read_only) {  // what was found, not what was moved
     if (state.evidence.tamper.content) {
       tamper.point = {state.evidence.tamper.content->newest.generation,
@@ -301,6 +315,13 @@ EngineStatus Engine::status() {
   }
   add("tamper-file", tamper);
   if (state.has_secret_store()) add("secret-store", secret);
+  if (state.token_store) {
+    Witnesses::Position token = state.witnesses->token_position();
+    if ((!state.writer || state.options.read_only) && state.evidence.token.value)
+      token.point = state.evidence.token.value->point;
+    add("token", token);
+    out.token = state.describe_token();
+  }
   if (state.counter) {
     const CounterWitness::Position position = state.counter->position();
     add("tpm-counter", {position.point, position.moved_wall_ms, position.failing});

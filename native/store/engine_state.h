@@ -5,6 +5,8 @@
 
 #include "store/counter_witness.h"
 #include "store/engine.h"
+#include "store/token_slot.h"
+#include "store/token_store.h"
 #include "store/tpm_slot.h"
 #include "store/verdict.h"
 #include "store/witnesses.h"
@@ -22,6 +24,7 @@ inline constexpr std::string_view kPersistenceKey = "strongroom/persistence";
 inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
 inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
+inline constexpr std::string_view kRestoreKey = "strongroom/restore";
 
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
@@ -149,14 +152,19 @@ struct Engine::State {
   std::optional<AnchorRecord> anchor_found;
   Status refused_root;  // reseal: why the TPM did not open the root
   bool age_excused = false;
-  std::uint64_t epoch_anchors =
-      1;  // guarded by persistence_mutex: how many anchors the present epoch was given
+  std::uint64_t epoch_anchors = 1;  // guarded by persistence_mutex: how many the present epoch was given
   std::chrono::steady_clock::time_point epoch_began{};    // guarded by persistence_mutex
   std::chrono::steady_clock::time_point anchor_newest{};  // guarded by witness_mutex
   std::atomic<bool> anchor_wanted{false};  // something was committed that the counter does not vouch for
 
-  std::mutex
-      persistence_mutex;  // anchors and changes of persistence.bin: one at a time; before the commit lock
+  // The token; with another storage all of this is empty.
+  std::shared_ptr<roots::Token> token;
+  TokenSlot token_slot;  // of the newest persistence.bin; guarded by persistence_mutex once the store is open
+  std::unique_ptr<TokenStore> token_store;
+  std::optional<Bytes> token_raw_hash;
+
+  // Anchors and changes of persistence.bin: one at a time; before the commit lock.
+  std::mutex persistence_mutex;
   std::mutex maintenance_mutex;  // compaction, password change, close: one at a time
   std::atomic<bool> compacting{false};
   std::atomic<std::uint64_t> compaction_bytes_next{
@@ -181,6 +189,8 @@ struct Engine::State {
   void make_witnesses();
   [[nodiscard]] Status gather_evidence();
   [[nodiscard]] Status gather_secrets();
+  [[nodiscard]] Status gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
+                                         std::optional<Bytes>& raw);
   [[nodiscard]] Status load_log(const ProgressHook& progress);
   [[nodiscard]] Status create_vault();
   void make_queue();
@@ -205,10 +215,12 @@ struct Engine::State {
                                            ReservedChanges& changes, ReservedChanges* last = nullptr);
 
   // Where the root is opened: engine_open.cc, engine_tpm.cc.
+  [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] Result<SecretBytes> open_by_software(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] Result<SecretBytes> open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] bool has_secret_store() const { return (core.witnesses & kWitnessSecretStore) != 0; }
   [[nodiscard]] bool has_counter() const { return (core.witnesses & kWitnessTpm) != 0; }
+  [[nodiscard]] bool has_token() const { return (core.witnesses & kWitnessToken) != 0; }
   [[nodiscard]] std::uint32_t next_slot_id() const;
 
   // engine_tpm.cc
@@ -228,6 +240,14 @@ struct Engine::State {
   [[nodiscard]] Status gather_counter();
   [[nodiscard]] Status check_time(const Now& now);
   [[nodiscard]] TpmStatus describe_tpm(const CounterWitness::Position& position);
+
+  // engine_token.cc
+  [[nodiscard]] Status connect_token(const TokenSlot* named);
+  [[nodiscard]] Result<SecretBytes> open_by_token(const PersistenceHeader& candidate, const KeySlot& slot);
+  [[nodiscard]] Status plan_kek();
+  [[nodiscard]] Status make_kek(PersistenceHeader& header_new);
+  [[nodiscard]] Status remove_stray_keks(const Bytes& kept);  // KEKs of this store but the one with this id
+  [[nodiscard]] TokenStatus describe_token() const;
 
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;

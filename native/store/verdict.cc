@@ -10,9 +10,9 @@ std::string at(std::uint64_t generation) { return "generation " + std::to_string
 bool damaged(log::LogEnd end) { return end == log::LogEnd::kDamaged || end == log::LogEnd::kDamagedInside; }
 
 // A history that ends too early: cut at damage, or an older one.
-Status too_short(const Evidence& evidence, const char* witness, std::uint64_t remembered) {
+Status too_short(const Evidence& evidence, const std::string& witness, std::uint64_t remembered) {
   if (damaged(evidence.end)) {
-    return {Reason::kVaultTampered, std::string("the vault does not authenticate after ") +
+    return {Reason::kVaultTampered, "the vault does not authenticate after " +
                                         at(evidence.newest.generation) + ", and the " + witness +
                                         " remembers " + at(remembered)};
   }
@@ -20,23 +20,22 @@ Status too_short(const Evidence& evidence, const char* witness, std::uint64_t re
                                         ", and the " + witness + " remembers " + at(remembered)};
 }
 
-Status judge_secret(const Evidence& evidence) {
-  if ((evidence.expected & kWitnessSecretStore) == 0) return {};
-  const SecretEvidence& secret = evidence.secret;
+Status judge_secret(const Evidence& evidence, const SecretEvidence& secret, const std::string& witness) {
   if (!secret.damage.ok()) return secret.damage;
   if (!secret.present && evidence.root_lost) return {};
-  if (!secret.present) return {Reason::kWitnessMissing, "the SecretStore holds no VaultHash for this store"};
+  if (!secret.present)
+    return {Reason::kWitnessMissing, "the " + witness + " holds no VaultHash for this store"};
   const std::uint64_t generation = secret.value->point.generation;
   switch (secret.standing) {
     case Standing::kContained:
       return {};
     case Standing::kAhead:
-      return too_short(evidence, "SecretStore", generation);
+      return too_short(evidence, witness, generation);
     case Standing::kDiffers:
-      return {Reason::kVaultTampered, "the SecretStore remembers another history at " + at(generation)};
+      return {Reason::kVaultTampered, "the " + witness + " remembers another history at " + at(generation)};
     case Standing::kForgotten:
-      return {Reason::kWitnessReplaced,
-              "the SecretStore remembers " + at(generation) + ", which the vault's history does not contain"};
+      return {Reason::kWitnessReplaced, "the " + witness + " remembers " + at(generation) +
+                                            ", which the vault's history does not contain"};
   }
   return {Reason::kInternal, "unknown standing"};
 }
@@ -85,7 +84,11 @@ Status judge_tamper(const Evidence& evidence) {
 
 Verdict judge(const Evidence& evidence) {
   Verdict verdict;
-  verdict.status = judge_secret(evidence);
+  if ((evidence.expected & kWitnessSecretStore) != 0)
+    verdict.status = judge_secret(evidence, evidence.secret, "SecretStore");
+  if (!verdict.status.ok()) return verdict;
+  if ((evidence.expected & kWitnessToken) != 0)
+    verdict.status = judge_secret(evidence, evidence.token, "token");
   if (!verdict.status.ok()) return verdict;
   verdict.status = judge_counter(evidence, &verdict.increment_pending);
   if (!verdict.status.ok()) return verdict;

@@ -20,6 +20,7 @@ enum class Standing : std::uint8_t {
   kForgotten,  // it is older than the log's base and not among the points that the base keeps
 };
 
+// `VaultHash` in the SecretStore or in the token.
 struct SecretEvidence {
   bool present = false;
   Status damage;  // why it cannot be believed; ok otherwise
@@ -48,6 +49,7 @@ struct Evidence {
   std::uint64_t tamper_synced = 0;  // the newest that the vault's frames name
   log::LogEnd end = log::LogEnd::kExact;
   SecretEvidence secret;
+  SecretEvidence token;
   TamperEvidence tamper;
   CounterEvidence counter;
 };

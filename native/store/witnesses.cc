@@ -6,8 +6,15 @@
 
 namespace strongroom::store {
 
-Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, Keys keys, std::uint32_t tamper_capacity)
-    : directory_(directory), secrets_(secrets), keys_(std::move(keys)), tamper_capacity_(tamper_capacity) {}
+Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
+                     std::uint32_t tamper_capacity)
+    : directory_(directory),
+      keys_(std::move(keys)),
+      witness_key_{keys_.witness.clone(), keys_.storage_id, keys_.key_id},
+      tamper_capacity_(tamper_capacity) {
+  if (secrets != nullptr) secret_.emplace(*secrets, witness_key_, "SecretStore", true);
+  if (token != nullptr) token_.emplace(*token, witness_key_, "token", false);
+}
 
 void Witnesses::begin(const TamperPoint& start) {
   const std::lock_guard lock(mutex_);
@@ -42,17 +49,28 @@ void Witnesses::adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t 
   tamper_found_ = std::move(tamper);
 }
 
-void Witnesses::adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
-  const std::lock_guard move(move_mutex_);
-  secret_raw_ = std::move(raw_vault_hash);
-  secret_known_ = true;
-  const std::lock_guard lock(mutex_);
+void Witnesses::adopt_used(const std::optional<VaultHash>& vault_hash) {
   if (!vault_hash) return;
+  const std::lock_guard lock(mutex_);
   for (const UsedPoint& point : vault_hash->used_points) {
     if (std::find(used_points_.begin(), used_points_.end(), point) == used_points_.end())
       used_points_.push_back(point);
   }
-  secret_position_.point = vault_hash->point;
+  while (used_points_.size() > kUsedPointsMax) used_points_.erase(used_points_.begin());
+}
+
+void Witnesses::adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
+  if (!secret_) return;
+  const std::lock_guard move(move_mutex_);
+  secret_->adopt(vault_hash, std::move(raw_vault_hash));
+  adopt_used(vault_hash);
+}
+
+void Witnesses::adopt_token(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
+  if (!token_) return;
+  const std::lock_guard move(move_mutex_);
+  token_->adopt(vault_hash, std::move(raw_vault_hash));
+  adopt_used(vault_hash);
 }
 
 void Witnesses::adopt_witnessed(std::deque<log::Point> points) {
@@ -86,22 +104,21 @@ Witnesses::Target Witnesses::target() const {
   return target;
 }
 
-Status Witnesses::move(bool replace_foreign) {
+Status Witnesses::move(bool replace_foreign, bool with_token) {
   const std::lock_guard move(move_mutex_);
   const Target target = this->target();
-  const auto record = [&](Position& position, const Status& status) {
-    const std::lock_guard lock(mutex_);
-    position.failing = !status.ok();
-    if (!status.ok()) return;
-    position.point = {target.newest.generation, target.newest.head};
-    position.moved_wall_ms = target.wall_ms;
-  };
   Status status = move_tamper(target);
-  record(tamper_position_, status);
-  if (status.ok() && secrets_ != nullptr) {
-    status = move_secret(target, replace_foreign);
-    record(secret_position_, status);
+  {
+    const std::lock_guard lock(mutex_);
+    tamper_position_.failing = !status.ok();
+    if (status.ok()) {
+      tamper_position_.point = {target.newest.generation, target.newest.head};
+      tamper_position_.moved_wall_ms = target.wall_ms;
+    }
   }
+  if (status.ok() && secret_) status = secret_->move(target.vault_hash, target.stamp, replace_foreign);
+  if (status.ok() && token_ && with_token)
+    status = token_->move(target.vault_hash, target.stamp, replace_foreign);
   if (!status.ok()) {
     const Error& error = status.error();
     return Status(Reason::kWitnessNotMoved, error.detail, error.system_error);
@@ -145,47 +162,11 @@ Status Witnesses::move_tamper(const Target& target) {
   return {};
 }
 
-Status Witnesses::move_secret(const Target& target, bool replace_foreign) {
-  const Bytes value =
-      encode_vault_hash(target.vault_hash, keys_.witness.view(), keys_.storage_id, keys_.key_id);
-  if (!replace_foreign && secret_known_) {
-    SR_ASSIGN(const std::optional<Secret> present, secrets_->load(SecretName::kVaultHash));
-    Status alarm;
-    if (!present) {
-      alarm =
-          Status(Reason::kWitnessMissing, "VaultHash vanished from the SecretStore while the store was open");
-    } else if (!equal(present->value.view(), secret_raw_) &&
-               !equal(present->value.view(), secret_attempted_)) {
-      alarm = Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore was changed from outside");
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      alarm_ = alarm;
-    }
-    SR_TRY(alarm);
-  }
-  const bool stamp_changed = target.stamp && target.stamp != stamp_moved_;
-  // TimeTamper first: VaultHash remembers which proofs were used, so it completes an act of authority.
-  if (stamp_changed || (replace_foreign && target.stamp)) {
-    SR_TRY(secrets_->save(
-        SecretName::kTimeTamper, keys_.storage_id,
-        encode_witness_time(*target.stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id)));
-    stamp_moved_ = target.stamp;
-  }
-  if (value != secret_raw_ || replace_foreign) {
-    secret_attempted_ = value;
-    SR_TRY(secrets_->save(SecretName::kVaultHash, keys_.storage_id, value));
-    secret_raw_ = value;
-    secret_known_ = true;
-  }
-  const std::lock_guard lock(mutex_);
-  alarm_ = Status();
-  return {};
-}
-
 Status Witnesses::alarm() const {
-  const std::lock_guard lock(mutex_);
-  return alarm_;
+  for (const std::optional<SecretWitness>* witness : {&secret_, &token_}) {
+    if (*witness) SR_TRY((*witness)->alarm());
+  }
+  return {};
 }
 
 std::deque<log::Point> Witnesses::witnessed_points() const {
@@ -213,9 +194,7 @@ Witnesses::Position Witnesses::tamper_position() const {
   return tamper_position_;
 }
 
-Witnesses::Position Witnesses::secret_position() const {
-  const std::lock_guard lock(mutex_);
-  return secret_position_;
-}
+Witnesses::Position Witnesses::secret_position() const { return secret_->position(); }
+Witnesses::Position Witnesses::token_position() const { return token_->position(); }
 
 }  // namespace strongroom::store

@@ -1,10 +1,8 @@
-// The tamper file and the SecretStore as witnesses, and the operation log that feeds the tamper file.
+// The tamper file, the SecretStore and the token as witnesses, and the operation log that feeds the tamper file.
 //
 // Invariants:
-// - A witness moves only to a point that is durable in the vault, and in this order: tamper file, then SecretStore. So
-//   what `VaultHash` remembers is also in the tamper file, synced.
-// - Before `VaultHash` is replaced it is read: one that is not what this process left there raises the alarm, and is
-//   left as it is.
+// - A witness moves only to a point that is durable in the vault, and in this order: tamper file, SecretStore, token. So
+//   what a `VaultHash` remembers is also in the tamper file, synced.
 // Thread-safe; moves are serialised.
 #pragma once
 
@@ -14,7 +12,7 @@
 #include <mutex>
 
 #include "log/format.h"
-#include "store/secret_store.h"
+#include "store/secret_witness.h"
 #include "store/tamper_file.h"
 #include "store/witness_point.h"
 
@@ -31,7 +29,9 @@ class Witnesses {
     std::uint32_t key_id = 1;
   };
 
-  Witnesses(os::Directory& directory, SecretStore* secrets, Keys keys, std::uint32_t tamper_capacity);
+  // `secrets` and `token` are null where the store has none.
+  Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
+            std::uint32_t tamper_capacity);
 
   // The operation log up to the point from which commits are noted: at COLDSTART the genesis, at WARMSTART the base.
   void begin(const TamperPoint& start);
@@ -42,12 +42,14 @@ class Witnesses {
   // Entries beyond `synced` may be in the page cache only; they are written anew with the next move.
   void adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t synced);
   void adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
+  void adopt_token(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
   void adopt_witnessed(std::deque<log::Point> points);
   void burn(const UsedPoint& point);  // kept in VaultHash from the next move on
 
-  // Moves every witness to the newest noted commit. kWitnessNotMoved (with the cause in the detail) where one fails.
-  // `replace_foreign` skips the check of what VaultHash holds now (reanchor, recover).
-  [[nodiscard]] Status move(bool replace_foreign = false);
+  // Moves the witnesses to the newest noted commit; the token, which is slow and wears, only when asked for.
+  // kWitnessNotMoved (with the cause in the detail) where one fails. `replace_foreign` skips the check of what VaultHash
+  // holds now (reanchor, recover).
+  [[nodiscard]] Status move(bool replace_foreign = false, bool with_token = false);
 
   [[nodiscard]] Status alarm() const;
   [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_synced_; }
@@ -56,13 +58,10 @@ class Witnesses {
   [[nodiscard]] std::vector<UsedPoint> used_points() const;
   [[nodiscard]] std::vector<OperationEntry> noted() const;
 
-  struct Position {
-    log::Point point;
-    std::int64_t moved_wall_ms = 0;
-    bool failing = false;
-  };
+  using Position = WitnessPosition;
   [[nodiscard]] Position tamper_position() const;
-  [[nodiscard]] Position secret_position() const;
+  [[nodiscard]] Position secret_position() const;  // of a store with a SecretStore
+  [[nodiscard]] Position token_position() const;   // of a store with a token
 
  private:
   struct Target {
@@ -75,21 +74,19 @@ class Witnesses {
   };
   [[nodiscard]] Target target() const;
   [[nodiscard]] Status move_tamper(const Target& target);
-  [[nodiscard]] Status move_secret(const Target& target, bool replace_foreign);
+  void adopt_used(const std::optional<VaultHash>& vault_hash);
 
   os::Directory& directory_;
-  SecretStore* secrets_;  // null: the store has none
   const Keys keys_;
+  const WitnessKey witness_key_;
   const std::uint32_t tamper_capacity_;
 
   std::mutex move_mutex_;                      // one move at a time; before mutex_
   std::unique_ptr<TamperFile> tamper_;         // guarded by move_mutex_
   std::optional<TamperContent> tamper_found_;  // guarded by move_mutex_
   bool tamper_found_durable_ = true;           // guarded by move_mutex_
-  Bytes secret_raw_;                      // guarded by move_mutex_: VaultHash as this process last saw it
-  Bytes secret_attempted_;                // guarded by move_mutex_: a save that failed may have taken place
-  bool secret_known_ = false;             // guarded by move_mutex_
-  std::optional<TimeStamp> stamp_moved_;  // guarded by move_mutex_
+  std::optional<SecretWitness> secret_;        // moved under move_mutex_
+  std::optional<SecretWitness> token_;         // moved under move_mutex_
 
   mutable std::mutex mutex_;
   TamperPoint start_;
@@ -100,8 +97,6 @@ class Witnesses {
   std::vector<UsedPoint> used_points_;
   std::deque<log::Point> witnessed_points_;
   Position tamper_position_;
-  Position secret_position_;
-  Status alarm_;
   std::atomic<std::uint64_t> tamper_synced_{0};
 };
 

@@ -1,0 +1,70 @@
+#include "store/secret_witness.h"
+
+namespace strongroom::store {
+
+void SecretWitness::adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
+  raw_ = std::move(raw_vault_hash);
+  known_ = true;
+  const std::lock_guard lock(mutex_);
+  if (vault_hash) position_.point = vault_hash->point;
+}
+
+Status SecretWitness::check_present() {
+  SR_ASSIGN(const std::optional<Secret> present, store_.load(SecretName::kVaultHash));
+  Status alarm;
+  if (!present) {
+    alarm = Status(Reason::kWitnessMissing,
+                   std::string("VaultHash vanished from the ") + where_ + " while the store was open");
+  } else if (!equal(present->value.view(), raw_) && !equal(present->value.view(), attempted_)) {
+    alarm = Status(Reason::kWitnessReplaced,
+                   std::string("VaultHash in the ") + where_ + " was changed from outside");
+  }
+  const std::lock_guard lock(mutex_);
+  alarm_ = alarm;
+  return alarm;
+}
+
+Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStamp>& stamp,
+                           bool replace_foreign) {
+  if (!replace_foreign && known_) SR_TRY(check_present());
+  const Bytes value = encode_vault_hash(target, key_.key.view(), key_.storage_id, key_.key_id);
+  // TimeTamper first: VaultHash remembers which proofs were used, so it completes an act of authority.
+  if (keeps_time_ && stamp && (stamp != stamp_moved_ || replace_foreign)) {
+    SR_TRY(store_.save(SecretName::kTimeTamper, key_.storage_id,
+                       encode_witness_time(*stamp, key_.key.view(), key_.storage_id, key_.key_id)));
+    stamp_moved_ = stamp;
+  }
+  if (value != raw_ || replace_foreign) {
+    attempted_ = value;
+    SR_TRY(store_.save(SecretName::kVaultHash, key_.storage_id, value));
+    raw_ = value;
+    known_ = true;
+  }
+  const std::lock_guard lock(mutex_);
+  alarm_ = Status();
+  return {};
+}
+
+Status SecretWitness::move(const VaultHash& target, const std::optional<TimeStamp>& stamp,
+                           bool replace_foreign) {
+  Status saved = save(target, stamp, replace_foreign);
+  const std::lock_guard lock(mutex_);
+  position_.failing = !saved.ok();
+  if (saved.ok()) {
+    position_.point = target.point;
+    position_.moved_wall_ms = target.wall_ms;
+  }
+  return saved;
+}
+
+WitnessPosition SecretWitness::position() const {
+  const std::lock_guard lock(mutex_);
+  return position_;
+}
+
+Status SecretWitness::alarm() const {
+  const std::lock_guard lock(mutex_);
+  return alarm_;
+}
+
+}  // namespace strongroom::store

@@ -1,0 +1,64 @@
+// A witness in a SecretStore or a token: `VaultHash`, and where it keeps time, `TimeTamper`.
+//
+// Invariant: before `VaultHash` is replaced it is read: one that is not what this process left there raises the alarm, and
+// is left as it is.
+// Moves are serialised by the owner; position() and alarm() are thread-safe.
+#pragma once
+
+#include <mutex>
+#include <optional>
+
+#include "store/secret_store.h"
+#include "store/witness_point.h"
+
+namespace strongroom::store {
+
+// Where a witness stands, for the status.
+struct WitnessPosition {
+  log::Point point;
+  std::int64_t moved_wall_ms = 0;
+  bool failing = false;
+};
+
+// What witness values are authenticated with.
+struct WitnessKey {
+  SecretBytes key;
+  StorageId storage_id{};
+  std::uint32_t key_id = 1;
+};
+
+class SecretWitness {
+ public:
+  // `where`: "SecretStore" or "token", for errors.
+  SecretWitness(SecretStore& store, const WitnessKey& key, const char* where, bool keeps_time)
+      : store_(store), key_(key), where_(where), keeps_time_(keeps_time) {}
+
+  // What was found at start, so that it is gone on with.
+  void adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
+  // `replace_foreign` skips the check of what it holds now (reanchor, recover).
+  [[nodiscard]] Status move(const VaultHash& target, const std::optional<TimeStamp>& stamp,
+                            bool replace_foreign);
+
+  [[nodiscard]] WitnessPosition position() const;
+  [[nodiscard]] Status alarm() const;
+
+ private:
+  [[nodiscard]] Status check_present();
+  [[nodiscard]] Status save(const VaultHash& target, const std::optional<TimeStamp>& stamp,
+                            bool replace_foreign);
+
+  SecretStore& store_;
+  const WitnessKey& key_;
+  const char* where_;
+  const bool keeps_time_;
+  Bytes raw_;        // VaultHash as this process last saw it
+  Bytes attempted_;  // a save that failed may have taken place
+  bool known_ = false;
+  std::optional<TimeStamp> stamp_moved_;
+
+  mutable std::mutex mutex_;
+  WitnessPosition position_;
+  Status alarm_;
+};
+
+}  // namespace strongroom::store

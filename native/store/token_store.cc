@@ -1,0 +1,26 @@
+#include "store/token_store.h"
+
+#include "store/secret_record.h"
+
+namespace strongroom::store {
+
+std::string TokenStore::label(SecretName name) const {
+  return "strongroom " + std::string(secret_name_text(name)) + " " + instance_;
+}
+
+Result<std::optional<Secret>> TokenStore::load(SecretName name) {
+  SR_ASSIGN(const std::optional<Bytes> record, token_->load_object(label(name)));
+  if (!record) return std::optional<Secret>();
+  if (!secret_record_intact(*record)) return secret_item_error(name, "the token", "damaged");
+  SR_ASSIGN(Secret secret, decode_secret_record(*record, name, instance_));
+  return std::optional(std::move(secret));
+}
+
+Status TokenStore::save(SecretName name, const StorageId& storage_id, ByteView value) {
+  SR_TRY(check_secret_value(value));
+  return token_->save_object(label(name), encode_secret_record(name, instance_, storage_id, value).view());
+}
+
+Status TokenStore::remove(SecretName name) { return token_->remove_object(label(name)); }
+
+}  // namespace strongroom::store

@@ -5,12 +5,17 @@
 //   ways and proves knowledge of authorisations without sending them.
 // - Every object and index is made with noDA: an unclean end of the TPM never locks anything of ours.
 // - Nothing foreign is evicted, overwritten or undefined; only what the caller names.
-// - An increment is sent once. Silence or an error from it is kTpmUnavailable, and the caller reads again.
-// - After a transport failure the next call connects anew; another parent than the pinned one is then kTpmReplaced.
+// - An increment is sent once. Where it is not known whether it took place the answer is kTpmUnavailable, and the caller
+//   reads again. (A read answers kTpmUnavailable, too, as long as an increment may still be under way.)
+// - No call waits longer for the TPM than the time limit, for each command.
+// - After a transport failure the next call connects anew; another parent than the pinned one is then kTpmReplaced. Where
+//   the TPM only lost its volatile state (it was restarted), a call that changes nothing does so by itself.
+// - "Missing", "replaced", "wrong" and "changed" are only said on the word of the TPM that holds the session.
 // - Secrets are in locked memory and wiped; neither they nor PINs appear in errors.
 // Thread-safe: calls are serialised.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,8 +40,8 @@ struct CounterBound {
 
 struct SealPolicy {
   std::optional<CounterBound> bound;
-  std::uint32_t pcrs = 0;  // bit n: PCR n of the SHA-256 bank, 0 to 23
-  Digest pcr_digest{};     // of the selected PCRs, in ascending order (SHA-256 over their values)
+  std::uint32_t pcrs = 0;      // bit n: PCR n of the SHA-256 bank, 0 to 23
+  Digest pcr_digest{};         // of the selected PCRs, in ascending order (SHA-256 over their values)
   bool authorisation = false;  // TPM2_PolicyAuthValue
 };
 
@@ -63,14 +68,19 @@ struct TpmClock {
   bool safe = false;
 };
 
+// For one command. A hardware TPM may take 20 s to make an RSA key.
+inline constexpr std::chrono::milliseconds kTpmTimeLimit{30'000};
+
 class Tpm {
  public:
   // `tcti`: a configuration as of tcti(7), for example "device:/dev/tpmrm0" or "swtpm:path=/run/s"; empty: the library's
   // own order. `parent_name` empty: any parent, to be read by parent_name() (COLDSTART); otherwise the parent must have
   // it, else kTpmCleared when `endorsement_name` is given and is this TPM's, kTpmReplaced when it is not.
-  // kLibraryMissing, kTpmUnavailable.
+  // kTpmRefused when the owner hierarchy has a password, kLibraryMissing, kTpmUnavailable; kInvalidOption for a `tcti`
+  // that names a library by its path.
   [[nodiscard]] static Result<std::unique_ptr<Tpm>> open(const std::string& tcti, const TpmName& parent_name,
-                                                         const TpmName& endorsement_name);
+                                                         const TpmName& endorsement_name,
+                                                         std::chrono::milliseconds limit = kTpmTimeLimit);
   Tpm(const Tpm&) = delete;
   Tpm& operator=(const Tpm&) = delete;
   Tpm(Tpm&&) = delete;
@@ -85,7 +95,8 @@ class Tpm {
   [[nodiscard]] Result<TpmName> endorsement_name();
 
   [[nodiscard]] Result<Digest> pcr_digest(std::uint32_t pcrs);
-  // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, empty unless the policy asks for one.
+  // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, not empty exactly when the policy asks for one, otherwise
+  // kInvalidArgument. Zero bytes at the end of an authorisation do not count (TPM 2.0 part 1, 19.6.5).
   [[nodiscard]] Result<SealedObject> seal(ByteView secret, ByteView authorisation, const SealPolicy& policy);
   // kTpmPcrChanged when the PCRs are not the policy's; kVaultRolledBack when the counter is past the bound; kPinWrong for
   // a wrong authorisation; kTpmLockedOut; kTpmRefused for an object that this parent does not load, or any other refusal;
@@ -95,12 +106,14 @@ class Tpm {
 
   // The counters among `count` indices from `first` on, foreign ones included, in ascending order.
   [[nodiscard]] Result<std::vector<CounterInfo>> find_counters(std::uint32_t first, std::uint32_t count);
-  // Makes an unwritten counter. kTpmRefused when the index is taken or NV memory is full.
+  // Makes an unwritten counter. `secret` at most 32 bytes. kTpmRefused when the index is taken or NV memory is full.
   [[nodiscard]] Status define_counter(std::uint32_t index, const Digest& label, ByteView secret);
+  // kWitnessMissing when there is none; kTpmRefused for an index that is no counter of ours.
   [[nodiscard]] Status undefine_counter(std::uint32_t index);
   // kWitnessMissing when there is none, kWitnessReplaced when its name is not `name`; kTpmRefused when not yet written.
   [[nodiscard]] Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name);
-  // The same, and kTpmUnavailable when it is not known whether it took place.
+  // `name` is the counter's once it is written; the first increment of an unwritten one is made, too. kWitnessMissing,
+  // kWitnessReplaced (also when it does not know `secret`), and kTpmUnavailable when it is not known whether it took place.
   [[nodiscard]] Status increment_counter(std::uint32_t index, const TpmName& name, ByteView secret);
 
   [[nodiscard]] Result<TpmClock> clock();

@@ -28,6 +28,7 @@ export interface Notice {
    * - `tail-repaired`: the end of vault.bin, torn by a crash, was cut off.
    * - `persistence-repaired`, `secret-repaired`: one of two copies was damaged and is mended.
    * - `clock-corrected`: the clock had run ahead and was put right.
+   * - `age-excused`: TIME_TAMPER was older than the limit; the TPM's counter proves the state current, so it was accepted.
    * - `time-refresh-failed`: the hourly refresh of TIME_TAMPER failed; `cause` says why. It is tried again.
    */
   readonly kind:
@@ -36,6 +37,7 @@ export interface Notice {
     | 'persistence-repaired'
     | 'secret-repaired'
     | 'clock-corrected'
+    | 'age-excused'
     | 'time-refresh-failed';
   readonly message: string;
   readonly cause?: unknown;

@@ -7,7 +7,7 @@ import type { Persistence } from './persistence.js';
 export { PersistenceError, isPersistenceError } from './errors.js';
 export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
 export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './events.js';
-export { decommission, inspect, reanchor, recover } from './maintenance.js';
+export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type { ActOptions, Inspection, Proof } from './maintenance.js';
 export type {
   LicenseProvider,
@@ -25,10 +25,20 @@ export type {
   PasswordSource,
   RecoveryOptions,
   SecretStoreOptions,
+  StorageOptions,
+  TpmStorageOptions,
 } from './options.js';
 export type { Persistence, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';
-export type { OperationEntry, PersistenceStatus, VerifyReport, WitnessStatus } from './status.js';
+export type {
+  OperationEntry,
+  PersistenceStatus,
+  SecurityLevel,
+  TpmStatus,
+  TpmWear,
+  VerifyReport,
+  WitnessStatus,
+} from './status.js';
 export { signToken } from './token.js';
 export type { SignTokenOptions, Token, TokenPurpose, VendorPublicKey } from './token.js';
 export type {

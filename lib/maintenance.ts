@@ -1,17 +1,19 @@
-// What is done to a store that is not simply opened: looked at, accepted, recovered, removed.
+// What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
 import { loadNative } from './native.js';
-import type { NativeBinding, NativeStoreOptions } from './native-binding.js';
+import type { NativeBinding, NativeInspection, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import {
   readClosed,
   readPassword,
   readPath,
   readSecretStore,
+  readStorage,
   type OpenOptions,
   type PasswordSource,
   type SecretStoreOptions,
+  type TpmStorageOptions,
 } from './options.js';
 import { PersistenceService, type Act } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
@@ -34,7 +36,10 @@ export interface Inspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly { readonly id: number; readonly type: string }[];
+  readonly storage: 'software' | 'tpm';
   readonly secretStore: SecretStoreOptions | undefined;
+  readonly tpm:
+    { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
   readonly files: { readonly vault: boolean; readonly tamperFile: boolean; readonly oneCopyDamaged: boolean };
   /** What a start would say now: `ok`, or the reason of its refusal. */
   readonly verdict: 'ok' | Reason;
@@ -47,6 +52,11 @@ export interface Inspection {
 export interface InspectOptions {
   /** In place of what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
+  /**
+   * The TCTI in place of what persistence.bin names, and the PIN, which is read where the root has one. Without it a
+   * root with a PIN is `pin-missing`, and what stands in the files is told all the same.
+   */
+  readonly storage?: Pick<TpmStorageOptions, 'type' | 'tcti' | 'pin'>;
 }
 
 /**
@@ -66,22 +76,36 @@ export async function inspectWith(
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<Inspection> {
   const path = readPath(directory, 'directory');
-  const { secretStore } = readClosed(options, 'the options', ['secretStore']);
+  const { secretStore, storage } = readClosed(options, 'the options', ['secretStore', 'storage']);
   const given = readSecretStore(secretStore);
-  const header = await fromNative(() => binding.inspect(path));
-  const { error, status } = await examine(binding, {
-    directory: path,
-    instance: '',
-    secretStore: given,
-    readOnly: true,
-    ...internals,
-  });
+  const { native, pin } = readStorage(storage);
+  let header: NativeInspection;
+  let outcome: Awaited<ReturnType<typeof examine>>;
+  try {
+    header = await fromNative(() => binding.inspect(path));
+    outcome = await examine(binding, {
+      directory: path,
+      instance: '',
+      secretStore: given,
+      storage:
+        native?.type === 'tpm' && header.tpm?.pin === true ? { ...native, pin: await pin?.take() } : native,
+      readOnly: true,
+      ...internals,
+    });
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    pin?.forget();
+  }
+  const { error, status } = outcome;
   return Object.freeze({
     provision: header.provision,
     instance: header.instance,
     storageId: header.storageId,
     keySlots: Object.freeze(header.keySlots),
+    storage: header.storage,
     secretStore: given ?? header.secretStore,
+    tpm: header.tpm && Object.freeze({ ...header.tpm, pcrs: Object.freeze(header.tpm.pcrs) }),
     files: Object.freeze({
       vault: header.vaultFilePresent,
       tamperFile: header.tamperFilePresent,
@@ -151,6 +175,19 @@ export function recover(options: ActOptions): Promise<Persistence> {
 }
 
 /**
+ * Seals the root of a store anew in the TPM that is there, under its PCRs of now, after the TPM refused it: other PCR
+ * values, another or a cleared TPM, a forgotten PIN. `storage.pcrs` and `storage.pin` are what the root is sealed under
+ * from now on; without `pcrs` the same registers as before, without `pin` none. The backup password opens the store;
+ * where it has a vendor a token is needed besides. Where the counter is lost too, `continuity` stays `unproven` until
+ * {@link reanchor}.
+ * @throws PersistenceError `nothing-to-do` when the TPM opens the root; `authority-refused`, `password-wrong`,
+ * `password-missing`; `vault-rolled-back` and its like, which {@link reanchor} may accept
+ */
+export function reseal(options: ActOptions): Promise<Persistence> {
+  return performAct(loadNative(), 'reseal', options);
+}
+
+/**
  * Removes a store with its secrets, so that a clean COLDSTART can follow. Can be called again after an interruption.
  * @throws PersistenceError `no-store`, `authority-refused`, `password-wrong`, `password-missing`
  */
@@ -158,7 +195,7 @@ export async function decommission(options: ActOptions): Promise<void> {
   await performAct(loadNative(), 'decommission', options);
 }
 
-/** The three acts with a binding of the caller's choice. */
+/** The acts with a binding of the caller's choice. */
 export async function performAct(
   binding: NativeBinding,
   kind: Exclude<Act['kind'], 'open'>,

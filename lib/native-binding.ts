@@ -19,10 +19,22 @@ export type NativeDurability = 0 | 1;
 export type NativeSecretStore =
   { readonly type: 'file'; readonly directory: string } | { readonly type: 'secret-service' };
 
+export type NativeStorage =
+  | { readonly type: 'software' }
+  | {
+      readonly type: 'tpm';
+      readonly tcti?: string | undefined;
+      readonly pcrs?: readonly number[] | undefined;
+      /** Copied. */
+      readonly pin?: Uint8Array | undefined;
+      readonly anchorsPerDay?: number | undefined;
+    };
+
 export interface NativeStoreOptions {
   readonly directory: string;
   /** Empty: whatever the store has; COLDSTART needs a name. */
   readonly instance: string;
+  readonly storage?: NativeStorage | undefined;
   readonly secretStore?: NativeSecretStore | undefined;
   readonly vaultFileName?: string | undefined;
   readonly readOnly?: boolean | undefined;
@@ -33,6 +45,8 @@ export interface NativeStoreOptions {
   readonly vendorPublicKey?: Uint8Array | undefined;
   /** Copied. */
   readonly recoveryPassword?: Uint8Array | undefined;
+  /** A hardware root without a password slot is asked for in so many words. */
+  readonly withoutRecovery?: boolean | undefined;
   readonly kdf?:
     { readonly memoryKiB?: number; readonly passes?: number; readonly lanes?: number } | undefined;
   readonly witnessIntervalMs?: number | undefined;
@@ -57,12 +71,31 @@ export interface NativeWitness extends NativePoint {
   readonly failing: boolean;
 }
 
+export interface NativeTpmStatus {
+  /** Manufacturer and firmware, as the TPM gives them. */
+  readonly description: string;
+  readonly tcti: string;
+  readonly counterIndex: number;
+  readonly counter: number;
+  /** The sealed root is refused beyond this count. */
+  readonly epochEnd: number;
+  /** By this store, in its whole life. */
+  readonly increments: number;
+  readonly firstMs: number;
+  readonly pcrs: readonly number[];
+  readonly pin: boolean;
+}
+
 export interface NativeStatus {
   readonly provision: 'provisioning' | 'complete' | 'decommissioning';
   readonly startup: 'COLDSTART' | 'WARMSTART';
   readonly instance: string;
   readonly storageId: string;
+  readonly storage: 'software' | 'tpm';
+  readonly tpm: NativeTpmStatus | undefined;
   readonly newest: NativePoint;
+  /** What a vendor's token must name. */
+  readonly tokenPoint: NativePoint;
   readonly newestMs: number;
   readonly timeTamperMs: number;
   readonly ageMs: number;
@@ -76,11 +109,13 @@ export interface NativeStatus {
   readonly persistenceRepaired: boolean;
   readonly secretRepaired: boolean;
   readonly clockCorrected: boolean;
+  /** TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state. */
+  readonly ageExcused: boolean;
   readonly poisoned: boolean;
   readonly records: number;
   readonly logBytes: number;
   readonly liveBytes: number;
-  readonly secretStore: NativeSecretStore;
+  readonly secretStore: NativeSecretStore | undefined;
   readonly witnesses: readonly NativeWitness[];
 }
 
@@ -106,6 +141,10 @@ export interface NativeInspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly { readonly id: number; readonly type: string }[];
+  readonly storage: 'software' | 'tpm';
+  /** What the key slot of a TPM says. */
+  readonly tpm:
+    { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
   readonly secretStore: NativeSecretStore | undefined;
   readonly oneCopyDamaged: boolean;
   readonly vaultFilePresent: boolean;
@@ -170,6 +209,7 @@ export interface NativeStore {
   updateTimeTamper(): Promise<void>;
   reanchor(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   recover(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  reseal(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   /** From now on every call of the vault answers `closed`; tasks still run. */
   shut(): void;

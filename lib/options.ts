@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 
 import { PersistenceError } from './errors.js';
 import type { LoadManifestsOptions } from './manifests/types.js';
-import type { NativeSecretStore, NativeStoreOptions } from './native-binding.js';
+import type { NativeSecretStore, NativeStorage, NativeStoreOptions } from './native-binding.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
 
 /**
@@ -21,6 +21,34 @@ export type SecretStoreOptions =
   | { readonly type: 'file'; readonly directory: string }
   /** libsecret over the session's D-Bus, loaded at run time. */
   | { readonly type: 'secret-service' };
+
+/** What holds the root key. */
+export type StorageOptions = { readonly type: 'software' } | TpmStorageOptions;
+
+/** A TPM 2.0 holds the root key, and a counter in it is the witness; see docs/tpm.md. */
+export interface TpmStorageOptions {
+  readonly type: 'tpm';
+  /**
+   * How the TPM is reached, as of tcti(7): `device:/dev/tpmrm0`, `swtpm:path=/run/s`. Default at COLDSTART the library's
+   * own order, later what persistence.bin names.
+   */
+  readonly tcti?: string;
+  /**
+   * Platform configuration registers, 0 to 23 of the SHA-256 bank, that must be as they were when the root was sealed.
+   * Fixed at COLDSTART and by `reseal`; default none.
+   */
+  readonly pcrs?: readonly number[];
+  /**
+   * Needed at every start where one was given at COLDSTART. Read only when it is needed, as far as that can be told
+   * before the root is open.
+   */
+  readonly pin?: PasswordSource;
+  /**
+   * How many times a day the counter is moved besides open, close, `anchor()` and `witnessed` commits; 0 to 86,400, default
+   * 27. Each wears the TPM.
+   */
+  readonly anchorsPerDay?: number;
+}
 
 /** Argon2id (RFC 9106) for the key slot of the backup password. */
 export interface KdfOptions {
@@ -47,12 +75,14 @@ export interface OpenOptions {
    * COLDSTART, later what the store has. Two stores must not share one on the same SecretStore.
    */
   readonly instance?: string;
-  readonly storage?: { readonly type: 'software' };
-  /** Needed at COLDSTART; later, when absent, what persistence.bin names. */
+  /** Default at COLDSTART `software`, later what the store has. */
+  readonly storage?: StorageOptions;
+  /** Storage `software`: needed at COLDSTART; later, when absent, what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
   /** Step 3, LoadLicenseProviderManifests(). */
   readonly manifests?: LoadManifestsOptions;
-  readonly recovery?: RecoveryOptions;
+  /** `none`, at COLDSTART: storage `tpm` without a backup password, whose data are lost with the TPM. */
+  readonly recovery?: RecoveryOptions | 'none';
   /** Opens for reading: takes no lock and changes nothing, so that a live store can be looked at. Never a COLDSTART. */
   readonly readOnly?: boolean;
   /** How far the clock may trail what is remembered; fixed at COLDSTART. Default 120,000 ms. */
@@ -62,8 +92,8 @@ export interface OpenOptions {
   /** In place of `maxAgeMs`: no limit. Shown in the status. */
   readonly maxAge?: 'off';
   /**
-   * Makes the vendor the authority over `reanchor`, `recover` and `decommission`, in place of the backup password; fixed
-   * at COLDSTART. Ed25519: 32 bytes, PEM or a KeyObject.
+   * Makes the vendor the authority over `reanchor`, `recover`, `reseal` and `decommission`, in place of the backup
+   * password; fixed at COLDSTART. Ed25519: 32 bytes, PEM or a KeyObject.
    */
   readonly vendorPublicKey?: VendorPublicKey;
   /** How long the witnesses may lag behind a `journal` commit. Default 1,000 ms. */
@@ -81,7 +111,8 @@ export interface ReadOptions {
   readonly native: NativeStoreOptions;
   readonly manifests: LoadManifestsOptions | undefined;
   readonly password: (() => Promise<Uint8Array>) | undefined;
-  /** Wipes our copy of a password. */
+  readonly pin: (() => Promise<Uint8Array>) | undefined;
+  /** Wipes our copies of the password and the PIN. */
   readonly forget: () => void;
   readonly trace: (step: string) => void;
   readonly onProgress: ((done: number, all: number) => void) | undefined;
@@ -205,22 +236,62 @@ function readKdf(value: unknown): NativeStoreOptions['kdf'] {
   return kdf;
 }
 
-function readStorage(value: unknown): void {
-  if (value === undefined) return;
-  const { type } = readClosed(value, 'storage', ['type']);
-  if (type === 'tpm' || type === 'pkcs11') {
-    throw new PersistenceError('unsupported', `this release has no storage '${type}'`);
+const pcrHighest = 23;
+const anchorsPerDayMax = 86_400;
+
+function readPcrs(value: unknown): number[] | undefined {
+  if (value === undefined) return undefined;
+  const given: unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [-1];
+  return given.map((pcr) => {
+    if (typeof pcr === 'number' && Number.isInteger(pcr) && pcr >= 0 && pcr <= pcrHighest) return pcr;
+    throw invalid(`storage.pcrs must be a list of numbers from 0 to ${pcrHighest}`);
+  });
+}
+
+/** Without the PIN, which is read when it is needed. */
+export function readStorage(value: unknown): {
+  native: NativeStorage | undefined;
+  pin: ReturnType<typeof readPassword>;
+} {
+  if (value === undefined) return { native: undefined, pin: undefined };
+  const given = readClosed(value, 'storage', ['type', 'tcti', 'pcrs', 'pin', 'anchorsPerDay']);
+  const { type, anchorsPerDay } = given;
+  if (type === 'pkcs11') throw new PersistenceError('unsupported', "this release has no storage 'pkcs11'");
+  if (type === 'software') {
+    for (const name of ['tcti', 'pcrs', 'pin', 'anchorsPerDay'] as const) {
+      if (given[name] !== undefined) throw invalid(`storage.${name} belongs to the type 'tpm'`);
+    }
+    return { native: { type }, pin: undefined };
   }
-  if (type !== 'software') throw invalid("storage.type must be 'software'");
+  if (type !== 'tpm') throw invalid("storage.type must be 'software' or 'tpm'");
+  if (
+    anchorsPerDay !== undefined &&
+    !(Number.isInteger(anchorsPerDay) && Number(anchorsPerDay) >= 0 && Number(anchorsPerDay) <= anchorsPerDayMax)
+  ) {
+    throw invalid(`storage.anchorsPerDay must be a whole number from 0 to ${anchorsPerDayMax}`);
+  }
+  const native = {
+    type,
+    tcti: given.tcti === undefined ? undefined : readText(given.tcti, 'storage.tcti'),
+    pcrs: readPcrs(given.pcrs),
+    anchorsPerDay: anchorsPerDay as number | undefined,
+  } as const;
+  return { native, pin: readPassword(given.pin, 'storage.pin') };
+}
+
+function readRecovery(value: unknown): { password: unknown; kdf: NativeStoreOptions['kdf']; none: boolean } {
+  if (value === undefined || value === 'none') {
+    return { password: undefined, kdf: undefined, none: value === 'none' };
+  }
+  if (typeof value === 'string') throw invalid("recovery must be an object or 'none'");
+  const { password, kdf } = readClosed(value, 'recovery', ['password', 'kdf']);
+  return { password, kdf: readKdf(kdf), none: false };
 }
 
 /** Reads the options of open(). Throws `invalid-option`, which names the option, and `unsupported`. */
 export function readOpenOptions(options: unknown): ReadOptions {
   const given = readClosed(options, 'the options', openNames);
-  readStorage(given.storage);
-  const recovery =
-    given.recovery === undefined ? undefined : readClosed(given.recovery, 'recovery', ['password', 'kdf']);
-  const kdf = readKdf(recovery?.kdf);
+  const recovery = readRecovery(given.recovery);
   if (given.readOnly !== undefined && typeof given.readOnly !== 'boolean')
     throw invalid('readOnly must be a boolean');
   if (given.maxAge !== undefined && given.maxAge !== 'off') throw invalid("maxAge must be 'off', or absent");
@@ -239,18 +310,34 @@ export function readOpenOptions(options: unknown): ReadOptions {
       given.maxAge === 'off' ? Number.POSITIVE_INFINITY : readWhole(given.maxAgeMs, 'maxAgeMs', msMax),
     vendorPublicKey:
       given.vendorPublicKey === undefined ? undefined : ed25519PublicKeyBytes(given.vendorPublicKey),
-    kdf,
+    withoutRecovery: recovery.none,
+    kdf: recovery.kdf,
     witnessIntervalMs: readWhole(given.witnessIntervalMs, 'witnessIntervalMs', 0xffff_ffff),
   };
   const trace = readFunction<(step: string) => void>(given.trace, 'trace');
   const onProgress = readFunction<(done: number, all: number) => void>(given.onProgress, 'onProgress');
-  // Last, so that a refused option leaves no copy of a password behind.
-  const password = readPassword(recovery?.password, 'recovery.password');
+  // Last, so that a refused option leaves no copy of a secret behind.
+  const storage = readStorage(given.storage);
+  if (storage.native?.type === 'tpm' && native.secretStore !== undefined) {
+    storage.pin?.forget();
+    throw invalid("secretStore belongs to the storage 'software'");
+  }
+  let password: ReturnType<typeof readPassword>;
+  try {
+    password = readPassword(recovery.password, 'recovery.password');
+  } catch (error) {
+    storage.pin?.forget();
+    throw error;
+  }
   return {
-    native,
+    native: { ...native, storage: storage.native },
     manifests: given.manifests as LoadManifestsOptions | undefined,
     password: password?.take,
-    forget: password?.forget ?? (() => undefined),
+    pin: storage.pin?.take,
+    forget: () => {
+      password?.forget();
+      storage.pin?.forget();
+    },
     trace: trace ?? (() => undefined),
     onProgress,
     signal: given.signal,

@@ -14,6 +14,7 @@ import type {
   NativeBinding,
   NativeProgress,
   NativeStatus,
+  NativeStorage,
   NativeStore,
   NativeStoreOptions,
 } from './native-binding.js';
@@ -48,7 +49,7 @@ const operationLogMax = 1_048_576;
 export type Act =
   | { readonly kind: 'open' }
   | {
-      readonly kind: 'reanchor' | 'recover' | 'decommission';
+      readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
       readonly password?: Uint8Array | undefined;
       readonly token?: Uint8Array | undefined;
     };
@@ -160,7 +161,13 @@ export class PersistenceService implements Persistence {
     await native.createAndLoadVault(guarded('progress', this.#options.onProgress));
     const validator = new PersistenceValidator(native, this.#startup);
     this.#validator = validator;
-    this.#vault = new Vault({ native, validator, pending: this.#pending, events: this.#events });
+    this.#vault = new Vault({
+      native,
+      validator,
+      pending: this.#pending,
+      events: this.#events,
+      anchor: () => this.anchor(),
+    });
     step('InitializeStorageIdentifier');
     await native.initializeStorageIdentifier();
     if (this.#startup === 'COLDSTART') validator.endColdstart();
@@ -168,6 +175,8 @@ export class PersistenceService implements Persistence {
       await native.reanchor(act.password, act.token);
     } else if (act.kind === 'recover') {
       await native.recover(act.password, act.token);
+    } else if (act.kind === 'reseal') {
+      await native.reseal(act.password, act.token);
     } else {
       step('ValidateVaultIntegrity');
       await native.validateVaultIntegrity();
@@ -179,24 +188,42 @@ export class PersistenceService implements Persistence {
     await this.#acceptManifests(native, manifests);
   }
 
-  /** Step 1. A COLDSTART gets what only it needs: the name of the instance and the password. */
+  /**
+   * Step 1. A COLDSTART gets what only it needs: the name of the instance and the password. The PIN is read where the
+   * root has one, or is to get one.
+   */
   async #determine(act: Act): Promise<NativeStore> {
     const { native: given, password } = this.#options;
     this.#native = this.#makeNative(given);
     this.#startup = await this.#native.determineStartupState();
-    if (this.#startup === 'WARMSTART') return this.#native;
-    if (act.kind !== 'open')
+    const cold = this.#startup === 'COLDSTART';
+    if (cold && act.kind !== 'open')
       throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
+    const storage = await this.#withPin(given.storage, cold || act.kind === 'reseal');
+    if (!cold && storage === given.storage) return this.#native;
     await this.#letGo();
-    const recoveryPassword = await password?.();
     this.#native = this.#makeNative({
       ...given,
-      instance: given.instance === '' ? 'default' : given.instance,
-      recoveryPassword,
+      storage,
+      ...(cold && {
+        instance: given.instance === '' ? 'default' : given.instance,
+        recoveryPassword: await password?.(),
+      }),
     });
     this.#options.forget();
     this.#startup = await this.#native.determineStartupState();
     return this.#native;
+  }
+
+  async #withPin(storage: NativeStorage | undefined, wanted: boolean): Promise<NativeStorage | undefined> {
+    const { pin, native } = this.#options;
+    if (storage?.type !== 'tpm' || pin === undefined) return storage;
+    if (!wanted) {
+      // Unauthenticated; but a slot that says it needs none, and does, does not open.
+      const header = await fromNative(() => this.#binding.inspect(native.directory)).catch(() => undefined);
+      if (header?.tpm?.pin !== true) return storage;
+    }
+    return { ...storage, pin: await pin() };
   }
 
   /** Lets go of the core's side without writing anything. */
@@ -215,16 +242,32 @@ export class PersistenceService implements Persistence {
   }
 
   async #openRoot(native: NativeStore, act: Act): Promise<void> {
-    if (act.kind === 'recover') {
+    if (act.kind === 'recover' || act.kind === 'reseal') {
       await native.initializeRecovery(act.password);
       return;
     }
     try {
       await native.initializeWarmstart();
     } catch (error) {
+      if (act.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
+        if (act.password === undefined) {
+          const message = 'the TPM does not open this state; only the backup password does, a token alone cannot';
+          throw new PersistenceError('password-missing', message, { cause: error });
+        }
+        await native.initializeRecovery(act.password);
+        return;
+      }
       // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
       if (act.kind !== 'decommission' || toPersistenceError(error, 'internal').retryable) throw error;
     }
+  }
+
+  /** The TPM gives the root of an older state, or of one without its counter, to nobody: reanchor needs the password. */
+  async #isRefusedByTpm(error: unknown): Promise<boolean> {
+    const { reason } = toPersistenceError(error, 'internal');
+    if (!['vault-rolled-back', 'witness-missing', 'witness-replaced'].includes(reason)) return false;
+    const header = await fromNative(() => this.#binding.inspect(this.#options.native.directory));
+    return header.storage === 'tpm';
   }
 
   async #loadManifests(): Promise<LoadedManifests | undefined> {
@@ -251,6 +294,11 @@ export class PersistenceService implements Persistence {
     notify(status.tailRepaired, 'tail-repaired', 'the torn end of the vault file was cut off');
     notify(status.persistenceRepaired, 'persistence-repaired', 'one copy in persistence.bin was damaged');
     notify(status.secretRepaired, 'secret-repaired', 'one copy of the root key was damaged');
+    notify(
+      status.ageExcused,
+      'age-excused',
+      "the newest stamp was older than the limit; the TPM's counter proves the state current",
+    );
     notify(status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right');
   }
 

@@ -1,11 +1,11 @@
 // What is told of a store. None of it is secret.
 import type { LicenseProviders } from './manifests/types.js';
-import type { NativeStatus, NativeVerifyReport, NativeWitness } from './native-binding.js';
+import type { NativeStatus, NativeTpmStatus, NativeVerifyReport, NativeWitness } from './native-binding.js';
 import type { SecretStoreOptions } from './options.js';
 
 /** A witness: what remembers a point of the vault's history from outside it. */
 export interface WitnessStatus {
-  readonly name: 'tamper-file' | 'secret-store';
+  readonly name: 'tamper-file' | 'secret-store' | 'tpm-counter';
   readonly generation: number;
   /** SHA-256, hexadecimal. */
   readonly head: string;
@@ -15,6 +15,48 @@ export interface WitnessStatus {
   readonly movedMs: number | undefined;
   /** The last attempt to move it failed. */
   readonly failing: boolean;
+}
+
+/**
+ * What binds a store, and to what. See SECURITY.md.
+ *
+ * - `software`: detects tampering, rollback and partial restore by whoever does not also restore the SecretStore, or read
+ *   the root key from it.
+ * - `tpm`: bound to a chip by its maker's word; files alone, however complete, cannot be put back.
+ * - `tpm-virtual`: bound to a virtual TPM, or one whose maker is not known as a maker of chips. Whoever restores the
+ *   virtual machine together with the state of its TPM is not noticed.
+ *
+ * The TPM's word for what it is has no proof: the owner of the machine can run a program that calls itself a chip.
+ */
+export type SecurityLevel = 'software' | 'tpm' | 'tpm-virtual';
+
+/** Storage `tpm`. */
+export interface TpmStatus {
+  /** Manufacturer and firmware, as the TPM gives them. */
+  readonly description: string;
+  /** How it is reached; empty: the library's own order. */
+  readonly tcti: string;
+  /** The NV index of the counter. */
+  readonly counterIndex: number;
+  readonly counter: number;
+  /** The TPM gives out the root of the present persistence.bin up to this count, and to an older file no more. */
+  readonly epochEnd: number;
+  readonly pcrs: readonly number[];
+  readonly pin: boolean;
+  readonly wear: TpmWear;
+}
+
+/** How far the TPM's memory is worn by this store. Chips last 100,000 to 500,000 writes. */
+export interface TpmWear {
+  /** Of the counter, in the store's whole life. */
+  readonly increments: number;
+  /** When the counter was made, milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** Since then; in the first day, so far. */
+  readonly perDay: number;
+  /** Years until 100,000 and 500,000 writes at that pace. */
+  readonly yearsTo100k: number;
+  readonly yearsTo500k: number;
 }
 
 /** The state of an open or closed store. */
@@ -34,12 +76,11 @@ export interface PersistenceStatus {
   readonly witnesses: readonly WitnessStatus[];
   /** What could be rewound unnoticed now: commits, and seconds since the slowest witness moved. */
   readonly window: { readonly generations: number; readonly seconds: number | undefined };
-  readonly storage: 'software';
-  /**
-   * `software`: detects tampering, rollback and partial restore by whoever does not also restore the SecretStore, or
-   * read the root key from it. See SECURITY.md.
-   */
-  readonly securityLevel: 'software';
+  /** The point that a vendor's token must name now. */
+  readonly tokenPoint: { readonly generation: number; readonly head: string };
+  readonly storage: 'software' | 'tpm';
+  readonly securityLevel: SecurityLevel;
+  readonly tpm: TpmStatus | undefined;
   /** Who may accept an older state with `reanchor`. */
   readonly rewindableBy: 'vendor' | 'password' | 'nobody';
   /** `unproven` after a lost root until `reanchor`: the data are back, their freshness is not proven. */
@@ -50,6 +91,8 @@ export interface PersistenceStatus {
     readonly ageMs: number;
     readonly maxAgeMs: number | 'off';
     readonly clockToleranceMs: number;
+    /** The stamp was older than `maxAgeMs` at this start, and the TPM's counter proved the state current. */
+    readonly excused: boolean;
   };
   /** What this start found and mended. */
   readonly repaired: {
@@ -66,7 +109,8 @@ export interface PersistenceStatus {
   readonly logBytes: number;
   /** What the log would have after compaction. */
   readonly liveBytes: number;
-  readonly secretStore: SecretStoreOptions;
+  /** Storage `software`. */
+  readonly secretStore: SecretStoreOptions | undefined;
   readonly manifests: LicenseProviders | undefined;
   /** How often a write was really validated; see PersistenceValidator. */
   readonly validations: number;
@@ -93,7 +137,7 @@ export interface OperationEntry {
   readonly generation: number;
   /** Wall time, milliseconds since 1970. */
   readonly timeMs: number;
-  /** `data`, `open`, `close`, `time`, `persistence`, `reanchor`, `recover`, `tamper-file-anew`. */
+  /** `data`, `open`, `close`, `time`, `persistence`, `anchor`, `reanchor`, `recover`, `reseal`, `tamper-file-anew`. */
   readonly operation: string;
   /** How many records the commit changed. */
   readonly operations: number;
@@ -131,6 +175,48 @@ function windowOf(witnesses: readonly WitnessStatus[], nowMs: number): Persisten
   return Object.freeze({ generations, seconds });
 }
 
+/** TCG Vendor ID Registry: those who make chips, or firmware TPMs inside processors. */
+const chipMakers: ReadonlySet<string> = new Set(
+  'AMD ATML BRCM CROS HISI IFX INTC NSG NSM NTC NTZ QCOM ROCC SMSC SMSN SNS STM TXN WEC'.split(' '),
+);
+
+function securityLevelOf({ storage, tpm }: NativeStatus): SecurityLevel {
+  if (storage === 'software') return 'software';
+  const maker = /^\S*/.exec(tpm?.description ?? '')?.[0] ?? '';
+  return chipMakers.has(maker) ? 'tpm' : 'tpm-virtual';
+}
+
+const dayMs = 86_400_000;
+const yearDays = 365.25;
+
+function wearOf({ increments, firstMs: sinceMs }: NativeTpmStatus, nowMs: number): TpmWear {
+  // A store of a few minutes says nothing of its pace yet.
+  const days = Math.max(1, (nowMs - sinceMs) / dayMs);
+  const perDay = increments / days;
+  const years = (writes: number): number => Math.max(0, writes - increments) / perDay / yearDays;
+  return Object.freeze({
+    increments,
+    sinceMs,
+    perDay,
+    yearsTo100k: years(100_000),
+    yearsTo500k: years(500_000),
+  });
+}
+
+function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
+  const { description, tcti, counterIndex, counter, epochEnd, pcrs, pin } = native;
+  return Object.freeze({
+    description,
+    tcti,
+    counterIndex,
+    counter,
+    epochEnd,
+    pcrs: Object.freeze(pcrs),
+    pin,
+    wear: wearOf(native, nowMs),
+  });
+}
+
 export function toStatus(native: NativeStatus, extras: StatusExtras): PersistenceStatus {
   const witnesses = Object.freeze(native.witnesses.map(toWitness));
   return Object.freeze({
@@ -144,8 +230,10 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     newestMs: native.newestMs,
     witnesses,
     window: windowOf(witnesses, extras.nowMs),
-    storage: 'software',
-    securityLevel: 'software',
+    tokenPoint: Object.freeze(native.tokenPoint),
+    storage: native.storage,
+    securityLevel: securityLevelOf(native),
+    tpm: native.tpm && toTpm(native.tpm, extras.nowMs),
     rewindableBy: native.rewindableByVendor ? 'vendor' : native.hasPasswordSlot ? 'password' : 'nobody',
     continuity: native.continuityUnproven ? 'unproven' : 'proven',
     time: Object.freeze({
@@ -153,6 +241,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
       ageMs: native.ageMs,
       maxAgeMs: native.maxAgeMs ?? 'off',
       clockToleranceMs: native.clockToleranceMs,
+      excused: native.ageExcused,
     }),
     repaired: Object.freeze({
       tail: native.tailRepaired,
@@ -165,7 +254,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     records: native.records,
     logBytes: native.logBytes,
     liveBytes: native.liveBytes,
-    secretStore: Object.freeze(native.secretStore),
+    secretStore: native.secretStore && Object.freeze(native.secretStore),
     manifests: extras.manifests,
     validations: extras.validations,
     library: extras.library,

@@ -1,4 +1,4 @@
-// A vendor's token: leave to reanchor, recover or decommission one store at one point of its history.
+// A vendor's token: leave to reanchor, recover, reseal or decommission one store at one point of its history.
 //
 //   magic "SRTOKEN1" (8) | purpose (1) | zero (7) | storage id (16) | generation, little-endian (8) | head (32) |
 //   Ed25519 signature of all that (64)
@@ -9,7 +9,7 @@ import { createPrivateKey, createPublicKey, sign, KeyObject } from 'node:crypto'
 import { PersistenceError } from './errors.js';
 
 /** What a token permits. */
-export type TokenPurpose = 'reanchor' | 'recover' | 'decommission';
+export type TokenPurpose = 'reanchor' | 'recover' | 'decommission' | 'reseal';
 
 /** An Ed25519 public key (RFC 8032): its 32 bytes, PEM (`BEGIN PUBLIC KEY`), or a KeyObject. */
 export type VendorPublicKey = Uint8Array | string | KeyObject;
@@ -23,13 +23,13 @@ export interface SignTokenOptions {
   readonly purpose: TokenPurpose;
   /** The store's id: 16 bytes, hexadecimal, as the status shows it. */
   readonly storageId: string;
-  /** The store's present generation, as the status shows it. */
+  /** The store's present generation, as the status shows it (`tokenPoint`). */
   readonly generation: number;
-  /** The store's present head: 32 bytes, hexadecimal, as the status shows it. */
+  /** The head of `tokenPoint`: 32 bytes, hexadecimal. In storage `tpm` it moves with the TPM's counter. */
   readonly head: string;
 }
 
-const purposes: Readonly<Record<TokenPurpose, number>> = { reanchor: 1, recover: 2, decommission: 3 };
+const purposes: Readonly<Record<TokenPurpose, number>> = { reanchor: 1, recover: 2, decommission: 3, reseal: 4 };
 const statementBytes = 72;
 const tokenBytes = 136;
 const publicKeyBytes = 32;
@@ -69,7 +69,7 @@ export function signToken(options: SignTokenOptions): string {
     throw invalid('the options must be an object');
   const { privateKey, purpose, storageId, generation, head } = options;
   if (!Object.hasOwn(purposes, purpose))
-    throw invalid("purpose must be 'reanchor', 'recover' or 'decommission'");
+    throw invalid("purpose must be 'reanchor', 'recover', 'reseal' or 'decommission'");
   if (!Number.isSafeInteger(generation) || generation < 0) throw invalid('generation must be a whole number');
   const statement = Buffer.alloc(statementBytes);
   statement.write('SRTOKEN1', 'latin1');

@@ -105,6 +105,7 @@ export interface VaultParts {
   readonly validator: PersistenceValidator;
   readonly pending: PendingOperations;
   readonly events: EventHub;
+  readonly anchor: () => Promise<void>;
 }
 
 /**
@@ -123,16 +124,18 @@ export class Vault {
   readonly #validator: PersistenceValidator;
   readonly #pending: PendingOperations;
   readonly #events: EventHub;
+  readonly #anchor: () => Promise<void>;
   readonly #flush: () => void;
   #slab = Buffer.allocUnsafeSlow(0);
   #slabUsed = 0;
 
   /** @internal */
-  constructor({ native, validator, pending, events }: VaultParts) {
+  constructor({ native, validator, pending, events, anchor }: VaultParts) {
     this.#native = native;
     this.#validator = validator;
     this.#pending = pending;
     this.#events = events;
+    this.#anchor = anchor;
     this.#flush = () => {
       native.flush();
     };
@@ -280,6 +283,14 @@ export class Vault {
     } catch (error) {
       return Promise.reject(toPersistenceError(error));
     }
+  }
+
+  /**
+   * Moves every witness, the TPM's counter too, to the newest commit: what was written before can no longer be rewound.
+   * Rejects with `witness-not-moved`.
+   */
+  async anchor(): Promise<void> {
+    return this.#anchor();
   }
 
   /**

@@ -1,5 +1,6 @@
 // The core's reports as plain objects. None of them holds a secret.
 #include "addon/store.h"
+#include "store/tpm_slot.h"
 
 namespace strongroom::addon {
 namespace {
@@ -20,6 +21,30 @@ napi_value describe(napi_env env, const store::SecretStoreConfig& config) {
     object.set("type", to_value(env, std::string_view("secret-service")));
   }
   return object.value();
+}
+
+napi_value describe_pcrs(napi_env env, std::uint32_t mask) {
+  napi_value list = nullptr;
+  napi_create_array(env, &list);
+  std::uint32_t at = 0;
+  for (std::uint32_t pcr = 0; pcr < 32; ++pcr) {
+    if ((mask >> pcr & 1) != 0) napi_set_element(env, list, at++, to_value(env, static_cast<double>(pcr)));
+  }
+  return list;
+}
+
+napi_value describe(napi_env env, const store::TpmStatus& tpm) {
+  return Object(env)
+      .set("description", to_value(env, std::string_view(tpm.description)))
+      .set("tcti", to_value(env, std::string_view(tpm.tcti)))
+      .set("counterIndex", to_value(env, static_cast<double>(tpm.counter_index)))
+      .set("counter", count_value(env, tpm.counter))
+      .set("epochEnd", count_value(env, tpm.epoch_end))
+      .set("increments", count_value(env, tpm.increments))
+      .set("firstMs", time_value(env, tpm.first_wall_ms))
+      .set("pcrs", describe_pcrs(env, tpm.pcrs))
+      .set("pin", to_value(env, tpm.has_pin))
+      .value();
 }
 
 napi_value describe(napi_env env, const std::vector<store::WitnessStatus>& witnesses) {
@@ -68,6 +93,7 @@ std::string_view text_of(store::SlotType type) {
 }  // namespace
 
 napi_value describe(napi_env env, const store::EngineStatus& status) {
+  const bool has_secret_store = status.storage == store::StorageType::kSoftware;
   const bool age_off = status.age_ms_max == store::kMaxAgeOff;
   return Object(env)
       .set("provision", to_value(env, text_of(status.provision)))
@@ -76,7 +102,10 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
                                                                                             : "WARMSTART")))
       .set("instance", to_value(env, std::string_view(status.instance)))
       .set("storageId", to_hex_value(env, status.storage_id))
+      .set("storage", to_value(env, store::storage_type_text(status.storage)))
+      .set("tpm", status.tpm ? describe(env, *status.tpm) : undefined(env))
       .set("newest", describe(env, status.newest))
+      .set("tokenPoint", describe(env, status.token_point))
       .set("newestMs", time_value(env, status.newest_wall_ms))
       .set("timeTamperMs", time_value(env, status.time_tamper.wall_ms))
       .set("ageMs", count_value(env, status.age_ms))
@@ -90,11 +119,12 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("persistenceRepaired", to_value(env, status.persistence_repaired))
       .set("secretRepaired", to_value(env, status.secret_repaired))
       .set("clockCorrected", to_value(env, status.clock_corrected))
+      .set("ageExcused", to_value(env, status.age_excused))
       .set("poisoned", to_value(env, status.poisoned))
       .set("records", count_value(env, status.records))
       .set("logBytes", count_value(env, status.log_bytes))
       .set("liveBytes", count_value(env, status.live_bytes))
-      .set("secretStore", describe(env, status.secret_store))
+      .set("secretStore", has_secret_store ? describe(env, status.secret_store) : undefined(env))
       .set("witnesses", describe(env, status.witnesses))
       .value();
 }
@@ -125,11 +155,23 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
   napi_create_array(env, &slots);
   std::uint32_t at = 0;
   napi_value secret_store = undefined(env);
+  napi_value tpm = undefined(env);
+  bool sealed = false;
   for (const store::KeySlot& slot : inspection.header.slots) {
     Object object(env);
     object.set("id", to_value(env, static_cast<double>(slot.id)))
         .set("type", to_value(env, text_of(slot.type)));
     napi_set_element(env, slots, at++, object.value());
+    if (slot.type == store::SlotType::kTpm) {
+      sealed = true;
+      const auto named = store::parse_tpm_parameters(slot.parameters);
+      if (!named.ok()) continue;
+      tpm = Object(env)
+                .set("tcti", to_value(env, std::string_view(named->tcti)))
+                .set("pcrs", describe_pcrs(env, named->pcrs))
+                .set("pin", to_value(env, named->has_pin))
+                .value();
+    }
     if (slot.type != store::SlotType::kSoftware) continue;
     const auto config = store::parse_software_parameters(slot.parameters);
     if (config.ok()) secret_store = describe(env, *config);
@@ -139,6 +181,9 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
       .set("instance", to_value(env, std::string_view(inspection.header.instance)))
       .set("storageId", to_hex_value(env, inspection.header.storage_id))
       .set("keySlots", slots)
+      .set("storage", to_value(env, store::storage_type_text(sealed ? store::StorageType::kTpm
+                                                                    : store::StorageType::kSoftware)))
+      .set("tpm", tpm)
       .set("secretStore", secret_store)
       .set("oneCopyDamaged", to_value(env, inspection.one_copy_damaged))
       .set("vaultFilePresent", to_value(env, inspection.vault_file_present))

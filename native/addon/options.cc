@@ -10,6 +10,9 @@
 namespace strongroom::addon {
 namespace {
 
+constexpr double kPcrMax = 23;
+constexpr double kAnchorsPerDayMax = 86'400;
+
 Status invalid(const char* name) {
   return {Reason::kInvalidOption,
           std::string("the option ") + name + " has the wrong type or is out of range"};
@@ -47,6 +50,34 @@ Status read_secret_store(napi_env env, napi_value value, store::SecretStoreConfi
   return {};
 }
 
+// {type, tcti, pcrs, pin, anchorsPerDay}
+Status read_storage(napi_env env, napi_value value, store::EngineOptions* out) {
+  std::string type;
+  SR_TRY(read_text(env, value, "type", &type));
+  if (type == "software") {
+    out->storage = store::StorageType::kSoftware;
+    return {};
+  }
+  if (type != "tpm") return invalid("storage.type");
+  out->storage = store::StorageType::kTpm;
+  SR_TRY(read_text(env, value, "tcti", &out->tpm.tcti));
+  SR_TRY(read_whole(env, value, "anchorsPerDay", kAnchorsPerDayMax, &out->tpm.anchors_per_day));
+  if (const napi_value list = member(env, value, "pcrs")) {
+    std::uint32_t count = 0;
+    if (napi_get_array_length(env, list, &count) != napi_ok) return invalid("storage.pcrs");
+    std::uint32_t& mask = out->tpm.pcrs.emplace(0);
+    for (std::uint32_t at = 0; at < count; ++at) {
+      napi_value element = nullptr;
+      if (napi_get_element(env, list, at, &element) != napi_ok) return invalid("storage.pcrs");
+      const std::optional<double> pcr = read_number(env, element);
+      if (!pcr || !(*pcr >= 0) || *pcr > kPcrMax || std::floor(*pcr) != *pcr) return invalid("storage.pcrs");
+      mask |= std::uint32_t{1} << static_cast<std::uint32_t>(*pcr);
+    }
+  }
+  SR_ASSIGN(out->tpm.pin, read_secret(env, member(env, value, "pin"), "the PIN"));
+  return {};
+}
+
 }  // namespace
 
 Result<StoreOptions> read_options(napi_env env, napi_value options) {
@@ -57,6 +88,7 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
   SR_TRY(read_text(env, options, "directory", &engine.directory));
   SR_TRY(read_text(env, options, "instance", &engine.instance));
   SR_TRY(read_text(env, options, "vaultFileName", &engine.vault_file_name));
+  if (const napi_value value = member(env, options, "storage")) SR_TRY(read_storage(env, value, &engine));
   if (const napi_value value = member(env, options, "secretStore")) {
     engine.secret_store.emplace();
     SR_TRY(read_secret_store(env, value, &*engine.secret_store));
@@ -80,6 +112,7 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
   }
   SR_ASSIGN(engine.recovery_password,
             read_secret(env, member(env, options, "recoveryPassword"), "the password"));
+  engine.without_recovery = read_boolean(env, member(env, options, "withoutRecovery")).value_or(false);
   if (const napi_value kdf = member(env, options, "kdf")) {
     SR_TRY(read_whole(env, kdf, "memoryKiB", kWordMax, &engine.argon2.memory_kib));
     SR_TRY(read_whole(env, kdf, "passes", kWordMax, &engine.argon2.passes));

@@ -214,6 +214,7 @@ void Store::define(napi_env env, napi_value exports) {
       method("updateTimeTamper", update_time_tamper),
       method("reanchor", act<&Engine::reanchor>),
       method("recover", act<&Engine::recover>),
+      method("reseal", act<&Engine::reseal>),
       method("decommission", decommission),
       method("shut", shut),
       method("close", close),

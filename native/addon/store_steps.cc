@@ -148,6 +148,7 @@ napi_value Store::act(napi_env env, napi_callback_info info) {
 }
 template napi_value Store::act<&Engine::reanchor>(napi_env, napi_callback_info);
 template napi_value Store::act<&Engine::recover>(napi_env, napi_callback_info);
+template napi_value Store::act<&Engine::reseal>(napi_env, napi_callback_info);
 
 napi_value Store::decommission(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);

@@ -139,6 +139,7 @@ struct EngineStatus {
   std::string instance;
   StorageId storage_id{};
   log::Point newest;
+  log::Point token_point;  // what a vendor's token must name now; with a TPM it moves with the counter
   std::int64_t newest_wall_ms = 0;
   TimeStamp time_tamper;
   std::uint64_t age_ms = 0;

@@ -150,10 +150,10 @@ Status Engine::recover(const Proof& proof) {
 
 // The TPM's counter is part of what a token is signed over: the point alone may come back with older files, the counter
 // does not, and so a token serves once.
-log::Point Engine::State::authority_point(const log::Point& point) const {
+log::Point Engine::State::authority_point(const log::Point& point, std::uint64_t counter_value) const {
   if (!has_counter()) return point;
   std::array<std::uint8_t, 8> count{};
-  store_le(count.data(), evidence.counter.value);
+  store_le(count.data(), counter_value);
   return {point.generation, crypto::sha256({as_bytes("strongroom/v5 authority"), point.head, count})};
 }
 

@@ -284,6 +284,7 @@ EngineStatus Engine::status() {
   if (!state.witnesses) return out;
   const TamperPoint newest = state.witnesses->newest();
   out.newest = {newest.generation, newest.head};
+  out.token_point = state.authority_point(out.newest);
   out.newest_wall_ms = state.newest_wall_ms;
   {
     const std::lock_guard lock(state.time_mutex);
@@ -326,6 +327,8 @@ EngineStatus Engine::status() {
     const CounterWitness::Position position = state.counter->position();
     add("tpm-counter", {position.point, position.moved_wall_ms, position.failing});
     out.tpm = state.describe_tpm(position);
+    if (state.stage == State::Stage::kOpen && !state.options.read_only)
+      out.token_point = state.authority_point(out.newest, position.newest.number);
   }
   if (state.queue) {
     out.records = state.queue->size();

@@ -251,7 +251,10 @@ struct Engine::State {
 
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;
-  [[nodiscard]] log::Point authority_point(const log::Point& point) const;
+  [[nodiscard]] log::Point authority_point(const log::Point& point) const {
+    return authority_point(point, evidence.counter.value);
+  }
+  [[nodiscard]] log::Point authority_point(const log::Point& point, std::uint64_t counter_value) const;
   // The commit of an act of authority with a new seal, and where the counter is lost a new counter; leaves the store open.
   [[nodiscard]] Status commit_with_new_seal(log::CommitKind kind, ReservedChanges& changes,
                                             const TimeStamp& stamp_now);

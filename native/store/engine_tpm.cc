@@ -225,17 +225,22 @@ Status Engine::State::gather_counter() {
   return {};
 }
 
+// With the header lock held; `tpm_slot` may be under way to the next epoch on another thread.
 TpmStatus Engine::State::describe_tpm(const CounterWitness::Position& position) {
   TpmStatus out;
   out.description = tpm_description;
-  out.tcti = tpm_slot.tcti;
   out.counter_index = core.counter_index;
   out.counter = position.newest.number;
-  out.epoch_end = tpm_slot.at_most;
   out.increments = position.newest.increments;
   out.first_wall_ms = position.newest.first_wall_ms;
-  out.pcrs = tpm_slot.pcrs;
-  out.has_pin = tpm_slot.has_pin;
+  const KeySlot* slot = root_slot();
+  if (slot == nullptr) return out;
+  const Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters);
+  if (!sealed.ok()) return out;
+  out.tcti = sealed->tcti;
+  out.epoch_end = sealed->at_most;
+  out.pcrs = sealed->pcrs;
+  out.has_pin = sealed->has_pin;
   return out;
 }
 

@@ -5,12 +5,17 @@
 //   ways and proves knowledge of authorisations without sending them.
 // - Every object and index is made with noDA: an unclean end of the TPM never locks anything of ours.
 // - Nothing foreign is evicted, overwritten or undefined; only what the caller names.
-// - An increment is sent once. Silence or an error from it is kTpmUnavailable, and the caller reads again.
-// - After a transport failure the next call connects anew; another parent than the pinned one is then kTpmReplaced.
+// - An increment is sent once. Where it is not known whether it took place the answer is kTpmUnavailable, and the caller
+//   reads again. (A read answers kTpmUnavailable, too, as long as an increment may still be under way.)
+// - No call waits longer for the TPM than the time limit, for each command.
+// - After a transport failure the next call connects anew; another parent than the pinned one is then kTpmReplaced. Where
+//   the TPM only lost its volatile state (it was restarted), a call that changes nothing does so by itself.
+// - "Missing", "replaced", "wrong" and "changed" are only said on the word of the TPM that holds the session.
 // - Secrets are in locked memory and wiped; neither they nor PINs appear in errors.
 // Thread-safe: calls are serialised.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -64,15 +69,20 @@ struct TpmClock {
   bool safe = false;
 };
 
+// For one command. A hardware TPM may take 20 s to make an RSA key.
+inline constexpr std::chrono::milliseconds kTpmTimeLimit{30'000};
+
 // The real one is made by open(); tests that need a TPM to fail in a given way have one of their own.
 class Tpm {
  public:
   // `tcti`: a configuration as of tcti(7), for example "device:/dev/tpmrm0" or "swtpm:path=/run/s"; empty: the library's
   // own order. `parent_name` empty: any parent, to be read by parent_name() (COLDSTART); otherwise the parent must have
   // it, else kTpmCleared when `endorsement_name` is given and is this TPM's, kTpmReplaced when it is not.
-  // kLibraryMissing, kTpmUnavailable.
+  // kTpmRefused when the owner hierarchy has a password, kLibraryMissing, kTpmUnavailable; kInvalidOption for a `tcti`
+  // that names a library by its path.
   [[nodiscard]] static Result<std::unique_ptr<Tpm>> open(const std::string& tcti, const TpmName& parent_name,
-                                                         const TpmName& endorsement_name);
+                                                         const TpmName& endorsement_name,
+                                                         std::chrono::milliseconds limit = kTpmTimeLimit);
   Tpm() = default;
   Tpm(const Tpm&) = delete;
   Tpm& operator=(const Tpm&) = delete;
@@ -88,7 +98,8 @@ class Tpm {
   [[nodiscard]] virtual Result<TpmName> endorsement_name() = 0;
 
   [[nodiscard]] virtual Result<Digest> pcr_digest(std::uint32_t pcrs) = 0;
-  // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, empty unless the policy asks for one.
+  // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, not empty exactly when the policy asks for one, otherwise
+  // kInvalidArgument. Zero bytes at the end of an authorisation do not count (TPM 2.0 part 1, 19.6.5).
   [[nodiscard]] virtual Result<SealedObject> seal(ByteView secret, ByteView authorisation,
                                                   const SealPolicy& policy) = 0;
   // kTpmPcrChanged when the PCRs are not the policy's; kVaultRolledBack when the counter is past the bound; kPinWrong for
@@ -100,12 +111,14 @@ class Tpm {
   // The counters among `count` indices from `first` on, foreign ones included, in ascending order.
   [[nodiscard]] virtual Result<std::vector<CounterInfo>> find_counters(std::uint32_t first,
                                                                        std::uint32_t count) = 0;
-  // Makes an unwritten counter. kTpmRefused when the index is taken or NV memory is full.
+  // Makes an unwritten counter. `secret` at most 32 bytes. kTpmRefused when the index is taken or NV memory is full.
   [[nodiscard]] virtual Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) = 0;
+  // kWitnessMissing when there is none; kTpmRefused for an index that is no counter of ours.
   [[nodiscard]] virtual Status undefine_counter(std::uint32_t index) = 0;
   // kWitnessMissing when there is none, kWitnessReplaced when its name is not `name`; kTpmRefused when not yet written.
   [[nodiscard]] virtual Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name) = 0;
-  // The same, and kTpmUnavailable when it is not known whether it took place.
+  // `name` is the counter's once it is written; the first increment of an unwritten one is made, too. kWitnessMissing,
+  // kWitnessReplaced (also when it does not know `secret`), and kTpmUnavailable when it is not known whether it took place.
   [[nodiscard]] virtual Status increment_counter(std::uint32_t index, const TpmName& name,
                                                  ByteView secret) = 0;
 

@@ -1,0 +1,321 @@
+#include "roots/tpm/connection.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "crypto/crypto.h"
+#include "roots/tpm/policy.h"
+#include "roots/tpm/tpm_errors.h"
+
+namespace strongroom::roots {
+namespace {
+
+constexpr TPM2_HANDLE kPersistentParent = 0x81000001;
+
+constexpr TPMA_OBJECT kParentAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                          TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
+                                          TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+
+// PolicySecret(TPM_RH_ENDORSEMENT), the policy of every EK (TCG EK Credential Profile 2.x, B.3).
+constexpr std::array<std::uint8_t, 32> kEndorsementPolicy = {
+    0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xB3, 0xF8, 0x1A, 0x90, 0xCC, 0x8D, 0x46, 0xA5, 0xD7, 0x24,
+    0xFD, 0x52, 0xD7, 0x6E, 0x06, 0x52, 0x0B, 0x64, 0xF2, 0xA1, 0xDA, 0x1B, 0x33, 0x14, 0x69, 0xAA};
+
+// Both templates of the TCG differ only in attributes and policy; `unique` is two times 32 zero bytes.
+TPM2B_PUBLIC primary_template(TPMA_OBJECT attributes, ByteView auth_policy) {
+  TPM2B_PUBLIC out{};
+  TPMT_PUBLIC& area = out.publicArea;
+  area.type = TPM2_ALG_ECC;
+  area.nameAlg = TPM2_ALG_SHA256;
+  area.objectAttributes = attributes;
+  area.authPolicy.size = static_cast<UINT16>(auth_policy.size());
+  std::ranges::copy(auth_policy, area.authPolicy.buffer);
+  TPMS_ECC_PARMS& ecc = area.parameters.eccDetail;
+  ecc.symmetric.algorithm = TPM2_ALG_AES;
+  ecc.symmetric.keyBits.aes = 128;
+  ecc.symmetric.mode.aes = TPM2_ALG_CFB;
+  ecc.scheme.scheme = TPM2_ALG_NULL;
+  ecc.curveID = TPM2_ECC_NIST_P256;
+  ecc.kdf.scheme = TPM2_ALG_NULL;
+  area.unique.ecc.x.size = 32;
+  area.unique.ecc.y.size = 32;
+  return out;
+}
+
+bool fits_as_parent(const TPMT_PUBLIC& area) {
+  const TPMA_OBJECT must_be_clear = TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_STCLEAR;
+  if ((area.objectAttributes & kParentAttributes) != kParentAttributes ||
+      (area.objectAttributes & must_be_clear) != 0 || area.nameAlg != TPM2_ALG_SHA256) {
+    return false;
+  }
+  // The symmetric definition is the first member for both types.
+  const TPMT_SYM_DEF_OBJECT& symmetric = area.parameters.asymDetail.symmetric;
+  const bool cipher = symmetric.algorithm == TPM2_ALG_AES && symmetric.keyBits.aes == 128 &&
+                      symmetric.mode.aes == TPM2_ALG_CFB;
+  const bool ecc = area.type == TPM2_ALG_ECC && area.parameters.eccDetail.curveID == TPM2_ECC_NIST_P256;
+  const bool rsa = area.type == TPM2_ALG_RSA && area.parameters.rsaDetail.keyBits == 2048;
+  return cipher && (ecc || rsa);
+}
+
+Status other_parent(const std::string& why, Reason reason) {
+  return Status(reason, "the storage parent that sealed the root key is not in this TPM: " + why);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> Connection::open(const std::string& tcti, const TpmName& parent_name,
+                                                     const TpmName& endorsement_name,
+                                                     std::chrono::milliseconds limit) {
+  SR_ASSIGN(const tss::Functions* const functions, tss::functions());
+  std::unique_ptr<Connection> connection(new Connection(*functions));
+  SR_ASSIGN(connection->transport_, Transport::connect(*functions, tcti, limit));
+  const TSS2_RC rc =
+      functions->Esys_Initialize(&connection->esys_, connection->transport_->context(), nullptr);
+  if (rc != TSS2_RC_SUCCESS) return tpm_error("Esys_Initialize", rc);
+  SR_TRY(connection->start());
+  SR_TRY(connection->use_parent(parent_name, endorsement_name));
+  SR_TRY(connection->start_session());
+  return connection;
+}
+
+Connection::~Connection() {
+  if (esys_ == nullptr) return;
+  if (!lost()) {
+    if (session_ != ESYS_TR_NONE) flush(session_);
+    if (created_parent_) flush(parent_);
+  }
+  functions_.Esys_Finalize(&esys_);
+}
+
+void Connection::flush(ESYS_TR handle) {
+  // Of a TPM that was reset nothing is left to flush; one that is gone is found out by the next command.
+  if (!lost()) note(functions_.Esys_FlushContext(esys_, handle));
+}
+
+void Connection::note(TSS2_RC rc) {
+  if (rc == TSS2_RC_SUCCESS) return;
+  if (not_from_tpm(rc)) lost_ = true;
+  if (lost_state(rc)) lost_ = restarted_ = true;
+}
+
+bool Connection::alive() {
+  if (lost()) return false;
+  Owned<TPM2B_DIGEST> random(functions_);
+  const TSS2_RC rc = functions_.Esys_GetRandom(esys_, session_, ESYS_TR_NONE, ESYS_TR_NONE, 8, random.out());
+  // The session's handle may by now be that of somebody else's session, whose HMAC differs.
+  if (rc != TSS2_RC_SUCCESS) lost_ = restarted_ = true;
+  if (not_from_tpm(rc)) restarted_ = false;
+  return rc == TSS2_RC_SUCCESS;
+}
+
+Status Connection::check(std::string_view command, TSS2_RC rc) {
+  if (rc == TSS2_RC_SUCCESS) return Status();
+  const Status error = tpm_error(command, rc);
+  if (transport_->timed_out()) {
+    return Status(Reason::kTpmUnavailable, "the TPM, " + std::string(command) + ": it does not answer");
+  }
+  note(rc);
+  if (lost() || error.is(Reason::kTpmUnavailable) || session_ == ESYS_TR_NONE || alive()) return error;
+  return Status(Reason::kTpmUnavailable,
+                "the TPM, " + std::string(command) + ": it was restarted or replaced");
+}
+
+Status Connection::start() {
+  // Any first command tells whether somebody (the firmware) has started the TPM.
+  Owned<TPMS_CAPABILITY_DATA> data(functions_);
+  TPMI_YES_NO more = TPM2_NO;
+  const auto ask = [&] {
+    return functions_.Esys_GetCapability(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                         TPM2_CAP_TPM_PROPERTIES, TPM2_PT_FAMILY_INDICATOR, 1, &more,
+                                         data.out());
+  };
+  TSS2_RC rc = ask();
+  if (tpm_code(rc) == TPM2_RC_INITIALIZE) {
+    rc = functions_.Esys_Startup(esys_, TPM2_SU_CLEAR);
+    if (tpm_code(rc) == TPM2_RC_INITIALIZE) rc = TSS2_RC_SUCCESS;  // by another program, just now
+    return check("TPM2_Startup", rc);
+  }
+  return check("TPM2_GetCapability", rc);
+}
+
+Result<TpmName> Connection::name_of(const TPMT_PUBLIC& public_area) {
+  std::uint8_t bytes[sizeof(TPMT_PUBLIC)];
+  std::size_t size = 0;
+  const TSS2_RC rc = functions_.Tss2_MU_TPMT_PUBLIC_Marshal(&public_area, bytes, sizeof bytes, &size);
+  if (rc != TSS2_RC_SUCCESS) return tpm_error("TPMT_PUBLIC", rc);
+  const Digest digest = crypto::sha256({ByteView(bytes, size)});
+  TpmName name(2 + digest.size());
+  name[0] = TPM2_ALG_SHA256 >> 8;
+  name[1] = TPM2_ALG_SHA256 & 0xFF;
+  std::ranges::copy(digest, name.begin() + 2);
+  return name;
+}
+
+Status Connection::use_parent(const TpmName& pinned, const TpmName& endorsement) {
+  SR_ASSIGN(const bool persistent, use_persistent_parent(pinned));
+  if (persistent) return Status();
+  return use_created_parent(pinned, endorsement);
+}
+
+Result<bool> Connection::use_persistent_parent(const TpmName& pinned) {
+  ESYS_TR handle = ESYS_TR_NONE;
+  TSS2_RC rc = functions_.Esys_TR_FromTPMPublic(esys_, kPersistentParent, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                ESYS_TR_NONE, &handle);
+  if (tpm_code(rc) == TPM2_RC_HANDLE) return false;
+  SR_TRY(check("TPM2_ReadPublic", rc));
+  // What the library has kept of the object, because it will encrypt the session's salt with just that: handle, name and
+  // kind, then TPM2B_PUBLIC.
+  Owned<std::uint8_t> kept(functions_);
+  std::size_t size = 0;
+  rc = functions_.Esys_TR_Serialize(esys_, handle, kept.out(), &size);
+  SR_TRY(check("Esys_TR_Serialize", rc));
+  const ByteView bytes(&*kept, size);
+  const std::size_t name_size = size >= 6 ? static_cast<std::size_t>(bytes[4] << 8 | bytes[5]) : 0;
+  std::size_t at = 4 + 2 + name_size + 4;
+  TPM2B_PUBLIC area{};
+  const bool readable = at < size && functions_.Tss2_MU_TPM2B_PUBLIC_Unmarshal(bytes.data(), size, &at,
+                                                                               &area) == TSS2_RC_SUCCESS;
+  if (readable && fits_as_parent(area.publicArea)) {
+    SR_ASSIGN(TpmName name, name_of(area.publicArea));
+    bool usable = name == pinned;
+    if (pinned.empty()) {
+      SR_ASSIGN(usable, empty_authorisation(handle));
+    }
+    if (usable) {
+      parent_ = handle;
+      parent_name_ = std::move(name);
+      return true;
+    }
+  }
+  functions_.Esys_TR_Close(esys_, &handle);
+  return false;
+}
+
+// PolicySecret proves an authorisation and changes nothing; noDA, so that a wrong one costs nothing.
+Result<bool> Connection::empty_authorisation(ESYS_TR handle) {
+  constexpr TPMT_SYM_DEF kNone = {.algorithm = TPM2_ALG_NULL, .keyBits = {}, .mode = {}};
+  Flushed trial(*this);
+  TSS2_RC rc = functions_.Esys_StartAuthSession(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                ESYS_TR_NONE, nullptr, TPM2_SE_TRIAL, &kNone, TPM2_ALG_SHA256,
+                                                trial.out());
+  SR_TRY(check("TPM2_StartAuthSession", rc));
+  Owned<TPM2B_TIMEOUT> timeout(functions_);
+  Owned<TPMT_TK_AUTH> ticket(functions_);
+  rc = functions_.Esys_PolicySecret(esys_, handle, trial.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                    nullptr, nullptr, nullptr, 0, timeout.out(), ticket.out());
+  if (tpm_code(rc) == TPM2_RC_BAD_AUTH) return false;
+  SR_TRY(check("TPM2_PolicySecret", rc));
+  return true;
+}
+
+Status Connection::use_created_parent(const TpmName& pinned, const TpmName& endorsement) {
+  const TPM2B_PUBLIC area = primary_template(kParentAttributes, {});
+  const TPM2B_SENSITIVE_CREATE sensitive{};
+  const TPM2B_DATA outside{};
+  const TPML_PCR_SELECTION no_pcrs{};
+  Owned<TPM2B_PUBLIC> made(functions_);
+  Flushed handle(*this);
+  const TSS2_RC rc = functions_.Esys_CreatePrimary(esys_, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                                   ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs,
+                                                   handle.out(), made.out(), nullptr, nullptr, nullptr);
+  if (tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL) {
+    return Status(Reason::kTpmRefused,
+                  "the TPM's owner hierarchy has a password, so no storage key can be made in it: " +
+                      describe_code(rc));
+  }
+  SR_TRY(check("TPM2_CreatePrimary", rc));
+  SR_ASSIGN(TpmName name, name_of(made->publicArea));
+  if (pinned.empty() || name == pinned) {
+    parent_ = handle.release();
+    created_parent_ = true;
+    parent_name_ = std::move(name);
+    return Status();
+  }
+  if (endorsement.empty()) return other_parent("it is another one", Reason::kTpmReplaced);
+  SR_ASSIGN(const TpmName here, endorsement_name());
+  return here == endorsement ? other_parent("it was cleared", Reason::kTpmCleared)
+                             : other_parent("it is another one", Reason::kTpmReplaced);
+}
+
+Result<TpmName> Connection::endorsement_name() {
+  if (!endorsement_name_.empty()) return endorsement_name_;
+  constexpr TPMA_OBJECT kAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                      TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY |
+                                      TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+  const TPM2B_PUBLIC area = primary_template(kAttributes, kEndorsementPolicy);
+  const TPM2B_SENSITIVE_CREATE sensitive{};
+  const TPM2B_DATA outside{};
+  const TPML_PCR_SELECTION no_pcrs{};
+  Owned<TPM2B_PUBLIC> made(functions_);
+  Flushed handle(*this);
+  // With the session, once there is one: its answer is then the right TPM's.
+  const TSS2_RC rc = functions_.Esys_CreatePrimary(
+      esys_, ESYS_TR_RH_ENDORSEMENT, session_ == ESYS_TR_NONE ? ESYS_TR_PASSWORD : session_, ESYS_TR_NONE,
+      ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs, handle.out(), made.out(), nullptr, nullptr,
+      nullptr);
+  SR_TRY(check("TPM2_CreatePrimary (endorsement)", rc));
+  SR_ASSIGN(endorsement_name_, name_of(made->publicArea));
+  return endorsement_name_;
+}
+
+Status Connection::start_session() {
+  TSS2_RC rc =
+      functions_.Esys_StartAuthSession(esys_, parent_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                       nullptr, TPM2_SE_HMAC, &kSessionCipher, TPM2_ALG_SHA256, &session_);
+  SR_TRY(check("TPM2_StartAuthSession", rc));
+  // The library takes the attributes that a command does not allow out of it for the length of that command.
+  constexpr TPMA_SESSION kAttributes =
+      TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
+  rc = functions_.Esys_TRSess_SetAttributes(esys_, session_, kAttributes, 0xFF);
+  return check("Esys_TRSess_SetAttributes", rc);
+}
+
+Result<const Connection::Index*> Connection::index(std::uint32_t number) {
+  if (const auto at = indices_.find(number); at != indices_.end()) return &at->second;
+  Index index;
+  TSS2_RC rc = functions_.Esys_TR_FromTPMPublic(esys_, number, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                &index.handle);
+  if (rc != TSS2_RC_SUCCESS) {
+    const Status error = check("TPM2_NV_ReadPublic", rc);
+    if (lost() || tpm_code(rc) != TPM2_RC_HANDLE) return error;
+    return Status(Reason::kWitnessMissing, "the TPM has no NV index " + hexadecimal(number));
+  }
+  Owned<TPM2B_NV_PUBLIC> area(functions_);
+  rc = functions_.Esys_NV_ReadPublic(esys_, index.handle, session_, ESYS_TR_NONE, ESYS_TR_NONE, area.out(),
+                                     nullptr);
+  if (rc != TSS2_RC_SUCCESS) {
+    functions_.Esys_TR_Close(esys_, &index.handle);
+    return check("TPM2_NV_ReadPublic", rc);
+  }
+  const TPMS_NV_PUBLIC& nv = area->nvPublic;
+  index.attributes = nv.attributes;
+  index.auth_policy.assign(nv.authPolicy.buffer, nv.authPolicy.buffer + nv.authPolicy.size);
+  index.size = nv.dataSize;
+  if (nv.nameAlg == TPM2_ALG_SHA256)
+    index.name = nv_name(number, nv.attributes, index.auth_policy, nv.dataSize);
+  return &indices_.emplace(number, std::move(index)).first->second;
+}
+
+void Connection::forget_index(std::uint32_t number) {
+  const auto at = indices_.find(number);
+  if (at == indices_.end()) return;
+  functions_.Esys_TR_Close(esys_, &at->second.handle);
+  indices_.erase(at);
+}
+
+void Connection::index_written(std::uint32_t number) {
+  const auto at = indices_.find(number);
+  if (at == indices_.end()) return;
+  at->second.attributes |= kWrittenAttribute;
+  at->second.name = nv_name(number, at->second.attributes, at->second.auth_policy, at->second.size);
+}
+
+Status Connection::shut_down() {
+  if (session_ != ESYS_TR_NONE) flush(std::exchange(session_, ESYS_TR_NONE));
+  if (created_parent_) flush(std::exchange(parent_, ESYS_TR_NONE));
+  created_parent_ = false;
+  return check("TPM2_Shutdown",
+               functions_.Esys_Shutdown(esys_, TPM2_SU_CLEAR, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE));
+}
+
+}  // namespace strongroom::roots

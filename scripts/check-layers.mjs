@@ -29,6 +29,11 @@ const reserved = [
     pattern: /^(napi|node|node_api|node_api_types|js_native_api|uv|v8)(-inl)?\.h$/,
     only: ['addon'],
   },
+  {
+    name: 'the PKCS#11 header',
+    pattern: /^(p11-kit|opensc|nss)\/|^pkcs11[a-z]*\.h$/,
+    only: ['roots/pkcs11'],
+  },
   { name: 'OpenSSL, argon2', pattern: /^(openssl\/|argon2)/, only: ['crypto'] },
   {
     name: 'file I/O and dlopen',
@@ -73,7 +78,8 @@ function checkNative() {
         const [, quote, path] = include;
         const at = index + 1;
         for (const { name, pattern, only } of reserved) {
-          if (pattern.test(path) && !only.includes(layer))
+          const directory = relative(join(root, 'native'), file);
+          if (pattern.test(path) && !only.some((allowed) => directory.startsWith(`${allowed}/`)))
             report(file, at, `${path}: ${name} only in ${only.join(', ')}`);
         }
         if (quote === '<') return;

@@ -7,6 +7,7 @@ const { execFileSync } = require('node:child_process');
 const { existsSync, readFileSync } = require('node:fs');
 const { dirname, isAbsolute, join, resolve } = require('node:path');
 
+const pkcs11Header = 'p11-kit/pkcs11.h';
 const debianPackages = { 'libcrypto.a': 'libssl-dev', 'libargon2.a': 'libargon2-dev' };
 const headerPackages = ['node-api-headers', 'node-addon-api'];
 
@@ -24,6 +25,16 @@ function staticLibrary(name) {
   return resolve(path);
 }
 
+// Where CMake looks too: beside the compiler's own directories, in the subdirectory that Debian gives it.
+function pkcs11Directory() {
+  for (const prefix of ['/usr/include', '/usr/local/include']) {
+    for (const directory of [join(prefix, 'p11-kit-1'), prefix]) {
+      if (existsSync(join(directory, pkcs11Header))) return directory;
+    }
+  }
+  return fail(`<${pkcs11Header}> is missing: apt-get install libp11-kit-dev`);
+}
+
 function includeDirectory(name) {
   try {
     const manifest = require.resolve(`${name}/package.json`, { paths: [process.cwd(), __dirname] });
@@ -36,6 +47,8 @@ function includeDirectory(name) {
 const what = process.argv[2];
 if (what in debianPackages) {
   console.log(staticLibrary(what));
+} else if (what === 'pkcs11') {
+  console.log(pkcs11Directory());
 } else if (headerPackages.includes(what)) {
   console.log(includeDirectory(what));
 } else if (what === 'addon-sources') {
@@ -43,6 +56,6 @@ if (what in debianPackages) {
   for (const path of [...variables.core_sources, ...variables.addon_sources]) console.log(`native/${path}`);
 } else {
   fail(
-    `usage: native-paths.cjs addon-sources|${[...Object.keys(debianPackages), ...headerPackages].join('|')}`,
+    `usage: native-paths.cjs addon-sources|pkcs11|${[...Object.keys(debianPackages), ...headerPackages].join('|')}`,
   );
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <string>
 #include <string_view>
 
 #include "base/status.h"
@@ -36,5 +37,13 @@ struct DynamicFunction {
 [[nodiscard]] Status load_functions(std::string_view purpose, std::string_view package,
                                     std::initializer_list<const char*> names,
                                     std::initializer_list<DynamicFunction> functions);
+
+// The absolute path of an existing file with every symbolic link resolved: the identity of a library that is loaded once
+// however it is named. `path` is absolute (kInvalidArgument); kNotFound, kPermissionDenied, kIoError.
+[[nodiscard]] Result<std::string> real_path(const std::string& path);
+
+// Opens the library at exactly this absolute path; nothing is searched for. kLibraryMissing with the loader's own words.
+[[nodiscard]] Status load_functions_at(std::string_view purpose, const std::string& path,
+                                       std::initializer_list<DynamicFunction> functions);
 
 }  // namespace strongroom::os

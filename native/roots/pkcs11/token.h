@@ -31,14 +31,20 @@ struct TokenLocator {
   std::optional<std::string> label;
   std::optional<std::string> serial;
   std::optional<std::uint64_t> slot_id;
+  std::optional<std::string> manufacturer;  // these two only narrow the choice
+  std::optional<std::string> model;
   std::string object;  // label of the KEK
+  std::string
+      init_arguments;  // for C_Initialize's pReserved, which NSS needs; at most 1,024 bytes, usually empty
 };
 
 // RFC 7512, for example "pkcs11:token=acme;object=kek?module-path=/usr/lib/softhsm/libsofthsm2.so". kInvalidOption names
-// the attribute that is unknown, repeated, or does not belong here: a `pin-value` is always refused; `pin-source` is
-// answered in `pin_source` and not followed.
+// the attribute that is unknown, repeated, or does not belong here: a `pin-value` is always refused, and so is
+// `module-name`, because nothing is searched for; `pin-source` is answered in `pin_source` and not followed. Attributes
+// that begin with "x-" are ignored.
 struct ParsedUri {
-  TokenLocator locator;
+  TokenLocator locator;     // `module` is empty without a module-path
+  std::optional<Bytes> id;  // CKA_ID of the KEK
   std::optional<std::string> pin_source;
 };
 [[nodiscard]] Result<ParsedUri> parse_pkcs11_uri(std::string_view uri);
@@ -54,8 +60,9 @@ struct TokenInfo {
   bool pin_locked = false;
 };
 
-// A KEK: AES-256 (wraps by CKM_AES_KEY_WRAP, RFC 3394) or, where the token has none, RSA (CKM_RSA_PKCS_OAEP, SHA-256).
-enum class KekType : std::uint8_t { kAesKeyWrap = 1, kRsaOaep = 2 };
+// A KEK: AES-256 (wraps by CKM_AES_KEY_WRAP, RFC 3394) or, where the token has none, RSA-3072 (CKM_RSA_PKCS_OAEP, with
+// SHA-256; with SHA-1 where the token's OAEP knows nothing else, which is no weakness of OAEP).
+enum class KekType : std::uint8_t { kAesKeyWrap = 1, kRsaOaep = 2, kRsaOaepSha1 = 3 };
 struct Kek {
   KekType type = KekType::kAesKeyWrap;
   Bytes id;  // CKA_ID, 16 random bytes: with the label it is unique on the token
@@ -65,21 +72,26 @@ enum class KeyAlgorithm : std::uint8_t { kEcP256 = 1, kEcP384 = 2, kRsa3072 = 3,
 enum class SignatureFormat : std::uint8_t { kDer = 1, kRaw = 2 };  // of ECDSA: ASN.1, or r | s (IEEE P1363)
 
 inline constexpr std::chrono::milliseconds kTokenTimeLimit{10'000};
+inline constexpr std::chrono::milliseconds kKeyGenerationTimeLimit{
+    60'000};  // unless the token's own is longer
 
 class Token {
  public:
   // Loads and initialises the module and lists its tokens; no PIN is needed and nothing is changed.
   [[nodiscard]] static Result<std::vector<TokenInfo>> list(const std::string& module,
-                                                           std::chrono::milliseconds limit = kTokenTimeLimit);
+                                                           std::chrono::milliseconds limit = kTokenTimeLimit,
+                                                           const std::string& init_arguments = {});
   // Finds the one token that fits and logs in. kHsmUnreachable, kTokenMissing, kTokenAmbiguous, kPinWrong, kPinLocked,
   // kPinNotInitialized. An empty `pin` uses the token's protected authentication path where it has one, else kPinMissing.
   [[nodiscard]] static Result<std::unique_ptr<Token>> open(const TokenLocator& locator, SecretBytes pin,
                                                            std::chrono::milliseconds limit = kTokenTimeLimit);
   // C_InitToken and C_InitPIN. `confirmation` must be the label of an initialised token, which is erased; empty for an
   // uninitialised slot. kHsmRefused otherwise, and when another token has `label` already.
-  [[nodiscard]] static Status initialise(const std::string& module, std::uint64_t slot_id, const std::string& label,
-                                         const std::string& confirmation, SecretBytes so_pin, SecretBytes user_pin,
-                                         std::chrono::milliseconds limit = kTokenTimeLimit);
+  [[nodiscard]] static Status initialise(const std::string& module, std::uint64_t slot_id,
+                                         const std::string& label, const std::string& confirmation,
+                                         SecretBytes so_pin, SecretBytes user_pin,
+                                         std::chrono::milliseconds limit = kTokenTimeLimit,
+                                         const std::string& init_arguments = {});
   Token(const Token&) = delete;
   Token& operator=(const Token&) = delete;
   Token(Token&&) = delete;
@@ -88,8 +100,10 @@ class Token {
 
   [[nodiscard]] const TokenInfo& info() const;
 
-  // Makes a KEK with a random CKA_ID; its attributes are read back and checked. AES where the token has AES key wrap.
-  [[nodiscard]] Result<Kek> generate_kek(const std::string& label);
+  // Makes a KEK with a random CKA_ID; its attributes are read back and checked, and a key wrapped and unwrapped, else it is
+  // removed again. AES where the token has AES key wrap, unless `type` asks for another. kHsmRefused.
+  [[nodiscard]] Result<Kek> generate_kek(const std::string& label,
+                                         std::optional<KekType> type = std::nullopt);
   // kKekMissing, kKekDuplicate.
   [[nodiscard]] Status find_kek(const std::string& label, const Kek& kek);
   [[nodiscard]] Status destroy_kek(const std::string& label, const Kek& kek);
@@ -98,14 +112,17 @@ class Token {
   // kWrappedDekCorrupt when the token refuses the wrapped bytes; whether the key is another one than wrapped them is for
   // the caller to tell by kek_check_value().
   [[nodiscard]] Result<SecretBytes> unwrap(const std::string& label, const Kek& kek, ByteView wrapped);
-  // 8 bytes that tell this KEK from another: for AES from an encryption under a mechanism that reveals nothing of wrapped
-  // keys, for RSA from the public key.
+  // 8 bytes that tell this KEK from another: the beginning of a SHA-256, for AES over the wrap of a key that everyone knows,
+  // for RSA over the public key.
   [[nodiscard]] Result<Bytes> kek_check_value(const std::string& label, const Kek& kek);
+  // kKekMissing, kKekDuplicate, and kKekReplaced when the check value is another.
+  [[nodiscard]] Status verify_kek(const std::string& label, const Kek& kek, ByteView check_value);
 
-  // Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes.
+  // Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes. Where a token has no
+  // such objects, a secret key that may be read carries the value.
   [[nodiscard]] Result<std::optional<Bytes>> load_object(const std::string& label);
   // Made new, then the former one removed, so that one of them is there at every moment; load_object() takes the one with
-  // the higher sequence number, which stands in the object's id.
+  // the higher sequence number, which stands before the value.
   [[nodiscard]] Status save_object(const std::string& label, ByteView value);
   [[nodiscard]] Status remove_object(const std::string& label);
 

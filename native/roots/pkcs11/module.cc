@@ -1,0 +1,289 @@
+#include "roots/pkcs11/module.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "os/dynlib.h"
+#include "roots/pkcs11/session.h"
+
+namespace strongroom::roots::pkcs11 {
+namespace {
+
+constexpr std::size_t kInitArgumentsBytesMax = 1024;
+
+struct Registry {
+  std::mutex mutex;
+  std::map<std::string, Module*> modules;
+};
+// Never destroyed: the modules' threads outlive every destructor.
+Registry& registry() {
+  static auto* const instance = new Registry;
+  return *instance;
+}
+// The process that uses modules. Set once by the first; a child has another number and must not take the mutex, which may
+// be held by a thread that the child does not have.
+std::atomic<pid_t> using_process{0};
+
+Status after_fork() {
+  return Status(Reason::kHsmUnreachable, "PKCS#11 modules cannot be used in a child process after fork()");
+}
+
+// Another process may have changed what these say; a module initialised anew knows.
+bool is_absence(const Status& status) {
+  return status.is(Reason::kTokenMissing) || status.is(Reason::kTokenAmbiguous) ||
+         status.is(Reason::kPinNotInitialized) || status.is(Reason::kKekMissing) ||
+         status.is(Reason::kKekDuplicate) || status.is(Reason::kNotFound);
+}
+
+}  // namespace
+
+// --- Worker ---
+
+Worker::Worker(std::string path, std::string init_arguments, std::atomic<const char*>& current)
+    : path_(std::move(path)), init_arguments_(std::move(init_arguments)), current_(current) {}
+
+Status Worker::load() {
+  if (functions_ != nullptr) return Status();
+  CK_RV (*get_function_list)(CK_FUNCTION_LIST**) = nullptr;
+  const Status loaded =
+      os::load_functions_at("PKCS#11 storage", path_, {{"C_GetFunctionList", get_function_list}});
+  if (!loaded.ok()) return Status(Reason::kHsmUnreachable, loaded.error().detail);
+  CK_FUNCTION_LIST* functions = nullptr;
+  called_ = "C_GetFunctionList";
+  const CK_RV value = get_function_list(&functions);
+  if (value != CKR_OK) return error(value, Operation::kInitialise);
+  // The list of version 3 begins with that of version 2.
+  if (functions == nullptr || (functions->version.major != 2 && functions->version.major != 3)) {
+    return Status(Reason::kHsmUnreachable, path_ + " has no function list of PKCS#11 version 2 or 3");
+  }
+  functions_ = functions;
+  return Status();
+}
+
+Status Worker::ensure_ready() {
+  if (initialised_) return Status();
+  SR_TRY(load());
+  std::string text = init_arguments_;
+  InitializeArguments arguments;
+  arguments.standard.flags = CKF_OS_LOCKING_OK;
+  if (!text.empty()) arguments.standard.pReserved = text.data();
+  const CK_RV value = SR_CALL(*this, C_Initialize, static_cast<void*>(&arguments));
+  if (value != CKR_OK && value != CKR_CRYPTOKI_ALREADY_INITIALIZED)
+    return error(value, Operation::kInitialise);
+  ours_ = value == CKR_OK;
+  initialised_ = true;
+  fresh_ = true;
+  ++epoch_;
+  return Status();
+}
+
+Status Worker::reinitialise() {
+  if (initialised_) {
+    // An adopted module keeps its sessions; ours would be left behind in it. One that is finalised drops them itself.
+    if (!ours_) {
+      for (Session* session : sessions) session->close(*this);
+    } else {
+      SR_CALL(*this, C_Finalize, static_cast<void*>(nullptr));
+    }
+    initialised_ = false;
+  }
+  return ensure_ready();
+}
+
+Status Worker::set_init_arguments(const std::string& arguments) {
+  if (arguments == init_arguments_) return Status();
+  if (!sessions.empty() || (initialised_ && !ours_)) {
+    return Status(Reason::kInvalidOption, path_ + " is in use with other initialisation arguments");
+  }
+  init_arguments_ = arguments;
+  return initialised_ ? reinitialise() : Status();
+}
+
+bool Worker::may_reinitialise() const {
+  return std::none_of(sessions.begin(), sessions.end(),
+                      [](const Session* session) { return session->unlocked_by_hand(); });
+}
+
+Status Worker::error(CK_RV value, Operation operation) const {
+  return Status(classify(value, operation).reason,
+                std::string(called_) + ": " + describe(value) + " from " + path_);
+}
+
+Status Worker::check(CK_RV value, Operation operation) {
+  if (value == CKR_OK) return Status();
+  cure_ = std::max(cure_, classify(value, operation).cure);
+  return error(value, operation);
+}
+
+Status Worker::begin_change() {
+  if (given_up_ != nullptr && given_up_->load()) {
+    return Status(Reason::kHsmUnreachable, "given up before the token was changed");
+  }
+  changed_ = true;
+  return Status();
+}
+
+void Worker::begin_job(const std::atomic<bool>* given_up) {
+  given_up_ = given_up;
+  fresh_ = false;
+  reopened_ = false;
+  begin_attempt();
+  if (suspect_ && initialised_ && may_reinitialise())
+    reinitialise().ignore("the job asks for a ready module and is told");
+  suspect_ = false;
+}
+
+void Worker::end_job(bool given_up) {
+  given_up_ = nullptr;
+  if (given_up) suspect_ = true;
+}
+
+void Worker::begin_attempt() {
+  cure_ = Cure::kNone;
+  changed_ = false;
+}
+
+bool Worker::heal(const Status& status, Session& session) {
+  if (status.ok()) return false;
+  Cure cure = cure_;
+  const bool repeatable = !changed_ || cure == Cure::kReopen;
+  if (cure == Cure::kReopen && reopened_) cure = Cure::kReinitialise;
+  if (is_absence(status)) cure = Cure::kReinitialise;
+  if (cure == Cure::kNone) return false;
+  if (cure == Cure::kReinitialise && fresh_) {
+    // It was just done, for this job: what came out of it is the answer.
+    suspect_ = !is_absence(status);
+    return false;
+  }
+  if (cure == Cure::kReinitialise && !may_reinitialise()) {
+    if (reopened_) return false;
+    cure = Cure::kReopen;
+  }
+  if (cure == Cure::kReopen) {
+    reopened_ = true;
+    session.close(*this);
+  } else {
+    reinitialise().ignore("the next attempt asks for a ready module and is told");
+    fresh_ = true;
+  }
+  return repeatable;
+}
+
+// --- Module ---
+
+Module::Module(const std::string& path, const std::string& init_arguments)
+    : path_(path), worker_(path, init_arguments, current_) {
+  // Signals are for the threads of the application.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread([this] { loop(); }).detach();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Result<Module*> Module::get(const std::string& path, const std::string& init_arguments) {
+  const pid_t process = os::process_id();
+  pid_t expected = 0;
+  if (!using_process.compare_exchange_strong(expected, process) && expected != process) return after_fork();
+  if (init_arguments.size() > kInitArgumentsBytesMax || init_arguments.find('\0') != std::string::npos) {
+    return Status(Reason::kInvalidOption,
+                  "initialisation arguments of a PKCS#11 module: at most 1,024 bytes, no NUL");
+  }
+  const Result<std::string> real = os::real_path(path);
+  if (!real.ok()) {
+    if (real.is(Reason::kInvalidArgument))
+      return Status(Reason::kInvalidOption, "PKCS#11 module: " + real.error().detail);
+    return Status(Reason::kHsmUnreachable, "PKCS#11 module " + real.error().detail,
+                  real.error().system_error);
+  }
+  Registry& all = registry();
+  const std::lock_guard guard(all.mutex);
+  Module*& module = all.modules[*real];
+  if (module == nullptr) module = new Module(*real, init_arguments);
+  return module;
+}
+
+Status Module::does_not_answer() const {
+  const char* const function = hung_in_ != nullptr ? hung_in_ : "a call";
+  return Status(Reason::kHsmUnreachable,
+                std::string(function) + " of " + path_ + " has not returned in time");
+}
+
+Status Module::wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit) {
+  if (os::process_id() != owner_) return after_fork();
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  std::vector<std::shared_ptr<Job>> refused;  // destroyed without the lock
+  std::unique_lock lock(mutex_);
+  if (hung_) return does_not_answer();
+  queue_.push_back(job);
+  wake_.notify_one();
+  job->finished.wait_until(lock, deadline,
+                           [&job] { return job->state == State::kDone || job->state == State::kRefused; });
+  switch (job->state) {
+    case State::kDone:
+      return Status();
+    case State::kRefused:
+      return does_not_answer();
+    case State::kWaiting:
+      std::erase(queue_, job);
+      return Status(Reason::kHsmUnreachable, path_ + " is busy with earlier calls");
+    default:
+      break;
+  }
+  job->given_up.store(true);
+  hung_ = true;
+  hung_in_ = current_.load(std::memory_order_relaxed);
+  for (auto at = queue_.begin(); at != queue_.end();) {
+    if ((*at)->state == State::kWaiting) {
+      (*at)->state = State::kRefused;
+      (*at)->finished.notify_all();
+      refused.push_back(std::move(*at));
+      at = queue_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  Status status = does_not_answer();
+  lock.unlock();
+  return status;
+}
+
+void Module::enqueue(std::shared_ptr<Job> job) {
+  if (os::process_id() != owner_) return;
+  const std::lock_guard guard(mutex_);
+  queue_.push_back(std::move(job));
+  wake_.notify_one();
+}
+
+void Module::loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return !queue_.empty(); });
+    std::shared_ptr<Job> job = std::move(queue_.front());
+    queue_.pop_front();
+    job->state = State::kRunning;
+    lock.unlock();
+    worker_.begin_job(&job->given_up);
+    job->execute(worker_);
+    lock.lock();
+    job->state = State::kDone;
+    if (job->given_up.load()) {
+      hung_ = false;
+      worker_.end_job(true);
+    } else {
+      worker_.end_job(false);
+    }
+    job->finished.notify_all();
+    lock.unlock();
+    job.reset();  // an outcome that nobody takes may close its session, which enqueues
+    lock.lock();
+  }
+}
+
+}  // namespace strongroom::roots::pkcs11

@@ -1,0 +1,178 @@
+// A PKCS#11 module in this process: loaded once, initialised once, called from one thread of its own.
+//
+// Invariants:
+// - Module::get() gives one Module for each real path; modules are neither closed nor freed, and their threads end with
+//   the process.
+// - Only the module's thread calls into the module, so no call ever meets a C_Finalize. What a job needs it owns: when its
+//   caller has stopped waiting, the job goes on alone and its result is destroyed on that thread.
+// - A job whose caller has stopped waiting marks the module as hung: every job that waits or comes then fails at once with
+//   kHsmUnreachable. When the call returns after all, the module is initialised anew and serves again.
+// - C_Finalize is called only for a C_Initialize of ours.
+// - In a child after fork() every call is refused before anything of the module is touched.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "os/process.h"
+#include "roots/pkcs11/classify.h"
+
+namespace strongroom::roots::pkcs11 {
+
+class Session;
+
+// The module as its own thread sees it. Lives there only.
+class Worker {
+ public:
+  Worker(std::string path, std::string init_arguments, std::atomic<const char*>& current);
+
+  // Loads and initialises the module unless that is done. kHsmUnreachable; the next call tries again.
+  [[nodiscard]] Status ensure_ready();
+  // C_Finalize (if ours) and C_Initialize: every session is lost, and what other processes did to the tokens is seen.
+  [[nodiscard]] Status reinitialise();
+  // A new C_Initialize has taken place in this job, so nothing that was found absent was only not seen.
+  [[nodiscard]] bool fresh() const { return fresh_; }
+  // Rises with every initialisation: a session of an earlier one is gone.
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  // No open session would have to be unlocked by hand (protected authentication path).
+  [[nodiscard]] bool may_reinitialise() const;
+
+  template <typename Function, typename... Arguments>
+  CK_RV call(Function _CK_FUNCTION_LIST::*function, const char* name, Arguments... arguments) {
+    called_ = name;
+    if (functions_->*function == nullptr) return CKR_FUNCTION_NOT_SUPPORTED;
+    current_.store(name, std::memory_order_relaxed);
+    const CK_RV value = (functions_->*function)(arguments...);
+    current_.store(nullptr, std::memory_order_relaxed);
+    return value;
+  }
+
+  // OK for CKR_OK; otherwise the classified error of the newest call. Its cure is noted for heal().
+  [[nodiscard]] Status check(CK_RV value, Operation operation = Operation::kUse);
+  // The newest call's error without a note, for attempts that have an alternative.
+  [[nodiscard]] Status error(CK_RV value, Operation operation = Operation::kUse) const;
+
+  // The token has been shown to be well since the note: the failure needs no cure.
+  void acquit() { cure_ = Cure::kNone; }
+
+  // Before a call that changes the token. kHsmUnreachable when the caller has stopped waiting: then nothing more is changed.
+  [[nodiscard]] Status begin_change();
+
+  // Runs `work` with an open session, at most three times: a stale session is opened again, a device error and an answer
+  // that something is absent are tried again on the module initialised anew. Work that may have changed the token is not
+  // repeated.
+  template <typename Work>
+  auto perform(Session& session, Work work) -> decltype(work());
+
+  // The thread's loop brackets every job with these.
+  void begin_job(const std::atomic<bool>* given_up);
+  void end_job(bool given_up);
+
+  // Other users of the module's tokens.
+  std::vector<Session*> sessions;
+  // Replaces the arguments of C_Initialize; the module is initialised anew with them.
+  [[nodiscard]] Status set_init_arguments(const std::string& arguments);
+
+ private:
+  [[nodiscard]] Status load();
+  void begin_attempt();
+  [[nodiscard]] bool heal(const Status& status, Session& session);
+
+  const std::string path_;
+  std::string init_arguments_;
+  std::atomic<const char*>& current_;
+  CK_FUNCTION_LIST* functions_ = nullptr;
+  bool initialised_ = false;
+  bool ours_ = false;
+  std::uint64_t epoch_ = 0;
+  const char* called_ = "";
+  // Of the running job.
+  const std::atomic<bool>* given_up_ = nullptr;
+  bool fresh_ = false;
+  bool reopened_ = false;
+  bool suspect_ = false;  // initialise anew before the next job
+  // Of the running attempt.
+  Cure cure_ = Cure::kNone;
+  bool changed_ = false;
+};
+
+#define SR_CALL(worker, function, ...) \
+  (worker).call(&_CK_FUNCTION_LIST::function, #function __VA_OPT__(, ) __VA_ARGS__)
+
+class Module {
+ public:
+  // `path` is absolute. kInvalidOption for another path or oversized arguments, kHsmUnreachable when there is no such file.
+  [[nodiscard]] static Result<Module*> get(const std::string& path, const std::string& init_arguments);
+
+  // Runs `work(Worker&)`, which returns a Status or Result, on the module's thread and waits for it. What `work` holds must
+  // be its own.
+  template <typename Work>
+  auto run(std::chrono::milliseconds limit, Work work) -> decltype(work(std::declval<Worker&>())) {
+    using Outcome = decltype(work(std::declval<Worker&>()));
+    struct Typed final : Job {
+      explicit Typed(Work w) : work(std::move(w)) {}
+      void execute(Worker& worker) override { outcome.emplace(work(worker)); }
+      Work work;
+      std::optional<Outcome> outcome;
+    };
+    const auto job = std::make_shared<Typed>(std::move(work));
+    if (Status waited = wait_for(job, limit); !waited.ok()) return waited;
+    return std::move(*job->outcome);
+  }
+
+  // Runs `work(Worker&)` when the module's thread comes to it; nobody waits. From any thread, also from a job.
+  template <typename Work>
+  void post(Work work) {
+    struct Typed final : Job {
+      explicit Typed(Work w) : work(std::move(w)) {}
+      void execute(Worker& worker) override { work(worker); }
+      Work work;
+    };
+    auto job = std::make_shared<Typed>(std::move(work));
+    job->state = State::kPosted;
+    enqueue(std::move(job));
+  }
+
+ private:
+  enum class State : std::uint8_t { kWaiting, kPosted, kRunning, kDone, kRefused };
+  struct Job {
+    Job() = default;
+    Job(const Job&) = delete;
+    Job& operator=(const Job&) = delete;
+    Job(Job&&) = delete;
+    Job& operator=(Job&&) = delete;
+    virtual ~Job() = default;
+    virtual void execute(Worker& worker) = 0;
+    State state = State::kWaiting;  // under mutex_
+    std::atomic<bool> given_up{false};
+    std::condition_variable finished;
+  };
+
+  Module(const std::string& path, const std::string& init_arguments);
+  [[nodiscard]] Status wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit);
+  void enqueue(std::shared_ptr<Job> job);
+  [[nodiscard]] Status does_not_answer() const;  // with mutex_ held
+  [[noreturn]] void loop();
+
+  const std::string path_;
+  const pid_t owner_ = os::process_id();
+  std::atomic<const char*> current_{nullptr};  // the function that is being called
+  Worker worker_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> queue_;
+  bool hung_ = false;
+  const char* hung_in_ = nullptr;
+};
+
+}  // namespace strongroom::roots::pkcs11

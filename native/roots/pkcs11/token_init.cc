@@ -1,0 +1,120 @@
+// Making a token: C_InitToken, then the user's PIN. What would be erased is looked at on the module initialised anew,
+// immediately before it is erased.
+#include <algorithm>
+#include <cstring>
+
+#include "roots/pkcs11/token_state.h"
+
+namespace strongroom::roots {
+
+using namespace pkcs11;
+
+namespace {
+
+constexpr std::size_t kTokenLabelBytes = 32;
+
+struct Plan {
+  std::uint64_t slot_id = 0;
+  std::string label;
+  std::string confirmation;
+  SecretBytes so_pin;
+  SecretBytes user_pin;
+};
+
+Status may_be_erased(const std::vector<Slot>& slots, const Plan& plan) {
+  const TokenInfo* target = nullptr;
+  for (const Slot& slot : slots) {
+    if (slot.info.slot_id == plan.slot_id) {
+      target = &slot.info;
+    } else if (slot.info.initialised && slot.info.label == plan.label) {
+      return Status(Reason::kHsmRefused, "slot " + std::to_string(slot.info.slot_id) +
+                                             " has a token with the label '" + plan.label + "' already");
+    }
+  }
+  const std::string slot = "slot " + std::to_string(plan.slot_id);
+  if (target == nullptr) return Status(Reason::kTokenMissing, slot + " holds no token");
+  if (target->initialised && target->label != plan.confirmation) {
+    return Status(Reason::kHsmRefused, slot + " holds the token '" + target->label +
+                                           "', which would be erased: its label is the confirmation");
+  }
+  if (!target->initialised && !plan.confirmation.empty()) {
+    return Status(Reason::kHsmRefused,
+                  slot + " holds no token '" + plan.confirmation + "' that could be erased");
+  }
+  return Status();
+}
+
+CK_UTF8CHAR* pin_bytes(const SecretBytes& pin) {
+  static CK_UTF8CHAR empty = 0;
+  return pin.empty() ? &empty : const_cast<CK_UTF8CHAR*>(pin.view().data());
+}
+
+Status set_user_pin(Worker& worker, const Plan& plan) {
+  CK_SESSION_HANDLE session = 0;
+  SR_TRY(worker.check(
+      SR_CALL(worker, C_OpenSession, static_cast<CK_SLOT_ID>(plan.slot_id),
+              static_cast<CK_FLAGS>(CKF_SERIAL_SESSION | CKF_RW_SESSION), nullptr, nullptr, &session),
+      Operation::kSetUp));
+  Status status = worker.check(SR_CALL(worker, C_Login, session, static_cast<CK_USER_TYPE>(CKU_SO),
+                                       pin_bytes(plan.so_pin), static_cast<CK_ULONG>(plan.so_pin.size())),
+                               Operation::kSetUp);
+  if (status.ok()) {
+    status = worker.check(SR_CALL(worker, C_InitPIN, session, pin_bytes(plan.user_pin),
+                                  static_cast<CK_ULONG>(plan.user_pin.size())),
+                          Operation::kSetUp);
+    SR_CALL(worker, C_Logout, session);
+  }
+  SR_CALL(worker, C_CloseSession, session);
+  return status;
+}
+
+Status initialise_token(Worker& worker, const Plan& plan) {
+  SR_TRY(worker.ensure_ready());
+  // Our own sessions would forbid it, and are opened again when they are needed.
+  if (!worker.fresh()) {
+    if (!worker.may_reinitialise())
+      return Status(Reason::kHsmRefused, "a token of this module is in use that was unlocked by hand");
+    SR_TRY(worker.reinitialise());
+  }
+  Status unreadable;
+  SR_ASSIGN(const std::vector<Slot> slots, list_slots(worker, &unreadable));
+  SR_TRY(may_be_erased(slots, plan));
+  unsigned char label[kTokenLabelBytes];
+  std::memset(label, ' ', sizeof(label));
+  std::memcpy(label, plan.label.data(), plan.label.size());
+  SR_TRY(worker.begin_change());
+  SR_TRY(worker.check(SR_CALL(worker, C_InitToken, static_cast<CK_SLOT_ID>(plan.slot_id),
+                              pin_bytes(plan.so_pin), static_cast<CK_ULONG>(plan.so_pin.size()), &label[0]),
+                      Operation::kSetUp));
+  SR_TRY(set_user_pin(worker, plan));
+  // Modules give the new token a slot only now.
+  SR_TRY(worker.reinitialise());
+  SR_ASSIGN(const std::vector<Slot> after, list_slots(worker, &unreadable));
+  const auto made = std::count_if(after.begin(), after.end(), [&](const Slot& slot) {
+    return slot.info.label == plan.label && slot.info.initialised && slot.info.pin_initialised;
+  });
+  if (made == 1) return Status();
+  return Status(Reason::kHsmRefused,
+                "the module made no token with the label '" + plan.label + "' and a user PIN");
+}
+
+}  // namespace
+
+Status Token::initialise(const std::string& module, std::uint64_t slot_id, const std::string& label,
+                         const std::string& confirmation, SecretBytes so_pin, SecretBytes user_pin,
+                         std::chrono::milliseconds limit, const std::string& init_arguments) {
+  if (label.empty() || label.size() > kTokenLabelBytes || label.front() == ' ' || label.back() == ' ' ||
+      label.find('\0') != std::string::npos) {
+    return Status(Reason::kInvalidArgument,
+                  "the label of a token has 1 to 32 bytes and no blank at its ends");
+  }
+  if (user_pin.empty()) return Status(Reason::kPinMissing, "a new token needs a user PIN");
+  SR_ASSIGN(Module* const loaded, Module::get(module, init_arguments));
+  Plan plan{slot_id, label, confirmation, std::move(so_pin), std::move(user_pin)};
+  return loaded->run(limit, [plan = std::move(plan), init_arguments](Worker& worker) -> Status {
+    SR_TRY(worker.set_init_arguments(init_arguments));
+    return initialise_token(worker, plan);
+  });
+}
+
+}  // namespace strongroom::roots

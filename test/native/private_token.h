@@ -1,0 +1,116 @@
+// A SoftHSM2 token directory of its own for as long as this object lives; SOFTHSM2_CONF of the test process points at it.
+// Other tokens on the machine are never reached.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "private_keyring.h"
+#include "roots/pkcs11/token.h"
+
+namespace strongroom::roots::testing {
+
+using store::testing::EnvironmentVariable;
+using store::testing::run;
+
+inline SecretBytes pin(std::string_view text) { return SecretBytes(as_bytes(text)); }
+
+inline std::string softhsm_module() {
+  for (const char* path : {"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so",
+                           "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+                           "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so"}) {
+    if (std::filesystem::exists(path)) return path;
+  }
+  std::fprintf(stderr, "SoftHSM2 is missing: apt-get install softhsm2 (or run ./scripts/setup)\n");
+  std::abort();
+}
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "strongroom-token-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) std::abort();
+    path_ = pattern;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class PrivateToken {
+ public:
+  static constexpr const char* kPin = "1234-user";
+  static constexpr const char* kSoPin = "12345678-so";
+
+  PrivateToken() : module(softhsm_module()) {
+    std::filesystem::create_directory(tokens());
+    std::ofstream(directory_.path() / "softhsm2.conf") << "directories.tokendir = " << tokens().string()
+                                                       << "\nobjectstore.backend = file\nlog.level = ERROR\n";
+    variable_.emplace("SOFTHSM2_CONF", (directory_.path() / "softhsm2.conf").c_str());
+  }
+
+  // A module initialised for an earlier directory looks at this one from now on.
+  [[nodiscard]] std::vector<TokenInfo> list() const {
+    auto tokens = Token::list(module);
+    EXPECT_TRUE(tokens.ok()) << tokens.error().detail;
+    return tokens.ok() ? *tokens : std::vector<TokenInfo>();
+  }
+  [[nodiscard]] std::uint64_t free_slot() const {
+    for (const TokenInfo& token : list()) {
+      if (!token.initialised) return token.slot_id;
+    }
+    ADD_FAILURE() << "no free slot";
+    return 0;
+  }
+  void make(const std::string& label) const {
+    const Status made = Token::initialise(module, free_slot(), label, "", pin(kSoPin), pin(kPin));
+    ASSERT_TRUE(made.ok()) << made.error().detail;
+  }
+  // By another process.
+  static bool make_elsewhere(const std::string& label, const std::string& user_pin = kPin) {
+    return run({"softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", kSoPin, "--pin",
+                user_pin}) == 0;
+  }
+  bool tool(std::vector<std::string> words, const std::string& label,
+            const std::string& user_pin = kPin) const {
+    std::vector<std::string> all = {"pkcs11-tool", "--module", softhsm_module(), "--token-label",
+                                    label,         "--login",  "--pin",          user_pin};
+    all.insert(all.end(), words.begin(), words.end());
+    return run(all) == 0;
+  }
+
+  [[nodiscard]] TokenLocator locator(const std::string& label) const {
+    TokenLocator locator;
+    locator.module = module;
+    locator.label = label;
+    locator.object = "kek";
+    return locator;
+  }
+  [[nodiscard]] Result<std::unique_ptr<Token>> open(const std::string& label,
+                                                    std::string_view user_pin = kPin,
+                                                    std::chrono::milliseconds limit = kTokenTimeLimit) const {
+    return Token::open(locator(label), pin(user_pin), limit);
+  }
+  [[nodiscard]] std::filesystem::path tokens() const { return directory_.path() / "tokens"; }
+
+  std::string module;
+
+ private:
+  TemporaryDirectory directory_;
+  std::optional<EnvironmentVariable> variable_;
+};
+
+}  // namespace strongroom::roots::testing

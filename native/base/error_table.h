@@ -18,6 +18,14 @@ enum class Reason : std::uint8_t {
   kAboveMaximum,
   kCounterOverflow,
   kNotACounter,
+  kFieldNotAuthentic,
+  kFieldKeyUnknown,
+  kKeyExists,
+  kKeyNotFound,
+  kKeyDeactivated,
+  kKeyNotProven,
+  kCertificateMismatch,
+  kTlsNotSet,
   kVaultTampered,
   kVaultRolledBack,
   kPersistenceTampered,
@@ -83,7 +91,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 67> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 75> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -94,6 +102,14 @@ inline constexpr std::array<ErrorInfo, 67> kErrorTable = {{
     {"above-maximum", "PERS_8002", false},
     {"counter-overflow", "PERS_8002", false},
     {"not-a-counter", "PERS_8002", false},
+    {"field-not-authentic", "PERS_8002", false},
+    {"field-key-unknown", "PERS_8002", false},
+    {"key-exists", "PERS_8002", false},
+    {"key-not-found", "PERS_8002", false},
+    {"key-deactivated", "PERS_8002", false},
+    {"key-not-proven", "PERS_8002", false},
+    {"certificate-mismatch", "PERS_8002", false},
+    {"tls-not-set", "PERS_8002", false},
     {"vault-tampered", "PERS_8003", false},
     {"vault-rolled-back", "PERS_8003", false},
     {"persistence-tampered", "PERS_8003", false},

@@ -18,6 +18,16 @@ inline constexpr std::size_t kKeySlotsMax = 16;
 inline constexpr std::size_t kSlotParametersBytesMax = 8192;
 inline constexpr std::size_t kQueueOperationsMax = std::size_t{1} << 20;
 inline constexpr std::size_t kQueueBytesMax = std::size_t{256} << 20;
-inline constexpr std::size_t kWitnessPointsMax = 1024;  // points that a compacted log keeps
+inline constexpr std::size_t kWitnessPointsMax = 1024;               // points that a compacted log keeps
+inline constexpr std::size_t kFieldBytesMax = std::size_t{1} << 20;  // plaintext of a sealed field
+inline constexpr std::size_t kFieldContextBytesMax = 1024;
+inline constexpr std::size_t kManagedKeyIdBytesMax = 64;
+inline constexpr std::size_t kManagedKeysMax = 4096;
+inline constexpr std::size_t kDeactivationReasonBytesMax = 1024;
+inline constexpr std::size_t kSignedMessageBytesMax = std::size_t{1} << 20;
+inline constexpr std::size_t kPrivateKeyPemBytesMax = std::size_t{16} << 10;
+inline constexpr std::size_t kCertificatePemBytesMax = std::size_t{256} << 10;  // one certificate, or a chain
+inline constexpr std::size_t kPendingSignaturesMax = 4096;
+inline constexpr std::size_t kPendingSignatureBytesMax = std::size_t{64} << 20;
 
 }  // namespace strongroom::limits

@@ -26,6 +26,7 @@ const EVP_CIPHER* aes_256_gcm() {
 }
 
 CipherContext keyed_context(ByteView key, int encrypting) {
+  prepare_library();
   CipherContext context(EVP_CIPHER_CTX_new());
   require(context != nullptr);
   require(EVP_CipherInit_ex2(context.get(), aes_256_gcm(), key.data(), nullptr, encrypting, nullptr) == 1);

@@ -29,6 +29,7 @@ EVP_MAC* fetched_hmac() {
 }
 
 DigestContext started_context() {
+  prepare_library();
   DigestContext context(EVP_MD_CTX_new());
   require(context != nullptr);
   require(EVP_DigestInit_ex2(context.get(), fetched_sha256(), nullptr) == 1);

@@ -6,6 +6,7 @@
 //   exit, and in worker threads that outlive it) and without openssl.cnf (the core does not change with the
 //   machine's configuration, and no foreign provider module is loaded). It is never cleaned up.
 // - Fetched algorithms live as long as the process.
+// - Every block that OpenSSL frees is wiped (library.cc).
 #pragma once
 
 #include <openssl/crypto.h>
@@ -22,11 +23,8 @@ inline void require(bool success) {
   if (!success) std::abort();
 }
 
-inline void prepare_library() {
-  static const bool ready =
-      OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, nullptr) == 1;
-  require(ready);
-}
+// Before the first use of OpenSSL. In library.cc.
+void prepare_library();
 
 template <auto free_function>
 struct Free {
@@ -40,6 +38,7 @@ using DigestContext = std::unique_ptr<EVP_MD_CTX, Free<EVP_MD_CTX_free>>;
 using MacContext = std::unique_ptr<EVP_MAC_CTX, Free<EVP_MAC_CTX_free>>;
 using KdfContext = std::unique_ptr<EVP_KDF_CTX, Free<EVP_KDF_CTX_free>>;
 using PublicKey = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Free<EVP_PKEY_CTX_free>>;
 
 // OpenSSL takes a null pointer for "not given", even with length 0.
 template <typename T>

@@ -27,6 +27,7 @@ constexpr std::string_view kSoftwareKekLabel = "strongroom/v5 software kek";
 constexpr std::string_view kVaultLabel = "strongroom/v5 vault";
 constexpr std::string_view kTamperLabel = "strongroom/v5 tamper";
 constexpr std::string_view kWitnessLabel = "strongroom/v5 witness";
+constexpr std::string_view kFieldLabel = "strongroom/v5 field";
 
 constexpr std::size_t kDirectoryBytesMax = 4095;  // PATH_MAX without its NUL
 static_assert(1 + 2 + kDirectoryBytesMax <= limits::kSlotParametersBytesMax);
@@ -156,6 +157,10 @@ SecretBytes tamper_key(ByteView dek, const StorageId& storage_id) {
 
 SecretBytes witness_key(ByteView dek, const StorageId& storage_id) {
   return crypto::hkdf_sha256(dek, storage_id, kWitnessLabel);
+}
+
+SecretBytes field_key(ByteView dek, const StorageId& storage_id) {
+  return crypto::hkdf_sha256(dek, storage_id, kFieldLabel);
 }
 
 }  // namespace strongroom::store

@@ -128,5 +128,6 @@ struct PasswordParameters {
                                                ByteView vault_salt);  // the seed's CreateGetVaultKey()
 [[nodiscard]] SecretBytes tamper_key(ByteView dek, const StorageId& storage_id);
 [[nodiscard]] SecretBytes witness_key(ByteView dek, const StorageId& storage_id);
+[[nodiscard]] SecretBytes field_key(ByteView dek, const StorageId& storage_id);
 
 }  // namespace strongroom::store

@@ -22,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/secret_memory.h"
 #include "base/status.h"
+#include "crypto/private_key.h"
 
 namespace strongroom::roots {
 
@@ -68,8 +69,8 @@ struct Kek {
   Bytes id;  // CKA_ID, 16 random bytes: with the label it is unique on the token
 };
 
-enum class KeyAlgorithm : std::uint8_t { kEcP256 = 1, kEcP384 = 2, kRsa3072 = 3, kEd25519 = 4 };
-enum class SignatureFormat : std::uint8_t { kDer = 1, kRaw = 2 };  // of ECDSA: ASN.1, or r | s (IEEE P1363)
+using crypto::KeyAlgorithm;
+using crypto::SignatureFormat;
 
 inline constexpr std::chrono::milliseconds kTokenTimeLimit{10'000};
 inline constexpr std::chrono::milliseconds kKeyGenerationTimeLimit{

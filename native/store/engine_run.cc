@@ -335,6 +335,7 @@ EngineStatus Engine::status() {
     out.live_bytes = state.queue->live_bytes();
     out.log_bytes = state.log_bytes != 0 ? state.log_bytes.load() : state.loaded.end_offset;
     out.poisoned = state.writer->is_poisoned();
+    if (state.has_token()) out.restore = state.restore_record();
     const Result<std::optional<Bytes>> continuity = state.reserved(kContinuityKey);
     out.continuity_unproven = continuity.ok() && continuity->has_value();
   }

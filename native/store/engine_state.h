@@ -248,6 +248,7 @@ struct Engine::State {
   [[nodiscard]] Status make_kek(PersistenceHeader& header_new);
   [[nodiscard]] Status remove_stray_keks(const Bytes& kept);  // KEKs of this store but the one with this id
   [[nodiscard]] TokenStatus describe_token() const;
+  [[nodiscard]] std::optional<RestoreRecord> restore_record();
 
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;

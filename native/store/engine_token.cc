@@ -113,6 +113,11 @@ TokenStatus Engine::State::describe_token() const {
   return out;
 }
 
+std::optional<RestoreRecord> Engine::State::restore_record() {
+  const Result<std::optional<Bytes>> stored = reserved(kRestoreKey);
+  return stored.ok() && *stored ? parse_restore_record(**stored) : std::nullopt;
+}
+
 Status Engine::restore(const Proof& proof) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
@@ -162,8 +167,7 @@ Status Engine::restore(const Proof& proof) {
 Status Engine::complete_restore() {
   State& state = *state_;
   SR_TRY(state.accepts_writes());
-  SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kRestoreKey));
-  std::optional<RestoreRecord> record = stored ? parse_restore_record(*stored) : std::nullopt;
+  std::optional<RestoreRecord> record = state.restore_record();
   if (!record || record->completed) return {Reason::kNothingToDo, "no restore is under way"};
   record->completed = true;
   ReservedChanges changes;

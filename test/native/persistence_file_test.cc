@@ -194,6 +194,7 @@ TEST(PersistenceFile, RoundTripOfEveryChoice) {
         }
         CoreData core = some_core();
         core.witnesses = 15;
+        core.counter_secret = SecretBytes(std::size_t{32});
         core.age_ms_max = kMaxAgeOff;
         core.clock_tolerance_ms = 0;
         core.authority.vendor_public_key.reset();

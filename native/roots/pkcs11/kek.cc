@@ -306,12 +306,11 @@ void destroy_all(const Access& access) {
 }
 
 // One key, and the first of `forms` in which the token wraps and unwraps by it.
-Result<Kek> generate_for(Worker& worker, const Session& session, const std::string& label,
+Result<Kek> generate_for(Worker& worker, const Session& session, const std::string& label, const Bytes& id,
                          const std::vector<KekType>& forms) {
   Kek kek;
   kek.type = forms.front();
-  kek.id.resize(kKekIdBytes);
-  crypto::random_bytes(kek.id);
+  kek.id = id;
   const Access access{worker, session, label, kek};
   const Result<CK_OBJECT_HANDLE> key = is_rsa(kek.type) ? generate_rsa(access) : generate_aes(access);
   if (!key.ok()) return key.status();
@@ -350,20 +349,44 @@ std::vector<std::vector<KekType>> possible_forms(Worker& worker, const Session& 
 
 }  // namespace
 
-Result<Kek> Token::generate_kek(const std::string& label, std::optional<KekType> type) {
+Result<Kek> Token::generate_kek(const std::string& label, std::optional<KekType> type, Bytes id) {
   SR_TRY(check_label(label));
+  if (id.empty()) {
+    id.resize(kKekIdBytes);
+    crypto::random_bytes(id);
+  }
+  SR_TRY(check_id(id));
   return state_->run(
-      [label, type](Worker& worker, Session& session) -> Result<Kek> {
+      [label, type, id](Worker& worker, Session& session) -> Result<Kek> {
         Status refused(Reason::kHsmRefused,
                        "the token has neither AES key wrap nor RSA-OAEP with keys of 3072 bits");
         for (const std::vector<KekType>& forms : possible_forms(worker, session, type)) {
-          Result<Kek> made = generate_for(worker, session, label, forms);
+          Result<Kek> made = generate_for(worker, session, label, id, forms);
           if (!made.is(Reason::kHsmRefused)) return made;
           refused = made.status();
         }
         return refused;
       },
       kKeyGenerationTimeLimit);
+}
+
+Result<std::vector<Kek>> Token::find_keks(const std::string& label) {
+  SR_TRY(check_label(label));
+  return state_->run([label](Worker& worker, Session& session) -> Result<std::vector<Kek>> {
+    std::vector<Kek> keks;
+    for (const KekType type : {KekType::kAesKeyWrap, KekType::kRsaOaep}) {
+      Template search;
+      search.number(CKA_CLASS, is_rsa(type) ? CKO_PRIVATE_KEY : CKO_SECRET_KEY)
+          .flag(CKA_TOKEN, true)
+          .text(CKA_LABEL, label);
+      SR_ASSIGN(const std::vector<CK_OBJECT_HANDLE> found, find_objects(worker, session, search));
+      for (const CK_OBJECT_HANDLE object : found) {
+        SR_ASSIGN(Bytes id, read_attribute(worker, session, object, CKA_ID, kIdBytesMax));
+        keks.push_back(Kek{type, std::move(id)});
+      }
+    }
+    return keks;
+  });
 }
 
 Status Token::find_kek(const std::string& label, const Kek& kek) {

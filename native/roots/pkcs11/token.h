@@ -101,10 +101,12 @@ class Token {
 
   [[nodiscard]] const TokenInfo& info() const;
 
-  // Makes a KEK with a random CKA_ID; its attributes are read back and checked, and a key wrapped and unwrapped, else it is
+  // Makes a KEK with `id`, or with a random one of 16 bytes where it is empty; its attributes are read back and checked, and a key wrapped and unwrapped, else it is
   // removed again. AES where the token has AES key wrap, unless `type` asks for another. kHsmRefused.
-  [[nodiscard]] Result<Kek> generate_kek(const std::string& label,
-                                         std::optional<KekType> type = std::nullopt);
+  [[nodiscard]] Result<Kek> generate_kek(const std::string& label, std::optional<KekType> type = std::nullopt,
+                                         Bytes id = {});
+  // Every KEK with this label, of whichever kind of wrapping; only to tell them apart by id and to destroy them.
+  [[nodiscard]] Result<std::vector<Kek>> find_keks(const std::string& label);
   // kKekMissing, kKekDuplicate.
   [[nodiscard]] Status find_kek(const std::string& label, const Kek& kek);
   [[nodiscard]] Status destroy_kek(const std::string& label, const Kek& kek);

@@ -1,0 +1,217 @@
+// A store whose root is in a token: simulated disk, real SoftHSM2.
+#include "engine_fixture.h"
+#include "private_token.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+using roots::testing::PrivateToken;
+
+constexpr const char* kPassword = "correct horse";
+
+class TokenEngine : public ::testing::Test {
+ protected:
+  TokenEngine() : disk_(make_disk()) { token_.make("acme"); }
+
+  [[nodiscard]] EngineOptions options(const std::string& label = "acme",
+                                      const char* pin = PrivateToken::kPin) const {
+    EngineOptions options = store_options(kPassword);
+    options.storage = StorageType::kPkcs11;
+    options.pkcs11.locator = token_.locator(label);
+    options.pkcs11.pin = SecretBytes(as_bytes(pin));
+    return options;
+  }
+  Status start(Opened& store) { return store.open(); }
+  Opened store(const std::string& label = "acme", const char* pin = PrivateToken::kPin) {
+    return Opened(*disk_, clock_, options(label, pin));
+  }
+  void make_store() {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(store.set("seats", "12").status);
+    ASSERT_OK(store->close());
+  }
+  // Up to the act.
+  static Status steps_to_restore(Engine& engine, std::string_view password) {
+    SR_TRY(engine.determine_startup_state().status());
+    SR_TRY(engine.setup_persistence_files());
+    SR_TRY(engine.initialize_recovery(as_bytes(password)));
+    SR_TRY(engine.create_and_load_vault());
+    return engine.initialize_storage_identifier();
+  }
+  static Proof proof() {
+    Proof proof;
+    proof.password = SecretBytes(as_bytes(kPassword));
+    return proof;
+  }
+  std::vector<roots::Kek> keks(const std::string& label = "acme") {
+    auto token = token_.open(label);
+    EXPECT_TRUE(token.ok());
+    auto found = (*token)->find_keks("kek");
+    EXPECT_TRUE(found.ok());
+    return *found;
+  }
+
+  PrivateToken token_;
+  std::unique_ptr<os::testing::SimulatedDisk> disk_;
+  os::testing::ManualClock clock_;
+};
+
+TEST_F(TokenEngine, StartsColdAndWarm) {
+  make_store();
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "12");
+  const EngineStatus status = store->status();
+  EXPECT_EQ(status.storage, StorageType::kPkcs11);
+  ASSERT_TRUE(status.token);
+  EXPECT_EQ(status.token->token_label, "acme");
+  ASSERT_EQ(status.witnesses.size(), 3U);
+  EXPECT_EQ(status.witnesses[2].name, "token");
+  EXPECT_EQ(status.witnesses[2].lag_generations, 0U);
+  ASSERT_OK(store->verify({}).status());
+  ASSERT_OK(store->close());
+  EXPECT_EQ(keks().size(), 1U);
+}
+
+TEST_F(TokenEngine, RefusalsNameTheirCauseAndChangeNothing) {
+  make_store();
+  {
+    Opened wrong = store("acme", "9999-none");
+    EXPECT_REASON(wrong.open(), Reason::kPinWrong);
+    EXPECT_REASON(wrong->initialize_recovery(as_bytes(kPassword)), Reason::kPinWrong);
+  }
+  {
+    Opened absent = store("other");
+    EXPECT_REASON(absent.open(), Reason::kTokenMissing);
+  }
+  {
+    EngineOptions nameless = options();
+    nameless.pkcs11.locator = {};
+    Opened store(*disk_, clock_, std::move(nameless));
+    EXPECT_REASON(store.open(), Reason::kInvalidOption);
+  }
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+}
+
+TEST_F(TokenEngine, AnEmptiedDirectoryIsNoNewTrial) {
+  make_store();
+  auto empty = make_disk();
+  EngineOptions fresh = options();
+  fresh.secret_store->directory = "/srv/other-secrets";
+  Opened store(*empty, clock_, std::move(fresh));
+  EXPECT_REASON(store.open(), Reason::kPartialRestore);
+}
+
+TEST_F(TokenEngine, RestoresAfterALostKek) {
+  make_store();
+  {
+    auto token = token_.open("acme");
+    ASSERT_TRUE(token.ok());
+    const auto before = (*token)->find_keks("kek");
+    ASSERT_TRUE(before.ok());
+    ASSERT_OK((*token)->destroy_kek("kek", before->front()));
+  }
+  {
+    Opened refused = store();
+    EXPECT_REASON(refused.open(), Reason::kKekMissing);
+  }
+  {
+    Opened wrong = store();
+    EXPECT_REASON(steps_to_restore(*wrong, "wrong"), Reason::kPasswordWrong);
+  }
+  EXPECT_EQ(keks().size(), 0U);
+  {
+    Opened store = this->store();
+    ASSERT_OK(steps_to_restore(*store, kPassword));
+    ASSERT_OK(store->restore(proof()));
+    EXPECT_EQ(store.get("seats"), "12");
+    const EngineStatus status = store->status();
+    ASSERT_TRUE(status.restore);
+    EXPECT_FALSE(status.restore->completed);
+    EXPECT_FALSE(status.continuity_unproven);
+    ASSERT_OK(store->complete_restore());
+    EXPECT_REASON(store->complete_restore(), Reason::kNothingToDo);
+    ASSERT_OK(store->close());
+  }
+  EXPECT_EQ(keks().size(), 1U);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "12");
+  EXPECT_TRUE(store->status().restore->completed);
+}
+
+TEST_F(TokenEngine, RestoresIntoANewToken) {
+  make_store();
+  std::filesystem::remove_all(token_.tokens());
+  std::filesystem::create_directory(token_.tokens());
+  {
+    Opened refused = store();
+    EXPECT_REASON(refused.open(), Reason::kTokenMissing);
+  }
+  {
+    Opened again = store();
+    EXPECT_REASON(steps_to_restore(*again, kPassword), Reason::kTokenMissing);
+  }
+  token_.make("successor");
+  {
+    Opened store = this->store("successor");
+    ASSERT_OK(steps_to_restore(*store, kPassword));
+    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(store->close());
+  }
+  EXPECT_EQ(keks("successor").size(), 1U);
+  Opened store = this->store("successor");
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "12");
+  EXPECT_EQ(store->status().witnesses[2].lag_generations, 0U);
+}
+
+TEST_F(TokenEngine, RotatesTheKek) {
+  make_store();
+  const Bytes before = keks().front().id;
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(store->rotate_kek());
+    ASSERT_OK(store.set("seats", "13").status);
+    ASSERT_OK(store->close());
+  }
+  ASSERT_EQ(keks().size(), 1U);
+  EXPECT_NE(keks().front().id, before);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "13");
+}
+
+TEST_F(TokenEngine, TheTokenNoticesARollbackOfFilesAndSecretStore) {
+  make_store();
+  const auto older = disk_->clone();
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(store.set("seats", "0").status);
+    ASSERT_OK(store->close());
+  }
+  Opened rewound(*older, clock_, options());
+  EXPECT_REASON(rewound.open(), Reason::kVaultRolledBack);
+}
+
+TEST_F(TokenEngine, Decommission) {
+  make_store();
+  {
+    Opened store = this->store();
+    ASSERT_OK(store->determine_startup_state().status());
+    ASSERT_OK(store->setup_persistence_files());
+    ASSERT_OK(store->initialize_warmstart());
+    ASSERT_OK(store->create_and_load_vault());
+    ASSERT_OK(store->decommission(proof()));
+  }
+  EXPECT_EQ(keks().size(), 0U);
+  make_store();
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

@@ -1,5 +1,8 @@
 #include "log/index.h"
 
+#include <algorithm>
+#include <array>
+
 namespace strongroom::log {
 namespace {
 
@@ -42,6 +45,44 @@ void Index::grow() {
 const Record* Index::find(std::string_view key) const {
   const Slot& slot = slots_[slot_of(key, hash_of(key))];
   return slot.id_plus_one == 0 ? nullptr : records_[slot.id_plus_one - 1].get();
+}
+
+void Index::prefetch(const std::vector<std::string_view>& keys) const {
+  constexpr std::size_t kLineBytes = 64;
+  constexpr std::size_t kKeysMax = 256;  // what the cache keeps until it is used
+  const std::size_t count = std::min(keys.size(), kKeysMax);
+  const std::size_t mask = slots_.size() - 1;
+  std::array<std::uint32_t, kKeysMax> hashes;
+  for (std::size_t i = 0; i < count; ++i) {
+    hashes[i] = hash_of(keys[i]);
+    __builtin_prefetch(&slots_[hashes[i] & mask]);
+  }
+  std::array<const Record::Pointer*, kKeysMax> places;  // of the record with this hash; very likely the key's
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t at = hashes[i] & mask;
+    while (slots_[at].id_plus_one != 0 && slots_[at].hash != hashes[i]) at = (at + 1) & mask;
+    places[i] = slots_[at].id_plus_one == 0 ? nullptr : &records_[slots_[at].id_plus_one - 1];
+    if (places[i] != nullptr) __builtin_prefetch(places[i]);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (places[i] == nullptr) continue;
+    const auto* record = reinterpret_cast<const std::uint8_t*>(places[i]->get());
+    for (std::size_t line = 0; line < 6; ++line) __builtin_prefetch(record + line * kLineBytes, 1);
+  }
+}
+
+Record::Pointer Index::put(ByteView key, const SealedValue& sealed, bool keep_replaced) {
+  if (!keep_replaced) {
+    const Slot& slot = slots_[slot_of(as_text(key), hash_of(as_text(key)))];
+    if (slot.id_plus_one != 0) {
+      Record& record = *records_[slot.id_plus_one - 1];
+      if (record.value_bytes() == sealed.value.size()) {
+        record.replace(sealed);
+        return nullptr;
+      }
+    }
+  }
+  return put(Record::make(key, sealed));
 }
 
 Record::Pointer Index::put(Record::Pointer record) {

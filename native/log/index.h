@@ -33,7 +33,12 @@ class Index {
   [[nodiscard]] const Record* find(std::string_view key) const;
   // Returns the record that it replaced, if any, so that the caller decides when to free it.
   Record::Pointer put(Record::Pointer record);
+  // The same from a frame. Without `keep_replaced` a value of the same size is written over the old one, so that a
+  // steady vault asks for no memory and its records stay where they are.
+  Record::Pointer put(ByteView key, const SealedValue& sealed, bool keep_replaced);
   Record::Pointer erase(std::string_view key);
+  // Asks for the memory that the next changes of these keys will touch, all at once instead of one after the other.
+  void prefetch(const std::vector<std::string_view>& keys) const;
 
   void clear();
   void reserve(std::size_t records);

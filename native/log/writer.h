@@ -25,7 +25,8 @@ struct Change {
 
 struct Appended {
   CommitInfo info;
-  std::vector<Record::Pointer> records;  // one a change; null for a delete
+  // One a change, where it stands in the frame: until the next append(). Nothing for a delete.
+  std::vector<SealedValue> values;
 };
 
 class LogWriter {
@@ -73,11 +74,11 @@ class LogWriter {
   Bytes frame_;
 };
 
-// Lays out one frame into `frame` (header, salt, sealed directory, tag, sealed values, padding) and gives the records
-// that it holds. Shared by the writer of commits and the writer of bases. Returns the link that follows `previous`.
+// Lays out one frame into `frame` (header, salt, sealed directory, tag, sealed values, padding) and says where its
+// values stand. Shared by the writer of commits and the writer of bases. Returns the link that follows `previous`.
 [[nodiscard]] Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& previous,
                                  const std::vector<Change>& changes, ByteView raw_directory,
                                  crypto::Aead& cipher, ValueCipher& values, const StorageId& storage_id,
-                                 Bytes& frame, std::vector<Record::Pointer>* records);
+                                 Bytes& frame, std::vector<SealedValue>* sealed);
 
 }  // namespace strongroom::log

@@ -166,10 +166,11 @@ Status LogWriter::finish() {
   return file_->sync();
 }
 
-void LogWriter::switch_file(std::unique_ptr<os::File> file, std::uint64_t offset) {
-  file_ = std::move(file);
+std::unique_ptr<os::File> LogWriter::switch_file(std::unique_ptr<os::File> file, std::uint64_t offset) {
+  file_.swap(file);
   offset_ = offset;
   reserved_to_ = offset;
+  return file;
 }
 
 }  // namespace strongroom::log

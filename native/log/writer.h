@@ -42,8 +42,9 @@ class LogWriter {
   // Cuts the reserved space off and syncs.
   [[nodiscard]] Status finish();
 
-  // Takes over the file of a compacted log that holds the same history.
-  void switch_file(std::unique_ptr<os::File> file, std::uint64_t offset);
+  // Takes over the file of a compacted log that holds the same history. Gives back the one before: to close it may take
+  // long, when it has no name any more and the file system frees its space.
+  [[nodiscard]] std::unique_ptr<os::File> switch_file(std::unique_ptr<os::File> file, std::uint64_t offset);
 
   // For a base that is written beside the log: epochs come from one counter.
   [[nodiscard]] std::uint32_t take_epoch() { return ++epoch_highest_; }

@@ -296,6 +296,7 @@ void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
                                  std::vector<Completion>& completions) {
   if (operations.empty()) return;
   const std::size_t first = completions.size();
+  completions.reserve(first + operations.size());
   Group group(index_, cipher_, operations);
   for (QueuedOperation& operation : operations) {
     Completion completion;

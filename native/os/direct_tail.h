@@ -51,11 +51,11 @@ class DirectTail {
   [[nodiscard]] bool make_room(std::size_t bytes);
 
   int direct_ = -1;
-  bool refused_ = false;           // by the file system, or by a failure
-  std::uint64_t zeros_from_ = 0;   // [zeros_from_, zeros_to_) holds zeros
+  bool refused_ = false;          // by the file system, or by a failure
+  std::uint64_t zeros_from_ = 0;  // [zeros_from_, zeros_to_) holds zeros
   std::uint64_t zeros_to_ = 0;
-  std::uint64_t start_ = 0;        // where the content of buffer_ stands in the file,
-  std::uint64_t end_ = 0;          // and ends, without the zeros that fill the last block; 0: nothing
+  std::uint64_t start_ = 0;  // where the content of buffer_ stands in the file,
+  std::uint64_t end_ = 0;    // and ends, without the zeros that fill the last block; 0: nothing
   std::unique_ptr<std::uint8_t, Free> buffer_;
   std::size_t capacity_ = 0;
 };

@@ -167,7 +167,8 @@ class PosixFile final : public File {
         return {};
       case DirectTail::Outcome::kNotSuited:
         return write_at(offset, data);
-      case DirectTail::Outcome::kFailed:  // the page cache writes the same blocks, and sync() says how that ended
+      case DirectTail::Outcome::
+          kFailed:  // the page cache writes the same blocks, and sync() says how that ended
         SR_TRY(write_all(tail_.start(), tail_.content()));
         tail_.written(offset + data.size());
         return {};

@@ -110,7 +110,11 @@ Record::Pointer Index::put(Record::Pointer record) {
   }
   slots_[at] = Slot{hash, id + 1};
   ++size_;
-  if (!bulk_) order_.insert(id);
+  if (!bulk_) {
+    order_.insert(id);
+  } else if (id == ascending_ && (id == 0 || records_[id - 1]->key() < records_[id]->key())) {
+    ++ascending_;
+  }
   return nullptr;
 }
 
@@ -120,6 +124,7 @@ Record::Pointer Index::erase(std::string_view key) {
   if (slots_[hole].id_plus_one == 0) return nullptr;
   const std::uint32_t id = slots_[hole].id_plus_one - 1;
   if (!bulk_) order_.erase(key);
+  ascending_ = std::min(ascending_, id);
   Record::Pointer record = std::move(records_[id]);
   free_ids_.push_back(id);
   // Linear probing without tombstones: later members of the run move back over the hole when their home allows it.
@@ -141,6 +146,7 @@ void Index::clear() {
   slots_.assign(kSlotsMin, Slot{});
   records_.clear();
   free_ids_.clear();
+  ascending_ = 0;
   size_ = 0;
   live_bytes_ = 0;
 }
@@ -152,6 +158,7 @@ void Index::reserve(std::size_t records) {
 
 void Index::begin_bulk() {
   bulk_ = true;
+  ascending_ = 0;
   order_.clear();
 }
 
@@ -162,7 +169,7 @@ void Index::end_bulk() {
   for (std::uint32_t id = 0; id < records_.size(); ++id) {
     if (records_[id]) ids.push_back(id);
   }
-  order_.build(ids);
+  order_.build(ids, ascending_);
 }
 
 void Index::scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const {

@@ -43,7 +43,8 @@ class Index {
   void clear();
   void reserve(std::size_t records);
 
-  // Between these two calls the order is not kept; end_bulk() sorts once.
+  // Between these two calls the order is not kept; end_bulk() sorts once, and of keys that came in order (a base, a load)
+  // only those behind them.
   void begin_bulk();
   void end_bulk();
 
@@ -76,6 +77,7 @@ class Index {
   std::vector<std::uint32_t> free_ids_;
   SortedKeys<KeyOf> order_;
   bool bulk_ = false;
+  std::uint32_t ascending_ = 0;  // in bulk: the ids below it are all in use, and in the order of their keys
   std::size_t size_ = 0;
   std::uint64_t live_bytes_ = 0;
 };

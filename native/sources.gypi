@@ -4,6 +4,7 @@
       "base/bytes.cc",
       "base/secret_memory.cc",
       "os/os.cc",
+      "os/direct_tail.cc",
       "os/dynlib.cc",
       "os/posix.cc",
       "crypto/aead.cc",

@@ -121,6 +121,7 @@ Status Engine::State::compact_now() {
       if (log_bytes - to < (std::uint64_t{1} << 20)) break;
     }
     Status published;
+    std::unique_ptr<os::File> old;  // closed without the lock
     queue->exclusively([&] {
       const std::uint64_t to = writer->offset();
       published = [&]() -> Status {
@@ -137,7 +138,7 @@ Status Engine::State::compact_now() {
         return {};
       }();
       if (published.ok()) {
-        writer->switch_file(std::move(file), offset);
+        old = writer->switch_file(std::move(file), offset);
         log_bytes = offset;
       }
     });

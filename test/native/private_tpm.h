@@ -56,13 +56,19 @@ class PrivateTpm {
   // With "startup-clear" it is ready for commands; without, it waits for TPM2_Startup as a TPM does after power-on.
   void start(const std::string& flags = "not-need-init,startup-clear") {
     std::filesystem::remove(socket_path());
-    std::vector<std::string> words = {"swtpm",    "socket",
-                                      "--tpm2",   "--tpmstate",
+    std::vector<std::string> words = {"swtpm",
+                                      "socket",
+                                      "--tpm2",
+                                      "--tpmstate",
                                       "dir=" + directory_,
-                                      "--server", "type=unixio,path=" + socket_path(),
-                                      "--ctrl",   "type=unixio,path=" + socket_path() + ".ctrl",
-                                      "--flags",  flags,
-                                      "--pid",    "file=" + directory_ + "/pid"};
+                                      "--server",
+                                      "type=unixio,path=" + socket_path(),
+                                      "--ctrl",
+                                      "type=unixio,path=" + socket_path() + ".ctrl",
+                                      "--flags",
+                                      flags,
+                                      "--pid",
+                                      "file=" + directory_ + "/pid"};
     std::vector<char*> arguments;
     for (std::string& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -147,9 +153,11 @@ class PrivateTpm {
     // The end of our pipe is the signal; a process id is only believed while it runs in our directory's name.
     std::string program =
         "cat >/dev/null; p=$(cat \"$1/pid\" 2>/dev/null); "
-        "if [ -n \"$p\" ] && cat \"/proc/$p/cmdline\" 2>/dev/null | tr '\\0' ' ' | grep -qF \"dir=$1 \"; then "
+        "if [ -n \"$p\" ] && cat \"/proc/$p/cmdline\" 2>/dev/null | tr '\\0' ' ' | grep -qF \"dir=$1 \"; "
+        "then "
         "kill -KILL \"$p\"; fi; rm -rf \"$1\"";
-    char* arguments[] = {shell.data(), option.data(), program.data(), shell.data(), directory_.data(), nullptr};
+    char* arguments[] = {shell.data(), option.data(),     program.data(),
+                         shell.data(), directory_.data(), nullptr};
     const int error = posix_spawnp(&watcher_, "sh", &actions, nullptr, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[0]);
@@ -177,12 +185,13 @@ class Relay {
   using Loss = std::function<bool(const Exchange&)>;
 
   explicit Relay(const PrivateTpm& tpm) : to_(tpm.socket_path()), path_(tpm.directory() + "/relay") {
+    std::filesystem::create_symlink(to_ + ".ctrl", path_ + ".ctrl");  // asked when a client connects
     listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(listener_, 8) != 0 ||
-        pipe2(quit_, O_CLOEXEC) != 0) {
+    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        listen(listener_, 8) != 0 || pipe2(quit_, O_CLOEXEC) != 0) {
       std::abort();
     }
     thread_ = std::thread([this] { serve(); });
@@ -192,6 +201,8 @@ class Relay {
     thread_.join();
     close(quit_[0]);
     close(listener_);
+    std::filesystem::remove(path_);
+    std::filesystem::remove(path_ + ".ctrl");
   }
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
@@ -220,7 +231,8 @@ class Relay {
   [[nodiscard]] bool seen(ByteView needle) const {
     const auto contains = [&](const Bytes& hay) { return !std::ranges::search(hay, needle).empty(); };
     const auto all = exchanges();
-    return std::ranges::any_of(all, [&](const Exchange& e) { return contains(e.command) || contains(e.response); });
+    return std::ranges::any_of(
+        all, [&](const Exchange& e) { return contains(e.command) || contains(e.response); });
   }
 
  private:
@@ -228,7 +240,8 @@ class Relay {
   static Bytes message(int fd) {
     Bytes bytes(10);
     if (!all(fd, bytes)) return {};
-    const std::size_t size = static_cast<std::size_t>(bytes[2] << 24 | bytes[3] << 16 | bytes[4] << 8 | bytes[5]);
+    const std::size_t size =
+        static_cast<std::size_t>(bytes[2] << 24 | bytes[3] << 16 | bytes[4] << 8 | bytes[5]);
     bytes.resize(std::max<std::size_t>(size, 10));
     return all(fd, MutableBytes(bytes).subspan(10)) ? bytes : Bytes{};
   }

@@ -67,7 +67,8 @@ class Connection {
   [[nodiscard]] Status check(std::string_view command, TSS2_RC rc);
   // The same, without an error to report.
   void note(TSS2_RC rc);
-  // Whether the TPM at the other end still holds our session; otherwise it is another one, or was reset.
+  // Whether the TPM at the other end still holds our session and the parent; otherwise it is another one, was reset or was
+  // cleared.
   [[nodiscard]] bool alive();
   [[nodiscard]] bool lost() const { return lost_ || transport_->broken(); }
   // Lost because the TPM had no more state of ours, and the last command was not executed.
@@ -91,7 +92,7 @@ class Connection {
 
   [[nodiscard]] const tss::Functions& tss() const { return functions_; }
   [[nodiscard]] ESYS_CONTEXT* esys() { return esys_; }
-  [[nodiscard]] ESYS_TR session() const { return session_; }
+  [[nodiscard]] ESYS_TR session();
   [[nodiscard]] ESYS_TR parent() const { return parent_; }
   [[nodiscard]] const TpmName& parent_name() const { return parent_name_; }
   void flush(ESYS_TR handle);
@@ -103,6 +104,7 @@ class Connection {
   Result<bool> use_persistent_parent(const TpmName& pinned);
   Status use_created_parent(const TpmName& pinned, const TpmName& endorsement);
   Status start_session();
+  bool session_is_ours();
   Result<bool> empty_authorisation(ESYS_TR handle);
 
   const tss::Functions& functions_;

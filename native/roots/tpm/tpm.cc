@@ -65,10 +65,14 @@ Status unwritten(std::uint32_t number) {
   return Status(Reason::kTpmRefused, "the TPM's counter " + hexadecimal(number) + " was never incremented");
 }
 
-// The index as it stands, whether the library knew it before or not, and whether its name is the expected one.
+// An index whose name is the expected one. What the library kept of it may be out of date, so "no" is only said after
+// it was read anew.
 Result<const Connection::Index*> expected_index(Connection& connection, std::uint32_t number,
                                                 const TpmName& name, bool may_be_unwritten) {
-  SR_ASSIGN(const Connection::Index* const index, connection.index(number));
+  SR_ASSIGN(const Connection::Index* index, connection.index(number));
+  if (index->name == name) return index;
+  connection.forget_index(number);
+  SR_ASSIGN(index, connection.index(number));
   if (index->name == name) return index;
   if (!is_ours(*index) || written_name(number, *index) != name) return replaced(number);
   if (!may_be_unwritten) return unwritten(number);

@@ -229,7 +229,9 @@ class Relay {
     return static_cast<std::size_t>(std::ranges::count(all, code, &Exchange::code));
   }
   [[nodiscard]] bool seen(ByteView needle) const {
-    const auto contains = [&](const Bytes& hay) { return !std::ranges::search(hay, needle).empty(); };
+    const auto contains = [&](const Bytes& hay) {
+      return std::search(hay.begin(), hay.end(), needle.begin(), needle.end()) != hay.end();
+    };
     const auto all = exchanges();
     return std::ranges::any_of(
         all, [&](const Exchange& e) { return contains(e.command) || contains(e.response); });

@@ -168,6 +168,27 @@ TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWire) {
   EXPECT_TRUE(relay.seen(kLabel));  // the relay sees what is not secret, outside of encrypted answers
 }
 
+// tpm2-tss 3.2 loses the session's encryption when a command fails that has nothing to encrypt.
+TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWireAfterAnError) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const CounterBound bound = make_counter(*tpm);
+  relay.answer_by([](const Relay::Exchange& e) {
+    return e.code == kNvIncrement ? std::optional(response_code(0x920)) : std::nullopt;
+  });
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  SealPolicy policy;
+  policy.authorisation = true;
+  const SealedObject object = seal(*tpm, policy);
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  expect_root(tpm->unseal(object, kPin, policy));
+  EXPECT_FALSE(relay.seen(root));
+  EXPECT_FALSE(relay.seen(kPin));
+  EXPECT_FALSE(relay.seen(secret));
+}
+
 TEST_F(TpmFaultTest, AnIncrementIsOneCommand) {
   Relay relay(device);
   auto tpm = open(relay.tcti());

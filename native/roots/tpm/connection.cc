@@ -63,6 +63,16 @@ Status other_parent(const std::string& why, Reason reason) {
 
 }  // namespace
 
+Status set_authorisation(ByteView bytes, TPM2B_AUTH& out) {
+  constexpr std::size_t kMax = 32;
+  if (bytes.size() > kMax)
+    return Status(Reason::kInvalidArgument, "a TPM authorisation has at most 32 bytes");
+  while (!bytes.empty() && bytes.back() == 0) bytes = bytes.first(bytes.size() - 1);
+  out.size = static_cast<UINT16>(bytes.size());
+  std::ranges::copy(bytes, out.buffer);
+  return Status();
+}
+
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& tcti, const TpmName& parent_name,
                                                      const TpmName& endorsement_name,
                                                      std::chrono::milliseconds limit) {
@@ -147,7 +157,7 @@ bool Connection::session_is_ours() {
 
 Status Connection::check(std::string_view command, TSS2_RC rc) {
   if (rc == TSS2_RC_SUCCESS) return Status();
-  const Status error = tpm_error(command, rc);
+  Status error = tpm_error(command, rc);
   if (transport_->timed_out()) {
     return Status(Reason::kTpmUnavailable, "the TPM, " + std::string(command) + ": it does not answer");
   }
@@ -255,7 +265,7 @@ Status Connection::use_created_parent(const TpmName& pinned, const TpmName& endo
   const TSS2_RC rc = functions_.Esys_CreatePrimary(esys_, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
                                                    ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs,
                                                    handle.out(), made.out(), nullptr, nullptr, nullptr);
-  if (tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL) {
+  if (is_wrong_authorisation(rc)) {
     return Status(Reason::kTpmRefused,
                   "the TPM's owner hierarchy has a password, so no storage key can be made in it: " +
                       describe_code(rc));
@@ -318,7 +328,7 @@ Result<const Connection::Index*> Connection::index(std::uint32_t number) {
   TSS2_RC rc = functions_.Esys_TR_FromTPMPublic(esys_, number, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
                                                 &index.handle);
   if (rc != TSS2_RC_SUCCESS) {
-    const Status error = check("TPM2_NV_ReadPublic", rc);
+    Status error = check("TPM2_NV_ReadPublic", rc);
     if (lost() || tpm_code(rc) != TPM2_RC_HANDLE) return error;
     return Status(Reason::kWitnessMissing, "the TPM has no NV index " + hexadecimal(number));
   }

@@ -138,6 +138,10 @@ class Flushed {
   ESYS_TR handle_ = ESYS_TR_NONE;
 };
 
+// The TPM takes zero bytes off the end of every authorisation that it is given; the library does not. kInvalidArgument for
+// more than 32 bytes.
+[[nodiscard]] Status set_authorisation(ByteView bytes, TPM2B_AUTH& out);
+
 // AES-128-CFB, the only symmetric definition that the PC client profile makes mandatory for sessions and parents.
 inline constexpr TPMT_SYM_DEF kSessionCipher = {
     .algorithm = TPM2_ALG_AES, .keyBits = {.aes = 128}, .mode = {.aes = TPM2_ALG_CFB}};

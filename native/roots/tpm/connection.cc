@@ -109,25 +109,14 @@ void Connection::flush(ESYS_TR handle) {
   // After an error of its own the library takes no command any more; without a resource manager what is loaded would stay.
   TPM2_HANDLE raw = 0;
   if (functions_.Esys_TR_GetTpmHandle(esys_, handle, &raw) != TSS2_RC_SUCCESS) return;
-  constexpr std::uint8_t kFlushContext = TPM2_CC_FlushContext & 0xFF;
-  const std::uint8_t command[] = {0x80,
-                                  0x01,
-                                  0,
-                                  0,
-                                  0,
-                                  14,
-                                  0,
-                                  0,
-                                  TPM2_CC_FlushContext >> 8,
-                                  kFlushContext,
-                                  static_cast<std::uint8_t>(raw >> 24),
-                                  static_cast<std::uint8_t>(raw >> 16),
-                                  static_cast<std::uint8_t>(raw >> 8),
-                                  static_cast<std::uint8_t>(raw)};
+  // Tag, size, command code, and the handle.
+  std::array<std::uint8_t, 14> command = {
+      0x80, 0x01, 0, 0, 0, 14, 0, 0, TPM2_CC_FlushContext >> 8, TPM2_CC_FlushContext & 0xFF};
+  for (unsigned i = 0; i < 4; ++i) command[10 + i] = static_cast<std::uint8_t>(raw >> (24 - 8 * i));
   std::uint8_t response[64];
   std::size_t size = sizeof response;
   TSS2_TCTI_CONTEXT* const tcti = transport_->context();
-  if (Tss2_Tcti_Transmit(tcti, sizeof command, command) == TSS2_RC_SUCCESS) {
+  if (Tss2_Tcti_Transmit(tcti, command.size(), command.data()) == TSS2_RC_SUCCESS) {
     (void)Tss2_Tcti_Receive(tcti, &size, response, TSS2_TCTI_TIMEOUT_BLOCK);
   }
 }

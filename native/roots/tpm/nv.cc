@@ -142,7 +142,7 @@ Result<std::uint64_t> read(Connection& connection, std::uint32_t number, const T
                                     ESYS_TR_NONE, ESYS_TR_NONE, kCounterSize, 0, data.out());
   if (rc != TSS2_RC_SUCCESS) {
     Status error = check_owner(connection, "TPM2_NV_Read", rc);
-    SR_TRY(look_again(connection, number, name, false));
+    if (!error.is(Reason::kTpmUnavailable)) SR_TRY(look_again(connection, number, name, false));
     return error;
   }
   if (data->size != kCounterSize) return Status(Reason::kTpmRefused, "the TPM's counter has another size");
@@ -172,6 +172,7 @@ Status increment(Connection& connection, std::uint32_t number, const TpmName& na
     return Status();
   }
   Status error = connection.check("TPM2_NV_Increment", rc);
+  if (error.is(Reason::kTpmUnavailable)) return error;
   SR_TRY(look_again(connection, number, name, true));
   if (connection.lost()) return error;
   if (is_wrong_authorisation(rc)) {

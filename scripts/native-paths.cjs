@@ -76,10 +76,6 @@ if (what in debianPackages) {
   const { variables } = JSON.parse(readFileSync(join(__dirname, '../native/sources.gypi'), 'utf8'));
   for (const path of [...variables.core_sources, ...variables.addon_sources]) console.log(`native/${path}`);
 } else {
-  fail(
-    `usage: native-paths.cjs addon-sources|pkcs11|${[...Object.keys(debianPackages), ...headerPackages].join('|')}`,
-}
-
-    `usage: native-paths.cjs addon-sources|tss2-headers|${[...Object.keys(debianPackages), ...headerPackages].join('|')}`,
-  );
+  const names = ['addon-sources', 'pkcs11', 'tss2-headers', ...Object.keys(debianPackages), ...headerPackages];
+  fail(`usage: native-paths.cjs ${names.join('|')}`);
 }

@@ -162,18 +162,13 @@ class PosixFile final : public File {
 
   Status append_at(std::uint64_t offset, ByteView data) override {
     SR_TRY(check_range(offset, data.size()));
-    switch (tail_.write(fd_.get(), offset, data)) {
-      case DirectTail::Outcome::kDone:
-        return {};
-      case DirectTail::Outcome::kNotSuited:
-        return write_at(offset, data);
-      case DirectTail::Outcome::
-          kFailed:  // the page cache writes the same blocks, and sync() says how that ended
-        SR_TRY(write_all(tail_.start(), tail_.content()));
-        tail_.written(offset + data.size());
-        return {};
-    }
-    return write_at(offset, data);
+    const DirectTail::Outcome outcome = tail_.write(fd_.get(), offset, data);
+    if (outcome == DirectTail::Outcome::kDone) return {};
+    if (outcome == DirectTail::Outcome::kNotSuited) return write_at(offset, data);
+    // The page cache writes the same blocks, and sync() says how that ended.
+    const Status written = write_all(tail_.start(), tail_.content());
+    tail_.written(offset + data.size());
+    return written;
   }
 
   Status sync() override {

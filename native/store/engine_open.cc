@@ -103,7 +103,22 @@ Status Engine::initialize_warmstart() {
   SR_TRY(state.require(State::Stage::kSetUp));
   if (state.startup != StartupState::kWarmstart)
     return {Reason::kNoStore, "there is no store in " + state.options.directory};
-  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
+  Status opened = state.open_root();
+  // Beside a live writer: the file that was read may be one epoch behind the counter by now.
+  constexpr int kLooksMax = 20;
+  for (int look = 1; !opened.ok() && state.options.read_only && look < kLooksMax; ++look) {
+    const Bytes seen = state.persistence_copy;
+    if (!state.read_persistence().ok() || state.persistence_copy == seen) break;
+    opened = state.open_root();
+  }
+  SR_TRY(opened);
+  state.make_witnesses();
+  state.stage = State::Stage::kRootOpen;
+  return {};
+}
+
+Status Engine::State::open_root() {
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
   if (candidates.front().header.state == ProvisionState::kDecommissioning) {
     return {Reason::kPartialRestore,
             "a decommission of this store was interrupted; run it again to complete it"};
@@ -112,16 +127,12 @@ Status Engine::initialize_warmstart() {
   for (const ParsedPersistence& candidate : candidates) {
     for (const KeySlot& slot : candidate.header.slots) {
       if (slot.type == SlotType::kPassword) continue;
-      SR_TRY(state.check_storage(slot.type));
-      Result<SecretBytes> dek = state.open_by_root(candidate.header, slot);
-      refusal = dek.ok() ? state.open_core(candidate, *std::move(dek)) : dek.status();
+      SR_TRY(check_storage(slot.type));
+      Result<SecretBytes> opened = open_by_root(candidate.header, slot);
+      refusal = opened.ok() ? open_core(candidate, *std::move(opened)) : opened.status();
+      if (refusal.ok()) return check_policy();
       // What cannot be reached now says nothing about this copy, nor would it about the other.
-      if (!refusal.ok() && error_info(refusal.error().reason).retryable) return refusal;
-      if (!refusal.ok()) continue;
-      SR_TRY(state.check_policy());
-      state.make_witnesses();
-      state.stage = State::Stage::kRootOpen;
-      return {};
+      if (error_info(refusal.error().reason).retryable) return refusal;
     }
   }
   return refusal;
@@ -194,7 +205,6 @@ Status Engine::initialize_recovery(ByteView password) {
     SR_TRY(state.connect_token(nullptr));
   }
   if (state.has_counter()) {
-    state.refused_root = as_usual;
     SR_TRY(state.connect_tpm_for_reseal());
     state.make_witnesses();
     state.recovering = true;
@@ -334,6 +344,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   };
   log::ReadOptions read;
   read.on_base = [&](const Digest& chain, const log::Point& base) {
+    anchor_places = {{base, log::CommitKind::kBaseHead}};
     witnesses->begin(TamperPoint{base.generation, base.head, chain});
     if (secret_watch) secret_watch->begin();
     if (token_watch) token_watch->begin();
@@ -344,6 +355,8 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   read.on_commit = [&](const log::CommitInfo& commit) {
     witnesses->committed(commit, std::nullopt);
     newest_wall_ms = commit.wall_ms;
+    if (counter && commit.kind != log::CommitKind::kData && commit.kind != log::CommitKind::kTime)
+      anchor_places.emplace_back(commit.point, commit.kind);
     see(commit.point);
   };
   read.on_progress = progress;
@@ -376,10 +389,8 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   if (counter) {
     SR_ASSIGN(const std::optional<Bytes> anchor, reserved(kAnchorKey));
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
-    if (anchor_found) {
-      evidence.counter.anchored = anchor_found->number;
-      counter->adopt(*anchor_found, loaded.newest, anchor_found->number == evidence.counter.value);
-    }
+    if (anchor_found) evidence.counter.anchored = anchor_found->number;
+    adopt_anchor();
   }
   verdict = judge(evidence);
   return {};
@@ -497,8 +508,11 @@ Status Engine::State::repair_copies() {
 Status Engine::State::finish_opening(bool replace_foreign) {
   SR_TRY(repair_copies());
   if (counter) {
-    SR_TRY(startup == StartupState::kColdstart ? counter->reach(environment.clock.wall_ms())
-                                               : anchor_counter(log::CommitKind::kAnchor));
+    // After a COLDSTART too: the files of its provisioning are of no use from here on.
+    const Status anchored = anchor_counter(log::CommitKind::kAnchor, true);
+    if (anchored.is(Reason::kWitnessNotMoved))
+      return {Reason::kIoError, anchored.error().detail, anchored.error().system_error};
+    SR_TRY(anchored);
   } else if (const Status moved = witnesses->move(replace_foreign, true); !moved.ok()) {
     const Status alarm = witnesses->alarm();
     return alarm.ok()

@@ -111,7 +111,10 @@ export class Swtpm {
     if (status !== 0) throw new Error(`tpm2_${name}: ${stderr}`);
     return stdout;
   }
-  tryTool(name: string, ...args: readonly string[]): { status: number | null; stdout: string; stderr: string } {
+  tryTool(
+    name: string,
+    ...args: readonly string[]
+  ): { status: number | null; stdout: string; stderr: string } {
     return spawnSync(`tpm2_${name}`, args, {
       cwd: this.directory,
       env: { ...process.env, TPM2TOOLS_TCTI: this.tcti, TSS2_LOG: '' },
@@ -181,7 +184,7 @@ export class CountingRelay {
         to.write(chunk);
         if (!counted || from !== client) return;
         // A command: tag (2), size (4), code (4), big-endian.
-        for (pending = Buffer.concat([pending, chunk]); pending.length >= 10; ) {
+        for (pending = Buffer.concat([pending, chunk]); pending.length >= 10;) {
           const size = pending.readUInt32BE(2);
           if (pending.length < size) break;
           this.commands.push(pending.readUInt32BE(6));
@@ -196,6 +199,8 @@ export class CountingRelay {
 
   async stop(): Promise<void> {
     for (const socket of this.#open) socket.destroy();
-    await Promise.all([this.#server, this.#control].map((server) => new Promise((resolve) => server.close(resolve))));
+    await Promise.all(
+      [this.#server, this.#control].map((server) => new Promise((resolve) => server.close(resolve))),
+    );
   }
 }

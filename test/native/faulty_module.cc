@@ -55,7 +55,8 @@ bool before(const char* name, unsigned long& value) {
 unsigned long after(const char* name, unsigned long value) {
   const std::lock_guard lock(mutex);
   const auto fault = faults.find(name);
-  if (value != CKR_OK || fault == faults.end() || fault->second.times == 0 || !fault->second.after) return value;
+  if (value != CKR_OK || fault == faults.end() || fault->second.times == 0 || !fault->second.after)
+    return value;
   --fault->second.times;
   return fault->second.value;
 }
@@ -83,11 +84,10 @@ struct Wrapper<Member, Name> {
   }
 };
 
-#define WRAP(function)                              \
-  {                                                 \
-    static constexpr char name[] = #function;       \
-    if (target->function != nullptr)                \
-      list.function = Wrapper<&_CK_FUNCTION_LIST::function, name>::call; \
+#define WRAP(function)                                                                                  \
+  {                                                                                                     \
+    static constexpr char name[] = #function;                                                           \
+    if (target->function != nullptr) list.function = Wrapper<&_CK_FUNCTION_LIST::function, name>::call; \
   }
 
 CK_RV get_function_list(CK_FUNCTION_LIST** out);
@@ -184,6 +184,8 @@ constexpr FaultyControl kControl = {
 }  // namespace
 
 extern "C" {
-__attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** out) { return get_function_list(out); }
+__attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** out) {
+  return get_function_list(out);
+}
 __attribute__((visibility("default"))) const FaultyControl* strongroom_faulty_control() { return &kControl; }
 }

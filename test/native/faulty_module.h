@@ -5,9 +5,11 @@
 namespace strongroom::roots::testing {
 
 struct FaultyControl {
-  void (*fail)(const char* function, unsigned long value, int times);  // the next calls answer `value`, unpassed
-  void (*fail_after)(const char* function, unsigned long value, int times);  // passed on first, when it succeeds
-  void (*hang)(const char* function);                                  // the next call, until release()
+  void (*fail)(const char* function, unsigned long value,
+               int times);  // the next calls answer `value`, unpassed
+  void (*fail_after)(const char* function, unsigned long value,
+                     int times);       // passed on first, when it succeeds
+  void (*hang)(const char* function);  // the next call, until release()
   void (*release)();
   void (*await_hang)();  // until a call hangs
   void (*hide)(unsigned long mechanism);

@@ -5,11 +5,13 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "faulty_module.h"
@@ -87,7 +89,10 @@ class PrivateToken {
     std::ofstream(directory_.path() / "softhsm2.conf") << "directories.tokendir = " << tokens().string()
                                                        << "\nobjectstore.backend = file\nlog.level = ERROR\n";
     variable_.emplace("SOFTHSM2_CONF", (directory_.path() / "softhsm2.conf").c_str());
-    (void)list();  // a module that was initialised for an earlier directory looks at this one from now on
+    // A module that was initialised for an earlier directory looks at this one from now on; one that hung in an earlier
+    // test may be on its way back.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!Token::list(module).ok() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
   }
 
   [[nodiscard]] std::vector<TokenInfo> list() const {

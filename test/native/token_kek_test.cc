@@ -104,7 +104,8 @@ TEST_F(TokenKek, EveryFlippedByteIsFoundOut) {
     Bytes flipped = wrapped;
     flipped[at] ^= 0x80;
     const auto key = token->unwrap("kek", kek, flipped);
-    ASSERT_TRUE(key.is(Reason::kWrappedDekCorrupt)) << at << ": " << (key.ok() ? "opened" : key.error().detail);
+    ASSERT_TRUE(key.is(Reason::kWrappedDekCorrupt))
+        << at << ": " << (key.ok() ? "opened" : key.error().detail);
   }
   for (const std::size_t size : {0U, 8U, 39U, 41U, 48U, 384U, 1000U}) {
     EXPECT_TRUE(token->unwrap("kek", kek, Bytes(size, 7)).is(Reason::kWrappedDekCorrupt)) << size;
@@ -118,7 +119,8 @@ TEST_F(TokenKek, ATokenThatUnwrapsNothingIsNotACorruptKey) {
   for (const unsigned long value : {0x5UL, 0x6UL, 0x40UL, kDeviceError, 0x110UL}) {
     faults->fail("C_UnwrapKey", value, 100);
     const auto key = token->unwrap("kek", kek, wrapped);
-    EXPECT_TRUE(key.is(Reason::kHsmUnreachable)) << value << ": " << (key.ok() ? "opened" : key.error().detail);
+    EXPECT_TRUE(key.is(Reason::kHsmUnreachable))
+        << value << ": " << (key.ok() ? "opened" : key.error().detail);
     faults->fail("C_UnwrapKey", 0, 0);
     expect_unwraps(kek, wrapped);
   }

@@ -12,6 +12,10 @@
 #include "crypto/crypto.h"
 #include "private_token.h"
 
+// SoftHSM 2.6 loses the name of the curve for each Ed25519 key. Its OpenSSL is the shared library; ours is linked statically.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:libcrypto.so.3\n"; }
+
 namespace strongroom::roots {
 namespace {
 
@@ -48,15 +52,17 @@ class Nss final : public Provider {
     locator_.module = module();
     locator_.label = "acme db";
     locator_.object = "kek";
-    locator_.init_arguments = "configdir='sql:" + directory_.path().string() +
-                              "' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='acme db'";
+    locator_.init_arguments =
+        "configdir='sql:" + directory_.path().string() +
+        "' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='acme db'";
     const auto slots = Token::list(locator_.module, kTokenTimeLimit, locator_.init_arguments);
     EXPECT_TRUE(slots.ok()) << slots.error().detail;
     for (const TokenInfo& slot : *slots) {
       if (slot.label != "acme db") continue;
       // Its security officer has an empty PIN until the user has one.
-      const Status made = Token::initialise(locator_.module, slot.slot_id, "acme db", "", SecretBytes(),
-                                            pin(PrivateToken::kPin), kTokenTimeLimit, locator_.init_arguments);
+      const Status made =
+          Token::initialise(locator_.module, slot.slot_id, "acme db", "", SecretBytes(),
+                            pin(PrivateToken::kPin), kTokenTimeLimit, locator_.init_arguments);
       EXPECT_TRUE(made.ok()) << made.error().detail;
     }
   }
@@ -70,8 +76,9 @@ class Nss final : public Provider {
 
  private:
   static std::string module() {
-    for (const char* path : {"/usr/lib/x86_64-linux-gnu/libsoftokn3.so", "/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
-                             "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so", "/usr/lib64/libsoftokn3.so"}) {
+    for (const char* path :
+         {"/usr/lib/x86_64-linux-gnu/libsoftokn3.so", "/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
+          "/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so", "/usr/lib64/libsoftokn3.so"}) {
       if (std::filesystem::exists(path)) return path;
     }
     std::fprintf(stderr, "NSS is missing: apt-get install libnss3 (or run ./scripts/setup)\n");
@@ -138,7 +145,8 @@ TEST_P(TokenModules, KeyEncryptionKeys) {
       Bytes flipped = *wrapped;
       flipped[at] ^= 1;
       const auto refused = token->unwrap("kek", *kek, flipped);
-      EXPECT_TRUE(refused.is(Reason::kWrappedDekCorrupt)) << at << (refused.ok() ? "" : refused.error().detail);
+      EXPECT_TRUE(refused.is(Reason::kWrappedDekCorrupt))
+          << at << (refused.ok() ? "" : refused.error().detail);
     }
     EXPECT_TRUE(token->unwrap("kek", *kek, Bytes(8)).is(Reason::kWrappedDekCorrupt));
     // Under another key of the same kind.
@@ -179,10 +187,11 @@ bool verifies(ByteView spki, KeyAlgorithm algorithm, ByteView input, ByteView si
   if (algorithm == KeyAlgorithm::kEd25519) {
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
     return EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
-           EVP_DigestVerify(context.get(), signature.data(), signature.size(), input.data(), input.size()) == 1;
+           EVP_DigestVerify(context.get(), signature.data(), signature.size(), input.data(), input.size()) ==
+               1;
   }
-  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new(key.get(), nullptr),
-                                                                            EVP_PKEY_CTX_free);
+  const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(
+      EVP_PKEY_CTX_new(key.get(), nullptr), EVP_PKEY_CTX_free);
   if (EVP_PKEY_verify_init(context.get()) != 1) return false;
   if (algorithm == KeyAlgorithm::kRsa3072 &&
       (EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PSS_PADDING) != 1 ||
@@ -218,7 +227,8 @@ TEST_P(TokenModules, ManagedKeys) {
     const auto signature = token->sign(id, algorithm, input, SignatureFormat::kDer);
     const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - start;
     ASSERT_TRUE(signature.ok()) << signature.error().detail;
-    std::printf("%-8s sign, algorithm %d: %.3f ms\n", GetParam().name, static_cast<int>(algorithm), taken.count());
+    std::printf("%-8s sign, algorithm %d: %.3f ms\n", GetParam().name, static_cast<int>(algorithm),
+                taken.count());
     EXPECT_TRUE(verifies(*spki, algorithm, input, *signature)) << static_cast<int>(algorithm);
     input[0] ^= 1;
     EXPECT_FALSE(verifies(*spki, algorithm, input, *signature)) << static_cast<int>(algorithm);
@@ -233,9 +243,10 @@ TEST_P(TokenModules, ManagedKeys) {
     if (algorithm != KeyAlgorithm::kEd25519) {
       EXPECT_TRUE(token->sign(id, algorithm, Bytes(20), SignatureFormat::kRaw).is(Reason::kInvalidArgument));
     } else {
-      EXPECT_TRUE(verifies(*spki, algorithm, Bytes(), *token->sign(id, algorithm, Bytes(), SignatureFormat::kRaw)));
       EXPECT_TRUE(
-          token->sign(id, algorithm, Bytes((1 << 20) + 1), SignatureFormat::kRaw).is(Reason::kInvalidArgument));
+          verifies(*spki, algorithm, Bytes(), *token->sign(id, algorithm, Bytes(), SignatureFormat::kRaw)));
+      EXPECT_TRUE(token->sign(id, algorithm, Bytes((1 << 20) + 1), SignatureFormat::kRaw)
+                      .is(Reason::kInvalidArgument));
     }
     ASSERT_TRUE(token->destroy_key(id).ok());
     EXPECT_TRUE(token->public_key(id).is(Reason::kNotFound));
@@ -277,7 +288,8 @@ TEST_P(TokenModules, Timing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modules, TokenModules,
-                         ::testing::Values(NamedProvider{"SoftHSM2", [] { return std::make_unique<SoftHsm>(); }},
+                         ::testing::Values(NamedProvider{"SoftHSM2",
+                                                         [] { return std::make_unique<SoftHsm>(); }},
                                            NamedProvider{"NSS", [] { return std::make_unique<Nss>(); }}),
                          [](const auto& info) { return std::string(info.param.name); });
 

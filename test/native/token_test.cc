@@ -216,8 +216,9 @@ TEST_F(TokenSession, HealsFromEveryPassingError) {
   hsm.make("acme");
   const auto token = open();
   expect_works(*token);
-  for (const unsigned long value : {kGeneralError, 0x6UL, kDeviceError, kDeviceRemoved, kObjectHandleInvalid, 0xb0UL,
-                                    kSessionHandleInvalid, kTokenNotPresent, 0x101UL, kNotInitialised, kVendor}) {
+  for (const unsigned long value :
+       {kGeneralError, 0x6UL, kDeviceError, kDeviceRemoved, kObjectHandleInvalid, 0xb0UL,
+        kSessionHandleInvalid, kTokenNotPresent, 0x101UL, kNotInitialised, kVendor}) {
     for (const char* function : {"C_FindObjectsInit", "C_FindObjects", "C_GetAttributeValue"}) {
       faults->fail(function, value, 1);
       const auto loaded = token->load_object("probe");
@@ -408,7 +409,8 @@ TEST_F(TokenSession, ManyThreads) {
 
 TEST_F(TokenSession, InitialiseErasesOnlyWhatIsConfirmed) {
   const auto initialise = [&](std::uint64_t slot, const std::string& label, const std::string& confirmation) {
-    return Token::initialise(hsm.module, slot, label, confirmation, pin(PrivateToken::kSoPin), pin(PrivateToken::kPin));
+    return Token::initialise(hsm.module, slot, label, confirmation, pin(PrivateToken::kSoPin),
+                             pin(PrivateToken::kPin));
   };
   EXPECT_TRUE(initialise(hsm.free_slot(), "acme", "something").is(Reason::kHsmRefused));
   EXPECT_TRUE(initialise(77, "acme", "").is(Reason::kTokenMissing));
@@ -427,8 +429,8 @@ TEST_F(TokenSession, InitialiseErasesOnlyWhatIsConfirmed) {
   ASSERT_TRUE(initialise(slot, "new", "acme").ok()) << "with a session of ours open";
   EXPECT_TRUE(token->load_object("probe").is(Reason::kTokenMissing));
   EXPECT_FALSE(open("new")->load_object("probe")->has_value());
-  EXPECT_TRUE(
-      Token::initialise(hsm.module, hsm.free_slot(), "b", "", pin(PrivateToken::kSoPin), pin("1")).is(Reason::kHsmRefused))
+  EXPECT_TRUE(Token::initialise(hsm.module, hsm.free_slot(), "b", "", pin(PrivateToken::kSoPin), pin("1"))
+                  .is(Reason::kHsmRefused))
       << "a user PIN that the token does not take";
 }
 

@@ -55,8 +55,8 @@ Result<std::vector<Stored>> find_stored(Worker& worker, const Session& session, 
     for (const CK_OBJECT_HANDLE handle : found) {
       Stored stored;
       stored.handle = handle;
-      SR_ASSIGN(const Bytes raw,
-                read_attribute(worker, session, handle, value_attribute(carrier), kSequenceBytes + kValueBytesMax));
+      SR_ASSIGN(const Bytes raw, read_attribute(worker, session, handle, value_attribute(carrier),
+                                                kSequenceBytes + kValueBytesMax));
       // A value that is none of ours counts as the oldest.
       if (raw.size() >= kSequenceBytes) {
         stored.sequence = load_le<std::uint64_t>(raw.data());

@@ -92,7 +92,8 @@ class PrivateToken {
     // A module that was initialised for an earlier directory looks at this one from now on; one that hung in an earlier
     // test may be on its way back.
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!Token::list(module).ok() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    while (!Token::list(module).ok() && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
   }
 
   [[nodiscard]] std::vector<TokenInfo> list() const {

@@ -82,6 +82,17 @@ TEST_F(TokenKek, RsaWhereTheTokenHasNoAesKeyWrap) {
       << "the public half is left";
 }
 
+TEST_F(TokenKek, RsaWhereTheTokenDecidesOnUsesItself) {
+  for (const unsigned long value :
+       {0xd1UL, 0x13UL, 0x5UL}) {  // template, attribute, and what tpm2-pkcs11 says
+    faults->fail("C_GenerateKeyPair", value, 1);
+    const Kek kek = generate(KekType::kRsaOaepSha1);
+    expect_unwraps(kek, wrap(kek));
+  }
+  faults->fail("C_GenerateKeyPair", 0xd1, 2);
+  EXPECT_TRUE(token->generate_kek("kek", KekType::kRsaOaepSha1).is(Reason::kHsmRefused));
+}
+
 TEST_F(TokenKek, AnUnsupportedTypeIsRefusedAndLeavesNothing) {
   const auto kek = token->generate_kek("kek", KekType::kRsaOaep);
   EXPECT_TRUE(kek.is(Reason::kHsmRefused));

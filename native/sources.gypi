@@ -11,6 +11,7 @@
       "crypto/kdf.cc",
       "crypto/library.cc",
       "crypto/private_key.cc",
+      "crypto/certificate.cc",
       "log/format.cc",
       "log/index.cc",
       "log/reader.cc",
@@ -36,7 +37,11 @@
       "store/engine.cc",
       "store/engine_open.cc",
       "store/engine_run.cc",
-      "store/engine_maintenance.cc"
+      "store/engine_maintenance.cc",
+      "store/engine_keys.cc",
+      "store/reserved_records.cc",
+      "store/managed_keys.cc",
+      "store/tls_credential.cc"
     ],
     "addon_sources": [
       "addon/addon.cc",
@@ -45,6 +50,7 @@
       "addon/options.cc",
       "addon/store.cc",
       "addon/store_scan.cc",
+      "addon/store_keys.cc",
       "addon/store_steps.cc",
       "addon/store_vault.cc",
       "addon/task.cc",

@@ -92,7 +92,7 @@ async function generate(
 async function list(directory: string, options: CommonOptions): Promise<void> {
   const keys = await withStoreForReading(directory, (persistence) => persistence.keys.list());
   if (options.json === true) {
-    await writeJson(keys.map(documentOf));
+    for (const key of keys) await writeJson(documentOf(key));
     return;
   }
   const lineOf = ({ algorithm, location, state, reason, createdAt }: ManagedKey): string =>

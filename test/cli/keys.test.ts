@@ -64,7 +64,7 @@ describe('strongroom key', () => {
     const lines = stdout.split('\n');
     assert.match(lines[0]!, /^a +Ed25519 {3}vault {2}\S+ \S+ {2}active$/);
     assert.match(stdout, /^b .*deactivated: lost\u{fffd}\[31m$/mu);
-    const listed = await says('list', []);
+    const listed = (await run('list', ['--json'])).stdout.trimEnd().split('\n').map(json);
     assert.deepEqual(
       listed.map((key: any) => [key.id, key.algorithm, key.state]),
       [

@@ -7,6 +7,9 @@ import type { Persistence } from './persistence.js';
 export { PersistenceError, isPersistenceError } from './errors.js';
 export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
 export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './events.js';
+export { fieldOverheadBytes } from './fields.js';
+export type { FieldOptions, Fields } from './fields.js';
+export type { GenerateKeyOptions, KeyAlgorithm, KeyLocation, Keys, ManagedKey, SignOptions } from './keys.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type { ActOptions, Inspection, Proof } from './maintenance.js';
 export type {
@@ -39,6 +42,7 @@ export type {
   VerifyReport,
   WitnessStatus,
 } from './status.js';
+export type { ExtractTlsOptions, Pem, Tls, TlsCertificate, TlsCredential } from './tls.js';
 export { signToken } from './token.js';
 export type { SignTokenOptions, Token, TokenPurpose, VendorPublicKey } from './token.js';
 export type {

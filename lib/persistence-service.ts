@@ -7,6 +7,8 @@
 import { aborted, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type Notice, type PersistenceEvents } from './events.js';
+import { Fields } from './fields.js';
+import { Keys } from './keys.js';
 import { loadLicenseProviderManifests } from './manifest-loader.js';
 import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
@@ -37,6 +39,7 @@ import {
   type PersistenceStatus,
   type VerifyReport,
 } from './status.js';
+import { Tls } from './tls.js';
 import { Vault } from './vault.js';
 
 export type { Persistence, VerifyOptions } from './persistence.js';
@@ -71,6 +74,7 @@ export class PersistenceService implements Persistence {
   #lastStatus: NativeStatus | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
+  #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
   #tasks: Promise<unknown> = Promise.resolve();
 
   /**
@@ -95,6 +99,18 @@ export class PersistenceService implements Persistence {
   get vault(): Vault {
     if (this.#vault === undefined || this.#state === 'starting') throw this.#notOpen();
     return this.#vault;
+  }
+
+  get fields(): Fields {
+    return this.#part('fields');
+  }
+
+  get keys(): Keys {
+    return this.#part('keys');
+  }
+
+  get tls(): Tls {
+    return this.#part('tls');
   }
 
   get validator(): PersistenceValidator {
@@ -168,6 +184,8 @@ export class PersistenceService implements Persistence {
       events: this.#events,
       anchor: () => this.anchor(),
     });
+    const parts = { native, validator, task: this.#task.bind(this) };
+    this.#parts = { fields: new Fields(native), keys: new Keys(parts), tls: new Tls(parts) };
     step('InitializeStorageIdentifier');
     await native.initializeStorageIdentifier();
     if (this.#startup === 'COLDSTART') validator.endColdstart();
@@ -484,6 +502,13 @@ export class PersistenceService implements Persistence {
     const run = this.#tasks.then(() => fromNative(() => work(native)));
     this.#tasks = run.catch(() => undefined);
     return run;
+  }
+
+  #part<Name extends 'fields' | 'keys' | 'tls'>(
+    name: Name,
+  ): { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls }[Name] {
+    if (this.#parts === undefined || this.#state === 'starting') throw this.#notOpen();
+    return this.#parts[name];
   }
 
   #throwIfAborted(): void {

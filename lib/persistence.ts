@@ -1,8 +1,11 @@
 // What open() gives: the public face of an open store.
 import type { Listener, PersistenceEvents } from './events.js';
+import type { Fields } from './fields.js';
+import type { Keys } from './keys.js';
 import type { PasswordSource } from './options.js';
 import type { PersistenceValidator } from './persistence-validator.js';
 import type { OperationEntry, PersistenceStatus, VerifyReport } from './status.js';
+import type { Tls } from './tls.js';
 import type { Vault } from './vault.js';
 
 /** Options of {@link Persistence.verify}. */
@@ -42,4 +45,10 @@ export interface Persistence extends AsyncDisposable {
    * could not be moved; the store is closed all the same.
    */
   close(): Promise<void>;
+  /** Sealed fields for the application's own database. */
+  readonly fields: Fields;
+  /** Managed signing keys. */
+  readonly keys: Keys;
+  /** The TLS credential of the application's web server. */
+  readonly tls: Tls;
 }

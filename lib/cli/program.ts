@@ -8,9 +8,11 @@ import { exitCodeOf, exitCodes, failureOf, report, wrongArgument, wrongOption } 
 import { readFile } from './files.js';
 import { addHistoryCommands } from './history-commands.js';
 import { addInitCommand } from './init-command.js';
+import { addKeyCommand } from './key-command.js';
 import { addPasswordCommand } from './password-command.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { OutputClosed, writeData } from './terminal.js';
+import { addTlsCommand } from './tls-command.js';
 import { addTokenCommand } from './token-command.js';
 import { addVaultCommands } from './vault-commands.js';
 
@@ -52,6 +54,8 @@ export function createProgram(): Command {
   addHistoryCommands(program);
   addAuthorityCommands(program);
   addPasswordCommand(program);
+  addKeyCommand(program);
+  addTlsCommand(program);
   addTokenCommand(program);
   program.addHelpText(
     'after',

@@ -21,6 +21,30 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
   return std::nullopt;
 }
 
+// Watches the history go by for the commits that may hold an ANCHOR record: which of them does is known at the end.
+class AnchorWatch {
+ public:
+  void begin() { seen_ = {}; }
+  void see(const log::CommitInfo& commit) {
+    const bool first = commit.kind == log::CommitKind::kOpen && commit.point.generation == 1;
+    if (!first && commit.kind != log::CommitKind::kAnchor && commit.kind != log::CommitKind::kClose &&
+        commit.kind != log::CommitKind::kReanchor && commit.kind != log::CommitKind::kReseal) {
+      return;
+    }
+    seen_[0] = seen_[1];
+    seen_[1] = commit.point;
+  }
+  // What a counter vouches for that has reached the anchor in this generation, or is one short of it; the zero point
+  // when a compaction has taken the commit away.
+  [[nodiscard]] log::Point vouched(std::uint64_t generation, bool reached) const {
+    if (seen_[1].generation != generation) return {};
+    return reached ? seen_[1] : seen_[0];
+  }
+
+ private:
+  std::array<log::Point, 2> seen_{};
+};
+
 // Watches the history go by for one remembered point.
 class PointWatch {
  public:
@@ -331,6 +355,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     const TamperPoint& newest = evidence.tamper.content->newest;
     tamper_watch.emplace(log::Point{newest.generation, newest.head});
   }
+  AnchorWatch anchor_watch;
   bool chain_differs = false;
   const auto see = [&](const log::Point& point) {
     if (secret_watch) secret_watch->see(point);
@@ -346,12 +371,14 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (secret_watch) secret_watch->begin();
     if (token_watch) token_watch->begin();
     if (tamper_watch) tamper_watch->begin();
+    anchor_watch.begin();
     chain_differs = false;
     see(base);
   };
   read.on_commit = [&](const log::CommitInfo& commit) {
     witnesses->committed(commit, std::nullopt);
     newest_wall_ms = commit.wall_ms;
+    anchor_watch.see(commit);
     see(commit.point);
   };
   read.on_progress = progress;
@@ -386,7 +413,9 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
     if (anchor_found) {
       evidence.counter.anchored = anchor_found->number;
-      counter->adopt(*anchor_found, loaded.newest, anchor_found->number == evidence.counter.value);
+      const bool reached = anchor_found->number == evidence.counter.value;
+      counter->adopt(*anchor_found, loaded.newest, reached,
+                     anchor_watch.vouched(index.find(kAnchorKey)->generation(), reached));
     }
   }
   verdict = judge(evidence);

@@ -315,7 +315,7 @@ Status Connection::shut_down() {
   if (created_parent_) flush(std::exchange(parent_, ESYS_TR_NONE));
   created_parent_ = false;
   return check("TPM2_Shutdown",
-               functions_.Esys_Shutdown(esys_, TPM2_SU_CLEAR, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE));
+               functions_.Esys_Shutdown(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_SU_CLEAR));
 }
 
 }  // namespace strongroom::roots

@@ -220,6 +220,24 @@ export type NativeFileEntry =
       readonly error: { readonly code: string; readonly reason: string; readonly message: string };
     };
 
+export interface NativeManagedKey {
+  readonly id: string;
+  readonly algorithm: 'EC-P256' | 'EC-P384' | 'RSA-3072' | 'Ed25519';
+  readonly location: 'vault' | 'hsm';
+  readonly state: 'active' | 'deactivated';
+  readonly createdMs: number;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Buffer;
+  /** PEM; empty: none. */
+  readonly chain: string;
+  /** Empty while active. */
+  readonly reason: string;
+  /** Empty for a key in the vault. */
+  readonly tokenSerial: string;
+  /** Hexadecimal. */
+  readonly tokenKeyId: string;
+}
+
 /** `count` results stand in the shared memory; `errors` has those of the failed ones, in the same order. */
 export type NativeDelivery = (count: number, errors: NativeError[] | undefined) => void;
 export type NativeProgress = (done: number, all: number) => void;
@@ -293,6 +311,28 @@ export interface NativeStore {
   verify(progress?: NativeProgress): Promise<NativeVerifyReport>;
   operationLog(countMax: number): Promise<NativeOperation[]>;
   status(): NativeStatus | undefined;
+
+  /** `out` has 41 bytes more than the plaintext. */
+  sealField(plaintext: unknown, context: unknown, out: Buffer): void;
+  /** `out` has 41 bytes less than the sealed field. */
+  openField(sealed: unknown, context: unknown, out: Buffer): void;
+  fieldKeyId(sealed: unknown): number;
+  fieldNeedsRotation(sealed: unknown): boolean;
+
+  generateKey(id: string, algorithm: string, location: string): Promise<NativeManagedKey>;
+  attachKeyChain(id: string, pem: string): Promise<void>;
+  deactivateKey(id: string, reason: string): Promise<void>;
+  reactivateKey(id: string): Promise<void>;
+  removeKey(id: string): Promise<void>;
+  findKey(id: string): NativeManagedKey;
+  listKeys(): NativeManagedKey[];
+  /** Not a task of the store: any number run side by side. */
+  signWithKey(id: string, input: unknown, isDigest: boolean, raw: boolean): Promise<Buffer>;
+
+  setTls(key: Uint8Array, certificate: Uint8Array, chain: Uint8Array): Promise<void>;
+  tlsCertificate(): Promise<{ readonly certificate: Buffer; readonly chain: Buffer } | undefined>;
+  removeTls(): Promise<void>;
+  extractTls(directory: string): Promise<void>;
 }
 
 /** What the compiled core exports. */

@@ -12,6 +12,7 @@
       "crypto/public_key.cc",
       "crypto/library.cc",
       "crypto/private_key.cc",
+      "crypto/certificate.cc",
       "log/format.cc",
       "log/index.cc",
       "log/reader.cc",
@@ -63,7 +64,11 @@
       "store/engine_restore.cc",
       "store/token_slot.cc",
       "store/token_store.cc",
-      "store/counter_witness.cc"
+      "store/counter_witness.cc",
+      "store/engine_keys.cc",
+      "store/reserved_records.cc",
+      "store/managed_keys.cc",
+      "store/tls_credential.cc"
     ],
     "addon_sources": [
       "addon/addon.cc",
@@ -72,6 +77,7 @@
       "addon/options.cc",
       "addon/store.cc",
       "addon/store_scan.cc",
+      "addon/store_keys.cc",
       "addon/store_steps.cc",
       "addon/store_vault.cc",
       "addon/task.cc",

@@ -55,6 +55,7 @@ void Store::tear_down(void* data) {
   self->signal_ = nullptr;  // the environment takes it down itself
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
+  self->fields_.reset();
   self->engine_.reset();
 }
 
@@ -254,6 +255,22 @@ void Store::define(napi_env env, napi_value exports) {
       method("verify", verify),
       method("operationLog", operation_log),
       method("status", status),
+      method("sealField", field<&store::FieldSealer::seal>),
+      method("openField", field<&store::FieldSealer::open>),
+      method("fieldKeyId", field_key_id),
+      method("fieldNeedsRotation", field_needs_rotation),
+      method("generateKey", generate_key),
+      method("attachKeyChain", attach_key_chain),
+      method("deactivateKey", deactivate_key),
+      method("reactivateKey", reactivate_key),
+      method("removeKey", remove_key),
+      method("findKey", find_key),
+      method("listKeys", list_keys),
+      method("signWithKey", sign_with_key),
+      method("setTls", set_tls),
+      method("tlsCertificate", tls_certificate),
+      method("removeTls", remove_tls),
+      method("extractTls", extract_tls),
   };
   napi_value constructor = nullptr;
   napi_define_class(env, "Store", NAPI_AUTO_LENGTH, construct, nullptr, methods.size(), methods.data(),

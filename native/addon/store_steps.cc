@@ -229,6 +229,7 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
   if (self->phase_ == Phase::kOpen) self->flush();
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
+  self->fields_.reset();
   napi_ref callback = nullptr;
   napi_create_reference(env, arguments[0], 1, &callback);
   return self->run(
@@ -266,6 +267,7 @@ napi_value Store::abandon(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
+  self->fields_.reset();
   return self->run(
       arguments.receiver, "strongroom.abandon",
       [self](Engine&) {

@@ -35,6 +35,9 @@
 
 namespace strongroom::store {
 
+class FieldSealer;
+class TokenKeys;
+
 enum class StartupState : std::uint8_t { kColdstart, kWarmstart };
 
 inline constexpr std::string_view kReservedPrefix = "strongroom/";
@@ -270,6 +273,11 @@ class Engine {
   // The operation log, oldest first, at most `count_max` newest entries.
   [[nodiscard]] Result<std::vector<OperationEntry>> operation_log(std::size_t count_max);
   [[nodiscard]] EngineStatus status();
+
+  // Seals fields of the user's own database under the present DEK; one for each thread. In engine_keys.cc.
+  [[nodiscard]] Result<std::unique_ptr<FieldSealer>> field_sealer();
+  // The store's token as a place of managed keys; null where it has none. From any thread, once open.
+  [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;
 
  private:
   struct State;

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "store/engine_state.h"
+#include "store/token_keys.h"
 
 namespace strongroom::store {
 namespace {
@@ -146,6 +147,9 @@ Status Engine::restore(const Proof& proof) {
   if (!state.token) SR_TRY(state.connect_new_token(former));
 
   const Now now = read_clock(state.environment.clock);
+  // By an attempt that was cut behind its commit.
+  const std::optional<RestoreRecord> cut = state.restore_record();
+  const std::uint32_t deactivated_before = cut && !cut->completed ? cut->keys_deactivated : 0;
   RestoreRecord record;
   record.accepted = state.loaded.newest;
   record.cause = error_info(state.refused_root.error().reason).reason;
@@ -182,6 +186,13 @@ Status Engine::restore(const Proof& proof) {
   record.generation = state.witnesses->newest().generation + 1;
   record.wall_ms = now.wall_ms;
   ReservedChanges changes;
+  // In the same commit: the keys that are not in this token.
+  log::ValueCipher cipher(*state.epoch_keys);
+  const KeyRecords keys(*state.queue, cipher, token_keys());
+  SR_ASSIGN(const auto lost, keys.deactivations("lost with the token '" + former.token_label +
+                                                "', serial number " + former.token_serial));
+  for (const auto& [name, value] : lost) changes.put(name, value);
+  record.keys_deactivated = static_cast<std::uint32_t>(lost.size()) + deactivated_before;
   changes.put(kRestoreKey, encode_restore_record(record));
   if (unproven) changes.put(kContinuityKey, encode_continuity_record(record.accepted));
   changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
@@ -198,6 +209,7 @@ Status Engine::restore(const Proof& proof) {
   done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
   SR_TRY(state.queue->commit_reserved(log::CommitKind::kPersistence, done.list()).status());
 
+  SR_TRY(state.note(log::CommitKind::kRestoreKeys));
   SR_TRY(state.before_step("strays"));
   SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
   return state.finish_opening(!state.evidence.secret.present);

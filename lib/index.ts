@@ -10,6 +10,16 @@ export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './e
 export { fieldOverheadBytes } from './fields.js';
 export type { FieldOptions, Fields } from './fields.js';
 export type { GenerateKeyOptions, KeyAlgorithm, KeyLocation, Keys, ManagedKey, SignOptions } from './keys.js';
+export { detectRestore } from './restore/world.js';
+export type { DetectOptions, Detection } from './restore/world.js';
+export type { FilesFound, Found, HistoryFound, JournalFound, RestoreState, TokenFound } from './restore/detect.js';
+export { restore } from './restore/restore.js';
+export type { RestoreOptions, TokenSetup } from './restore/restore.js';
+export { restoreSteps } from './restore/steps.js';
+export type { RestoreEvent, RestoreStep } from './restore/steps.js';
+export { listTokens, setUpToken } from './restore/token-setup.js';
+export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
+export type { Pkcs11StorageOptions, TokenName } from './pkcs11-options.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type { ActOptions, Inspection, Proof } from './maintenance.js';
 export type {
@@ -36,7 +46,9 @@ export type { PersistenceValidator } from './persistence-validator.js';
 export type {
   OperationEntry,
   PersistenceStatus,
+  RestoreStatus,
   SecurityLevel,
+  TokenStatus,
   TpmStatus,
   TpmWear,
   VerifyReport,

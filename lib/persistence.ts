@@ -4,7 +4,7 @@ import type { Fields } from './fields.js';
 import type { Keys } from './keys.js';
 import type { PasswordSource } from './options.js';
 import type { PersistenceValidator } from './persistence-validator.js';
-import type { OperationEntry, PersistenceStatus, VerifyReport } from './status.js';
+import type { OperationEntry, PersistenceStatus, RestoreStatus, VerifyReport } from './status.js';
 import type { Tls } from './tls.js';
 import type { Vault } from './vault.js';
 
@@ -21,6 +21,8 @@ export interface Persistence extends AsyncDisposable {
   /** `COLDSTART`: this start made the store. */
   readonly startup: 'COLDSTART' | 'WARMSTART';
   readonly vault: Vault;
+  /** The newest auto-restore of this store, if there was one; see {@link restore}. */
+  readonly restore: RestoreStatus | undefined;
   /** The guard of every write. */
   readonly validator: PersistenceValidator;
   /** The state without secrets; from memory. After close() the last one. */
@@ -36,9 +38,17 @@ export interface Persistence extends AsyncDisposable {
   operationLog(limit?: number): Promise<readonly OperationEntry[]>;
   /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
   compact(): Promise<void>;
+  /**
+   * Storage `pkcs11`: makes a new key-encryption key in the token, wraps the root key with it and removes the old one.
+   * Reads and writes go on. Interrupted, it is completed or undone by the next start.
+   */
+  rotateKek(): Promise<void>;
   /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
   changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
-  /** Resolves when this is the backup password; rejects with `password-wrong`. */
+  /**
+   * Resolves when this is the backup password; rejects with `password-wrong`. A drill: in a store that is open for writing
+   * its date is kept, and shown in the status.
+   */
   verifyPassword(password: PasswordSource): Promise<void>;
   /**
    * Finishes what waits, stamps TIME_TAMPER, moves every witness, lets go of the lock. Idempotent. Rejects when a witness

@@ -63,6 +63,7 @@
       "store/engine_tpm.cc",
       "store/tpm_slot.cc",
       "store/engine_token.cc",
+      "store/engine_restore.cc",
       "store/token_slot.cc",
       "store/token_store.cc",
       "store/counter_witness.cc",
@@ -83,6 +84,7 @@
       "addon/store_vault.cc",
       "addon/task.cc",
       "addon/testing.cc",
+      "addon/tokens.cc",
       "addon/value.cc"
     ],
     "testing_sources": [

@@ -120,6 +120,12 @@ async function recoverAct(directory: string, options: ActOptions & { secretStore
   const secretStore =
     options.secretStore === undefined ? undefined : readSecretStorePlace(options.secretStore, path);
   const { storage } = await requireStore(path);
+  if (storage === 'pkcs11') {
+    throw new PersistenceError(
+      'nothing-to-do',
+      'the root of this store is in a token; `strongroom restore` gives it a new key there',
+    );
+  }
   if (storage === 'tpm') {
     throw new PersistenceError(
       'nothing-to-do',
@@ -189,7 +195,7 @@ function requireTokenOf(
  */
 async function readProof(
   options: ProofOptions,
-  storage: 'software' | 'tpm',
+  storage: 'software' | 'tpm' | 'pkcs11',
 ): Promise<Proof & { password?: Buffer }> {
   if (options.tokenFile === undefined) return { password: await readPassword(options) };
   const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;

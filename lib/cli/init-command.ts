@@ -1,7 +1,7 @@
 // init: makes a store.
 import { Option, type Command } from 'commander';
 
-import { open, type SecretStoreOptions, type TpmStorageOptions } from '../index.js';
+import { open, type Pkcs11StorageOptions, type SecretStoreOptions, type TpmStorageOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { fromNative } from '../native-errors.js';
@@ -13,20 +13,27 @@ import { findPassword, passwordVariable, pinVariable, takeVariable } from './sec
 import { documentOf } from './status-command.js';
 import { actAndClose, isAbsence } from './store.js';
 import { tell, writeJson } from './terminal.js';
+import {
+  addHsmOptions,
+  addPinSources,
+  placeOf,
+  refuseHsmOptions,
+  withToken,
+  type HsmOptions,
+} from './hsm-options.js';
 import { findPin, readPcrs, refuseTpmOptions } from './tpm-options.js';
 
 const keyFileBytesMax = 4096;
 const rawKeyBytes = 32;
 
-interface InitOptions extends CommonOptions {
-  readonly storage: 'software' | 'tpm';
+interface InitOptions extends CommonOptions, HsmOptions {
+  readonly storage: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore?: string;
   readonly tcti?: string;
   readonly pcrs?: string;
+  readonly object?: string;
   /** Set to false by --no-pin. */
   readonly pin: boolean;
-  readonly pinFile?: string;
-  readonly pinFd?: string;
   readonly instance: string;
   /** Set to false by --no-recovery-password. */
   readonly recoveryPassword: boolean;
@@ -38,19 +45,20 @@ interface InitOptions extends CommonOptions {
 }
 
 export function addInitCommand(program: Command): void {
-  addCommand(program, 'init', 'Make a store (COLDSTART), or complete a making that was interrupted.', [
+  const command = addCommand(program, 'init', 'Make a store (COLDSTART), or complete a making that was interrupted.', [
     'strongroom init DIR --secret-store file:/var/lib/acme/secrets --instance acme',
     'strongroom init DIR --secret-store secret-service --recovery-password-file backup.txt',
     'strongroom init DIR --storage tpm --pcrs 0,7 --recovery-password-file backup.txt',
+    'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt \\\n      --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
   ])
     .argument('<dir>', 'the directory of the store; its parent must exist')
     .option(
       '--secret-store <place>',
-      'where the root key and two witnesses live in storage software: file:PATH or secret-service',
+      'where two witnesses live, and in storage software the root key: file:PATH or secret-service',
     )
     .addOption(
       new Option('--storage <type>', 'what holds the root key')
-        .choices(['software', 'tpm'])
+        .choices(['software', 'tpm', 'pkcs11'])
         .default('software'),
     )
     .option(
@@ -58,8 +66,7 @@ export function addInitCommand(program: Command): void {
       "how the TPM is reached, such as device:/dev/tpmrm0 (default: tpm2-tss's own order)",
     )
     .option('--pcrs <list>', 'bind the root to the values of these PCRs, such as 0,7')
-    .option('--pin-file <file>', 'read a PIN for the root from a file; one newline at its end is dropped')
-    .option('--pin-fd <n>', 'read a PIN for the root from an open descriptor')
+    .option('--object <label>', "label of the key in the token (default: strongroom and the instance's name)")
     .option('--no-pin', 'do not ask for a PIN, and set none')
     .option(
       '--instance <name>',
@@ -87,6 +94,7 @@ export function addInitCommand(program: Command): void {
 on the terminal, where an empty answer means none.`,
     )
     .action(init);
+  addPinSources(addHsmOptions(command));
 }
 
 async function init(directory: string, options: InitOptions): Promise<void> {
@@ -103,46 +111,67 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   };
   await refuseExisting(path);
   const password = await readRecoveryPassword(options);
-  if (password === undefined && options.recoveryPassword && options.storage === 'tpm') {
+  if (password === undefined && options.recoveryPassword && options.storage !== 'software') {
     throw wrongOption(
-      "storage 'tpm' needs a backup password (--recovery-password-file and the like); --no-recovery-password does without",
+      `storage '${options.storage}' needs a backup password (--recovery-password-file and the like); --no-recovery-password does without`,
     );
   }
-  let pin: Buffer | undefined;
   try {
-    pin = await readPin(options);
     const { instance } = options;
-    const persistence = await open({
-      directory: path,
-      instance,
-      ...place,
-      ...(pin !== undefined && { storage: { ...place.storage, type: 'tpm' as const, pin } }),
-      ...(password !== undefined && { recovery: { password } }),
-      ...(!options.recoveryPassword && place.storage.type === 'tpm' && { recovery: 'none' }),
-      ...policy,
-    });
+    const persistence = await withRoot(options, place, (root) =>
+      open({
+        directory: path,
+        instance,
+        ...root,
+        ...(password !== undefined && { recovery: { password } }),
+        ...(!options.recoveryPassword && options.storage !== 'software' && { recovery: 'none' }),
+        ...policy,
+      }),
+    );
     const status = await actAndClose(persistence, () => persistence.status());
     if (persistence.startup !== 'COLDSTART') throw storeExists(path);
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {
-      const root = options.storage === 'tpm' ? 'TPM' : 'SecretStore';
+      const root = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.storage];
       tell(
         `Without a backup password a lost ${root} means lost data, and no restored backup can be accepted.`,
       );
     }
   } finally {
-    pin?.fill(0);
     password?.fill(0);
   }
 }
 
 type Place =
-  | { storage: { type: 'software' }; secretStore: SecretStoreOptions }
+  | { storage: { type: 'software' } | Pkcs11StorageOptions; secretStore: SecretStoreOptions }
   | { storage: TpmStorageOptions; secretStore?: never };
+
+/** Opens with the place and its PIN, which is wiped. */
+async function withRoot<T>(options: InitOptions, place: Place, act: (place: Place) => Promise<T>): Promise<T> {
+  if (place.storage.type === 'pkcs11') {
+    const { object } = options;
+    return withToken(options, (storage) =>
+      act({ ...place, storage: { ...storage, ...(object !== undefined && { object }) } } as Place),
+    );
+  }
+  const pin = await readPin(options);
+  try {
+    return await act(pin === undefined ? place : { storage: { ...place.storage, type: 'tpm', pin } });
+  } finally {
+    pin?.fill(0);
+  }
+}
 
 function readPlace(path: string, options: InitOptions): Place {
   const { storage: type, secretStore, tcti, pcrs, pin } = options;
+  if (type !== 'pkcs11' && options.object !== undefined) throw wrongOption("--object belongs to storage 'pkcs11'");
+  if (type === 'pkcs11') {
+    if (tcti !== undefined || pcrs !== undefined || !pin)
+      throw wrongOption("--tcti, --pcrs and --no-pin belong to storage 'tpm'");
+    if (secretStore === undefined) throw wrongOption("required option '--secret-store <place>' not specified");
+    return { storage: placeOf(options), secretStore: readSecretStorePlace(secretStore, path) };
+  }
   if (type === 'software') {
     refuseTpmOptions(options);
     if (pcrs !== undefined) throw wrongOption("--pcrs belongs to storage 'tpm'");
@@ -151,7 +180,8 @@ function readPlace(path: string, options: InitOptions): Place {
       throw wrongOption("required option '--secret-store <place>' not specified; --storage tpm does without");
     return { storage: { type }, secretStore: readSecretStorePlace(secretStore, path) };
   }
-  if (secretStore !== undefined) throw wrongOption("--secret-store belongs to storage 'software'");
+  refuseHsmOptions(options);
+  if (secretStore !== undefined) throw wrongOption("--secret-store belongs to the other storages");
   return {
     storage: {
       type,
@@ -163,7 +193,7 @@ function readPlace(path: string, options: InitOptions): Place {
 
 async function readPin(options: InitOptions): Promise<Buffer | undefined> {
   if (options.storage === 'tpm' && options.pin) return findPin(options, 'twice');
-  if (options.pinFile !== undefined || options.pinFd !== undefined)
+  if (options.pinFile !== undefined || options.pinFd !== undefined || options.pinCredential !== undefined)
     throw wrongOption('--no-pin contradicts the other options');
   takeVariable(pinVariable)?.fill(0);
   return undefined;

@@ -1,6 +1,7 @@
 // password change and password verify: the key slot of the backup password.
 import type { Command } from 'commander';
 
+import { isPersistenceError } from '../errors.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { needPassword } from './secrets.js';
@@ -64,10 +65,22 @@ async function verifyPassword(
   await requireStore(directory);
   const password = await readPassword(options);
   try {
-    await withStoreForReading(directory, options, (persistence) => persistence.verifyPassword(password));
+    await drill(directory, options, password);
   } finally {
     password.fill(0);
   }
-  if (options.json === true) await writeJson({ valid: true });
-  else tell('The password is right.');
+}
+
+/** A drill, whose date is kept unless another process has the store open. */
+async function drill(directory: string, options: CommonOptions & TpmOptions, password: Buffer): Promise<void> {
+  let dated = true;
+  try {
+    await withStore(directory, options, (persistence) => persistence.verifyPassword(password));
+  } catch (error) {
+    if (!(isPersistenceError(error) && error.reason === 'locked')) throw error;
+    dated = false;
+    await withStoreForReading(directory, options, (persistence) => persistence.verifyPassword(password));
+  }
+  if (options.json === true) await writeJson({ valid: true, dated });
+  else tell(`The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`);
 }

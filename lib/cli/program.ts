@@ -7,9 +7,12 @@ import { addAuthorityCommands } from './authority-commands.js';
 import { exitCodeOf, exitCodes, failureOf, report, wrongArgument, wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { addHistoryCommands } from './history-commands.js';
+import { addHsmCommands, SetUpFailure } from './hsm-command.js';
 import { addInitCommand } from './init-command.js';
 import { addKeyCommand } from './key-command.js';
 import { addPasswordCommand } from './password-command.js';
+import { addRestoreCommand } from './restore-command.js';
+import { addRotateCommand } from './rotate-command.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { OutputClosed, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
@@ -30,6 +33,10 @@ export async function run(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     // The help page that a missing command is answered with was written already.
     if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.usage;
+    if (error instanceof SetUpFailure) {
+      report(failureOf(error.failure), json);
+      return error.exitCode;
+    }
     const failure = failureOf(error instanceof CommanderError ? usageError(error) : error);
     if (!(error instanceof Refused) || json) report(failure, json);
     return exitCodeOf(failure);
@@ -56,6 +63,9 @@ export function createProgram(): Command {
   addPasswordCommand(program);
   addKeyCommand(program);
   addTlsCommand(program);
+  addRestoreCommand(program);
+  addHsmCommands(program);
+  addRotateCommand(program);
   addTokenCommand(program);
   program.addHelpText(
     'after',

@@ -12,7 +12,7 @@ import {
   type WitnessStatus,
 } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
-import { failureOf, type Failure } from './failure.js';
+import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
 import { durationText } from './numbers.js';
 import { grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
 import { actAndClose, isAbsence, requireStore } from './store.js';
@@ -85,15 +85,17 @@ async function lagOf(path: string, { verdict, status }: Inspection, storage: Sto
   return lag;
 }
 
-type State = 'ready' | 'refused' | 'provisioning' | 'decommissioning';
+type State = 'ready' | 'refused' | 'restore-required' | 'provisioning' | 'decommissioning';
 
-function stateOf({ provision, verdict }: Inspection): State {
+function stateOf(inspection: Inspection): State {
+  const { provision, verdict } = inspection;
   if (provision !== 'complete') return provision;
-  return verdict === 'ok' ? 'ready' : 'refused';
+  if (verdict === 'ok') return 'ready';
+  return exitCodeOf(failureOf(inspection.error)) === exitCodes.restoreRequired ? 'restore-required' : 'refused';
 }
 
 function reportOf(inspection: Inspection, lagSeconds: Lag): object {
-  const { verdict, error, instance, storageId, keySlots, storage, tpm, secretStore, files, status } =
+  const { verdict, error, instance, storageId, keySlots, storage, tpm, token, secretStore, files, status } =
     inspection;
   const failure: Failure | undefined = error === undefined ? undefined : failureOf(error);
   return {
@@ -106,6 +108,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
     passwordSlot: keySlots.some(({ type }) => type === 'password'),
     storage,
     tpm,
+    token,
     secretStore,
     files,
     ...(status !== undefined && documentOf(status, lagSeconds)),
@@ -115,7 +118,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
   const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
-  const { storage, securityLevel, tpm } = status;
+  const { storage, securityLevel, tpm, token, restore, passwordVerifiedMs } = status;
   const { rewindableBy, continuity, time, repaired, records, logBytes, liveBytes, secretStore, library } =
     status;
   return {
@@ -136,6 +139,9 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     storage,
     securityLevel,
     tpm,
+    token,
+    restore,
+    passwordVerifiedMs,
     rewindableBy,
     continuity,
     time,
@@ -195,6 +201,7 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
     ['window', windowText(status)],
     ['security level', securityText[status.securityLevel]],
     ...(status.tpm === undefined ? [] : tpmRows(status.tpm)),
+    ...tokenRows(status),
     ['rewindable by', status.rewindableBy],
     ['continuity', status.continuity],
     ['age', time.excused ? `${age}; the TPM's counter vouches for it` : age],
@@ -202,9 +209,28 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
   ];
 }
 
+function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): Row[] {
+  const rows: Row[] = [];
+  if (token !== undefined) {
+    const { label, serial, model, kekLabel, kekType, kekId } = token;
+    rows.push(
+      ['token', `${printable(label)}, serial number ${printable(serial)}; ${printable(model)}`],
+      ['key in it', `${printable(kekLabel)}, ${kekType}, id ${kekId}`],
+    );
+  }
+  if (restore !== undefined) {
+    const { completed, timeMs, cause, keysDeactivated } = restore;
+    const keys = keysDeactivated === 0 ? '' : `, ${grouped(keysDeactivated)} keys deactivated`;
+    rows.push(['restore', `${completed ? 'completed' : 'NOT COMPLETED'}, ${timeText(timeMs)}, after ${cause}${keys}`]);
+  }
+  rows.push(['password drill', passwordVerifiedMs === undefined ? 'never' : timeText(passwordVerifiedMs)]);
+  return rows;
+}
+
 const securityText: Readonly<Record<SecurityLevel, string>> = {
   software: 'software',
   tpm: 'tpm',
+  pkcs11: 'a key in a token; whoever has its PIN can put the witness in it back',
   'tpm-virtual': 'tpm-virtual (whoever restores the virtual machine restores its TPM too)',
 };
 

@@ -5,50 +5,52 @@ import type { Command } from 'commander';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
-import type { TpmStorageOptions } from '../index.js';
+import type { Pkcs11StorageOptions, TpmStorageOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { wrongOption } from './failure.js';
+import {
+  addHsmOptions,
+  addPinSources,
+  pinFileOf,
+  refuseHsmOptions,
+  withToken,
+  type HsmOptions,
+} from './hsm-options.js';
 import { findPassword, pinVariable, takeVariable } from './secrets.js';
 
-export interface TpmOptions {
+export interface TpmOptions extends HsmOptions {
   readonly tcti?: string;
-  readonly pinFile?: string;
-  readonly pinFd?: string;
 }
 
 /** What the library's `storage` is told. */
 export interface StorageGiven {
-  readonly storage?: TpmStorageOptions;
+  readonly storage?: TpmStorageOptions | Pkcs11StorageOptions;
 }
 
 export function addTpmOptions(command: Command): Command {
   return addPinOptions(
-    command.option('--tcti <conf>', 'reach the TPM by this TCTI, in place of what persistence.bin names'),
+    addHsmOptions(
+      command.option('--tcti <conf>', 'reach the TPM by this TCTI, in place of what persistence.bin names'),
+    ),
   );
 }
 
 export function addPinOptions(command: Command): Command {
-  return command
-    .option(
-      '--pin-file <file>',
-      "read the PIN of a TPM's root from a file; one newline at its end is dropped",
-    )
-    .option('--pin-fd <n>', 'read the PIN from an open descriptor')
-    .addHelpText(
-      'after',
-      `\nWithout these the PIN of a root that has one comes from ${pinVariable}, or is asked for on the terminal.`,
-    );
+  return addPinSources(command).addHelpText(
+    'after',
+    `\nWithout these the PIN of a root that has one comes from ${pinVariable}, or is asked for on the terminal.`,
+  );
 }
 
 /** The PIN from its options, the environment or the terminal; the caller wipes it. */
 export function findPin(
-  { pinFile, pinFd }: TpmOptions,
+  options: TpmOptions,
   ask: 'once' | 'twice' | 'no',
 ): Promise<Buffer | undefined> {
   return findPassword({
     name: 'PIN',
-    file: pinFile,
-    fd: pinFd,
+    file: pinFileOf(options),
+    fd: options.pinFd,
     fileOption: '--pin-file',
     fdOption: '--pin-fd',
     variable: pinVariable,
@@ -63,8 +65,10 @@ export async function headerOf(path: string): Promise<NativeInspection | undefin
 }
 
 /** `storage 'software'` has none of these options. */
-export function refuseTpmOptions({ tcti, pinFile, pinFd }: TpmOptions): void {
-  const given = Object.entries({ '--tcti': tcti, '--pin-file': pinFile, '--pin-fd': pinFd });
+export function refuseTpmOptions(options: TpmOptions): void {
+  const { tcti, pinFile, pinFd, pinCredential } = options;
+  refuseHsmOptions(options);
+  const given = Object.entries({ '--tcti': tcti, '--pin-file': pinFile, '--pin-fd': pinFd, '--pin-credential': pinCredential });
   for (const [name, value] of given) {
     if (value !== undefined) throw wrongOption(`${name} belongs to storage 'tpm'`);
   }
@@ -81,6 +85,11 @@ export async function withStorage<T>(
   need = true,
 ): Promise<T> {
   const header = await headerOf(path);
+  if (header?.storage === 'pkcs11') {
+    if (options.tcti !== undefined) throw wrongOption("--tcti belongs to storage 'tpm'");
+    return withToken(options, (storage) => act({ storage }));
+  }
+  if (header?.storage === 'tpm') refuseHsmOptions(options);
   if (header?.storage !== 'tpm') {
     takeVariable(pinVariable)?.fill(0);
     if (header !== undefined) refuseTpmOptions(options);

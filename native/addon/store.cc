@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "os/posix.h"
+#ifdef STRONGROOM_TESTING
+#include "addon/testing.h"
+#endif
 
 namespace strongroom::addon {
 namespace {
@@ -17,6 +20,15 @@ constexpr std::size_t kDeliveryMax = 1024;
 constexpr std::size_t kNumbersAt = kDeliveryMax * 8;
 constexpr std::size_t kFlagsAt = kDeliveryMax * 16;
 constexpr std::size_t kResultsBytes = kDeliveryMax * 17;
+// The steps of restore() and rotateKek() in their order; lib/restore/steps.ts has the same numbers.
+constexpr std::array<std::string_view, 7> kStepNames = {"begin", "kek",    "witness", "commit",
+                                                        "file",  "settle", "strays"};
+
+std::uint64_t step_number(std::string_view step) {
+  return static_cast<std::uint64_t>(std::find(kStepNames.begin(), kStepNames.end(), step) -
+                                    kStepNames.begin());
+}
+
 enum DeliveryFlags : std::uint8_t { kFailed = 1, kSwapped = 2, kOfWitnessed = 4 };
 
 }  // namespace
@@ -86,6 +98,14 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
   if (const Status status = self->connect(arguments[1], arguments[2]); !status.ok()) {
     return throw_error(env, status.error());
   }
+  options->engine.before_step = [completions = self->completions_,
+                                 kill = options->kill_before_step](std::string_view step) -> Status {
+#ifdef STRONGROOM_TESTING
+    if (step == kill) testing::kill_this_process();
+#endif
+    completions->report(step_number(step), kStepNames.size());
+    return {};
+  };
   self->engine_ = std::make_unique<store::Engine>(
       os::Environment{os::posix_files(), *self->clock_}, std::move(options->engine),
       [completions = self->completions_](std::vector<log::Completion> done) {
@@ -217,6 +237,11 @@ void Store::define(napi_env env, napi_value exports) {
       method("reanchor", act<&Engine::reanchor>),
       method("recover", act<&Engine::recover>),
       method("reseal", act<&Engine::reseal>),
+      method("validateRestore", validate_restore),
+      method("restore", restore),
+      method("noteRestore", note_restore),
+      method("completeRestore", step<&Engine::complete_restore>),
+      method("rotateKek", rotate_kek),
       method("decommission", decommission),
       method("shut", shut),
       method("close", close),

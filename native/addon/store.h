@@ -90,6 +90,12 @@ class Store {
   static napi_value update_time_tamper(napi_env env, napi_callback_info info);
   template <Status (store::Engine::*kAct)(const store::Proof&)>
   static napi_value act(napi_env env, napi_callback_info info);
+  static napi_value validate_restore(napi_env env, napi_callback_info info);
+  static napi_value restore(napi_env env, napi_callback_info info);
+  static napi_value note_restore(napi_env env, napi_callback_info info);
+  static napi_value rotate_kek(napi_env env, napi_callback_info info);
+  // What a task reports goes to `callback`, unless it is undefined.
+  void keep_progress(napi_value callback);
   static napi_value decommission(napi_env env, napi_callback_info info);
   static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);
@@ -172,6 +178,7 @@ class Store {
 struct StoreOptions {
   store::EngineOptions engine;
   std::shared_ptr<os::Clock> clock;  // null: the real one
+  std::string kill_before_step;      // a test's
 };
 [[nodiscard]] Result<StoreOptions> read_options(napi_env env, napi_value options);
 

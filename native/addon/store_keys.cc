@@ -157,7 +157,7 @@ napi_value Store::generate_key(napi_env env, napi_callback_info info) {
       arguments.receiver, "strongroom.generateKey",
       [=, clock = self->clock_, id = *id, algorithm = *algorithm,
        location = *location](Engine& engine) -> Status {
-        ManagedKeys keys(engine, nullptr);
+        ManagedKeys keys(engine, engine.token_keys());
         SR_ASSIGN(*key, keys.generate(id, algorithm, location, clock->wall_ms()));
         return {};
       },
@@ -179,7 +179,7 @@ napi_value Store::change_key(napi_env env, napi_callback_info info, const char* 
     text = *std::move(given);
   }
   return self->run(arguments.receiver, name, [act, id = *id, text = std::move(text)](Engine& engine) {
-    ManagedKeys keys(engine, nullptr);
+    ManagedKeys keys(engine, engine.token_keys());
     return act(keys, id, text);
   });
 }
@@ -218,7 +218,8 @@ napi_value Store::find_key(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   const Result<std::string> id = read_text(env, arguments[0], "the id of a key");
   if (!id.ok()) return throw_error(env, id.error());
-  const store::KeyRecords records(self->engine_->queue(), *self->cipher_, nullptr);
+  const store::KeyRecords records(self->engine_->queue(), *self->cipher_,
+                                  self->engine_->token_keys());
   const Result<ManagedKey> key = records.find(*id);
   return key.ok() ? describe_key(env, *key) : throw_error(env, key.error());
 }
@@ -227,7 +228,8 @@ napi_value Store::list_keys(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = open_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  const store::KeyRecords records(self->engine_->queue(), *self->cipher_, nullptr);
+  const store::KeyRecords records(self->engine_->queue(), *self->cipher_,
+                                  self->engine_->token_keys());
   const Result<std::vector<ManagedKey>> keys = records.list();
   if (!keys.ok()) return throw_error(env, keys.error());
   napi_value list = nullptr;
@@ -251,7 +253,8 @@ napi_value Store::sign_with_key(napi_env env, napi_callback_info info) {
   const auto format = read_boolean(env, arguments[3]).value_or(false) ? store::SignatureFormat::kRaw
                                                                       : store::SignatureFormat::kDer;
   ByteView input;
-  const store::KeyRecords records(self->engine_->queue(), *self->cipher_, nullptr);
+  const store::KeyRecords records(self->engine_->queue(), *self->cipher_,
+                                  self->engine_->token_keys());
   const auto prepare = [&]() -> Result<store::KeySigner> {
     SR_ASSIGN(const std::string id, read_text(env, arguments[0], "the id of a key"));
     SR_TRY(read_bytes(env, arguments[1], is_digest ? "the digest" : "the message", &input));

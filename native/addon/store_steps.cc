@@ -50,6 +50,7 @@ template napi_value Store::step<&Engine::validate_time_tamper_age>(napi_env, nap
 template napi_value Store::step<&Engine::anchor>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::refresh_time_tamper>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::compact>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::complete_restore>(napi_env, napi_callback_info);
 
 napi_value Store::determine_startup_state(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -150,6 +151,56 @@ template napi_value Store::act<&Engine::reanchor>(napi_env, napi_callback_info);
 template napi_value Store::act<&Engine::recover>(napi_env, napi_callback_info);
 template napi_value Store::act<&Engine::reseal>(napi_env, napi_callback_info);
 
+void Store::keep_progress(napi_value callback) {
+  if (type_of(env_, callback) == napi_function) napi_create_reference(env_, callback, 1, &progress_);
+}
+
+// validateRestore(password | undefined, token | undefined)
+napi_value Store::validate_restore(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const auto proof = read_proof(env, arguments[0], arguments[1]);
+  if (!proof.ok()) return throw_error(env, proof.error());
+  return self->run(arguments.receiver, "strongroom.validateRestore",
+                   [proof = *proof](Engine& engine) { return engine.validate_restore(*proof); });
+}
+
+// restore(progress | undefined), after validateRestore(). The progress is (number of the step, number of steps).
+napi_value Store::restore(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->keep_progress(arguments[0]);
+  return self->run(
+      arguments.receiver, "strongroom.restore", [](Engine& engine) { return engine.restore({}); },
+      [self](napi_env task_env) {
+        self->opened();
+        return undefined(task_env);
+      });
+}
+
+// noteRestore('tls' | 'hook')
+napi_value Store::note_restore(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const bool tls = read_string(env, arguments[0]) == "tls";
+  return self->run(arguments.receiver, "strongroom.noteRestore", [tls](Engine& engine) {
+    return engine.note_restore(tls ? store::RestoreNote::kTls : store::RestoreNote::kHook);
+  });
+}
+
+// rotateKek(progress | undefined)
+napi_value Store::rotate_kek(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->keep_progress(arguments[0]);
+  return self->run(arguments.receiver, "strongroom.rotateKek",
+                   [](Engine& engine) { return engine.rotate_kek(); });
+}
+
 napi_value Store::decommission(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
@@ -193,6 +244,8 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
         after.live_bytes = before.live_bytes;
         after.poisoned = before.poisoned;
         after.continuity_unproven = before.continuity_unproven;
+        after.restore = before.restore;
+        after.password_verified_ms = before.password_verified_ms;
         self->last_status_ = std::move(after);
         self->engine_.reset();
         return status;

@@ -407,6 +407,9 @@ Status Engine::validate_vault_integrity() {
   if (state.startup == StartupState::kWarmstart) {
     SR_TRY(state.verdict.status);
     SR_TRY(state.check_persistence_record());
+    if (state.has_token() && state.restore_pending()) {
+      return {Reason::kRestoreRequired, "a restore of this store was begun and is not completed"};
+    }
   }
   state.stage = State::Stage::kIntegrityValid;
   return {};
@@ -460,6 +463,10 @@ Status Engine::update_time_tamper() {
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
   SR_TRY(state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock))));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
+  if (state.token) {
+    // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
+    state.remove_stray_keks(state.token_slot.kek.id).ignore("the next start tries again");
+  }
   return state.finish_opening(false);
 }
 

@@ -1,6 +1,7 @@
 // What an open store gives of its DEK to the layer above: sealed fields.
 #include "store/engine_state.h"
 #include "store/field_sealer.h"
+#include "store/token_keys.h"
 
 namespace strongroom::store {
 
@@ -11,6 +12,11 @@ Result<std::unique_ptr<FieldSealer>> Engine::field_sealer() {
   const std::lock_guard lock(state.header_mutex);
   return std::make_unique<FieldSealer>(state.header.key_id,
                                        field_key(state.dek.view(), state.header.storage_id));
+}
+
+std::shared_ptr<TokenKeys> Engine::token_keys() const {
+  if (!state_->token) return nullptr;
+  return std::make_shared<KeysInToken>(state_->token);
 }
 
 }  // namespace strongroom::store

@@ -202,7 +202,15 @@ Status Engine::initialize_recovery(ByteView password) {
     const bool lost = as_usual.is(Reason::kTokenMissing) || as_usual.is(Reason::kKekMissing) ||
                       as_usual.is(Reason::kKekReplaced) || as_usual.is(Reason::kWrappedDekCorrupt);
     if (!lost) return as_usual;
-    SR_TRY(state.connect_token(nullptr));
+    const KeySlot* slot = state.root_slot();
+    const Result<TokenSlot> named =
+        slot != nullptr ? parse_token_parameters(slot->parameters)
+                        : Result<TokenSlot>(Status(Reason::kInternal, "a store with a token has a key slot for it"));
+    if (!named.ok()) return named.status();
+    const Status connected = state.connect_token(&*named);
+    // It may be made before restore().
+    if (!connected.ok() && !connected.is(Reason::kTokenMissing)) return connected;
+    state.refused_root = as_usual;
   }
   if (state.has_counter()) {
     SR_TRY(state.connect_tpm_for_reseal());

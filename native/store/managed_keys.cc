@@ -148,14 +148,17 @@ Result<KeySigner> KeyRecords::signer_of(const ManagedKey& key) const {
   return KeySigner(key.algorithm, *std::move(pkcs8));
 }
 
-Result<std::vector<std::pair<std::string, Bytes>>> KeyRecords::deactivations(std::string_view token_serial,
-                                                                             std::string_view reason) const {
+Result<std::vector<std::pair<std::string, Bytes>>> KeyRecords::deactivations(
+    std::string_view reason) const {
   SR_ASSIGN(std::vector<ManagedKey> keys, list());
   std::vector<std::pair<std::string, Bytes>> records;
   for (ManagedKey& key : keys) {
-    if (key.location != KeyLocation::kHsm || key.token_serial != token_serial ||
-        key.state != KeyState::kActive) {
-      continue;
+    if (key.location != KeyLocation::kHsm || key.state != KeyState::kActive) continue;
+    // A token that was set up anew may have kept its serial number.
+    if (token_ != nullptr && token_->serial() == key.token_serial) {
+      const Result<Bytes> there = token_->public_key(key.token_key_id);
+      if (there.ok()) continue;
+      if (!there.is(Reason::kNotFound)) return there.status();
     }
     key.state = KeyState::kDeactivated;
     key.reason = reason;

@@ -101,10 +101,9 @@ class KeyRecords {
   [[nodiscard]] Result<KeySigner> signer(std::string_view id) const;
   // Of any state: for the proof of a reactivation.
   [[nodiscard]] Result<KeySigner> signer_of(const ManagedKey& key) const;
-  // What the records of all active keys in this token are when it is lost: names and new values, for the commit of the
-  // restore.
-  [[nodiscard]] Result<std::vector<std::pair<std::string, Bytes>>> deactivations(
-      std::string_view token_serial, std::string_view reason) const;
+  // What the records become of all active keys at kHsm that the token does not hold: names and new values, for the commit
+  // of a restore. The token's own reasons when it cannot be asked.
+  [[nodiscard]] Result<std::vector<std::pair<std::string, Bytes>>> deactivations(std::string_view reason) const;
 
  private:
   ReservedReader reader_;

@@ -177,9 +177,14 @@ Status Engine::State::seal_slot(PersistenceHeader& header_new, std::uint64_t at_
 // `header` is that of the file on disk.
 void Engine::State::adopt_slot() {
   const KeySlot* slot = root_slot();
-  if (slot == nullptr || slot->type != SlotType::kTpm) return;
-  if (Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters); sealed.ok())
-    tpm_slot = *std::move(sealed);
+  if (slot != nullptr && slot->type == SlotType::kTpm) {
+    if (Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters); sealed.ok())
+      tpm_slot = *std::move(sealed);
+  }
+  if (slot != nullptr && slot->type == SlotType::kPkcs11) {
+    if (Result<TokenSlot> wrapped = parse_token_parameters(slot->parameters); wrapped.ok())
+      token_slot = *std::move(wrapped);
+  }
 }
 
 // The root is sealed to the value that the counter is about to get, so that an interrupted COLDSTART can be told from

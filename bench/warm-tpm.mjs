@@ -106,10 +106,12 @@ const { open } = await import(new URL('../dist/index.js', import.meta.url).href)
 process.env['STRONGROOM_PREBUILD'] = root;
 const software = join(place, 'software');
 const tpm = join(place, 'tpm');
-for (const [directory, storage] of [
+/** @type {[string, object][]} */
+const stores = [
   [software, { secretStore: { type: 'file', directory: join(place, 'secrets') } }],
   [tpm, { storage: { type: 'tpm', tcti: `swtpm:path=${socket}` }, recovery: 'none' }],
-]) {
+];
+for (const [directory, storage] of stores) {
   const store = await open({ directory, ...storage });
   await Promise.all(
     Array.from({ length: 1000 }, (_, i) =>

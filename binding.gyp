@@ -8,7 +8,8 @@
       "include_dirs": [
         "native",
         "<!(node scripts/native-paths.cjs node-api-headers)",
-        "<!(node scripts/native-paths.cjs node-addon-api)"
+        "<!(node scripts/native-paths.cjs node-addon-api)",
+        "<!(node scripts/native-paths.cjs tss2-headers)"
       ],
       "include_dirs!": [
         "<(node_root_dir)/include/node",

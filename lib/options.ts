@@ -40,9 +40,9 @@ export interface TpmStorageOptions {
   readonly pcrs?: readonly number[];
   /**
    * Needed at every start where one was given at COLDSTART. Read only when it is needed, as far as that can be told
-   * before the root is open.
+   * before the root is open. For `reseal` it is the PIN from then on; `none` takes it away.
    */
-  readonly pin?: PasswordSource;
+  readonly pin?: PasswordSource | 'none';
   /**
    * How many times a day the counter is moved besides open, close, `anchor()` and `witnessed` commits; 0 to 86,400, default
    * 27. Each wears the TPM.
@@ -112,6 +112,7 @@ export interface ReadOptions {
   readonly manifests: LoadManifestsOptions | undefined;
   readonly password: (() => Promise<Uint8Array>) | undefined;
   readonly pin: (() => Promise<Uint8Array>) | undefined;
+  readonly withoutPin: boolean;
   /** Wipes our copies of the password and the PIN. */
   readonly forget: () => void;
   readonly trace: (step: string) => void;
@@ -252,8 +253,9 @@ function readPcrs(value: unknown): number[] | undefined {
 export function readStorage(value: unknown): {
   native: NativeStorage | undefined;
   pin: ReturnType<typeof readPassword>;
+  withoutPin: boolean;
 } {
-  if (value === undefined) return { native: undefined, pin: undefined };
+  if (value === undefined) return { native: undefined, pin: undefined, withoutPin: false };
   const given = readClosed(value, 'storage', ['type', 'tcti', 'pcrs', 'pin', 'anchorsPerDay']);
   const { type, anchorsPerDay } = given;
   if (type === 'pkcs11') throw new PersistenceError('unsupported', "this release has no storage 'pkcs11'");
@@ -261,12 +263,16 @@ export function readStorage(value: unknown): {
     for (const name of ['tcti', 'pcrs', 'pin', 'anchorsPerDay'] as const) {
       if (given[name] !== undefined) throw invalid(`storage.${name} belongs to the type 'tpm'`);
     }
-    return { native: { type }, pin: undefined };
+    return { native: { type }, pin: undefined, withoutPin: false };
   }
   if (type !== 'tpm') throw invalid("storage.type must be 'software' or 'tpm'");
   if (
     anchorsPerDay !== undefined &&
-    !(Number.isInteger(anchorsPerDay) && Number(anchorsPerDay) >= 0 && Number(anchorsPerDay) <= anchorsPerDayMax)
+    !(
+      Number.isInteger(anchorsPerDay) &&
+      Number(anchorsPerDay) >= 0 &&
+      Number(anchorsPerDay) <= anchorsPerDayMax
+    )
   ) {
     throw invalid(`storage.anchorsPerDay must be a whole number from 0 to ${anchorsPerDayMax}`);
   }
@@ -276,7 +282,8 @@ export function readStorage(value: unknown): {
     pcrs: readPcrs(given.pcrs),
     anchorsPerDay: anchorsPerDay as number | undefined,
   } as const;
-  return { native, pin: readPassword(given.pin, 'storage.pin') };
+  if (given.pin === 'none') return { native, pin: undefined, withoutPin: true };
+  return { native, pin: readPassword(given.pin, 'storage.pin'), withoutPin: false };
 }
 
 function readRecovery(value: unknown): { password: unknown; kdf: NativeStoreOptions['kdf']; none: boolean } {
@@ -334,6 +341,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     manifests: given.manifests as LoadManifestsOptions | undefined,
     password: password?.take,
     pin: storage.pin?.take,
+    withoutPin: storage.withoutPin,
     forget: () => {
       password?.forget();
       storage.pin?.forget();

@@ -199,7 +199,7 @@ export class PersistenceService implements Persistence {
     const cold = this.#startup === 'COLDSTART';
     if (cold && act.kind !== 'open')
       throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
-    const storage = await this.#withPin(given.storage, cold || act.kind === 'reseal');
+    const storage = await this.#withPin(act);
     if (!cold && storage === given.storage) return this.#native;
     await this.#letGo();
     this.#native = this.#makeNative({
@@ -215,15 +215,18 @@ export class PersistenceService implements Persistence {
     return this.#native;
   }
 
-  async #withPin(storage: NativeStorage | undefined, wanted: boolean): Promise<NativeStorage | undefined> {
-    const { pin, native } = this.#options;
-    if (storage?.type !== 'tpm' || pin === undefined) return storage;
-    if (!wanted) {
-      // Unauthenticated; but a slot that says it needs none, and does, does not open.
-      const header = await fromNative(() => this.#binding.inspect(native.directory)).catch(() => undefined);
-      if (header?.tpm?.pin !== true) return storage;
+  async #withPin(act: Act): Promise<NativeStorage | undefined> {
+    const { storage } = this.#options.native;
+    const { pin, withoutPin } = this.#options;
+    if (act.kind === 'reseal' && pin === undefined && !withoutPin && (await this.#rootHasPin())) {
+      throw new PersistenceError(
+        'pin-missing',
+        "the root has a PIN: give the new one, or 'none' to take it away",
+      );
     }
-    return { ...storage, pin: await pin() };
+    if (storage?.type !== 'tpm' || pin === undefined) return storage;
+    const wanted = this.#startup === 'COLDSTART' || act.kind === 'reseal' || (await this.#rootHasPin());
+    return wanted ? { ...storage, pin: await pin() } : storage;
   }
 
   /** Lets go of the core's side without writing anything. */
@@ -251,7 +254,8 @@ export class PersistenceService implements Persistence {
     } catch (error) {
       if (act.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
         if (act.password === undefined) {
-          const message = 'the TPM does not open this state; only the backup password does, a token alone cannot';
+          const message =
+            'the TPM does not open this state; only the backup password does, a token alone cannot';
           throw new PersistenceError('password-missing', message, { cause: error });
         }
         await native.initializeRecovery(act.password);
@@ -260,6 +264,13 @@ export class PersistenceService implements Persistence {
       // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
       if (act.kind !== 'decommission' || toPersistenceError(error, 'internal').retryable) throw error;
     }
+  }
+
+  /** Unauthenticated; but a slot that says it needs none, and does, does not open. */
+  async #rootHasPin(): Promise<boolean> {
+    const { directory } = this.#options.native;
+    const header = await fromNative(() => this.#binding.inspect(directory)).catch(() => undefined);
+    return header?.tpm?.pin === true;
   }
 
   /** The TPM gives the root of an older state, or of one without its counter, to nobody: reanchor needs the password. */

@@ -22,6 +22,7 @@
       "roots/tpm/policy.cc",
       "roots/tpm/transport.cc",
       "roots/tpm/connection.cc",
+      "roots/tpm/nv.cc",
       "roots/tpm/tpm.cc",
       "store/key_slots.cc",
       "store/persistence_file.cc",

@@ -6,8 +6,9 @@ import { addPasswordOptions, readPassword, type PasswordOptions } from './passwo
 import { needPassword } from './secrets.js';
 import { requireStore, withStore, withStoreForReading } from './store.js';
 import { tell, writeJson } from './terminal.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 
-interface ChangeOptions extends CommonOptions, PasswordOptions {
+interface ChangeOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly newPasswordFile?: string;
   readonly newPasswordFd?: string;
 }
@@ -25,12 +26,12 @@ export function addPasswordCommand(program: Command): void {
       'read the new password from a file; one newline at its end is dropped',
     )
     .option('--new-password-fd <n>', 'read the new password from an open descriptor');
-  addPasswordOptions(change).action(changePassword);
+  addPasswordOptions(addTpmOptions(change)).action(changePassword);
 
   const verify = addCommand(password, 'verify', 'Check that a password opens its key slot.', [
     'strongroom password verify DIR --password-file backup.txt',
   ]).argument('<dir>', 'the directory of the store');
-  addPasswordOptions(verify).action(verifyPassword);
+  addPasswordOptions(addTpmOptions(verify)).action(verifyPassword);
 }
 
 async function changePassword(directory: string, options: ChangeOptions): Promise<void> {
@@ -44,11 +45,10 @@ async function changePassword(directory: string, options: ChangeOptions): Promis
       fd: options.newPasswordFd,
       fileOption: '--new-password-file',
       fdOption: '--new-password-fd',
-      environment: false,
       ask: 'twice',
     });
     const fresh = next;
-    await withStore(directory, (persistence) => persistence.changePassword(current, fresh));
+    await withStore(directory, options, (persistence) => persistence.changePassword(current, fresh));
   } finally {
     current.fill(0);
     next?.fill(0);
@@ -57,11 +57,14 @@ async function changePassword(directory: string, options: ChangeOptions): Promis
   else tell('The backup password was changed.');
 }
 
-async function verifyPassword(directory: string, options: CommonOptions & PasswordOptions): Promise<void> {
+async function verifyPassword(
+  directory: string,
+  options: CommonOptions & PasswordOptions & TpmOptions,
+): Promise<void> {
   await requireStore(directory);
   const password = await readPassword(options);
   try {
-    await withStoreForReading(directory, (persistence) => persistence.verifyPassword(password));
+    await withStoreForReading(directory, options, (persistence) => persistence.verifyPassword(password));
   } finally {
     password.fill(0);
   }

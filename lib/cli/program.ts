@@ -61,6 +61,7 @@ Exit codes: 0 ok, 1 other, 2 usage, 3 tampering or rollback (PERS_8003), 4 retry
 
 Examples:
   strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme
+  strongroom init /var/lib/acme/persistence --storage tpm --instance acme
   strongroom status /var/lib/acme/persistence
   strongroom help set`,
   );

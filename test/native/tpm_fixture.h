@@ -1,127 +1,137 @@
-// A store whose root is in a simulated TPM.
+// What the tests of the TPM root have in common: a private swtpm, a root to seal, a counter.
 #pragma once
 
-#include "reliability_fixture.h"
-#include "store/tpm_slot.h"
-#include "vendor_key.h"
+#include <gtest/gtest.h>
 
-namespace strongroom::store::testing {
+#include <fstream>
+#include <iterator>
 
-inline EngineOptions tpm_options(std::string_view password = "backup") {
-  EngineOptions options = store_options(password);
-  options.secret_store.reset();
-  options.storage = StorageType::kTpm;
-  options.without_recovery = password.empty();
-  return options;
+#include "crypto/crypto.h"
+#include "private_tpm.h"
+#include "roots/tpm/tpm.h"
+
+namespace strongroom::roots {
+
+inline std::string why(const Status& status) { return status.ok() ? "ok" : status.error().detail; }
+template <typename T>
+std::string why(const Result<T>& result) {
+  return why(result.status());
+}
+inline std::string reason_of(const Status& status) {
+  return status.ok() ? "ok"
+                     : std::string(kErrorTable[static_cast<std::size_t>(status.error().reason)].reason);
+}
+inline Status status_of(Status status) { return status; }
+template <typename T>
+Status status_of(const Result<T>& result) {
+  return result.status();
 }
 
-struct TpmWorld : World {
-  TpmWorld() {
-    chip = std::make_shared<SimulatedChip>();
-    options = [] { return tpm_options(); };
+}  // namespace strongroom::roots
+
+#define EXPECT_OK(expression)                                                      \
+  do {                                                                             \
+    const ::strongroom::Status sr_status = status_of(expression);                  \
+    EXPECT_TRUE(sr_status.ok()) << reason_of(sr_status) << ": " << why(sr_status); \
+  } while (false)
+#define EXPECT_REASON(expected, expression)                                           \
+  do {                                                                                \
+    const ::strongroom::Status sr_status = status_of(expression);                     \
+    EXPECT_TRUE(sr_status.is(expected))                                               \
+        << #expected " expected; " << reason_of(sr_status) << ": " << why(sr_status); \
+  } while (false)
+
+namespace strongroom::roots {
+
+inline constexpr std::uint32_t kIndex = 0x01800042;
+inline const Digest kLabel = crypto::sha256({as_bytes("the label of a counter")});
+inline const Bytes kPin = {'1', '2', '3', '4', '-', 'p', 'i', 'n'};
+inline const Bytes kWrongPin = {'1', '2', '3', '4', '-', 'n', 'i', 'p'};
+inline constexpr std::uint32_t kPcrs = 1u << 7 | 1u << 16;
+
+struct TpmTest : ::testing::Test {
+  testing::PrivateTpm device;
+  Bytes root = Bytes(32);
+  Bytes secret = Bytes(32);
+
+  TpmTest() {
+    crypto::random_bytes(root);
+    crypto::random_bytes(secret);
+  }
+
+  [[nodiscard]] std::unique_ptr<Tpm> open(const std::string& tcti, const TpmName& parent = {},
+                                          const TpmName& endorsement = {},
+                                          std::chrono::milliseconds limit = kTpmTimeLimit) const {
+    auto tpm = Tpm::open(tcti, parent, endorsement, limit);
+    EXPECT_OK(tpm);
+    if (!tpm.ok()) std::abort();
+    return *std::move(tpm);
+  }
+  [[nodiscard]] std::unique_ptr<Tpm> open(const TpmName& parent = {}, const TpmName& endorsement = {}) const {
+    return open(device.tcti(), parent, endorsement);
+  }
+
+  [[nodiscard]] SealedObject seal(Tpm& tpm, const SealPolicy& policy = {}) const {
+    auto object = tpm.seal(root, policy.authorisation ? kPin : Bytes{}, policy);
+    EXPECT_OK(object);
+    if (!object.ok()) std::abort();
+    return *std::move(object);
+  }
+  void expect_root(const Result<SecretBytes>& unsealed) const {
+    ASSERT_TRUE(unsealed.ok()) << why(unsealed);
+    EXPECT_TRUE(equal(unsealed->view(), root));
+  }
+
+  // A counter of ours that was incremented once; the bound is its value.
+  [[nodiscard]] CounterBound make_counter(Tpm& tpm, std::uint32_t index = kIndex) const {
+    EXPECT_OK(tpm.define_counter(index, kLabel, secret));
+    CounterBound bound{index, counter_name(index, kLabel), 0};
+    EXPECT_OK(tpm.increment_counter(index, bound.name, secret));
+    const auto value = tpm.read_counter(index, bound.name);
+    EXPECT_OK(value);
+    if (!value.ok()) std::abort();
+    bound.at_most = *value;
+    return bound;
+  }
+  // Every part of a policy at once.
+  [[nodiscard]] SealPolicy full_policy(Tpm& tpm) const {
+    const auto digest = tpm.pcr_digest(kPcrs);
+    EXPECT_OK(digest);
+    return {make_counter(tpm), kPcrs, digest.ok() ? *digest : Digest{}, true};
+  }
+
+  void expect_nothing_loaded() const {
+    EXPECT_EQ(device.handles("handles-transient"), std::vector<std::string>{});
+    EXPECT_EQ(device.handles("handles-loaded-session"), std::vector<std::string>{});
+    EXPECT_EQ(device.handles("handles-saved-session"), std::vector<std::string>{});
+  }
+  // Failed authorisations that count towards a lockout.
+  void expect_no_failures_counted() const {
+    const std::string text = device.output({"getcap", "properties-variable"});
+    const auto at = text.find("TPM2_PT_LOCKOUT_COUNTER: ");
+    ASSERT_NE(at, std::string::npos) << text;
+    EXPECT_EQ(text.substr(at, 28), "TPM2_PT_LOCKOUT_COUNTER: 0x0");
+    EXPECT_NE(text.find("inLockout:                 0"), std::string::npos) << text;
+  }
+
+  [[nodiscard]] std::string file(const std::string& name) const { return device.directory() + "/" + name; }
+  void write(const std::string& name, ByteView bytes) const {
+    std::ofstream out(file(name), std::ios::binary);
+    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  [[nodiscard]] Bytes read(const std::string& name) const {
+    std::ifstream in(file(name), std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  }
+  void tool(std::vector<std::string> words) const {
+    const std::string name = words.front();
+    EXPECT_TRUE(device.tool(std::move(words))) << name;
+    // These leave what they load; so they are not for tests that have a connection open.
+    const std::string leaving[] = {"createprimary", "createek", "load", "evictcontrol", "readpublic"};
+    if (std::ranges::find(leaving, name) != std::end(leaving)) {
+      EXPECT_TRUE(device.tool({"flushcontext", "-t"}));
+    }
   }
 };
 
-inline std::uint32_t counter_index_of(const World& world) {
-  for (const auto& [number, index] : world.chip->indices()) {
-    if (index.ours) return number;
-  }
-  return 0;
-}
-
-// A cleanly closed store with a few records.
-inline Image small_tpm_store(World& world) {
-  {
-    Session session(world);
-    EXPECT_TRUE(session.open().ok());
-    for (int i = 0; i < 3; ++i) EXPECT_TRUE(session.set("k" + std::to_string(i), "value").ok());
-    EXPECT_TRUE(session.increment("tokens", 100).ok());
-    EXPECT_TRUE(session.close().ok());
-  }
-  world.clock.advance(1000);
-  return Image(world);
-}
-
-inline Status open_and_close(World& world) {
-  Session session(world);
-  SR_TRY(session.open());
-  return session.close();
-}
-
-// The steps after a root that is refused: by password to the vault.
-inline Status recovery_steps(Engine& engine, std::string_view password) {
-  SR_TRY(engine.determine_startup_state().status());
-  SR_TRY(engine.setup_persistence_files());
-  SR_TRY(engine.initialize_recovery(as_bytes(password)));
-  SR_TRY(engine.create_and_load_vault());
-  return engine.initialize_storage_identifier();
-}
-
-// As the command does: as usual, and where the TPM refuses the root, by the password.
-inline Status steps_to_authority(Engine& engine, std::string_view password) {
-  SR_TRY(engine.determine_startup_state().status());
-  SR_TRY(engine.setup_persistence_files());
-  if (const Status recovery = engine.initialize_recovery(as_bytes(password));
-      recovery.is(Reason::kNothingToDo)) {
-    SR_TRY(engine.initialize_warmstart());
-  } else {
-    SR_TRY(recovery);
-  }
-  SR_TRY(engine.create_and_load_vault());
-  return engine.initialize_storage_identifier();
-}
-
-inline Status reanchor_tpm(World& world, const Proof& proof, std::string_view password = "backup") {
-  Session session(world);
-  SR_TRY(steps_to_authority(session.engine(), password));
-  SR_TRY(session.engine().reanchor(proof));
-  return session.close();
-}
-
-inline Status reseal_tpm(World& world, const Proof& proof, std::string_view password = "backup") {
-  Session session(world);
-  SR_TRY(recovery_steps(session.engine(), password));
-  SR_TRY(session.engine().reseal(proof));
-  return session.close();
-}
-
-inline Proof token_proof(Bytes token) { return Proof{SecretBytes(), std::move(token)}; }
-
-// Over what a token must name now.
-inline Bytes tpm_token(const VendorKey& vendor, World& world, Purpose purpose) {
-  Session session(world);
-  const Status status = steps_to_authority(session.engine(), "backup");
-  EXPECT_TRUE(status.ok()) << describe(status);
-  const EngineStatus told = session.engine().status();
-  return vendor.token(purpose, told.storage_id, told.token_point);
-}
-
-class TpmStoreTest : public ::testing::Test {
- protected:
-  static TpmStatus tpm_of(Session& session) { return *session.engine().status().tpm; }
-  static WitnessStatus counter_of(Session& session) { return session.engine().status().witnesses.back(); }
-  Status open_status() {
-    Session session(world);
-    return session.open();
-  }
-  // Refused with this reason, and neither a file nor the TPM's memory has changed.
-  void expect_refused(World& from, Reason reason, const std::string& what) {
-    const Files before = files_of(*from.disk);
-    const std::uint64_t value = from.chip->value();
-    Session session(from);
-    const Status status = session.open();
-    EXPECT_TRUE(status.is(reason)) << what << ": " << describe(status);
-    EXPECT_EQ(files_of(*from.disk), before) << what << ": a file changed";
-    EXPECT_EQ(from.chip->value(), value) << what << ": the counter moved";
-  }
-  Status change_password(const char* from, const char* to) {
-    Session session(world);
-    SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes(from), SecretBytes(as_bytes(to))));
-    return session.close();
-  }
-
-  TpmWorld world;
-};
-
-}  // namespace strongroom::store::testing
+}  // namespace strongroom::roots

@@ -320,8 +320,16 @@ Status Engine::create_and_load_vault(const ProgressHook& progress) {
   if (state.startup == StartupState::kColdstart) {
     SR_TRY(state.create_vault());
   } else {
-    SR_TRY(state.gather_evidence());
-    SR_TRY(state.load_log(progress));
+    constexpr int kLooksMax = 20;
+    for (int look = 1;; ++look) {
+      SR_TRY(state.gather_evidence());
+      SR_TRY(state.load_log(progress));
+      if (!state.options.read_only || !state.counter || look == kLooksMax) break;
+      SR_ASSIGN(const bool consistent, state.looks_consistent());
+      if (consistent) break;
+      state.evidence = Evidence();
+      state.index.clear();
+    }
   }
   state.stage = State::Stage::kVaultLoaded;
   return {};
@@ -415,8 +423,6 @@ Status Engine::update_time_tamper() {
     return state.finish_opening(false);
   }
   SR_TRY(state.cut_tail());
-  // What it completes is durable only now.
-  if (state.counter) SR_TRY(state.counter->reach(state.environment.clock.wall_ms()));
   ReservedChanges changes;
   changes.put(kPersistenceKey,
               encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
@@ -439,10 +445,11 @@ Status Engine::close() {
   };
   state.stop_threads();
   if (was_open) {
+    state.settle_waiting();
     Status committed = state.writer->poisoned();
     if (committed.ok()) {
       state.force_stamp(next_stamp(*state.stamp, read_clock(state.environment.clock)));
-      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose));
+      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, true));
       // Without a TPM, or with one that does not answer.
       if (state.newest_kind != log::CommitKind::kClose) {
         committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
@@ -451,7 +458,6 @@ Status Engine::close() {
     }
     keep(committed);
     if (state.writer->poisoned().ok()) keep(state.writer->finish());
-    state.settle_waiting();
     if (state.counter) keep(state.tpm->shut_down());
   }
   state.pin_authorisation = SecretBytes();

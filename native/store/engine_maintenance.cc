@@ -8,25 +8,31 @@ namespace strongroom::store {
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
                                           ReservedChanges& changes, ReservedChanges* last) {
-  if (persistence_unsettled) {
-    return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
-  }
+  // The intent permits two files. Another one before it is known which of them is there would make a third.
+  SR_TRY(settle_persistence());
   Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
+  SR_ASSIGN(Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(queue->commit_reserved(kind, changes.list()).status());
-  // The intent permits two files. Another one before it is known which of them is there would make a third.
-  persistence_unsettled = true;
-  SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
-  persistence_unsettled = false;
-  {
-    const std::lock_guard lock(header_mutex);
-    header = header_new;
-  }
-  persistence_hash = hash;
+  persistence_pending = PendingPersistence{std::move(file), header_new, hash};
+  SR_TRY(settle_persistence());
   ReservedChanges done;
   (last != nullptr ? *last : done).put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
   return last != nullptr ? Status() : queue->commit_reserved(kind, done.list()).status();
+}
+
+Status Engine::State::settle_persistence(bool* settled) {
+  if (!persistence_pending) return {};
+  SR_TRY(os::replace_file(*directory, kPersistenceFileName, persistence_pending->file));
+  {
+    const std::lock_guard lock(header_mutex);
+    header = std::move(persistence_pending->header);
+  }
+  persistence_hash = persistence_pending->hash;
+  persistence_pending.reset();
+  adopt_slot();
+  if (settled != nullptr) *settled = true;
+  return {};
 }
 
 Status Engine::change_password(ByteView current, SecretBytes next) {
@@ -38,10 +44,11 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
     return {Reason::kInvalidArgument, "the new password must have 1 to 4,096 bytes"};
   }
   // Whoever can open the store must not be able to make himself its authority.
-  SR_TRY(open_by_password(state.header, current).status());
+  SR_TRY(open_by_password(state.header_now(), current).status());
   const PasswordParameters parameters{crypto::random_array<16>(), state.options.argon2};
   SR_ASSIGN(const SecretBytes kek, password_kek(next.view(), parameters));
   std::unique_lock persistence(state.persistence_mutex);
+  SR_TRY(state.settle_persistence());
   PersistenceHeader header = state.header;
   std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
   header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kPassword,
@@ -56,7 +63,7 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
 Status Engine::verify_password(ByteView password) {
   State& state = *state_;
   if (state.dek.empty()) return {Reason::kNotOpen, "the store is not open"};
-  return open_by_password(state.header, password).status();
+  return open_by_password(state.header_now(), password).status();
 }
 
 Status Engine::compact() {
@@ -107,7 +114,7 @@ Status Engine::State::compact_now() {
     info.witnessed = witnesses->witnessed_points();
     SR_TRY(directory->remove(fresh));
     SR_ASSIGN(std::unique_ptr<os::File> file, directory->open(fresh, os::OpenMode::kCreate));
-    log::BaseWriter base(*file, *epoch_keys, header.key_id, epoch);
+    log::BaseWriter base(*file, *epoch_keys, header_now().key_id, epoch);
     SR_TRY(base.begin(info));
     for (const log::Record* record : records) SR_TRY(base.add(*record));
     SR_ASSIGN(std::uint64_t offset, base.finish());
@@ -153,7 +160,7 @@ Result<VerifyReport> Engine::verify(const ProgressHook& progress) {
   if (!state.directory || state.dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
   EngineOptions options;
   options.directory = state.options.directory;
-  options.instance = state.header.instance;
+  options.instance = state.header_now().instance;
   if (state.has_secret_store()) options.secret_store = state.secret_config;
   options.tpm.pin = state.options.tpm.pin.clone();
   options.read_only = true;
@@ -182,9 +189,9 @@ Result<std::vector<OperationEntry>> Engine::operation_log(std::size_t count_max)
   State& state = *state_;
   if (!state.directory || !state.witnesses) return Status(Reason::kNotOpen, "the store is not open");
   std::vector<OperationEntry> entries;
-  Result<TamperContent> content =
-      read_tamper_file(*state.directory, kTamperFileName,
-                       tamper_key(state.dek.view(), state.header.storage_id).view(), state.header.storage_id);
+  const StorageId storage_id = state.header_now().storage_id;
+  Result<TamperContent> content = read_tamper_file(
+      *state.directory, kTamperFileName, tamper_key(state.dek.view(), storage_id).view(), storage_id);
   if (content.ok()) {
     entries = std::move(content->entries);
   } else if (!content.is(Reason::kNotFound)) {

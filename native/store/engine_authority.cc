@@ -199,7 +199,8 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges
     }
     make_counter_witness();
   }
-  counter->adopt(fresh, {newest.generation, newest.head}, counter_lost || !verdict.increment_pending);
+  const log::Point point{newest.generation, newest.head};
+  counter->adopt(fresh, point, counter_lost || !verdict.increment_pending, point);
   // Last, so that an act that was cut can be told by its commit being the newest.
   ReservedChanges done;
   done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));

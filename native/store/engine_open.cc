@@ -21,6 +21,13 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
   return std::nullopt;
 }
 
+bool may_hold_anchor(const log::CommitInfo& commit) {
+  using log::CommitKind;
+  const bool first = commit.kind == CommitKind::kOpen && commit.point.generation == 1;
+  return first || commit.kind == CommitKind::kAnchor || commit.kind == CommitKind::kClose ||
+         commit.kind == CommitKind::kReanchor || commit.kind == CommitKind::kReseal;
+}
+
 // Watches the history go by for one remembered point.
 class PointWatch {
  public:
@@ -363,8 +370,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   read.on_commit = [&](const log::CommitInfo& commit) {
     witnesses->committed(commit, std::nullopt);
     newest_wall_ms = commit.wall_ms;
-    if (counter && commit.kind != log::CommitKind::kData && commit.kind != log::CommitKind::kTime)
-      anchor_places.emplace_back(commit.point, commit.kind);
+    if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.point, commit.kind);
     see(commit.point);
   };
   read.on_progress = progress;

@@ -264,13 +264,15 @@ void Engine::State::adopt_anchor() {
   // Before the increment of an ordinary anchor, and before a base is written, the tamper file is synced; an act of
   // authority names the counter as it stands, and only the anchor behind it moves the witnesses.
   bool moved_before = record->generation() <= loaded.base.generation;
+  log::Point before;  // the anchor before it; the zero point when a compaction has taken that commit away
   for (const auto& [place, kind] : anchor_places) {
+    if (place.generation < point.generation && kind != log::CommitKind::kBaseHead) before = place;
     if (place.generation != point.generation) continue;
     point = place;
     moved_before |= kind == log::CommitKind::kAnchor || kind == log::CommitKind::kClose;
   }
   evidence.counter.witnessed = settled && moved_before ? point.generation : 0;
-  counter->adopt(*anchor_found, point, settled);
+  counter->adopt(*anchor_found, point, settled, settled ? point : before);
 }
 
 Status Engine::State::read_persistence_again() {

@@ -1,5 +1,5 @@
 // Acts of authority over a store whose root is in a TPM: what each accepts, and that it serves once.
-#include "tpm_engine_fixture.h"
+#include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
 namespace {

@@ -4,7 +4,7 @@
 // last completed anchor are refused ever after. STRONGROOM_LONG=1 raises the bound.
 #include <set>
 
-#include "tpm_engine_fixture.h"
+#include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
 namespace {

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "hooked_files.h"
-#include "tpm_engine_fixture.h"
+#include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
 namespace {

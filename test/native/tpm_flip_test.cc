@@ -1,7 +1,7 @@
 // Tampering with the files of a small, cleanly closed store whose root is in a TPM: every single-byte flip and every
 // truncation of every file, both copies of persistence.bin, files that are swapped, appended to or of another installation.
 #include "flip_fixture.h"
-#include "tpm_engine_fixture.h"
+#include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
 namespace {

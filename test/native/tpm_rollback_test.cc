@@ -1,6 +1,6 @@
 // Older files, missing files, other counters and other TPMs against a store whose root is in a TPM.
 #include "hooked_files.h"
-#include "tpm_engine_fixture.h"
+#include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
 namespace {

@@ -387,7 +387,8 @@ Status Engine::initialize_storage_identifier() {
     SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));
     if (anchor) {
       const TamperPoint first = state.witnesses->newest();
-      state.counter->adopt(*anchor, {first.generation, first.head}, true);
+      const log::Point point{first.generation, first.head};
+      state.counter->adopt(*anchor, point, true, point);
     }
     state.header = complete;
     state.persistence_hash = complete_hash;

@@ -26,6 +26,7 @@
       "roots/tpm/policy.cc",
       "roots/tpm/transport.cc",
       "roots/tpm/connection.cc",
+      "roots/tpm/nv.cc",
       "roots/tpm/tpm.cc",
       "roots/pkcs11/classify.cc",
       "roots/pkcs11/data_objects.cc",

@@ -301,7 +301,7 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
     await place.made();
     return place.refused('nothing-to-do', () => place.act('reanchor', { password }));
   },
-  unsupported: (place) => rejection(place.open({ storage: { type: 'tpm' } as never })),
+  unsupported: (place) => rejection(place.open({ storage: { type: 'pkcs11' } as never })),
   'initialization-failed': (place) =>
     rejection(
       place.open({
@@ -316,6 +316,29 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
 const exemptions: Partial<Record<Reason, string>> = {
   'store-exists':
     'open() turns to a WARMSTART where a store is; only `strongroom init` says it (test/cli), and Engine (test/native).',
+  'tpm-unavailable': 'TPM root, in tpm.test.ts.',
+  'tpm-pcr-changed': 'TPM root, in tpm.test.ts.',
+  'tpm-replaced': 'TPM root, in tpm.test.ts.',
+  'tpm-cleared': 'TPM root, in tpm.test.ts.',
+  'pin-missing': 'TPM root, in tpm.test.ts.',
+  'pin-wrong': 'TPM root, in tpm.test.ts.',
+  'tpm-refused': 'TPM root, in tpm.test.ts.',
+  'tpm-locked-out':
+    'Nothing of ours is subject to the lockout (TPM root, in tpm.test.ts); the device layer makes it (test/native).',
+  ...Object.fromEntries(
+    [
+      'pin-locked',
+      'pin-not-initialized',
+      'hsm-unreachable',
+      'hsm-refused',
+      'token-missing',
+      'token-ambiguous',
+      'kek-missing',
+      'kek-duplicate',
+      'kek-replaced',
+      'wrapped-dek-corrupt',
+    ].map((reason) => [reason, 'Of tokens, which this release has not.']),
+  ),
   internal: 'A failure of OpenSSL or of memory, which the tests of the core make at its own interface.',
 };
 

@@ -6,7 +6,7 @@
 // - After close() has been called every other call answers `closed`.
 import { aborted, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
-import { EventHub, guarded, type Listener, type Notice, type PersistenceEvents } from './events.js';
+import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
 import { Keys } from './keys.js';
 import { loadLicenseProviderManifests } from './manifest-loader.js';
@@ -21,6 +21,7 @@ import type {
   NativeStoreOptions,
 } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
+import { noticesOf } from './notices.js';
 import {
   readClosed,
   readFunction,
@@ -398,19 +399,7 @@ export class PersistenceService implements Persistence {
     const status = this.#native?.status();
     if (status === undefined) return;
     this.#pending.committed(status.newest.generation);
-    const notify = (happened: boolean, kind: Notice['kind'], message: string): void => {
-      if (happened) this.#events.notify(Object.freeze({ kind, message }));
-    };
-    notify(status.tamperFileAnew, 'tamper-file-anew', 'tmtmp.bin was missing and was begun anew');
-    notify(status.tailRepaired, 'tail-repaired', 'the torn end of the vault file was cut off');
-    notify(status.persistenceRepaired, 'persistence-repaired', 'one copy in persistence.bin was damaged');
-    notify(status.secretRepaired, 'secret-repaired', 'one copy of the root key was damaged');
-    notify(
-      status.ageExcused,
-      'age-excused',
-      "the newest stamp was older than the limit; the TPM's counter proves the state current",
-    );
-    notify(status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right');
+    for (const notice of noticesOf(status)) this.#events.notify(notice);
   }
 
   #startTimer(): void {

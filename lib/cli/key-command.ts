@@ -9,6 +9,7 @@ import { readFile } from './files.js';
 import { table, timeText } from './report.js';
 import { readStream } from './secrets.js';
 import { withStore, withStoreForReading } from './store.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 
 const messageBytesMax = 1024 * 1024;
@@ -16,7 +17,7 @@ const messageBytesMax = 1024 * 1024;
 export function addKeyCommand(program: Command): void {
   const key = program.command('key').description('Managed signing keys.');
   const command = (name: string, description: string, examples: readonly string[]): Command =>
-    addCommand(key, name, description, examples).argument('<dir>', 'the directory of the store');
+    addTpmOptions(addCommand(key, name, description, examples)).argument('<dir>', 'the directory of the store');
 
   command('generate', 'Make a key. Its private half never leaves the store.', [
     'strongroom key generate DIR ca-1 --algorithm EC-P384',
@@ -81,16 +82,16 @@ function documentOf(key: ManagedKey): object {
 async function generate(
   directory: string,
   id: string,
-  options: CommonOptions & { algorithm: KeyAlgorithm; location: KeyLocation },
+  options: CommonOptions & TpmOptions & { algorithm: KeyAlgorithm; location: KeyLocation },
 ): Promise<void> {
   const { algorithm, location } = options;
-  const key = await withStore(directory, ({ keys }) => keys.generate({ id, algorithm, location }));
+  const key = await withStore(directory, options, ({ keys }) => keys.generate({ id, algorithm, location }));
   if (options.json === true) await writeJson(documentOf(key));
   else tell(`Made the key ${key.id} (${key.algorithm}, ${key.location}).`);
 }
 
-async function list(directory: string, options: CommonOptions): Promise<void> {
-  const keys = await withStoreForReading(directory, (persistence) => persistence.keys.list());
+async function list(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+  const keys = await withStoreForReading(directory, options, (persistence) => persistence.keys.list());
   if (options.json === true) {
     for (const key of keys) await writeJson(documentOf(key));
     return;
@@ -104,9 +105,9 @@ async function list(directory: string, options: CommonOptions): Promise<void> {
 async function writePublicKey(
   directory: string,
   id: string,
-  options: CommonOptions & { der?: true },
+  options: CommonOptions & TpmOptions & { der?: true },
 ): Promise<void> {
-  const der = await withStoreForReading(directory, ({ keys }) => keys.publicKey(id));
+  const der = await withStoreForReading(directory, options, ({ keys }) => keys.publicKey(id));
   if (options.der === true && options.json === true) throw wrongOption('--der and --json exclude each other');
   const pem = createPublicKey({ key: der, format: 'der', type: 'spki' }).export({
     format: 'pem',
@@ -119,7 +120,7 @@ async function writePublicKey(
 async function sign(
   directory: string,
   id: string,
-  options: CommonOptions & { file?: string; digest?: string; format: 'der' | 'raw' },
+  options: CommonOptions & TpmOptions & { file?: string; digest?: string; format: 'der' | 'raw' },
 ): Promise<void> {
   const { file, digest, format } = options;
   if (file !== undefined && digest !== undefined) throw wrongOption('--file and --digest exclude each other');
@@ -130,7 +131,7 @@ async function sign(
     digest === undefined
       ? { message: await readMessage(file), format }
       : { digest: Buffer.from(digest, 'hex'), format };
-  const signature = await withStoreForReading(directory, ({ keys }) => keys.sign(id, input));
+  const signature = await withStoreForReading(directory, options, ({ keys }) => keys.sign(id, input));
   if (options.json === true) await writeJson({ id, signature: signature.toString('base64') });
   else await writeData(signature);
 }
@@ -144,23 +145,23 @@ function readMessage(file: string | undefined): Promise<Buffer> {
 async function deactivate(
   directory: string,
   id: string,
-  options: CommonOptions & { reason: string },
+  options: CommonOptions & TpmOptions & { reason: string },
 ): Promise<void> {
   await changed(directory, id, options, 'Deactivated', ({ keys }) => keys.deactivate(id, options.reason));
 }
 
-async function reactivate(directory: string, id: string, options: CommonOptions): Promise<void> {
+async function reactivate(directory: string, id: string, options: CommonOptions & TpmOptions): Promise<void> {
   await changed(directory, id, options, 'Reactivated', ({ keys }) => keys.reactivate(id));
 }
 
 async function changed(
   directory: string,
   id: string,
-  options: CommonOptions,
+  options: CommonOptions & TpmOptions,
   verb: string,
-  act: Parameters<typeof withStore<void>>[1],
+  act: Parameters<typeof withStore<void>>[2],
 ): Promise<void> {
-  const key = await withStore(directory, async (persistence) => {
+  const key = await withStore(directory, options, async (persistence) => {
     await act(persistence);
     return persistence.keys.get(id);
   });
@@ -168,9 +169,9 @@ async function changed(
   else tell(`${verb} the key ${key.id}.`);
 }
 
-async function remove(directory: string, id: string, options: CommonOptions & { yes?: true }): Promise<void> {
+async function remove(directory: string, id: string, options: CommonOptions & TpmOptions & { yes?: true }): Promise<void> {
   if (options.yes !== true) throw wrongOption('removing a key cannot be undone: give --yes');
-  await withStore(directory, ({ keys }) => keys.remove(id));
+  await withStore(directory, options, ({ keys }) => keys.remove(id));
   if (options.json === true) await writeJson({ id, removed: true });
   else tell(`Removed the key ${printable(id)}.`);
 }

@@ -6,6 +6,8 @@
 // - The core commits in the order of submission, so the state is that after the first k operations for some k; nothing
 //   else passes, so a batch is whole or absent and counters add up. k covers every acknowledged operation.
 // - Each answer that was acknowledged is the one that the operation had to give.
+// - With a TPM, which is killed in turns after the process, before it and together with it: the same, and no state of the
+//   TPM or of its counter stops the next start.
 // - The password slot takes the last acknowledged password, or the one that was about to be set; never none.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -16,6 +18,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import ts from 'typescript';
 
+import { Swtpm } from '../support/swtpm.js';
 import { Model, mixSeeds, Operations, Random } from './operations.js';
 import type { OpenReport, WorkerConfig } from './worker.js';
 
@@ -32,6 +35,8 @@ export interface CampaignOptions {
   readonly untilMs?: number;
   /** Stores that are killed side by side. */
   readonly stores: number;
+  /** The root is in a swtpm, each store's own, and every fourth operation is witnessed. */
+  readonly tpm?: boolean;
   readonly onProgress?: (totals: Totals) => void;
 }
 
@@ -40,6 +45,10 @@ export interface Totals {
   kills: number;
   /** Kills by what the process was about. */
   readonly moments: Record<Moment, number>;
+  /** With a TPM: kills by what went first. */
+  readonly orders: Record<Order, number>;
+  /** Operations that were durable and not witnessed, because the TPM was gone. */
+  unwitnessed: number;
   acknowledged: number;
   falseAlarms: number;
   acknowledgedLost: number;
@@ -54,6 +63,9 @@ export interface Totals {
 
 type Moment = 'coldstart' | 'open' | 'load' | 'anchor' | 'password' | 'close';
 
+const orders = ['node first', 'swtpm first', 'both'] as const;
+type Order = (typeof orders)[number];
+
 /** The one line that names the figures. */
 export function summary(totals: Totals): string {
   const { kills, acknowledged, falseAlarms, acknowledgedLost } = totals;
@@ -62,9 +74,12 @@ export function summary(totals: Totals): string {
 
 export function details(totals: Totals): string {
   const moments = Object.entries(totals.moments).map(([moment, count]) => `${moment} ${count}`);
+  const first = Object.entries(totals.orders).map(([order, count]) => `${order} ${count}`);
+  const tpm =
+    totals.orders.both > 0 ? `; ${first.join(', ')}; durable without TPM ${totals.unwitnessed}` : '';
   return (
     `kill: seed=${totals.seed} coldstarts=${totals.coldstarts} warmstarts=${totals.warmstarts} ` +
-    `torn tails cut=${totals.tailsRepaired} verified=${totals.verified}, ${totals.compacted} after a compaction; kills during ${moments.join(', ')}`
+    `torn tails cut=${totals.tailsRepaired} verified=${totals.verified}, ${totals.compacted} after a compaction; kills during ${moments.join(', ')}${tpm}`
   );
 }
 
@@ -89,7 +104,8 @@ interface Trigger {
   readonly delayMs: number;
 }
 
-function chooseTrigger(random: Random, everOpened: boolean, round: number): Trigger {
+/** `startMs`: about how long a start takes. */
+function chooseTrigger(random: Random, everOpened: boolean, round: number, startMs: number): Trigger {
   const event = (moment: Moment, name: string, delayMs: number): Trigger => ({
     moment,
     fits: (line) => line.startsWith(`{"event":"${name}"`),
@@ -97,9 +113,10 @@ function chooseTrigger(random: Random, everOpened: boolean, round: number): Trig
     delayMs,
   });
   // Later each time, so that the whole of a COLDSTART is covered and it comes to its end.
-  if (!everOpened) return event('coldstart', 'begin', random.below(40 + 30 * round));
+  if (!everOpened)
+    return event('coldstart', 'begin', random.below(Math.round(startMs * (0.7 + 0.5 * round))));
   const kind = random.below(100);
-  if (kind < 18) return event('open', 'begin', random.below(60));
+  if (kind < 18) return event('open', 'begin', random.below(startMs));
   if (kind < 28) return event('open', 'open', random.below(4));
   if (kind < 40) return { ...event('anchor', 'anchor', random.below(4)), count: random.within(1, 4) };
   if (kind < 52) return event('password', 'password', random.below(12));
@@ -113,6 +130,7 @@ class KilledStore {
   readonly #worker: string;
   readonly #totals: Totals;
   readonly #seed: number;
+  readonly #tpm: Swtpm | undefined;
   #round = 0;
   #everOpened = false;
   #model = new Model();
@@ -123,7 +141,8 @@ class KilledStore {
   #generation = 0;
   #base = 0;
 
-  constructor(directory: string, worker: string, totals: Totals, seed: number) {
+  constructor(directory: string, worker: string, totals: Totals, seed: number, tpm?: Swtpm) {
+    this.#tpm = tpm;
     this.#directory = directory;
     this.#worker = worker;
     this.#totals = totals;
@@ -134,11 +153,14 @@ class KilledStore {
   async round(kill: boolean): Promise<boolean> {
     const seed = mixSeeds(this.#seed, this.#round);
     const random = new Random(seed);
-    const trigger = kill ? chooseTrigger(random, this.#everOpened, this.#round) : undefined;
+    const trigger = kill
+      ? chooseTrigger(random, this.#everOpened, this.#round, this.#tpm ? 250 : 60)
+      : undefined;
     const config: WorkerConfig = {
       library: pathToFileURL(join(root, 'dist/')).href,
       directory: join(this.#directory, 'store'),
-      secrets: join(this.#directory, 'secrets'),
+      root: this.#tpm ? { tcti: this.#tpm.tcti } : { secrets: join(this.#directory, 'secrets') },
+      witnessedOneIn: this.#witnessedOneIn,
       seed: random.next(),
       passwords: [this.#password, ...(this.#passwordNext === undefined ? [] : [this.#passwordNext])],
       verify: !kill || random.below(8) === 0,
@@ -149,14 +171,29 @@ class KilledStore {
       ...(trigger?.moment === 'close' && { closeAfter: random.within(1, 600) }),
       ...(!kill && { closeAfter: 200 }),
     };
-    const run = await this.#run(config, trigger);
+    const order = kill && this.#tpm ? orders[this.#round % orders.length] : undefined;
+    const run = await this.#run(config, trigger, order, random.below(30));
+    if (order !== undefined) {
+      this.#totals.orders[order]++;
+      await this.#tpm?.restart();
+    }
     this.#round++;
     const faultsBefore = this.#totals.faults.length;
     this.#judge(config, trigger, run);
     return this.#totals.faults.length === faultsBefore;
   }
 
-  async #run(config: WorkerConfig, trigger: Trigger | undefined): Promise<Run> {
+  /** With a TPM, witnessed load; otherwise such commits wait for three replaced files, and a few among many will do. */
+  get #witnessedOneIn(): number {
+    return this.#tpm ? 4 : 50;
+  }
+
+  async #run(
+    config: WorkerConfig,
+    trigger: Trigger | undefined,
+    order: Order | undefined,
+    betweenMs: number,
+  ): Promise<Run> {
     const child: ChildProcess = spawn(process.execPath, [this.#worker], {
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
       env: {},
@@ -173,7 +210,12 @@ class KilledStore {
     let killing: Promise<void> | undefined;
     const kill = async (afterMs: number): Promise<void> => {
       if (afterMs > 0) await delay(afterMs);
+      if (order === 'swtpm first') {
+        await this.#tpm?.kill();
+        await delay(betweenMs);
+      }
       child.kill('SIGKILL');
+      if (order === 'both') await this.#tpm?.kill();
     };
     for await (const line of createInterface({ input: child.stdio[3] as NodeJS.ReadableStream })) {
       lines.push(line);
@@ -206,6 +248,7 @@ class KilledStore {
         const [, index, answer = ''] = line.split(' ');
         answers.set(Number(index), answer);
         totals.acknowledged++;
+        if (answer === '?') totals.unwitnessed++;
         continue;
       }
       const event = JSON.parse(line) as { event: string; code?: string; reason?: string };
@@ -267,7 +310,7 @@ class KilledStore {
     const answers = pending?.answers ?? new Map<number, string>();
     const least = Math.max(-1, ...answers.keys()) + 1;
     const most = pending === undefined ? 0 : answers.size + inFlight;
-    const operations = new Operations(pending?.seed ?? 0, model);
+    const operations = new Operations(pending?.seed ?? 0, model, this.#witnessedOneIn);
     let tooEarly: number | undefined;
     for (let k = 0; ; ++k) {
       if (model.digest === found.digest) {
@@ -283,7 +326,7 @@ class KilledStore {
       if (k >= most) break;
       const answer = model.apply(operations.next());
       const acknowledged = answers.get(k);
-      if (acknowledged !== undefined && acknowledged !== answer) {
+      if (acknowledged !== undefined && acknowledged !== '?' && acknowledged !== answer) {
         fail(`operation ${k} answered '${acknowledged}' in place of '${answer}'`);
       }
     }
@@ -310,6 +353,8 @@ export async function runCampaign(options: CampaignOptions): Promise<Totals> {
     seed: options.seed,
     kills: 0,
     moments: { coldstart: 0, open: 0, load: 0, anchor: 0, password: 0, close: 0 },
+    orders: { 'node first': 0, 'swtpm first': 0, both: 0 },
+    unwitnessed: 0,
     acknowledged: 0,
     falseAlarms: 0,
     acknowledgedLost: 0,
@@ -330,13 +375,18 @@ export async function runCampaign(options: CampaignOptions): Promise<Totals> {
     for (let generation = 0; wanted(); ++generation) {
       const place = join(directory, `${index}-${generation}`);
       await mkdir(place);
-      const store = new KilledStore(place, worker, totals, mixSeeds(options.seed, index, generation));
+      const tpm = options.tpm === true ? await Swtpm.started() : undefined;
+      const seed = mixSeeds(options.seed, index, generation);
+      const store = new KilledStore(place, worker, totals, seed, tpm);
       for (let round = 0; round < roundsPerStore && wanted(); ++round) {
         await store.round(true);
         options.onProgress?.(totals);
       }
       // The last kill of a store is judged too, and it closes properly.
-      if (totals.faults.length > 0 || !(await store.round(false))) return;
+      const sound = totals.faults.length === 0 && (await store.round(false));
+      if (!sound) tpm?.copyState(join(place, 'tpm-state'));
+      await tpm?.remove();
+      if (!sound) return;
       await rm(place, { recursive: true });
     }
   };

@@ -131,17 +131,21 @@ export class Model {
 export class Operations {
   readonly #random: Random;
   readonly #model: Model;
+  readonly #witnessedOneIn: number;
 
-  /** `model` is read for compare-and-set; whoever asks for an operation applies it before asking for the next. */
-  constructor(seed: number, model: Model) {
+  /**
+   * `model` is read for compare-and-set; whoever asks for an operation applies it before asking for the next. One in
+   * `witnessedOneIn` is witnessed, by chance.
+   */
+  constructor(seed: number, model: Model, witnessedOneIn: number) {
     this.#random = new Random(seed);
     this.#model = model;
+    this.#witnessedOneIn = witnessedOneIn;
   }
 
   next(): Operation {
     const random = this.#random;
-    // Witnessed commits wait for three replaced files: a few among many, as an application would have them.
-    const durability = random.below(50) === 0 ? 'witnessed' : 'journal';
+    const durability = random.below(this.#witnessedOneIn) === 0 ? 'witnessed' : 'journal';
     const kind = random.below(100);
     if (kind < 45) return { type: 'set', durability, key: this.#key(), value: this.#value() };
     if (kind < 55) return { type: 'delete', durability, key: this.#key() };

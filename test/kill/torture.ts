@@ -1,5 +1,5 @@
 // The long kill campaign; see scripts/torture.
-//   torture.ts [--kills N] [--minutes N] [--stores N] [--seed N]
+//   torture.ts [--kills N] [--minutes N] [--stores N] [--seed N] [--tpm]
 import { parseArgs } from 'node:util';
 
 import { campaignSeed, details, runCampaign, summary } from './campaign.js';
@@ -10,6 +10,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     stores: { type: 'string', default: '2' },
     seed: { type: 'string' },
+    tpm: { type: 'boolean', default: false },
   },
 });
 const number = (text: string | undefined, otherwise: number): number => {
@@ -26,6 +27,7 @@ const totals = await runCampaign({
   kills,
   untilMs: performance.now() + minutes * 60_000,
   stores: number(values.stores, 2),
+  tpm: values.tpm,
   onProgress: (now) => {
     if (performance.now() - shown < 30_000) return;
     shown = performance.now();

@@ -5,9 +5,10 @@
 // tell, so that what stands in the pipe is what had happened when the process died:
 //   {"event":"begin"}                  the package is loaded, open() is next
 //   {"event":"open",…}                 what was found, in full, see OpenReport
-//   a INDEX ANSWER                     an operation is acknowledged
+//   a INDEX ANSWER                     an operation is acknowledged; '?' where it is durable and its witness did not move
 //   {"event":"anchor"|"password"|"close"}               is beginning
 //   {"event":"anchored"|"password-changed"|"closed"}    is done
+//   {"event":"unavailable"}            the TPM does not answer at the start, and the process waits for its end
 //   {"event":"fault",…}                an error that must not be; the process ends with status 1
 import { readSync, writeSync } from 'node:fs';
 
@@ -19,8 +20,10 @@ export interface WorkerConfig {
   /** file: URL of the built package, dist/ with its slash. */
   readonly library: string;
   readonly directory: string;
-  readonly secrets: string;
+  /** The place of the SecretStore; or how the TPM is reached, which may be killed while the process lives. */
+  readonly root: { readonly secrets: string } | { readonly tcti: string };
   readonly seed: number;
+  readonly witnessedOneIn: number;
   /** Which of them opens the password slot is reported. The first is the one that COLDSTART gets. */
   readonly passwords: readonly string[];
   /** Change the password to this one after so many acknowledgements. */
@@ -77,6 +80,13 @@ function fault(where: string, error: unknown): never {
 }
 
 const config = readConfig();
+const withTpm = 'tcti' in config.root;
+
+/** What a dead TPM makes of a call. */
+function tpmIsGone(error: unknown): boolean {
+  const { reason } = error as { reason?: string };
+  return withTpm && (reason === 'tpm-unavailable' || reason === 'witness-not-moved');
+}
 const { PersistenceService } = (await import(`${config.library}persistence-service.js`)) as typeof Service;
 const { loadNative } = (await import(`${config.library}native.js`)) as typeof Native;
 
@@ -93,8 +103,12 @@ const persistence = new PersistenceService(
   {
     directory: config.directory,
     instance: 'kill',
-    storage: { type: 'software' },
-    secretStore: { type: 'file', directory: config.secrets },
+    ...('tcti' in config.root
+      ? { storage: { type: 'tpm', tcti: config.root.tcti } }
+      : {
+          storage: { type: 'software' },
+          secretStore: { type: 'file', directory: config.root.secrets },
+        }),
     // A cheap key derivation: the campaign is about files, and each process may derive twice.
     recovery: { password: Buffer.from(config.passwords[0]!), kdf: { memoryKiB: 64, passes: 1 } },
     witnessIntervalMs: 20,
@@ -103,7 +117,14 @@ const persistence = new PersistenceService(
   { tamperCapacity: 256, compactionBytesMin: 96 * 1024 },
 );
 tell('{"event":"begin"}');
-await step('open', () => persistence.initialize());
+try {
+  await persistence.initialize();
+} catch (error) {
+  if (!tpmIsGone(error)) fault('open', error);
+  tell('{"event":"unavailable"}');
+  setInterval(() => undefined, 1000);
+  await new Promise<never>(() => undefined);
+}
 const { vault } = persistence;
 
 const model = new Model();
@@ -117,7 +138,14 @@ for (const password of config.passwords) {
     if ((error as { reason?: string }).reason !== 'password-wrong') fault('verifyPassword', error);
   }
 }
-const verified = config.verify ? await step('verify', () => persistence.verify()) : undefined;
+const verified = config.verify
+  ? await step('verify', () =>
+      persistence.verify().catch((error: unknown) => {
+        if (!tpmIsGone(error)) throw error;
+        return undefined;
+      }),
+    )
+  : undefined;
 const status = persistence.status();
 const report: OpenReport = {
   event: 'open',
@@ -130,7 +158,7 @@ const report: OpenReport = {
 };
 tell(JSON.stringify(report));
 
-const operations = new Operations(config.seed, model);
+const operations = new Operations(config.seed, model, config.witnessedOneIn);
 let submitted = 0;
 let acknowledged = 0;
 let closing = false;
@@ -160,7 +188,12 @@ function run(operation: Operation): Promise<unknown> {
 function upkeepStep(begin: string, done: string, work: () => Promise<unknown>): void {
   upkeep = upkeep.then(async () => {
     tell(`{"event":"${begin}"}`);
-    await step(begin, work);
+    try {
+      await work();
+    } catch (error) {
+      if (!tpmIsGone(error)) fault(begin, error);
+      return;
+    }
     tell(`{"event":"${done}"}`);
   });
 }
@@ -194,8 +227,9 @@ function submit(): void {
   run(operation).then(
     (answer) => acknowledge(index, answer === undefined ? '' : String(answer as bigint | boolean)),
     (error: unknown) => {
-      const { reason } = error as { reason?: string };
+      const { reason, committed } = error as { reason?: string; committed?: boolean };
       if (reason === 'below-minimum') acknowledge(index, reason);
+      else if (committed === true && tpmIsGone(error)) acknowledge(index, '?');
       else fault(`operation ${index}, ${operation.type}`, error);
     },
   );

@@ -158,7 +158,11 @@ async function readPinSource(binding: NativeBinding, source: string): Promise<Bu
     try {
       path = fileURLToPath(source);
     } catch (cause) {
-      throw new PersistenceError('invalid-option', "storage.uri: the 'pin-source' is no file on this machine", { cause });
+      throw new PersistenceError(
+        'invalid-option',
+        "storage.uri: the 'pin-source' is no file on this machine",
+        { cause },
+      );
     }
   }
   if (!isAbsolute(path) || path.includes('\0')) {

@@ -72,7 +72,11 @@ async function verifyPassword(
 }
 
 /** A drill, whose date is kept unless another process has the store open. */
-async function drill(directory: string, options: CommonOptions & TpmOptions, password: Buffer): Promise<void> {
+async function drill(
+  directory: string,
+  options: CommonOptions & TpmOptions,
+  password: Buffer,
+): Promise<void> {
   let dated = true;
   try {
     await withStore(directory, options, (persistence) => persistence.verifyPassword(password));
@@ -82,5 +86,8 @@ async function drill(directory: string, options: CommonOptions & TpmOptions, pas
     await withStoreForReading(directory, options, (persistence) => persistence.verifyPassword(password));
   }
   if (options.json === true) await writeJson({ valid: true, dated });
-  else tell(`The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`);
+  else
+    tell(
+      `The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`,
+    );
 }

@@ -41,10 +41,16 @@ describe('acceptance: auto-restore', function () {
 
     world.loseTokens();
     const tokenLost = await world.detect();
-    assert.deepEqual([tokenLost.state, tokenLost.found.token], ['WIZARD_SETUP_HSM_AUTORESTORE', 'token-missing']);
+    assert.deepEqual(
+      [tokenLost.state, tokenLost.found.token],
+      ['WIZARD_SETUP_HSM_AUTORESTORE', 'token-missing'],
+    );
     assert.equal(tokenLost.tokens?.length, 1);
 
-    writeFileSync(world.configuration, `directories.tokendir = ${world.root}/nowhere\nobjectstore.backend = file\n`);
+    writeFileSync(
+      world.configuration,
+      `directories.tokendir = ${world.root}/nowhere\nobjectstore.backend = file\n`,
+    );
     const unreachable = await world.detect();
     assert.deepEqual([unreachable.state, unreachable.found.token], ['OUTAGE', 'hsm-unreachable']);
     // Neither can be restored, with whatever password.
@@ -69,7 +75,10 @@ describe('acceptance: auto-restore', function () {
     await world.makeStore({ storage: { type: 'software' } });
     const module = '/nowhere/module.so';
     const found = await world.detect({ module });
-    assert.deepEqual([found.state, found.scenario, found.found.token], ['WIZARD_COMPLETED', undefined, 'not-asked']);
+    assert.deepEqual(
+      [found.state, found.scenario, found.found.token],
+      ['WIZARD_COMPLETED', undefined, 'not-asked'],
+    );
     await rejectsReason(world.restore({ storage: world.storage({ module }) }), 'nothing-to-do');
     await rejectsReason(world.restore({ storage: { type: 'software' } }), 'nothing-to-do');
     const maps = readFileSync('/proc/self/maps', 'utf8');
@@ -140,7 +149,9 @@ describe('acceptance: auto-restore', function () {
   });
 
   it('backup password: many wrong ones side by side stay within bounded memory, one derivation at a time', async () => {
-    await world.makeStore({ recovery: { password: bytes(backupPassword), kdf: { memoryKiB: 65_536, passes: 1 } } });
+    await world.makeStore({
+      recovery: { password: bytes(backupPassword), kdf: { memoryKiB: 65_536, passes: 1 } },
+    });
     world.destroyKek();
     const before = process.memoryUsage().rss;
     let highest = before;
@@ -161,7 +172,10 @@ describe('acceptance: auto-restore', function () {
       ['password-wrong', 1],
       ['restore-busy', 999],
     ]);
-    assert.ok(highest - before < 200 * 1024 * 1024, `${Math.round((highest - before) / 1024 / 1024)} MiB more`);
+    assert.ok(
+      highest - before < 200 * 1024 * 1024,
+      `${Math.round((highest - before) / 1024 / 1024)} MiB more`,
+    );
     assert.equal(world.keks(), 0);
   });
 
@@ -195,7 +209,10 @@ describe('acceptance: auto-restore', function () {
     await restored.close();
     assert.equal(world.keks(), 1);
     assert.match(world.tool(...login, '--list-objects', '--type', 'data'), /theirs/);
-    assert.deepEqual([(await world.detect()).state, (await world.detect()).scenario], ['WIZARD_COMPLETED', 3]);
+    assert.deepEqual(
+      [(await world.detect()).state, (await world.detect()).scenario],
+      ['WIZARD_COMPLETED', 3],
+    );
     await rejectsReason(world.restore(), 'nothing-to-do');
   });
 
@@ -298,7 +315,11 @@ describe('acceptance: auto-restore', function () {
     }
     const before = world.files();
     await rejectsReason(world.restore({ proof: { password: bytes('wrong') } }), 'password-wrong');
-    assert.deepEqual(world.files(), before, 'the password is asked for again, and a wrong one changes nothing');
+    assert.deepEqual(
+      world.files(),
+      before,
+      'the password is asked for again, and a wrong one changes nothing',
+    );
     const restored = await world.restore();
     assert.equal(restored.vault.get('seats')?.toString(), '12');
     assert.equal(world.keks(), 1);
@@ -309,7 +330,9 @@ describe('acceptance: auto-restore', function () {
     world.destroyKek();
     const both = await Promise.allSettled([world.restore(), world.restore()]);
     const reasons = both.map((outcome) =>
-      outcome.status === 'rejected' && isPersistenceError(outcome.reason) ? outcome.reason.reason : outcome.status,
+      outcome.status === 'rejected' && isPersistenceError(outcome.reason)
+        ? outcome.reason.reason
+        : outcome.status,
     );
     assert.deepEqual(reasons.sort(), ['fulfilled', 'restore-busy']);
     assert.equal(world.keks(), 1);
@@ -366,7 +389,10 @@ describe('acceptance: auto-restore', function () {
     });
     const ca = restored.keys.get('ca');
     assert.equal(ca.state, 'deactivated');
-    assert.match(ca.reason ?? '', new RegExp(`lost with the token 'acme', serial number ${made.tokenSerial ?? ''}`));
+    assert.match(
+      ca.reason ?? '',
+      new RegExp(`lost with the token 'acme', serial number ${made.tokenSerial ?? ''}`),
+    );
     const { generation } = restored.restore ?? assert.fail('no restore');
     const commit = (await restored.operationLog()).find((entry) => entry.generation === generation);
     assert.equal(commit?.operation, 'restore');
@@ -388,7 +414,11 @@ describe('acceptance: auto-restore', function () {
     assert.ok(createVerify('sha256').update('x').verify(key, signature));
     const digest = createHash('sha256').update('x').digest();
     const raw = await service.keys.sign('ca', { digest, format: 'raw' });
-    assert.ok(createVerify('sha256').update('x').verify({ ...key, dsaEncoding: 'ieee-p1363' }, raw));
+    assert.ok(
+      createVerify('sha256')
+        .update('x')
+        .verify({ ...key, dsaEncoding: 'ieee-p1363' }, raw),
+    );
   });
 
   it('sudo wizard_auto_restore_success.sh: each failure has a code and leaves the restore to be gone on with', async () => {
@@ -403,7 +433,10 @@ describe('acceptance: auto-restore', function () {
     write('exit 0', 0o600);
     await rejectsReason(world.restore({ hook }), 'hook-not-permitted');
     write('echo bad configuration >&2; exit 4', 0o700);
-    assert.match((await rejectsReason(world.restore({ hook }), 'hook-failed')).message, /exit code 4: bad configuration/);
+    assert.match(
+      (await rejectsReason(world.restore({ hook }), 'hook-failed')).message,
+      /exit code 4: bad configuration/,
+    );
     write('sleep 30', 0o700);
     await rejectsReason(world.restore({ hook, hookTimeLimitMs: 200 }), 'hook-timeout');
     await rejectsReason(world.open(), 'restore-required');

@@ -5,7 +5,15 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 
 import { pin, softhsm, soPin } from '../support/softhsm.js';
-import { json, onTerminal, password, start, strongroom, temporaryDirectory, type Outcome } from './support.js';
+import {
+  json,
+  onTerminal,
+  password,
+  start,
+  strongroom,
+  temporaryDirectory,
+  type Outcome,
+} from './support.js';
 
 describe('strongroom on a token', function () {
   this.timeout(120_000);
@@ -20,7 +28,10 @@ describe('strongroom on a token', function () {
     directory = join(root, 'store');
     mkdirSync(join(root, 'tokens'));
     const configuration = join(root, 'softhsm2.conf');
-    writeFileSync(configuration, `directories.tokendir = ${root}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n`);
+    writeFileSync(
+      configuration,
+      `directories.tokendir = ${root}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n`,
+    );
     env = { SOFTHSM2_CONF: configuration };
     files = {
       pin: join(root, 'pin'),
@@ -29,7 +40,9 @@ describe('strongroom on a token', function () {
       wrong: join(root, 'wrong'),
     };
     const secrets = [pin, soPin, password, 'nonsense'];
-    Object.values(files).forEach((file, at) => writeFileSync(file, `${secrets[at] ?? ''}\n`, { mode: 0o600 }));
+    Object.values(files).forEach((file, at) =>
+      writeFileSync(file, `${secrets[at] ?? ''}\n`, { mode: 0o600 }),
+    );
   });
 
   const run = (args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<Outcome> =>
@@ -45,7 +58,18 @@ describe('strongroom on a token', function () {
     return String(tokens.find(({ initialised }: { initialised: boolean }) => !initialised).slotId);
   };
   const setUp = async (label: string, ...extra: string[]): Promise<Outcome> =>
-    run(['hsm', 'setup', softhsm, await emptySlot(), label, ...extra, '--so-pin-file', files.soPin, '--pin-file', files.pin]);
+    run([
+      'hsm',
+      'setup',
+      softhsm,
+      await emptySlot(),
+      label,
+      ...extra,
+      '--so-pin-file',
+      files.soPin,
+      '--pin-file',
+      files.pin,
+    ]);
   const init = (): Promise<Outcome> =>
     ok([
       'init', directory, '--storage', 'pkcs11', ...place(), '--token', 'acme', '--object', 'kek', '--instance', 'acme',
@@ -54,7 +78,20 @@ describe('strongroom on a token', function () {
   const destroyKek = (): void => {
     execFileSync(
       'pkcs11-tool',
-      ['--module', softhsm, '--token-label', 'acme', '--login', '--pin', pin, '--delete-object', '--type', 'secrkey', '--label', 'kek'],
+      [
+        '--module',
+        softhsm,
+        '--token-label',
+        'acme',
+        '--login',
+        '--pin',
+        pin,
+        '--delete-object',
+        '--type',
+        'secrkey',
+        '--label',
+        'kek',
+      ],
       { env: { ...process.env, ...env }, stdio: 'ignore' },
     );
   };
@@ -90,7 +127,10 @@ describe('strongroom on a token', function () {
     await setUp('acme');
     await init();
     const module = ['--module', softhsm];
-    assert.equal((await strongroom(['list', directory, ...module, '--pin-fd', '3'], { env, third: pin })).code, 0);
+    assert.equal(
+      (await strongroom(['list', directory, ...module, '--pin-fd', '3'], { env, third: pin })).code,
+      0,
+    );
     mkdirSync(join(root, 'credentials'));
     writeFileSync(join(root, 'credentials', 'hsm-pin'), pin);
     const credential = [...module, '--pin-credential', 'hsm-pin'];
@@ -106,9 +146,9 @@ describe('strongroom on a token', function () {
     assert.equal(asked.code, 0, asked.stdout);
     assert.ok(!asked.stdout.includes(pin));
     const without = await run(['list', directory, ...module]);
-    assert.deepEqual([without.code, /pin-missing/.test(without.stderr)], [1, true]);
+    assert.deepEqual([without.code, without.stderr.includes('pin-missing')], [1, true]);
     const noModule = await run(['list', directory, '--pin-file', files.pin]);
-    assert.deepEqual([noModule.code, /--module/.test(noModule.stderr)], [2, true]);
+    assert.deepEqual([noModule.code, noModule.stderr.includes('--module')], [2, true]);
   });
 
   it('restore after a lost KEK: says what was found, and what is done', async () => {
@@ -118,13 +158,13 @@ describe('strongroom on a token', function () {
     assert.equal((await run(['restore', directory, ...place(), '--password-file', files.password])).code, 1);
     destroyKek();
     const refused = await run(['get', directory, 'seats', ...place()]);
-    assert.deepEqual([refused.code, /strongroom restore/.test(refused.stderr)], [5, true]);
+    assert.deepEqual([refused.code, refused.stderr.includes('strongroom restore')], [5, true]);
     const status = await run(['status', directory, '--json', ...place()]);
     assert.deepEqual([status.code, json(status.stdout).state], [5, 'restore-required']);
     const check = await run(['restore', directory, '--check', '--json', ...place()]);
     assert.deepEqual([check.code, json(check.stdout).state], [5, 'WIZARD_AUTO_RESTORE_PASSWORD']);
     const wrong = await run(['restore', directory, ...place(), '--password-file', files.wrong]);
-    assert.deepEqual([wrong.code, /password-wrong/.test(wrong.stderr)], [1, true]);
+    assert.deepEqual([wrong.code, wrong.stderr.includes('password-wrong')], [1, true]);
     const restored = await run(['restore', directory, ...place(), '--password-file', files.password]);
     assert.equal(restored.code, 0, restored.stderr);
     assert.match(restored.stderr, /The key of this store is lost/);
@@ -192,7 +232,11 @@ describe('strongroom on a token', function () {
       [12, () => setup(String(taken), 'x', ...pins)],
       [12, () => setup(String(taken), 'x', ...pins, '--erase', 'Acme')],
       [13, () => setup(empty, 'acme', ...pins)],
-      [14, () => setup(String(taken), 'x', '--so-pin-file', files.wrong, '--pin-file', files.pin, '--erase', 'acme')],
+      [
+        14,
+        () =>
+          setup(String(taken), 'x', '--so-pin-file', files.wrong, '--pin-file', files.pin, '--erase', 'acme'),
+      ],
       [16, () => setup(empty, 'x', '--so-pin-file', files.soPin)],
       [17, () => setup(empty, 'x', '--so-pin-file', files.soPin, '--pin-file', join(root, 'short'))],
       [2, () => setup('one', 'x', ...pins)],
@@ -226,8 +270,15 @@ describe('strongroom on a token', function () {
     await init();
     destroyKek();
     const hook = join(root, 'hook');
-    writeFileSync(hook, `#!/bin/sh\ncat /proc/[0-9]*/cmdline /proc/self/environ > ${root}/seen 2>/dev/null; exit 0\n`, { mode: 0o700 });
-    const child = start(['restore', directory, ...place(), '--password-file', files.password, '--hook', hook], { env });
+    writeFileSync(
+      hook,
+      `#!/bin/sh\ncat /proc/[0-9]*/cmdline /proc/self/environ > ${root}/seen 2>/dev/null; exit 0\n`,
+      { mode: 0o700 },
+    );
+    const child = start(
+      ['restore', directory, ...place(), '--password-file', files.password, '--hook', hook],
+      { env },
+    );
     const seen: string[] = [];
     const watch = setInterval(() => {
       for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
@@ -241,7 +292,10 @@ describe('strongroom on a token', function () {
     const code = await new Promise((resolve) => child.once('close', resolve));
     clearInterval(watch);
     assert.equal(code, 0);
-    assert.ok(seen.some((line) => line.includes('restore')), 'the process was seen');
+    assert.ok(
+      seen.some((line) => line.includes('restore')),
+      'the process was seen',
+    );
     const all = seen.join('\n') + readFileSync(join(root, 'seen'), 'latin1');
     for (const secret of [pin, soPin, password]) assert.ok(!all.includes(secret));
   });

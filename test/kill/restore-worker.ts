@@ -24,7 +24,9 @@ export interface RestorePart {
 }
 
 const part = JSON.parse(process.argv[2] ?? '') as RestorePart;
-const killInCore = ['begin', 'kek', 'witness', 'commit', 'file', 'settle', 'strays'].includes(part.killAt ?? '');
+const killInCore = ['begin', 'kek', 'witness', 'commit', 'file', 'settle', 'strays'].includes(
+  part.killAt ?? '',
+);
 const internals = killInCore ? { killBeforeStep: part.killAt } : {};
 const options = {
   directory: part.directory,

@@ -74,12 +74,20 @@ describe('kill -9 in a restore', function () {
     await Promise.all(Array.from({ length: 50 }, (_, n) => service.vault.set(`k${n}`, bytes(`v${n}`))));
     await service.keys.generate({ id: 'hsm-key', algorithm: 'EC-P256', location: 'hsm' });
     const key = join(world.root, 'key.pem');
-    execFileSync('openssl', ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', key], {
-      stdio: 'ignore',
-    });
-    const certificate = execFileSync('openssl', ['req', '-x509', '-key', key, '-subj', '/CN=acme', '-days', '9'], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    execFileSync(
+      'openssl',
+      ['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', key],
+      {
+        stdio: 'ignore',
+      },
+    );
+    const certificate = execFileSync(
+      'openssl',
+      ['req', '-x509', '-key', key, '-subj', '/CN=acme', '-days', '9'],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
     await service.tls.set({ key: readFileSync(key), certificate });
     await service.close();
     tls = join(world.root, 'tls');
@@ -106,7 +114,9 @@ describe('kill -9 in a restore', function () {
     await world.closeAll();
   });
   after(() => {
-    console.log(`    kill -9 in a restore or rotation: ${totals.kills} kills, ${totals.lost} records lost, ${totals.faults} faults`);
+    console.log(
+      `    kill -9 in a restore or rotation: ${totals.kills} kills, ${totals.lost} records lost, ${totals.faults} faults`,
+    );
     assert.ok(totals.kills >= 2 * restoreSteps.length + 4);
   });
 

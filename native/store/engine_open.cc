@@ -542,6 +542,8 @@ Status Engine::State::finish_opening(bool replace_foreign) {
     return alarm.ok()
                ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)
                : alarm;
+  } else if (token_store) {
+    anchor_newest = std::chrono::steady_clock::now();
   }
   stage = Stage::kOpen;
   start_threads();

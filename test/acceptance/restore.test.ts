@@ -12,6 +12,8 @@ import type { RestoreEvent } from '../../lib/restore/steps.js';
 import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm, soPin, snapshot } from '../support/softhsm.js';
 import { binding, quickKdf } from '../support/stores.js';
+import { listTokensWith, setUpTokenWith } from '../../lib/restore/token-setup.js';
+import type { Pkcs11StorageOptions } from '../../lib/pkcs11-options.js';
 
 describe('acceptance: auto-restore', function () {
   this.timeout(60_000);
@@ -69,6 +71,27 @@ describe('acceptance: auto-restore', function () {
     assert.deepEqual([bogus.state, bogus.found.token], ['OUTAGE', 'hsm-unreachable']);
     const noModule = await world.detect({ module: '/bin/true' });
     assert.equal(noModule.state, 'OUTAGE');
+  });
+
+  it('trigger: a module that hangs is an outage within its time limit, and holds no process back', async () => {
+    await world.makeStore();
+    const source = join(world.root, 'hung.c');
+    const module = join(world.root, 'hung.so');
+    writeFileSync(source, '#include <unistd.h>\nlong C_GetFunctionList(void **list) { for (;;) pause(); }\n');
+    execFileSync('cc', ['-shared', '-fPIC', '-o', module, source]);
+    const started = performance.now();
+    const found = await world.detect({ module, timeLimitMs: 300 });
+    assert.deepEqual([found.state, found.found.token], ['OUTAGE', 'hsm-unreachable']);
+    await rejectsReason(world.open({ storage: world.storage({ module, timeLimitMs: 300 }) }), 'hsm-unreachable');
+    assert.ok(performance.now() - started < 5000);
+    const script = `
+      import { listTokens } from ${JSON.stringify(join(import.meta.dirname, '../../lib/index.ts'))};
+      await listTokens({ module: ${JSON.stringify(module)}, timeLimitMs: 200 }).catch((e) => console.log(e.reason));`;
+    const said = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(said, 'hsm-unreachable\n');
   });
 
   it('SOFTWARE storage: no module is loaded, whatever its path, and there is nothing to restore', async () => {
@@ -540,13 +563,41 @@ describe('acceptance: auto-restore', function () {
     const before = world.tokenTimes();
     for (let n = 0; n < 200; n += 1) await service.vault.set(`k${n}`, bytes('v'));
     assert.equal(world.tokenTimes(), before, 'no object of the token was written');
+    await service.close();
+    // OpenSC's spy writes a line for every call into the module.
+    const spy = ['/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so', '/usr/lib/aarch64-linux-gnu/pkcs11/pkcs11-spy.so', '/usr/lib/pkcs11/pkcs11-spy.so', '/usr/lib/x86_64-linux-gnu/pkcs11-spy.so'].find(
+      (path) => existsSync(path),
+    );
+    assert.ok(spy !== undefined, 'pkcs11-spy.so is missing: apt-get install opensc');
+    const calls = join(world.root, 'calls');
+    process.env['PKCS11SPY'] = softhsm;
+    process.env['PKCS11SPY_OUTPUT'] = calls;
+    try {
+      const watched = await world.open({ storage: world.storage({ module: spy }) });
+      const opened = statSync(calls).size;
+      assert.ok(opened > 0);
+      for (let n = 0; n < 500; n += 1) await watched.vault.set(`s${n}`, bytes('v'));
+      assert.equal(statSync(calls).size, opened, 'not one call for 500 writes');
+      await watched.vault.set('s', bytes('v'), { durability: 'witnessed' });
+      assert.ok(statSync(calls).size > opened, 'the spy sees calls');
+      await watched.close();
+    } finally {
+      delete process.env['PKCS11SPY'];
+      delete process.env['PKCS11SPY_OUTPUT'];
+    }
+  });
+
+  it('beyond the document: writes go on without the token', async () => {
+    await world.makeStore();
+    const service = await world.open();
     // A module that is gone would fail every call.
     world.takeAway();
     for (let n = 0; n < 200; n += 1) await service.vault.set(`l${n}`, bytes('v'));
     world.bringBack();
-    assert.equal(service.status().witnesses.find(({ name }) => name === 'token')?.failing, false);
+    const before = world.tokenTimes();
     await service.vault.set('m', bytes('v'), { durability: 'witnessed' });
     assert.notEqual(world.tokenTimes(), before, 'a witnessed one does move the token');
+    assert.equal(service.status().witnesses.find(({ name }) => name === 'token')?.failing, false);
   });
 
   it('beyond the document: a token is named by label, serial number, slot or URI; its PIN comes from a file', async () => {
@@ -577,6 +628,41 @@ describe('acceptance: auto-restore', function () {
     await refuse({ type: 'pkcs11', module: 'libsofthsm2.so', pin: bytes(pin) }, 'invalid-option');
     await refuse({ type: 'pkcs11', pin: bytes(pin) }, 'invalid-option');
     await refuse({ type: 'pkcs11', module: softhsm, pin: pin }, 'invalid-option');
+  });
+
+  it('beyond the document: `physical` is the same code: NSS softokn, another module with another store', async () => {
+    const nss = [
+      '/usr/lib/x86_64-linux-gnu/libsoftokn3.so',
+      '/usr/lib/aarch64-linux-gnu/libsoftokn3.so',
+      '/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so',
+      '/usr/lib64/libsoftokn3.so',
+    ].find((path) => existsSync(path));
+    assert.ok(nss !== undefined, 'NSS is missing: apt-get install libnss3');
+    const setUp = async (name: string): Promise<Pkcs11StorageOptions> => {
+      const directory = join(world.root, name);
+      mkdirSync(directory);
+      const initArguments = `configdir='sql:${directory}' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='acme db'`;
+      const place = { module: nss, initArguments };
+      const slot = (await listTokensWith(binding, place)).find(({ label }) => label === 'acme db');
+      const { slotId } = slot ?? assert.fail('no slot');
+      // Its security officer has no PIN until the user has one.
+      await setUpTokenWith(binding, { ...place, slotId, label: 'acme db', soPin: Buffer.alloc(0), pin: bytes(pin) });
+      return { type: 'pkcs11', ...place, token: 'acme db', pin: bytes(pin) };
+    };
+    const storage = await setUp('nss');
+    await world.makeStore({ storage });
+    const service = await world.open({ storage });
+    await service.keys.generate({ id: 'ca', algorithm: 'EC-P256', location: 'hsm' });
+    await service.rotateKek();
+    await service.close();
+    const successor = await setUp('nss-successor');
+    const found = await detectRestoreWith(binding, { directory: world.directory, storage: successor });
+    assert.deepEqual([found.state, found.found.token], ['WIZARD_AUTO_RESTORE_PASSWORD', 'kek-missing']);
+    const restored = await world.restore({ storage: successor });
+    assert.equal(restored.vault.get('seats')?.toString(), '12');
+    assert.equal(restored.keys.get('ca').state, 'deactivated');
+    await restored.close();
+    await (await world.open({ storage: successor })).close();
   });
 
   it('beyond the document: decommission leaves the token as it was found, and a COLDSTART can follow', async () => {

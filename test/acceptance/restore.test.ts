@@ -202,7 +202,7 @@ describe('acceptance: auto-restore', function () {
     assert.equal(world.keks(), 0);
   });
 
-  it('scenario 1: the KEK is destroyed by another process; the password brings the store back with a new one', async () => {
+  it('auto-restore scenario 1: the KEK is destroyed by another process; the password brings the store back with a new one', async () => {
     const service = await world.open({ recovery: { password: bytes(backupPassword), kdf: quickKdf } });
     await service.vault.set('seats', bytes('12'));
     await service.keys.generate({ id: 'signing', algorithm: 'EC-P256', location: 'hsm' });
@@ -239,7 +239,7 @@ describe('acceptance: auto-restore', function () {
     await rejectsReason(world.restore(), 'nothing-to-do');
   });
 
-  it('scenario 2: the HSM is lost; another token is set up, keys of the lost one are deactivated', async () => {
+  it('auto-restore scenario 2: the HSM is lost; another token is set up, keys of the lost one are deactivated', async () => {
     const service = await world.open({ recovery: { password: bytes(backupPassword), kdf: quickKdf } });
     await service.vault.set('seats', bytes('12'));
     await service.keys.generate({ id: 'ca', algorithm: 'EC-P256', location: 'hsm' });
@@ -274,7 +274,7 @@ describe('acceptance: auto-restore', function () {
     assert.equal(world.keks(), 1);
   });
 
-  it('scenario 2: set up by `hsm setup` first, the password is all that is asked for', async () => {
+  it('auto-restore scenario 2: set up by `hsm setup` first, the password is all that is asked for', async () => {
     await world.makeStore();
     world.loseTokens();
     await world.make('acme');
@@ -284,7 +284,7 @@ describe('acceptance: auto-restore', function () {
     assert.equal(restored.vault.get('seats')?.toString(), '12');
   });
 
-  it('scenario 3: the KEK is there; no question, one unwrap, and the key slots stay as they are', async () => {
+  it('auto-restore scenario 3: the KEK is there; no question, one unwrap, and the key slots stay as they are', async () => {
     await world.makeStore();
     const file = join(world.directory, 'persistence.bin');
     const before = readFileSync(file);
@@ -468,6 +468,28 @@ describe('acceptance: auto-restore', function () {
     assert.equal(restored.restore?.completed, true);
     assert.equal(readFileSync(join(world.root, 'ran'), 'utf8'), '0\n', 'run once, without arguments');
     assert.equal(world.keks(), 1);
+  });
+
+  it('sudo wizard_setup_hsm.sh: an initialised token is erased only by its label, a label is given once, the slot counts', async () => {
+    const [token] = (await world.list()).filter(({ initialised }) => initialised);
+    const { slotId: taken } = token ?? assert.fail('no token');
+    const place = { module: softhsm, soPin: bytes(soPin), pin: bytes(pin) };
+    const empty = await world.emptySlot();
+    const before = snapshot(world.tokens);
+    const refused = await rejectsReason(setUpTokenWith(binding, { ...place, slotId: taken, label: 'x' }), 'token-not-confirmed');
+    assert.match(refused.message, /the token 'acme' \(serial number /, 'what would be erased is shown');
+    for (const erase of ['', 'Acme', 'acme ']) {
+      await rejectsReason(setUpTokenWith(binding, { ...place, slotId: taken, label: 'x', erase }), 'token-not-confirmed');
+    }
+    await rejectsReason(setUpTokenWith(binding, { ...place, slotId: empty, label: 'acme' }), 'token-exists');
+    await rejectsReason(setUpTokenWith(binding, { ...place, slotId: 4711, label: 'x' }), 'token-missing');
+    assert.deepEqual(snapshot(world.tokens), before);
+    const made = await setUpTokenWith(binding, { ...place, slotId: empty, label: 'second' });
+    assert.notEqual(made.slotId, taken);
+    assert.equal((await world.list()).filter(({ initialised }) => initialised).length, 2);
+    await setUpTokenWith(binding, { ...place, slotId: made.slotId, label: 'third', erase: 'second' });
+    const labels = (await world.list()).filter(({ initialised }) => initialised).map(({ label }) => label);
+    assert.deepEqual(labels.sort(), ['acme', 'third']);
   });
 
   it('Done: the operation log tells the story without a secret, and the next start is scenario 3', async () => {

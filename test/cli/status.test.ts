@@ -194,13 +194,9 @@ describe('strongroom status, verify, log', () => {
       ['status'],
       ['verify'],
       ['log'],
-      ['password', 'verify'],
     ]) {
       const [command = '', ...rest] = args;
-      const all =
-        command === 'password'
-          ? ['password', 'verify', store.directory]
-          : [command, store.directory, ...rest];
+      const all = [command, store.directory, ...rest];
       const { code } = await strongroom(all, { env: { STRONGROOM_PASSWORD: password } });
       assert.equal(code, 0, args.join(' '));
     }

@@ -79,15 +79,15 @@ async function drill(
   password: Buffer,
 ): Promise<void> {
   const verify = (persistence: Persistence): Promise<void> => persistence.verifyPassword(password);
-  let dated = true;
-  await withStorage(absolutePath(directory), options, async (storage) => {
+  const dated = await withStorage(absolutePath(directory), options, async (storage) => {
     const place = { directory: absolutePath(directory), ...storage };
     await actAndClose(await open({ ...place, readOnly: true }), verify);
     try {
       await actAndClose(await open(place), verify);
+      return true;
     } catch (error) {
-      if (!(isPersistenceError(error) && error.reason === 'locked')) throw error;
-      dated = false;
+      if (isPersistenceError(error) && error.reason === 'locked') return false;
+      throw error;
     }
   });
   if (options.json === true) await writeJson({ valid: true, dated });

@@ -82,7 +82,10 @@ describe('acceptance: auto-restore', function () {
     const started = performance.now();
     const found = await world.detect({ module, timeLimitMs: 300 });
     assert.deepEqual([found.state, found.found.token], ['OUTAGE', 'hsm-unreachable']);
-    await rejectsReason(world.open({ storage: world.storage({ module, timeLimitMs: 300 }) }), 'hsm-unreachable');
+    await rejectsReason(
+      world.open({ storage: world.storage({ module, timeLimitMs: 300 }) }),
+      'hsm-unreachable',
+    );
     assert.ok(performance.now() - started < 5000);
     const script = `
       import { listTokens } from ${JSON.stringify(join(import.meta.dirname, '../../lib/index.ts'))};
@@ -476,10 +479,16 @@ describe('acceptance: auto-restore', function () {
     const place = { module: softhsm, soPin: bytes(soPin), pin: bytes(pin) };
     const empty = await world.emptySlot();
     const before = snapshot(world.tokens);
-    const refused = await rejectsReason(setUpTokenWith(binding, { ...place, slotId: taken, label: 'x' }), 'token-not-confirmed');
+    const refused = await rejectsReason(
+      setUpTokenWith(binding, { ...place, slotId: taken, label: 'x' }),
+      'token-not-confirmed',
+    );
     assert.match(refused.message, /the token 'acme' \(serial number /, 'what would be erased is shown');
     for (const erase of ['', 'Acme', 'acme ']) {
-      await rejectsReason(setUpTokenWith(binding, { ...place, slotId: taken, label: 'x', erase }), 'token-not-confirmed');
+      await rejectsReason(
+        setUpTokenWith(binding, { ...place, slotId: taken, label: 'x', erase }),
+        'token-not-confirmed',
+      );
     }
     await rejectsReason(setUpTokenWith(binding, { ...place, slotId: empty, label: 'acme' }), 'token-exists');
     await rejectsReason(setUpTokenWith(binding, { ...place, slotId: 4711, label: 'x' }), 'token-missing');
@@ -587,9 +596,12 @@ describe('acceptance: auto-restore', function () {
     assert.equal(world.tokenTimes(), before, 'no object of the token was written');
     await service.close();
     // OpenSC's spy writes a line for every call into the module.
-    const spy = ['/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so', '/usr/lib/aarch64-linux-gnu/pkcs11/pkcs11-spy.so', '/usr/lib/pkcs11/pkcs11-spy.so', '/usr/lib/x86_64-linux-gnu/pkcs11-spy.so'].find(
-      (path) => existsSync(path),
-    );
+    const spy = [
+      '/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so',
+      '/usr/lib/aarch64-linux-gnu/pkcs11/pkcs11-spy.so',
+      '/usr/lib/pkcs11/pkcs11-spy.so',
+      '/usr/lib/x86_64-linux-gnu/pkcs11-spy.so',
+    ].find((path) => existsSync(path));
     assert.ok(spy !== undefined, 'pkcs11-spy.so is missing: apt-get install opensc');
     const calls = join(world.root, 'calls');
     process.env['PKCS11SPY'] = softhsm;
@@ -668,7 +680,13 @@ describe('acceptance: auto-restore', function () {
       const slot = (await listTokensWith(binding, place)).find(({ label }) => label === 'acme db');
       const { slotId } = slot ?? assert.fail('no slot');
       // Its security officer has no PIN until the user has one.
-      await setUpTokenWith(binding, { ...place, slotId, label: 'acme db', soPin: Buffer.alloc(0), pin: bytes(pin) });
+      await setUpTokenWith(binding, {
+        ...place,
+        slotId,
+        label: 'acme db',
+        soPin: Buffer.alloc(0),
+        pin: bytes(pin),
+      });
       return { type: 'pkcs11', ...place, token: 'acme db', pin: bytes(pin) };
     };
     const storage = await setUp('nss');

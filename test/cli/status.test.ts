@@ -188,13 +188,7 @@ describe('strongroom status, verify, log', () => {
 
   it('changes no byte by reading', async () => {
     const before = await contents(store);
-    for (const args of [
-      ['get', 'seats'],
-      ['list'],
-      ['status'],
-      ['verify'],
-      ['log'],
-    ]) {
+    for (const args of [['get', 'seats'], ['list'], ['status'], ['verify'], ['log']]) {
       const [command = '', ...rest] = args;
       const all = [command, store.directory, ...rest];
       const { code } = await strongroom(all, { env: { STRONGROOM_PASSWORD: password } });

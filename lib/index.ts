@@ -12,7 +12,14 @@ export type { FieldOptions, Fields } from './fields.js';
 export type { GenerateKeyOptions, KeyAlgorithm, KeyLocation, Keys, ManagedKey, SignOptions } from './keys.js';
 export { detectRestore } from './restore/world.js';
 export type { DetectOptions, Detection } from './restore/world.js';
-export type { FilesFound, Found, HistoryFound, JournalFound, RestoreState, TokenFound } from './restore/detect.js';
+export type {
+  FilesFound,
+  Found,
+  HistoryFound,
+  JournalFound,
+  RestoreState,
+  TokenFound,
+} from './restore/detect.js';
 export { restore } from './restore/restore.js';
 export type { RestoreOptions, TokenSetup } from './restore/restore.js';
 export { restoreSteps } from './restore/steps.js';

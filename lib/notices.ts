@@ -16,7 +16,5 @@ export function noticesOf(status: NativeStatus): Notice[] {
     ],
     [status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right'],
   ];
-  return all
-    .filter(([happened]) => happened)
-    .map(([, kind, message]) => Object.freeze({ kind, message }));
+  return all.filter(([happened]) => happened).map(([, kind, message]) => Object.freeze({ kind, message }));
 }

@@ -16,7 +16,6 @@ import type {
   NativeBinding,
   NativeProgress,
   NativeStatus,
-  NativeStorage,
   NativeStore,
   NativeStoreOptions,
 } from './native-binding.js';
@@ -27,15 +26,14 @@ import {
   readFunction,
   readOpenOptions,
   readPassword,
-  type GivenStorage,
   type PasswordSource,
   type ReadOptions,
 } from './options.js';
 import { PendingOperations } from './pending.js';
 import type { Persistence, VerifyOptions } from './persistence.js';
-import { locateToken } from './pkcs11-options.js';
 import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
+import { locateRoot } from './root-place.js';
 import {
   toStatus,
   toVerifyReport,
@@ -51,7 +49,6 @@ export type { Persistence, VerifyOptions } from './persistence.js';
 
 /** How often TIME_TAMPER is refreshed by itself: hourly. */
 const refreshMs = 3_600_000;
-const pinBytesMax = 4096;
 const operationLogMax = 1_048_576;
 
 /** In place of the last steps of a start, or of the root. */
@@ -281,7 +278,7 @@ export class PersistenceService implements Persistence {
     const cold = this.#startup === 'COLDSTART';
     if (cold && act.kind !== 'open')
       throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
-    const { storage, wipe } = await this.#locate(act);
+    const { storage, wipe } = await locateRoot(this.#binding, this.#options, cold, act.kind);
     try {
       if (!cold && storage === given.storage) return this.#native;
       await this.#letGo();
@@ -299,35 +296,6 @@ export class PersistenceService implements Persistence {
     this.#options.forget();
     this.#startup = await this.#native.determineStartupState();
     return this.#native;
-  }
-
-  /** Where the root is, with the PIN that opens it. */
-  async #locate(act: Act): Promise<{ storage: NativeStorage | undefined; wipe: () => void }> {
-    const { storage, instance } = this.#options.native;
-    if (storage?.type !== 'pkcs11') return { storage: await this.#withPin(act), wipe: () => undefined };
-    const located = await locateToken(this.#binding, storage, this.#options.pin);
-    if (this.#startup !== 'COLDSTART' || located.storage.object !== undefined) return located;
-    const object = `strongroom ${instance === '' ? 'default' : instance}`;
-    return { ...located, storage: { ...located.storage, object } };
-  }
-
-  async #withPin(act: Act): Promise<Exclude<GivenStorage, { type: 'pkcs11' }> | undefined> {
-    const { storage } = this.#options.native;
-    const { pin, withoutPin } = this.#options;
-    if (act.kind === 'reseal' && pin === undefined && !withoutPin && (await this.#rootHasPin())) {
-      throw new PersistenceError(
-        'pin-missing',
-        "the root has a PIN: give the new one, or 'none' to take it away",
-      );
-    }
-    if (storage?.type === 'pkcs11') return undefined;
-    if (storage?.type !== 'tpm' || pin === undefined) return storage;
-    const wanted = this.#startup === 'COLDSTART' || act.kind === 'reseal' || (await this.#rootHasPin());
-    if (!wanted) return storage;
-    const bytes = await pin();
-    if (bytes.length === 0 || bytes.length > pinBytesMax)
-      throw new PersistenceError('invalid-option', `storage.pin: a PIN has 1 to ${pinBytesMax} bytes`);
-    return { ...storage, pin: bytes };
   }
 
   /** Lets go of the core's side without writing anything. */
@@ -365,13 +333,6 @@ export class PersistenceService implements Persistence {
       // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
       if (act.kind !== 'decommission' || toPersistenceError(error, 'internal').retryable) throw error;
     }
-  }
-
-  /** Unauthenticated; but a slot that says it needs none, and does, does not open. */
-  async #rootHasPin(): Promise<boolean> {
-    const { directory } = this.#options.native;
-    const header = await fromNative(() => this.#binding.inspect(directory)).catch(() => undefined);
-    return header?.tpm?.pin === true;
   }
 
   /** The TPM gives the root of an older state, or of one without its counter, to nobody: reanchor needs the password. */

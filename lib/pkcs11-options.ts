@@ -136,7 +136,10 @@ export async function locateToken(
     throw invalid("storage.pin and the 'pin-source' in storage.uri exclude each other");
   }
   const file = source === undefined ? undefined : await readPinSource(binding, source);
-  const located = { ...storage, type: 'pkcs11', pin: file ?? (await pin?.()) } as NativePkcs11Storage;
+  const bytes = file ?? (await pin?.());
+  if (bytes !== undefined && (bytes.length === 0 || bytes.length > pinBytesMax))
+    throw invalid(`storage.pin: a PIN has 1 to ${pinBytesMax} bytes`);
+  const located = { ...storage, type: 'pkcs11', pin: bytes } as NativePkcs11Storage;
   return { storage: located, wipe: () => file?.fill(0) };
 }
 
@@ -155,7 +158,11 @@ async function readPinSource(binding: NativeBinding, source: string): Promise<Bu
     try {
       path = fileURLToPath(source);
     } catch (cause) {
-      throw new PersistenceError('invalid-option', "storage.uri: the 'pin-source' is no file on this machine", { cause });
+      throw new PersistenceError(
+        'invalid-option',
+        "storage.uri: the 'pin-source' is no file on this machine",
+        { cause },
+      );
     }
   }
   if (!isAbsolute(path) || path.includes('\0')) {

@@ -85,7 +85,7 @@ function lineOf({ generation, timeMs, operation, operations, head }: OperationEn
   const columns = [
     generation.toString().padStart(10),
     timeText(timeMs),
-    operation.padEnd(16),
+    operation.padEnd(17),
     `${operations} ${operations === 1 ? 'record ' : 'records'}`.padStart(14),
     shortHead(head),
   ];

@@ -72,15 +72,23 @@ export function addHsmCommands(program: Command): void {
     .argument('<slot>', 'the slot, as `strongroom hsm list` shows it')
     .argument('<label>', 'the label of the new token')
     .addArgument(
-      new Argument('[purpose]', 'what comes next is told: the restore of a store').choices(['auto_restore_setup']),
+      new Argument('[purpose]', 'what comes next is told: the restore of a store').choices([
+        'auto_restore_setup',
+      ]),
     )
-    .option('--so-pin-file <file>', "read the security officer's PIN from a file; one newline at its end is dropped")
+    .option(
+      '--so-pin-file <file>',
+      "read the security officer's PIN from a file; one newline at its end is dropped",
+    )
     .option('--so-pin-fd <n>', 'read it from an open descriptor')
     .option('--so-pin-credential <name>', 'read it from this file in $CREDENTIALS_DIRECTORY')
     .option('--pin-file <file>', "read the user's PIN from a file; one newline at its end is dropped")
     .option('--pin-fd <n>', 'read it from an open descriptor')
     .option('--pin-credential <name>', 'read it from this file in $CREDENTIALS_DIRECTORY')
-    .option('--erase <label>', 'erase the token that has this label and is in the slot, with everything on it')
+    .option(
+      '--erase <label>',
+      'erase the token that has this label and is in the slot, with everything on it',
+    )
     .option('--init-arguments <text>', 'for the few modules that take a string at C_Initialize')
     .option('--time-limit <ms>', 'for every call into the module (default: 10000)')
     .addHelpText(
@@ -93,7 +101,10 @@ refused, for example a PIN that is too short.`,
     .action(setUp);
 }
 
-function placeOf(module: string, { initArguments, timeLimit }: ListOptions): {
+function placeOf(
+  module: string,
+  { initArguments, timeLimit }: ListOptions,
+): {
   module: string;
   initArguments?: string;
   timeLimitMs?: number;
@@ -114,7 +125,15 @@ async function list(module: string, options: ListOptions): Promise<void> {
   await writeData(table(tokens.map((token) => [`slot ${token.slotId}`, wordsOf(token)] as const)));
 }
 
-function wordsOf({ initialised, label, serial, model, manufacturer, pinInitialised, pinLocked }: TokenInfo): string {
+function wordsOf({
+  initialised,
+  label,
+  serial,
+  model,
+  manufacturer,
+  pinInitialised,
+  pinLocked,
+}: TokenInfo): string {
   const maker = `${printable(manufacturer)} ${printable(model)}`.trim();
   if (!initialised) return `empty; ${maker}`;
   const pin = pinLocked ? ', PIN locked' : pinInitialised ? '' : ', no PIN yet';
@@ -135,7 +154,12 @@ async function setUp(
   try {
     soPin = await findPassword({
       name: 'PIN of the security officer',
-      file: credentialFile('--so-pin-file', options.soPinFile, '--so-pin-credential', options.soPinCredential),
+      file: credentialFile(
+        '--so-pin-file',
+        options.soPinFile,
+        '--so-pin-credential',
+        options.soPinCredential,
+      ),
       fd: options.soPinFd,
       fileOption: '--so-pin-file',
       fdOption: '--so-pin-fd',
@@ -151,11 +175,17 @@ async function setUp(
       ask: 'twice',
     });
     if (soPin === undefined || pin === undefined)
-      throw new PersistenceError('pin-missing', 'both PINs are needed: give --so-pin-file and --pin-file, or the like');
+      throw new PersistenceError(
+        'pin-missing',
+        'both PINs are needed: give --so-pin-file and --pin-file, or the like',
+      );
     const place = { ...placeOf(module, options), slotId, label, soPin, pin };
     const token = await setUpToken({ ...place, ...(erase !== undefined && { erase }) });
     if (options.json === true) await writeJson(token);
-    else tell(`Made the token '${printable(label)}' in slot ${token.slotId}, serial number ${printable(token.serial)}.`);
+    else
+      tell(
+        `Made the token '${printable(label)}' in slot ${token.slotId}, serial number ${printable(token.serial)}.`,
+      );
     if (purpose !== undefined && options.json !== true)
       tell('State WIZARD_AUTO_RESTORE_PASSWORD: go on with `strongroom restore` and the backup password.');
   } catch (error) {

@@ -39,7 +39,10 @@ export function addPinSources(command: Command): Command {
   return command
     .option('--pin-file <file>', 'read the PIN of the root from a file; one newline at its end is dropped')
     .option('--pin-fd <n>', 'read the PIN from an open descriptor')
-    .option('--pin-credential <name>', `read the PIN from this file in $${credentialsVariable}, as systemd sets it`);
+    .option(
+      '--pin-credential <name>',
+      `read the PIN from this file in $${credentialsVariable}, as systemd sets it`,
+    );
 }
 
 /** The file that one of two options names. */
@@ -57,8 +60,15 @@ export function credentialFile(
   if (file !== undefined) throw wrongOption(`${fileOption} and ${credentialOption} exclude each other`);
   const directory = process.env[credentialsVariable];
   if (directory === undefined || directory === '')
-    throw wrongOption(`${credentialOption} needs $${credentialsVariable}, which systemd sets for LoadCredential=`);
-  if (credential === '' || credential.includes('/') || credential.includes('\0') || credential.startsWith('.'))
+    throw wrongOption(
+      `${credentialOption} needs $${credentialsVariable}, which systemd sets for LoadCredential=`,
+    );
+  if (
+    credential === '' ||
+    credential.includes('/') ||
+    credential.includes('\0') ||
+    credential.startsWith('.')
+  )
     throw wrongOption(`${credentialOption} takes the name of a credential, without a path`);
   return join(directory, credential);
 }
@@ -92,8 +102,7 @@ function tokenNameOf({ token: label, tokenSerial: serial, slot }: HsmOptions): T
 export function placeOf(options: HsmOptions): Pkcs11StorageOptions {
   const { pkcs11Uri: uri, hsmTimeLimit } = options;
   const fromVariable = process.env[moduleVariable];
-  const module =
-    options.module ?? (uri === undefined && fromVariable !== '' ? fromVariable : undefined);
+  const module = options.module ?? (uri === undefined && fromVariable !== '' ? fromVariable : undefined);
   const token = tokenNameOf(options);
   if (module === undefined && uri === undefined)
     throw wrongOption(`the store is in a PKCS#11 token: give --module, --pkcs11-uri or ${moduleVariable}`);

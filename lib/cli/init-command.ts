@@ -1,7 +1,12 @@
 // init: makes a store.
 import { Option, type Command } from 'commander';
 
-import { open, type Pkcs11StorageOptions, type SecretStoreOptions, type TpmStorageOptions } from '../index.js';
+import {
+  open,
+  type Pkcs11StorageOptions,
+  type SecretStoreOptions,
+  type TpmStorageOptions,
+} from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { fromNative } from '../native-errors.js';
@@ -45,12 +50,17 @@ interface InitOptions extends CommonOptions, HsmOptions {
 }
 
 export function addInitCommand(program: Command): void {
-  const command = addCommand(program, 'init', 'Make a store (COLDSTART), or complete a making that was interrupted.', [
-    'strongroom init DIR --secret-store file:/var/lib/acme/secrets --instance acme',
-    'strongroom init DIR --secret-store secret-service --recovery-password-file backup.txt',
-    'strongroom init DIR --storage tpm --pcrs 0,7 --recovery-password-file backup.txt',
-    'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt \\\n      --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
-  ])
+  const command = addCommand(
+    program,
+    'init',
+    'Make a store (COLDSTART), or complete a making that was interrupted.',
+    [
+      'strongroom init DIR --secret-store file:/var/lib/acme/secrets --instance acme',
+      'strongroom init DIR --secret-store secret-service --recovery-password-file backup.txt',
+      'strongroom init DIR --storage tpm --pcrs 0,7 --recovery-password-file backup.txt',
+      'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt \\\n      --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
+    ],
+  )
     .argument('<dir>', 'the directory of the store; its parent must exist')
     .option(
       '--secret-store <place>',
@@ -148,7 +158,11 @@ type Place =
   | { storage: TpmStorageOptions; secretStore?: never };
 
 /** Opens with the place and its PIN, which is wiped. */
-async function withRoot<T>(options: InitOptions, place: Place, act: (place: Place) => Promise<T>): Promise<T> {
+async function withRoot<T>(
+  options: InitOptions,
+  place: Place,
+  act: (place: Place) => Promise<T>,
+): Promise<T> {
   if (place.storage.type === 'pkcs11') {
     const { object } = options;
     return withToken(options, (storage) =>
@@ -165,11 +179,13 @@ async function withRoot<T>(options: InitOptions, place: Place, act: (place: Plac
 
 function readPlace(path: string, options: InitOptions): Place {
   const { storage: type, secretStore, tcti, pcrs, pin } = options;
-  if (type !== 'pkcs11' && options.object !== undefined) throw wrongOption("--object belongs to storage 'pkcs11'");
+  if (type !== 'pkcs11' && options.object !== undefined)
+    throw wrongOption("--object belongs to storage 'pkcs11'");
   if (type === 'pkcs11') {
     if (tcti !== undefined || pcrs !== undefined || !pin)
       throw wrongOption("--tcti, --pcrs and --no-pin belong to storage 'tpm'");
-    if (secretStore === undefined) throw wrongOption("required option '--secret-store <place>' not specified");
+    if (secretStore === undefined)
+      throw wrongOption("required option '--secret-store <place>' not specified");
     return { storage: placeOf(options), secretStore: readSecretStorePlace(secretStore, path) };
   }
   if (type === 'software') {
@@ -181,7 +197,7 @@ function readPlace(path: string, options: InitOptions): Place {
     return { storage: { type }, secretStore: readSecretStorePlace(secretStore, path) };
   }
   refuseHsmOptions(options);
-  if (secretStore !== undefined) throw wrongOption("--secret-store belongs to the other storages");
+  if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other storages');
   return {
     storage: {
       type,

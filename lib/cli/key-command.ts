@@ -17,7 +17,10 @@ const messageBytesMax = 1024 * 1024;
 export function addKeyCommand(program: Command): void {
   const key = program.command('key').description('Managed signing keys.');
   const command = (name: string, description: string, examples: readonly string[]): Command =>
-    addTpmOptions(addCommand(key, name, description, examples)).argument('<dir>', 'the directory of the store');
+    addTpmOptions(addCommand(key, name, description, examples)).argument(
+      '<dir>',
+      'the directory of the store',
+    );
 
   command('generate', 'Make a key. Its private half never leaves the store.', [
     'strongroom key generate DIR ca-1 --algorithm EC-P384',
@@ -169,7 +172,11 @@ async function changed(
   else tell(`${verb} the key ${key.id}.`);
 }
 
-async function remove(directory: string, id: string, options: CommonOptions & TpmOptions & { yes?: true }): Promise<void> {
+async function remove(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions & { yes?: true },
+): Promise<void> {
   if (options.yes !== true) throw wrongOption('removing a key cannot be undone: give --yes');
   await withStore(directory, options, ({ keys }) => keys.remove(id));
   if (options.json === true) await writeJson({ id, removed: true });

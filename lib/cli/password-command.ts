@@ -2,12 +2,13 @@
 import type { Command } from 'commander';
 
 import { isPersistenceError } from '../errors.js';
-import { addCommand, type CommonOptions } from './command.js';
+import { open, type Persistence } from '../index.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { needPassword } from './secrets.js';
-import { requireStore, withStore, withStoreForReading } from './store.js';
+import { actAndClose, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
 
 interface ChangeOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly newPasswordFile?: string;
@@ -71,16 +72,27 @@ async function verifyPassword(
   }
 }
 
-/** A drill, whose date is kept unless another process has the store open. */
-async function drill(directory: string, options: CommonOptions & TpmOptions, password: Buffer): Promise<void> {
-  let dated = true;
-  try {
-    await withStore(directory, options, (persistence) => persistence.verifyPassword(password));
-  } catch (error) {
-    if (!(isPersistenceError(error) && error.reason === 'locked')) throw error;
-    dated = false;
-    await withStoreForReading(directory, options, (persistence) => persistence.verifyPassword(password));
-  }
+/** A drill. A wrong password changes nothing; the date of a right one is kept, unless another process has the store open. */
+async function drill(
+  directory: string,
+  options: CommonOptions & TpmOptions,
+  password: Buffer,
+): Promise<void> {
+  const verify = (persistence: Persistence): Promise<void> => persistence.verifyPassword(password);
+  const dated = await withStorage(absolutePath(directory), options, async (storage) => {
+    const place = { directory: absolutePath(directory), ...storage };
+    await actAndClose(await open({ ...place, readOnly: true }), verify);
+    try {
+      await actAndClose(await open(place), verify);
+      return true;
+    } catch (error) {
+      if (isPersistenceError(error) && error.reason === 'locked') return false;
+      throw error;
+    }
+  });
   if (options.json === true) await writeJson({ valid: true, dated });
-  else tell(`The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`);
+  else
+    tell(
+      `The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`,
+    );
 }

@@ -3,18 +3,18 @@
 import type { Command } from 'commander';
 
 import { isPersistenceError, PersistenceError } from '../errors.js';
-import { detectRestore, restore, type Detection, type Persistence, type Pkcs11StorageOptions } from '../index.js';
+import {
+  detectRestore,
+  restore,
+  type Detection,
+  type Persistence,
+  type Pkcs11StorageOptions,
+} from '../index.js';
 import type { RestoreEvent, RestoreStep, TokenSetup } from '../index.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
-import {
-  addHsmOptions,
-  addPinSources,
-  credentialFile,
-  withToken,
-  type HsmOptions,
-} from './hsm-options.js';
+import { addHsmOptions, addPinSources, credentialFile, withToken, type HsmOptions } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
 import { timeText } from './report.js';
@@ -50,15 +50,27 @@ export function addRestoreCommand(program: Command): void {
   )
     .argument('<dir>', 'the directory of the store')
     .option('--check', 'only say what was found, and change nothing')
-    .option('--secret-store <place>', 'in place of the one that persistence.bin names: file:PATH or secret-service')
-    .option('--password-credential <name>', 'read the backup password from this file in $CREDENTIALS_DIRECTORY')
+    .option(
+      '--secret-store <place>',
+      'in place of the one that persistence.bin names: file:PATH or secret-service',
+    )
+    .option(
+      '--password-credential <name>',
+      'read the backup password from this file in $CREDENTIALS_DIRECTORY',
+    )
     .option('--setup-slot <n>', 'where the token is lost: set up another one in this slot')
     .option('--setup-label <label>', 'the label of that token (default: that of the lost one)')
     .option('--so-pin-file <file>', "read the security officer's PIN of that token from a file")
     .option('--so-pin-fd <n>', 'read it from an open descriptor')
-    .option('--erase <label>', 'erase the token with this label, which is in that slot, with everything on it')
+    .option(
+      '--erase <label>',
+      'erase the token with this label, which is in that slot, with everything on it',
+    )
     .option('--tls-dir <dir>', "write the web server's key, certificate and chain here")
-    .option('--hook <file>', 'then run this executable, without arguments, which tests and reloads the web server')
+    .option(
+      '--hook <file>',
+      'then run this executable, without arguments, which tests and reloads the web server',
+    )
     .option('--hook-time-limit <ms>', 'for the hook (default: 60000)');
   addProofOptions(addPinSources(addHsmOptions(command))).action(restoreAct);
 }
@@ -71,14 +83,19 @@ async function restoreAct(directory: string, options: RestoreCommandOptions): Pr
   }
   await withToken(options, async (place) => {
     const secretStore =
-      options.secretStore === undefined ? {} : { secretStore: readSecretStorePlace(options.secretStore, path) };
+      options.secretStore === undefined
+        ? {}
+        : { secretStore: readSecretStorePlace(options.secretStore, path) };
     const found = await detectRestore({ directory: path, storage: place, ...secretStore });
     if (options.json !== true) tell(wordsOf(found));
     if (options.check === true) {
       if (options.json === true) await writeJson(documentOfDetection(found));
       if (found.cause !== undefined) throw found.cause;
       if (found.state === 'WIZARD_AUTO_RESTORE_PASSWORD')
-        throw new PersistenceError('restore-required', 'a restore of this store was begun and is not completed');
+        throw new PersistenceError(
+          'restore-required',
+          'a restore of this store was begun and is not completed',
+        );
       return;
     }
     requireRestore(found, options);
@@ -93,7 +110,10 @@ async function restoreAct(directory: string, options: RestoreCommandOptions): Pr
 /** In plain words. */
 function wordsOf(found: Detection): string {
   const { state, cause, token, tokens, restore: record } = found;
-  const named = token === undefined ? 'the token' : `the token '${printable(token.label)}' (serial number ${printable(token.serial)})`;
+  const named =
+    token === undefined
+      ? 'the token'
+      : `the token '${printable(token.label)}' (serial number ${printable(token.serial)})`;
   const present =
     tokens === undefined
       ? ''
@@ -169,7 +189,8 @@ async function withSetUp(
     fdOption: '--so-pin-fd',
     ask: 'once',
   });
-  if (soPin === undefined) throw new PersistenceError('pin-missing', 'the SO PIN is needed: give --so-pin-file or --so-pin-fd');
+  if (soPin === undefined)
+    throw new PersistenceError('pin-missing', 'the SO PIN is needed: give --so-pin-file or --so-pin-fd');
   try {
     await act({ slotId, label, soPin, ...(erase !== undefined && { erase }) });
   } finally {
@@ -195,7 +216,9 @@ async function run(options: RestoreCommandOptions, found: Detection, place: Plac
         proof: { password, ...(token !== undefined && { token }) },
         ...(tlsDir !== undefined && { tls: { directory: absolutePath(tlsDir) } }),
         ...(hook !== undefined && { hook: absolutePath(hook) }),
-        ...(hookTimeLimit !== undefined && { hookTimeLimitMs: wholeNumber('--hook-time-limit', hookTimeLimit, 1) }),
+        ...(hookTimeLimit !== undefined && {
+          hookTimeLimitMs: wholeNumber('--hook-time-limit', hookTimeLimit, 1),
+        }),
         onStep: (event) => {
           steps.push(event);
           if (options.json !== true) showStep(event);
@@ -263,10 +286,16 @@ async function tellResult(
   { scenario }: Detection,
   events: readonly RestoreEvent[],
 ): Promise<void> {
-  const [status, lost] = await actAndClose(persistence, () => [
-    persistence.status(),
-    persistence.keys.list().filter(({ state, location }) => state === 'deactivated' && location === 'hsm'),
-  ] as const);
+  const [status, lost] = await actAndClose(
+    persistence,
+    () =>
+      [
+        persistence.status(),
+        persistence.keys
+          .list()
+          .filter(({ state, location }) => state === 'deactivated' && location === 'hsm'),
+      ] as const,
+  );
   if (options.json === true) {
     const steps = events.filter(({ state }) => state !== 'begun').map(({ step, state }) => ({ step, state }));
     const keys = lost.map(({ id, reason }) => ({ id, reason }));
@@ -274,12 +303,23 @@ async function tellResult(
     return;
   }
   tell(`Restored the store ${status.storageId} at generation ${status.generation}.`);
-  for (const { id, reason } of lost) tell(`  key ${printable(id)} is deactivated: ${printable(reason ?? '')}`);
+  for (const { id, reason } of lost)
+    tell(`  key ${printable(id)} is deactivated: ${printable(reason ?? '')}`);
   if (status.continuity === 'unproven')
     tell('Its continuity is unproven until `strongroom reanchor` accepts the present state.');
 }
 
-function documentOfDetection({ state, scenario, found, cause, instance, storageId, token, tokens, restore: record }: Detection): object {
+function documentOfDetection({
+  state,
+  scenario,
+  found,
+  cause,
+  instance,
+  storageId,
+  token,
+  tokens,
+  restore: record,
+}: Detection): object {
   return {
     state,
     scenario,

@@ -23,5 +23,8 @@ async function rotateKek(directory: string, options: CommonOptions & HsmOptions)
     return persistence.status();
   });
   if (options.json === true) await writeJson({ rotated: 'kek', token });
-  else tell(`The token has a new key for this store, ${token?.kekType ?? ''} ${token?.kekId ?? ''}; the old one is gone.`);
+  else
+    tell(
+      `The token has a new key for this store, ${token?.kekType ?? ''} ${token?.kekId ?? ''}; the old one is gone.`,
+    );
 }

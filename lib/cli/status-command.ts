@@ -91,7 +91,9 @@ function stateOf(inspection: Inspection): State {
   const { provision, verdict } = inspection;
   if (provision !== 'complete') return provision;
   if (verdict === 'ok') return 'ready';
-  return exitCodeOf(failureOf(inspection.error)) === exitCodes.restoreRequired ? 'restore-required' : 'refused';
+  return exitCodeOf(failureOf(inspection.error)) === exitCodes.restoreRequired
+    ? 'restore-required'
+    : 'refused';
 }
 
 function reportOf(inspection: Inspection, lagSeconds: Lag): object {
@@ -221,7 +223,10 @@ function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): R
   if (restore !== undefined) {
     const { completed, timeMs, cause, keysDeactivated } = restore;
     const keys = keysDeactivated === 0 ? '' : `, ${grouped(keysDeactivated)} keys deactivated`;
-    rows.push(['restore', `${completed ? 'completed' : 'NOT COMPLETED'}, ${timeText(timeMs)}, after ${cause}${keys}`]);
+    rows.push([
+      'restore',
+      `${completed ? 'completed' : 'NOT COMPLETED'}, ${timeText(timeMs)}, after ${cause}${keys}`,
+    ]);
   }
   rows.push(['password drill', passwordVerifiedMs === undefined ? 'never' : timeText(passwordVerifiedMs)]);
   return rows;

@@ -37,9 +37,12 @@ export function addTlsCommand(program: Command): void {
     .action(set);
   addTpmOptions(setCommand);
 
-  const extractCommand = addCommand(tls, 'extract', 'Write tls.key, tls.crt and chain.pem into a directory, each with mode 0600.', [
-    'strongroom tls extract DIR /etc/acme/tls',
-  ])
+  const extractCommand = addCommand(
+    tls,
+    'extract',
+    'Write tls.key, tls.crt and chain.pem into a directory, each with mode 0600.',
+    ['strongroom tls extract DIR /etc/acme/tls'],
+  )
     .argument('<dir>', 'the directory of the store')
     .argument('<target>', 'the directory for the files; only its owner may write to it')
     .action(extract);
@@ -71,7 +74,11 @@ function readKey({ keyFile, keyFd }: SetOptions): Promise<Buffer> {
   return readDescriptor(Number(keyFd), keyBytesMax);
 }
 
-async function extract(directory: string, target: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function extract(
+  directory: string,
+  target: string,
+  options: CommonOptions & TpmOptions,
+): Promise<void> {
   const place = absolutePath(target);
   const certificate = await withStoreForReading(directory, options, async ({ tls }) => {
     await tls.extract({ directory: place });

@@ -43,10 +43,7 @@ export function addPinOptions(command: Command): Command {
 }
 
 /** The PIN from its options, the environment or the terminal; the caller wipes it. */
-export function findPin(
-  options: TpmOptions,
-  ask: 'once' | 'twice' | 'no',
-): Promise<Buffer | undefined> {
+export function findPin(options: TpmOptions, ask: 'once' | 'twice' | 'no'): Promise<Buffer | undefined> {
   return findPassword({
     name: 'PIN',
     file: pinFileOf(options),
@@ -68,7 +65,12 @@ export async function headerOf(path: string): Promise<NativeInspection | undefin
 export function refuseTpmOptions(options: TpmOptions): void {
   const { tcti, pinFile, pinFd, pinCredential } = options;
   refuseHsmOptions(options);
-  const given = Object.entries({ '--tcti': tcti, '--pin-file': pinFile, '--pin-fd': pinFd, '--pin-credential': pinCredential });
+  const given = Object.entries({
+    '--tcti': tcti,
+    '--pin-file': pinFile,
+    '--pin-fd': pinFd,
+    '--pin-credential': pinCredential,
+  });
   for (const [name, value] of given) {
     if (value !== undefined) throw wrongOption(`${name} belongs to storage 'tpm'`);
   }

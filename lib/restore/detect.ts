@@ -108,7 +108,9 @@ export function detect(found: Found): Decision {
     case 'ok':
       if (history === 'refused') return decided('REFUSED');
       if (history === 'unavailable' || history === 'unknown') return decided('OUTAGE');
-      return journal === 'pending' ? decided('WIZARD_AUTO_RESTORE_PASSWORD', 1) : decided('WIZARD_COMPLETED', 3);
+      return journal === 'pending'
+        ? decided('WIZARD_AUTO_RESTORE_PASSWORD', 1)
+        : decided('WIZARD_COMPLETED', 3);
     case 'kek-missing':
     case 'kek-replaced':
     case 'wrapped-dek-corrupt':

@@ -31,9 +31,9 @@ export async function runHook(path: string, timeLimitMs = hookTimeLimitMs): Prom
     if (said.length < errorBytesMax) said += text;
   });
   const ended = new Promise<void>((resolve) => child.stderr.once('close', resolve));
-  let late = false;
+  const clock = { late: false };
   const timer = setTimeout(() => {
-    late = true;
+    clock.late = true;
     // The group: what the hook started must not hold anything open.
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
   }, timeLimitMs);
@@ -44,7 +44,8 @@ export async function runHook(path: string, timeLimitMs = hookTimeLimitMs): Prom
         resolve([exitCode, exitSignal]);
       });
     });
-    if (late) throw new PersistenceError('hook-timeout', `the hook ${path} did not end within ${timeLimitMs} ms`);
+    if (clock.late)
+      throw new PersistenceError('hook-timeout', `the hook ${path} did not end within ${timeLimitMs} ms`);
     if (code === 0) return;
     // What it said last may still be on its way; what it left running may hold the pipe.
     await Promise.race([ended, delay(lastWordsMs)]);
@@ -67,7 +68,11 @@ function asHookError(path: string, error: unknown): unknown {
     return new PersistenceError('hook-not-found', `the hook ${path} does not exist`, { cause: error });
   }
   if (code === 'EACCES' || code === 'EPERM') {
-    return new PersistenceError('hook-not-permitted', `the hook ${path} may not be executed`, { cause: error });
+    return new PersistenceError('hook-not-permitted', `the hook ${path} may not be executed`, {
+      cause: error,
+    });
   }
-  return new PersistenceError('hook-failed', `the hook ${path} cannot be started: ${String(error)}`, { cause: error });
+  return new PersistenceError('hook-failed', `the hook ${path} cannot be started: ${String(error)}`, {
+    cause: error,
+  });
 }

@@ -9,7 +9,14 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import { readClosed, readFunction, readPassword, readPath, readStorage, type OpenOptions } from '../options.js';
+import {
+  readClosed,
+  readFunction,
+  readPassword,
+  readPath,
+  readStorage,
+  type OpenOptions,
+} from '../options.js';
 import { locateToken } from '../pkcs11-options.js';
 import type { ActOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
@@ -149,7 +156,8 @@ function readPlan(given: Record<(typeof ownNames)[number], unknown>): Plan {
 }
 
 function busy(directory: string, cause?: PersistenceError): PersistenceError {
-  const why = cause === undefined ? 'is being restored by this process already' : `is in use: ${cause.message}`;
+  const why =
+    cause === undefined ? 'is being restored by this process already' : `is in use: ${cause.message}`;
   return new PersistenceError('restore-busy', `the store in ${directory} ${why}`, cause && { cause });
 }
 
@@ -164,7 +172,8 @@ async function prepareToken(
   if (!missing || setUp === undefined) return;
   const { native, pin } = readStorage(storage);
   try {
-    if (native?.type !== 'pkcs11') throw new PersistenceError('invalid-option', "setUp belongs to storage 'pkcs11'");
+    if (native?.type !== 'pkcs11')
+      throw new PersistenceError('invalid-option', "setUp belongs to storage 'pkcs11'");
     const { storage: located, wipe } = await locateToken(binding, native, pin?.take);
     try {
       if (located.label !== undefined && located.label !== setUp.label) {

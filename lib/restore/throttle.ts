@@ -62,7 +62,8 @@ export class PasswordThrottle {
     if (tries === undefined) return;
     const now = this.#nowMs();
     if (now - tries.lastMs > forgottenAfterMs) this.#tries.delete(store);
-    else if (now < tries.untilMs) throw throttled(Math.ceil(tries.untilMs - now), `${tries.wrong} wrong passwords`);
+    else if (now < tries.untilMs)
+      throw throttled(Math.ceil(tries.untilMs - now), `${tries.wrong} wrong passwords`);
   }
 
   #failed(store: string): void {
@@ -78,7 +79,9 @@ export class PasswordThrottle {
 
 function throttled(retryAfterMs: number, why: string): PersistenceError {
   const seconds = Math.ceil(retryAfterMs / 1000);
-  return new PersistenceError('password-throttled', `${why}; the next is tried in ${seconds} s`, { retryAfterMs });
+  return new PersistenceError('password-throttled', `${why}; the next is tried in ${seconds} s`, {
+    retryAfterMs,
+  });
 }
 
 /** That of this process. */

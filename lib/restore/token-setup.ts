@@ -59,7 +59,9 @@ export async function listTokensWith(
     initArguments: initArguments as string | undefined,
     timeLimitMs: timeLimitMs as number | undefined,
   };
-  return Object.freeze((await fromNative(() => binding.listTokens(locator))).map((token) => Object.freeze(token)));
+  return Object.freeze(
+    (await fromNative(() => binding.listTokens(locator))).map((token) => Object.freeze(token)),
+  );
 }
 
 /**
@@ -88,13 +90,17 @@ export async function setUpTokenWith(binding: NativeBinding, options: SetUpToken
   const soPin = readPassword(given.soPin, 'soPin');
   const pin = readPassword(given.pin, 'pin');
   try {
-    if (soPin === undefined || pin === undefined) throw new PersistenceError('pin-missing', 'soPin and pin are needed');
+    if (soPin === undefined || pin === undefined)
+      throw new PersistenceError('pin-missing', 'soPin and pin are needed');
     checkSlot(await fromNative(() => binding.listTokens(place)), slotId, label, erase);
     const pins = { soPin: await soPin.take(), pin: await pin.take() };
     // The core looks again, immediately before it erases.
-    await fromNative(() => binding.initialiseToken({ ...place, slotId, label, confirmation: erase, ...pins }));
+    await fromNative(() =>
+      binding.initialiseToken({ ...place, slotId, label, confirmation: erase, ...pins }),
+    );
     const made = (await fromNative(() => binding.listTokens(place))).find((token) => token.label === label);
-    if (made === undefined) throw new PersistenceError('token-missing', `the new token ${label} is not there`);
+    if (made === undefined)
+      throw new PersistenceError('token-missing', `the new token ${label} is not there`);
     return Object.freeze(made);
   } catch (error) {
     throw toPersistenceError(error);
@@ -111,7 +117,8 @@ function checkSlot(
   erase: string | undefined,
 ): void {
   const slot = tokens.find((token) => token.slotId === slotId);
-  if (slot === undefined) throw new PersistenceError('token-missing', `the module has no token in slot ${slotId}`);
+  if (slot === undefined)
+    throw new PersistenceError('token-missing', `the module has no token in slot ${slotId}`);
   if (tokens.some((token) => token !== slot && token.initialised && token.label === label)) {
     throw new PersistenceError('token-exists', `the module has a token '${label}' already`);
   }
@@ -122,6 +129,9 @@ function checkSlot(
     );
   }
   if (!slot.initialised && erase !== undefined) {
-    throw new PersistenceError('token-not-confirmed', `slot ${slotId} holds no token '${erase}' that could be erased`);
+    throw new PersistenceError(
+      'token-not-confirmed',
+      `slot ${slotId} holds no token '${erase}' that could be erased`,
+    );
   }
 }

@@ -6,12 +6,24 @@
 import { PersistenceError, type Reason } from '../errors.js';
 import { examine } from '../maintenance.js';
 import { loadNative } from '../native.js';
-import type { NativeBinding, NativeInspection, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
+import type {
+  NativeBinding,
+  NativeInspection,
+  NativePkcs11Storage,
+  NativeStoreOptions,
+} from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
 import { readClosed, readPath, readSecretStore, readStorage, type SecretStoreOptions } from '../options.js';
 import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
 import type { RestoreStatus, TokenStatus } from '../status.js';
-import { detect, type FilesFound, type Found, type JournalFound, type RestoreState, type TokenFound } from './detect.js';
+import {
+  detect,
+  type FilesFound,
+  type Found,
+  type JournalFound,
+  type RestoreState,
+  type TokenFound,
+} from './detect.js';
 import type { TokenInfo } from './token-setup.js';
 
 export interface DetectOptions {
@@ -74,11 +86,19 @@ export async function detectRestoreWith(
     } as const satisfies Found;
     if (files !== 'complete' || header?.storage !== 'pkcs11') return conclude(base, header, refusal);
     if (native?.type !== 'pkcs11') {
-      throw new PersistenceError('invalid-option', "storage: the store is in a token; name its module as type 'pkcs11'");
+      throw new PersistenceError(
+        'invalid-option',
+        "storage: the store is in a token; name its module as type 'pkcs11'",
+      );
     }
     const located = await locateToken(binding, native, pin?.take);
     try {
-      return await askToken(binding, base, header, { directory, secretStore, storage: located.storage, internals });
+      return await askToken(binding, base, header, {
+        directory,
+        secretStore,
+        storage: located.storage,
+        internals,
+      });
     } finally {
       located.wipe();
     }
@@ -101,10 +121,15 @@ async function readFiles(binding: NativeBinding, directory: string): Promise<Fil
     if (header.provision === 'provisioning') return { files: 'none', header };
     if (header.provision === 'decommissioning') return { files: 'decommissioning', header };
     if (header.vaultFilePresent) return { files: 'complete', header };
-    return { files: 'partial', header, refusal: new PersistenceError('partial-restore', 'the vault file is missing') };
+    return {
+      files: 'partial',
+      header,
+      refusal: new PersistenceError('partial-restore', 'the vault file is missing'),
+    };
   } catch (error) {
     const refusal = toPersistenceError(error);
-    if (refusal.reason === 'no-store' || refusal.reason === 'not-found') return filesWithout(binding, directory);
+    if (refusal.reason === 'no-store' || refusal.reason === 'not-found')
+      return filesWithout(binding, directory);
     return { files: refusal.retryable ? 'unreadable' : 'damaged', refusal };
   }
 }
@@ -147,7 +172,8 @@ async function askToken(
   const { error, status } = await examine(binding, { ...place, instance: '', readOnly: true, ...internals });
   if (error?.reason === 'invalid-option') throw error;
   const opened = status !== undefined;
-  const asked = error !== undefined && tokenFound.has(error.reason) ? (error.reason as TokenFound) : undefined;
+  const asked =
+    error !== undefined && tokenFound.has(error.reason) ? (error.reason as TokenFound) : undefined;
   const found: Found = {
     ...base,
     token: asked ?? (opened ? 'ok' : 'not-asked'),
@@ -171,7 +197,10 @@ function historyOf(error: PersistenceError | undefined, opened: boolean, ofToken
 }
 
 /** For people; where the module does not answer there is nothing to list. */
-async function list(binding: NativeBinding, storage: NativePkcs11Storage): Promise<readonly TokenInfo[] | undefined> {
+async function list(
+  binding: NativeBinding,
+  storage: NativePkcs11Storage,
+): Promise<readonly TokenInfo[] | undefined> {
   try {
     return Object.freeze(await binding.listTokens(storage));
   } catch {

@@ -218,8 +218,7 @@ napi_value Store::find_key(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   const Result<std::string> id = read_text(env, arguments[0], "the id of a key");
   if (!id.ok()) return throw_error(env, id.error());
-  const store::KeyRecords records(self->engine_->queue(), *self->cipher_,
-                                  self->engine_->token_keys());
+  const store::KeyRecords records(self->engine_->queue(), *self->cipher_, self->engine_->token_keys());
   const Result<ManagedKey> key = records.find(*id);
   return key.ok() ? describe_key(env, *key) : throw_error(env, key.error());
 }
@@ -228,8 +227,7 @@ napi_value Store::list_keys(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = open_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  const store::KeyRecords records(self->engine_->queue(), *self->cipher_,
-                                  self->engine_->token_keys());
+  const store::KeyRecords records(self->engine_->queue(), *self->cipher_, self->engine_->token_keys());
   const Result<std::vector<ManagedKey>> keys = records.list();
   if (!keys.ok()) return throw_error(env, keys.error());
   napi_value list = nullptr;
@@ -253,8 +251,7 @@ napi_value Store::sign_with_key(napi_env env, napi_callback_info info) {
   const auto format = read_boolean(env, arguments[3]).value_or(false) ? store::SignatureFormat::kRaw
                                                                       : store::SignatureFormat::kDer;
   ByteView input;
-  const store::KeyRecords records(self->engine_->queue(), *self->cipher_,
-                                  self->engine_->token_keys());
+  const store::KeyRecords records(self->engine_->queue(), *self->cipher_, self->engine_->token_keys());
   const auto prepare = [&]() -> Result<store::KeySigner> {
     SR_ASSIGN(const std::string id, read_text(env, arguments[0], "the id of a key"));
     SR_TRY(read_bytes(env, arguments[1], is_digest ? "the digest" : "the message", &input));

@@ -12,8 +12,7 @@ constexpr double kSlotIdMax = 9007199254740991;  // 2^53 - 1
 constexpr double kTimeLimitMsMax = 3'600'000;
 
 Status invalid(const char* name) {
-  return {Reason::kInvalidOption,
-          std::string("storage.") + name + " has the wrong type or is out of range"};
+  return {Reason::kInvalidOption, std::string("storage.") + name + " has the wrong type or is out of range"};
 }
 
 Status read_text(napi_env env, napi_value object, const char* name, std::optional<std::string>* out) {

@@ -129,12 +129,12 @@ struct TokenStatus {
 // Where an auto-restore stands; kept in the vault.
 struct RestoreRecord {
   bool completed = false;
-  std::uint64_t generation = 0;         // of the commit that gave the store its new KEK
-  std::int64_t wall_ms = 0;             // of that commit
-  std::int64_t completed_wall_ms = 0;   // 0: not completed
-  log::Point accepted;                  // the point that its authority accepted
-  std::string cause;                    // why the token did not open the root: a reason
-  std::string former_serial;            // of the token before
+  std::uint64_t generation = 0;        // of the commit that gave the store its new KEK
+  std::int64_t wall_ms = 0;            // of that commit
+  std::int64_t completed_wall_ms = 0;  // 0: not completed
+  log::Point accepted;                 // the point that its authority accepted
+  std::string cause;                   // why the token did not open the root: a reason
+  std::string former_serial;           // of the token before
   std::uint32_t keys_deactivated = 0;
 };
 // What is noted in the operation log while a restore goes on.
@@ -145,7 +145,8 @@ struct EngineStatus {
   std::optional<TpmStatus> tpm;
   std::optional<TokenStatus> token;
   std::optional<RestoreRecord> restore;  // the newest one
-  std::int64_t password_verified_ms = 0;  // when the backup password was last proven on purpose; 0: never since it was set
+  std::int64_t password_verified_ms =
+      0;  // when the backup password was last proven on purpose; 0: never since it was set
   bool age_excused =
       false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
   ProvisionState provision = ProvisionState::kComplete;

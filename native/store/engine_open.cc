@@ -211,8 +211,9 @@ Status Engine::initialize_recovery(ByteView password) {
     if (!lost) return as_usual;
     const KeySlot* slot = state.root_slot();
     const Result<TokenSlot> named =
-        slot != nullptr ? parse_token_parameters(slot->parameters)
-                        : Result<TokenSlot>(Status(Reason::kInternal, "a store with a token has a key slot for it"));
+        slot != nullptr
+            ? parse_token_parameters(slot->parameters)
+            : Result<TokenSlot>(Status(Reason::kInternal, "a store with a token has a key slot for it"));
     if (!named.ok()) return named.status();
     const Status connected = state.connect_token(&*named);
     // It may be made before restore().
@@ -532,6 +533,8 @@ Status Engine::State::finish_opening(bool replace_foreign) {
     return alarm.ok()
                ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)
                : alarm;
+  } else if (token_store) {
+    anchor_newest = std::chrono::steady_clock::now();
   }
   stage = Stage::kOpen;
   start_threads();

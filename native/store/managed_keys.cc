@@ -148,8 +148,7 @@ Result<KeySigner> KeyRecords::signer_of(const ManagedKey& key) const {
   return KeySigner(key.algorithm, *std::move(pkcs8));
 }
 
-Result<std::vector<std::pair<std::string, Bytes>>> KeyRecords::deactivations(
-    std::string_view reason) const {
+Result<std::vector<std::pair<std::string, Bytes>>> KeyRecords::deactivations(std::string_view reason) const {
   SR_ASSIGN(std::vector<ManagedKey> keys, list());
   std::vector<std::pair<std::string, Bytes>> records;
   for (ManagedKey& key : keys) {

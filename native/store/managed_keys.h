@@ -103,7 +103,8 @@ class KeyRecords {
   [[nodiscard]] Result<KeySigner> signer_of(const ManagedKey& key) const;
   // What the records become of all active keys at kHsm that the token does not hold: names and new values, for the commit
   // of a restore. The token's own reasons when it cannot be asked.
-  [[nodiscard]] Result<std::vector<std::pair<std::string, Bytes>>> deactivations(std::string_view reason) const;
+  [[nodiscard]] Result<std::vector<std::pair<std::string, Bytes>>> deactivations(
+      std::string_view reason) const;
 
  private:
   ReservedReader reader_;

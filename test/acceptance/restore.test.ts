@@ -12,6 +12,8 @@ import type { RestoreEvent } from '../../lib/restore/steps.js';
 import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm, soPin, snapshot } from '../support/softhsm.js';
 import { binding, quickKdf } from '../support/stores.js';
+import { listTokensWith, setUpTokenWith } from '../../lib/restore/token-setup.js';
+import type { Pkcs11StorageOptions } from '../../lib/pkcs11-options.js';
 
 describe('acceptance: auto-restore', function () {
   this.timeout(60_000);
@@ -41,10 +43,16 @@ describe('acceptance: auto-restore', function () {
 
     world.loseTokens();
     const tokenLost = await world.detect();
-    assert.deepEqual([tokenLost.state, tokenLost.found.token], ['WIZARD_SETUP_HSM_AUTORESTORE', 'token-missing']);
+    assert.deepEqual(
+      [tokenLost.state, tokenLost.found.token],
+      ['WIZARD_SETUP_HSM_AUTORESTORE', 'token-missing'],
+    );
     assert.equal(tokenLost.tokens?.length, 1);
 
-    writeFileSync(world.configuration, `directories.tokendir = ${world.root}/nowhere\nobjectstore.backend = file\n`);
+    writeFileSync(
+      world.configuration,
+      `directories.tokendir = ${world.root}/nowhere\nobjectstore.backend = file\n`,
+    );
     const unreachable = await world.detect();
     assert.deepEqual([unreachable.state, unreachable.found.token], ['OUTAGE', 'hsm-unreachable']);
     // Neither can be restored, with whatever password.
@@ -65,11 +73,38 @@ describe('acceptance: auto-restore', function () {
     assert.equal(noModule.state, 'OUTAGE');
   });
 
+  it('trigger: a module that hangs is an outage within its time limit, and holds no process back', async () => {
+    await world.makeStore();
+    const source = join(world.root, 'hung.c');
+    const module = join(world.root, 'hung.so');
+    writeFileSync(source, '#include <unistd.h>\nlong C_GetFunctionList(void **list) { for (;;) pause(); }\n');
+    execFileSync('cc', ['-shared', '-fPIC', '-o', module, source]);
+    const started = performance.now();
+    const found = await world.detect({ module, timeLimitMs: 300 });
+    assert.deepEqual([found.state, found.found.token], ['OUTAGE', 'hsm-unreachable']);
+    await rejectsReason(
+      world.open({ storage: world.storage({ module, timeLimitMs: 300 }) }),
+      'hsm-unreachable',
+    );
+    assert.ok(performance.now() - started < 5000);
+    const script = `
+      import { listTokens } from ${JSON.stringify(join(import.meta.dirname, '../../lib/index.ts'))};
+      await listTokens({ module: ${JSON.stringify(module)}, timeLimitMs: 200 }).catch((e) => console.log(e.reason));`;
+    const said = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(said, 'hsm-unreachable\n');
+  });
+
   it('SOFTWARE storage: no module is loaded, whatever its path, and there is nothing to restore', async () => {
     await world.makeStore({ storage: { type: 'software' } });
     const module = '/nowhere/module.so';
     const found = await world.detect({ module });
-    assert.deepEqual([found.state, found.scenario, found.found.token], ['WIZARD_COMPLETED', undefined, 'not-asked']);
+    assert.deepEqual(
+      [found.state, found.scenario, found.found.token],
+      ['WIZARD_COMPLETED', undefined, 'not-asked'],
+    );
     await rejectsReason(world.restore({ storage: world.storage({ module }) }), 'nothing-to-do');
     await rejectsReason(world.restore({ storage: { type: 'software' } }), 'nothing-to-do');
     const maps = readFileSync('/proc/self/maps', 'utf8');
@@ -140,7 +175,9 @@ describe('acceptance: auto-restore', function () {
   });
 
   it('backup password: many wrong ones side by side stay within bounded memory, one derivation at a time', async () => {
-    await world.makeStore({ recovery: { password: bytes(backupPassword), kdf: { memoryKiB: 65_536, passes: 1 } } });
+    await world.makeStore({
+      recovery: { password: bytes(backupPassword), kdf: { memoryKiB: 65_536, passes: 1 } },
+    });
     world.destroyKek();
     const before = process.memoryUsage().rss;
     let highest = before;
@@ -161,11 +198,14 @@ describe('acceptance: auto-restore', function () {
       ['password-wrong', 1],
       ['restore-busy', 999],
     ]);
-    assert.ok(highest - before < 200 * 1024 * 1024, `${Math.round((highest - before) / 1024 / 1024)} MiB more`);
+    assert.ok(
+      highest - before < 200 * 1024 * 1024,
+      `${Math.round((highest - before) / 1024 / 1024)} MiB more`,
+    );
     assert.equal(world.keks(), 0);
   });
 
-  it('scenario 1: the KEK is destroyed by another process; the password brings the store back with a new one', async () => {
+  it('auto-restore scenario 1: the KEK is destroyed by another process; the password brings the store back with a new one', async () => {
     const service = await world.open({ recovery: { password: bytes(backupPassword), kdf: quickKdf } });
     await service.vault.set('seats', bytes('12'));
     await service.keys.generate({ id: 'signing', algorithm: 'EC-P256', location: 'hsm' });
@@ -195,11 +235,14 @@ describe('acceptance: auto-restore', function () {
     await restored.close();
     assert.equal(world.keks(), 1);
     assert.match(world.tool(...login, '--list-objects', '--type', 'data'), /theirs/);
-    assert.deepEqual([(await world.detect()).state, (await world.detect()).scenario], ['WIZARD_COMPLETED', 3]);
+    assert.deepEqual(
+      [(await world.detect()).state, (await world.detect()).scenario],
+      ['WIZARD_COMPLETED', 3],
+    );
     await rejectsReason(world.restore(), 'nothing-to-do');
   });
 
-  it('scenario 2: the HSM is lost; another token is set up, keys of the lost one are deactivated', async () => {
+  it('auto-restore scenario 2: the HSM is lost; another token is set up, keys of the lost one are deactivated', async () => {
     const service = await world.open({ recovery: { password: bytes(backupPassword), kdf: quickKdf } });
     await service.vault.set('seats', bytes('12'));
     await service.keys.generate({ id: 'ca', algorithm: 'EC-P256', location: 'hsm' });
@@ -234,7 +277,7 @@ describe('acceptance: auto-restore', function () {
     assert.equal(world.keks(), 1);
   });
 
-  it('scenario 2: set up by `hsm setup` first, the password is all that is asked for', async () => {
+  it('auto-restore scenario 2: set up by `hsm setup` first, the password is all that is asked for', async () => {
     await world.makeStore();
     world.loseTokens();
     await world.make('acme');
@@ -244,7 +287,7 @@ describe('acceptance: auto-restore', function () {
     assert.equal(restored.vault.get('seats')?.toString(), '12');
   });
 
-  it('scenario 3: the KEK is there; no question, one unwrap, and the key slots stay as they are', async () => {
+  it('auto-restore scenario 3: the KEK is there; no question, one unwrap, and the key slots stay as they are', async () => {
     await world.makeStore();
     const file = join(world.directory, 'persistence.bin');
     const before = readFileSync(file);
@@ -298,7 +341,11 @@ describe('acceptance: auto-restore', function () {
     }
     const before = world.files();
     await rejectsReason(world.restore({ proof: { password: bytes('wrong') } }), 'password-wrong');
-    assert.deepEqual(world.files(), before, 'the password is asked for again, and a wrong one changes nothing');
+    assert.deepEqual(
+      world.files(),
+      before,
+      'the password is asked for again, and a wrong one changes nothing',
+    );
     const restored = await world.restore();
     assert.equal(restored.vault.get('seats')?.toString(), '12');
     assert.equal(world.keks(), 1);
@@ -309,7 +356,9 @@ describe('acceptance: auto-restore', function () {
     world.destroyKek();
     const both = await Promise.allSettled([world.restore(), world.restore()]);
     const reasons = both.map((outcome) =>
-      outcome.status === 'rejected' && isPersistenceError(outcome.reason) ? outcome.reason.reason : outcome.status,
+      outcome.status === 'rejected' && isPersistenceError(outcome.reason)
+        ? outcome.reason.reason
+        : outcome.status,
     );
     assert.deepEqual(reasons.sort(), ['fulfilled', 'restore-busy']);
     assert.equal(world.keks(), 1);
@@ -366,7 +415,10 @@ describe('acceptance: auto-restore', function () {
     });
     const ca = restored.keys.get('ca');
     assert.equal(ca.state, 'deactivated');
-    assert.match(ca.reason ?? '', new RegExp(`lost with the token 'acme', serial number ${made.tokenSerial ?? ''}`));
+    assert.match(
+      ca.reason ?? '',
+      new RegExp(`lost with the token 'acme', serial number ${made.tokenSerial ?? ''}`),
+    );
     const { generation } = restored.restore ?? assert.fail('no restore');
     const commit = (await restored.operationLog()).find((entry) => entry.generation === generation);
     assert.equal(commit?.operation, 'restore');
@@ -388,7 +440,11 @@ describe('acceptance: auto-restore', function () {
     assert.ok(createVerify('sha256').update('x').verify(key, signature));
     const digest = createHash('sha256').update('x').digest();
     const raw = await service.keys.sign('ca', { digest, format: 'raw' });
-    assert.ok(createVerify('sha256').update('x').verify({ ...key, dsaEncoding: 'ieee-p1363' }, raw));
+    assert.ok(
+      createVerify('sha256')
+        .update('x')
+        .verify({ ...key, dsaEncoding: 'ieee-p1363' }, raw),
+    );
   });
 
   it('sudo wizard_auto_restore_success.sh: each failure has a code and leaves the restore to be gone on with', async () => {
@@ -403,7 +459,10 @@ describe('acceptance: auto-restore', function () {
     write('exit 0', 0o600);
     await rejectsReason(world.restore({ hook }), 'hook-not-permitted');
     write('echo bad configuration >&2; exit 4', 0o700);
-    assert.match((await rejectsReason(world.restore({ hook }), 'hook-failed')).message, /exit code 4: bad configuration/);
+    assert.match(
+      (await rejectsReason(world.restore({ hook }), 'hook-failed')).message,
+      /exit code 4: bad configuration/,
+    );
     write('sleep 30', 0o700);
     await rejectsReason(world.restore({ hook, hookTimeLimitMs: 200 }), 'hook-timeout');
     await rejectsReason(world.open(), 'restore-required');
@@ -412,6 +471,34 @@ describe('acceptance: auto-restore', function () {
     assert.equal(restored.restore?.completed, true);
     assert.equal(readFileSync(join(world.root, 'ran'), 'utf8'), '0\n', 'run once, without arguments');
     assert.equal(world.keks(), 1);
+  });
+
+  it('sudo wizard_setup_hsm.sh: an initialised token is erased only by its label, a label is given once, the slot counts', async () => {
+    const [token] = (await world.list()).filter(({ initialised }) => initialised);
+    const { slotId: taken } = token ?? assert.fail('no token');
+    const place = { module: softhsm, soPin: bytes(soPin), pin: bytes(pin) };
+    const empty = await world.emptySlot();
+    const before = snapshot(world.tokens);
+    const refused = await rejectsReason(
+      setUpTokenWith(binding, { ...place, slotId: taken, label: 'x' }),
+      'token-not-confirmed',
+    );
+    assert.match(refused.message, /the token 'acme' \(serial number /, 'what would be erased is shown');
+    for (const erase of ['', 'Acme', 'acme ']) {
+      await rejectsReason(
+        setUpTokenWith(binding, { ...place, slotId: taken, label: 'x', erase }),
+        'token-not-confirmed',
+      );
+    }
+    await rejectsReason(setUpTokenWith(binding, { ...place, slotId: empty, label: 'acme' }), 'token-exists');
+    await rejectsReason(setUpTokenWith(binding, { ...place, slotId: 4711, label: 'x' }), 'token-missing');
+    assert.deepEqual(snapshot(world.tokens), before);
+    const made = await setUpTokenWith(binding, { ...place, slotId: empty, label: 'second' });
+    assert.notEqual(made.slotId, taken);
+    assert.equal((await world.list()).filter(({ initialised }) => initialised).length, 2);
+    await setUpTokenWith(binding, { ...place, slotId: made.slotId, label: 'third', erase: 'second' });
+    const labels = (await world.list()).filter(({ initialised }) => initialised).map(({ label }) => label);
+    assert.deepEqual(labels.sort(), ['acme', 'third']);
   });
 
   it('Done: the operation log tells the story without a secret, and the next start is scenario 3', async () => {
@@ -507,13 +594,44 @@ describe('acceptance: auto-restore', function () {
     const before = world.tokenTimes();
     for (let n = 0; n < 200; n += 1) await service.vault.set(`k${n}`, bytes('v'));
     assert.equal(world.tokenTimes(), before, 'no object of the token was written');
+    await service.close();
+    // OpenSC's spy writes a line for every call into the module.
+    const spy = [
+      '/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so',
+      '/usr/lib/aarch64-linux-gnu/pkcs11/pkcs11-spy.so',
+      '/usr/lib/pkcs11/pkcs11-spy.so',
+      '/usr/lib/x86_64-linux-gnu/pkcs11-spy.so',
+    ].find((path) => existsSync(path));
+    assert.ok(spy !== undefined, 'pkcs11-spy.so is missing: apt-get install opensc');
+    const calls = join(world.root, 'calls');
+    process.env['PKCS11SPY'] = softhsm;
+    process.env['PKCS11SPY_OUTPUT'] = calls;
+    try {
+      const watched = await world.open({ storage: world.storage({ module: spy }) });
+      const opened = statSync(calls).size;
+      assert.ok(opened > 0);
+      for (let n = 0; n < 500; n += 1) await watched.vault.set(`s${n}`, bytes('v'));
+      assert.equal(statSync(calls).size, opened, 'not one call for 500 writes');
+      await watched.vault.set('s', bytes('v'), { durability: 'witnessed' });
+      assert.ok(statSync(calls).size > opened, 'the spy sees calls');
+      await watched.close();
+    } finally {
+      delete process.env['PKCS11SPY'];
+      delete process.env['PKCS11SPY_OUTPUT'];
+    }
+  });
+
+  it('beyond the document: writes go on without the token', async () => {
+    await world.makeStore();
+    const service = await world.open();
     // A module that is gone would fail every call.
     world.takeAway();
     for (let n = 0; n < 200; n += 1) await service.vault.set(`l${n}`, bytes('v'));
     world.bringBack();
-    assert.equal(service.status().witnesses.find(({ name }) => name === 'token')?.failing, false);
+    const before = world.tokenTimes();
     await service.vault.set('m', bytes('v'), { durability: 'witnessed' });
     assert.notEqual(world.tokenTimes(), before, 'a witnessed one does move the token');
+    assert.equal(service.status().witnesses.find(({ name }) => name === 'token')?.failing, false);
   });
 
   it('beyond the document: a token is named by label, serial number, slot or URI; its PIN comes from a file', async () => {
@@ -544,6 +662,47 @@ describe('acceptance: auto-restore', function () {
     await refuse({ type: 'pkcs11', module: 'libsofthsm2.so', pin: bytes(pin) }, 'invalid-option');
     await refuse({ type: 'pkcs11', pin: bytes(pin) }, 'invalid-option');
     await refuse({ type: 'pkcs11', module: softhsm, pin: pin }, 'invalid-option');
+  });
+
+  it('beyond the document: `physical` is the same code: NSS softokn, another module with another store', async () => {
+    const nss = [
+      '/usr/lib/x86_64-linux-gnu/libsoftokn3.so',
+      '/usr/lib/aarch64-linux-gnu/libsoftokn3.so',
+      '/usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so',
+      '/usr/lib64/libsoftokn3.so',
+    ].find((path) => existsSync(path));
+    assert.ok(nss !== undefined, 'NSS is missing: apt-get install libnss3');
+    const setUp = async (name: string): Promise<Pkcs11StorageOptions> => {
+      const directory = join(world.root, name);
+      mkdirSync(directory);
+      const initArguments = `configdir='sql:${directory}' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='acme db'`;
+      const place = { module: nss, initArguments };
+      const slot = (await listTokensWith(binding, place)).find(({ label }) => label === 'acme db');
+      const { slotId } = slot ?? assert.fail('no slot');
+      // Its security officer has no PIN until the user has one.
+      await setUpTokenWith(binding, {
+        ...place,
+        slotId,
+        label: 'acme db',
+        soPin: Buffer.alloc(0),
+        pin: bytes(pin),
+      });
+      return { type: 'pkcs11', ...place, token: 'acme db', pin: bytes(pin) };
+    };
+    const storage = await setUp('nss');
+    await world.makeStore({ storage });
+    const service = await world.open({ storage });
+    await service.keys.generate({ id: 'ca', algorithm: 'EC-P256', location: 'hsm' });
+    await service.rotateKek();
+    await service.close();
+    const successor = await setUp('nss-successor');
+    const found = await detectRestoreWith(binding, { directory: world.directory, storage: successor });
+    assert.deepEqual([found.state, found.found.token], ['WIZARD_AUTO_RESTORE_PASSWORD', 'kek-missing']);
+    const restored = await world.restore({ storage: successor });
+    assert.equal(restored.vault.get('seats')?.toString(), '12');
+    assert.equal(restored.keys.get('ca').state, 'deactivated');
+    await restored.close();
+    await (await world.open({ storage: successor })).close();
   });
 
   it('beyond the document: decommission leaves the token as it was found, and a COLDSTART can follow', async () => {

@@ -168,7 +168,7 @@ describe('strongroom: secrets', () => {
     const check = (value: string) =>
       strongroom(['password', 'verify', own.directory, '--json'], { env: { STRONGROOM_PASSWORD: value } });
     assert.equal(json((await check(password)).stderr).reason, 'password-wrong');
-    assert.deepEqual(json((await check('next')).stdout), { valid: true });
+    assert.deepEqual(json((await check('next')).stdout), { valid: true, dated: true });
     const wrong = await strongroom(
       [
         'password',

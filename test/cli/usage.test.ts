@@ -53,7 +53,11 @@ describe('strongroom: help and usage', () => {
       assert.match(help, /Examples?:\n {2}strongroom /, leaf.name());
       for (const { long, required } of leaf.options) {
         if (/password|secret|token|key/.test(long ?? '') && required) {
-          assert.match(long!, /-(file|fd)$|^--secret-store$|^--vendor-public-key$/, `${leaf.name()} ${long}`);
+          assert.match(
+            long!,
+            /-(file|fd|credential)$|^--secret-store$|^--vendor-public-key$|^--token(-serial)?$/,
+            `${leaf.name()} ${long}`,
+          );
         }
       }
     }

@@ -155,8 +155,8 @@ TEST_P(CutRestore, Rotation) {
     Opened cut = store("acme", GetParam());
     ASSERT_OK(cut.open());
     const Status rotated = cut->rotate_kek();
-    const bool step_of_rotation = GetParam() == "begin" || GetParam() == "kek" || GetParam() == "commit" ||
-                                  GetParam() == "strays";
+    const bool step_of_rotation =
+        GetParam() == "begin" || GetParam() == "kek" || GetParam() == "commit" || GetParam() == "strays";
     EXPECT_EQ(rotated.ok(), !step_of_rotation);
   }
   {
@@ -297,9 +297,9 @@ TEST_F(TokenRestore, TheOperationLogTellsTheStory) {
     const std::string text(log::commit_kind_text(entry.kind));
     if (text.starts_with("restore")) told.push_back(text);
   }
-  EXPECT_EQ(told, (std::vector<std::string>{"restore-detected", "restore-password", "restore-token",
-                                            "restore", "restore-keys", "restore-tls", "restore-hook",
-                                            "restore-completed"}));
+  EXPECT_EQ(told,
+            (std::vector<std::string>{"restore-detected", "restore-password", "restore-token", "restore",
+                                      "restore-keys", "restore-tls", "restore-hook", "restore-completed"}));
 }
 
 TEST_F(TokenRestore, ThePasswordDrillKeepsItsDate) {

@@ -35,7 +35,11 @@ function* combinations(): Generator<Found> {
 }
 
 /** The table, written down once more and in another way: the first line that fits decides. */
-const table: readonly (readonly [state: RestoreState, scenario: 1 | 2 | 3 | undefined, fits: (f: Found) => boolean])[] = [
+const table: readonly (readonly [
+  state: RestoreState,
+  scenario: 1 | 2 | 3 | undefined,
+  fits: (f: Found) => boolean,
+])[] = [
   ['NO_STORE', undefined, (f) => f.files === 'none'],
   ['REFUSED', undefined, (f) => f.files === 'partial' || f.files === 'damaged'],
   ['OUTAGE', undefined, (f) => f.files === 'unreadable'],

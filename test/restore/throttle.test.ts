@@ -19,14 +19,18 @@ describe('restore: the throttle of passwords', () => {
     for (let n = 0; n < 14; n += 1) {
       await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
       // A second look would not count, and one that may try would be wrong, too.
-      const refused = n < 2 ? undefined : await rejectsReason(throttle.attempt('/a', wrong), 'password-throttled');
+      const refused =
+        n < 2 ? undefined : await rejectsReason(throttle.attempt('/a', wrong), 'password-throttled');
       if (refused === undefined) continue;
       assert.equal(refused.retryable, true);
       assert.match(refused.message, /in \d+ s$/);
       waits.push(refused.retryAfterMs ?? 0);
       now += refused.retryAfterMs ?? 0;
     }
-    assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000, 300_000]);
+    assert.deepEqual(
+      waits,
+      [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000, 300_000],
+    );
   });
 
   it('knows stores apart, forgets after a success and after an hour', async () => {

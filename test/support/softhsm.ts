@@ -1,6 +1,15 @@
 // Real tokens for tests: SoftHSM2 on a token directory of the test's own. Nothing else on the machine is reached.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 import { detectRestoreWith, type Detection } from '../../lib/restore/world.js';
@@ -150,7 +159,16 @@ export class HsmWorld {
 
   /** The store's keys in a token, seen by another process. */
   keks(token = 'acme', label = 'strongroom test'): number {
-    const listed = this.tool('--token-label', token, '--login', '--pin', pin, '--list-objects', '--type', 'secrkey');
+    const listed = this.tool(
+      '--token-label',
+      token,
+      '--login',
+      '--pin',
+      pin,
+      '--list-objects',
+      '--type',
+      'secrkey',
+    );
     return listed.split('\n').filter((line) => line.trim() === `label:      ${label}`).length;
   }
 

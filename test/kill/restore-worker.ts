@@ -1,0 +1,71 @@
+// The process that is killed in the middle of a restore or a rotation. Its part comes as JSON on the command line; what it
+// has to say at its end goes to standard output.
+import { writeSync } from 'node:fs';
+
+import { PersistenceService } from '../../lib/persistence-service.js';
+import { restoreWith } from '../../lib/restore/restore.js';
+import { toPersistenceError } from '../../lib/native-errors.js';
+import { binding } from '../support/stores.js';
+
+export interface RestorePart {
+  readonly act: 'restore' | 'rotate';
+  readonly directory: string;
+  readonly secrets: string;
+  readonly module: string;
+  readonly token: string;
+  readonly pin: string;
+  readonly password: string;
+  readonly soPin?: string;
+  readonly slotId?: number;
+  readonly tlsDirectory?: string;
+  readonly hook?: string;
+  /** A step of the core, or one of restore(): SIGKILL as it begins. */
+  readonly killAt?: string;
+}
+
+const part = JSON.parse(process.argv[2] ?? '') as RestorePart;
+const killInCore = ['begin', 'kek', 'witness', 'commit', 'file', 'settle', 'strays'].includes(
+  part.killAt ?? '',
+);
+const internals = killInCore ? { killBeforeStep: part.killAt } : {};
+const options = {
+  directory: part.directory,
+  instance: 'test',
+  storage: { type: 'pkcs11', module: part.module, token: part.token, pin: Buffer.from(part.pin) },
+  secretStore: { type: 'file', directory: part.secrets },
+} as const;
+
+function die(): never {
+  process.kill(process.pid, 'SIGKILL');
+  for (;;);
+}
+
+try {
+  let service: PersistenceService;
+  if (part.act === 'rotate') {
+    service = new PersistenceService(binding, options, internals);
+    await service.initialize();
+    await service.rotateKek();
+  } else {
+    const { slotId, soPin, tlsDirectory, hook, killAt } = part;
+    const parts = {
+      ...options,
+      proof: { password: Buffer.from(part.password) },
+      ...(slotId !== undefined && {
+        setUp: { slotId, label: part.token, soPin: Buffer.from(soPin ?? '') },
+      }),
+      ...(tlsDirectory !== undefined && { tls: { directory: tlsDirectory } }),
+      ...(hook !== undefined && { hook }),
+      onStep: ({ step, state }: { step: string; state: string }) => {
+        if (!killInCore && `${step} ${state}` === killAt) die();
+      },
+    };
+    service = await restoreWith(binding, parts, { internals });
+  }
+  await service.close();
+  writeSync(1, 'done\n');
+} catch (error) {
+  const { reason, message } = toPersistenceError(error);
+  writeSync(1, `${reason}: ${message}\n`);
+  process.exitCode = 1;
+}

@@ -534,7 +534,7 @@ Status Engine::State::finish_opening(bool replace_foreign) {
                ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)
                : alarm;
   } else if (token_store) {
-    anchor_newest = std::chrono::steady_clock::now();
+    anchor_newest_boot_ms = environment.clock.boot_ms();
   }
   stage = Stage::kOpen;
   start_threads();

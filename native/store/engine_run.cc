@@ -84,7 +84,7 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
 
 Status Engine::State::move_witnesses(bool anchor) {
   if (!counter || !anchor) return witnesses->move();
-  const Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
+  Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
   anchor_owed = !anchored.ok();
   if (anchored.ok() || anchored.is(Reason::kPoisoned)) return anchored;
   counter->failed();

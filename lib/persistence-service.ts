@@ -43,6 +43,7 @@ export type { Persistence, VerifyOptions } from './persistence.js';
 
 /** How often TIME_TAMPER is refreshed by itself: hourly. */
 const refreshMs = 3_600_000;
+const pinBytesMax = 4096;
 const operationLogMax = 1_048_576;
 
 /** In place of the last steps of a start, or of the root. */
@@ -226,7 +227,11 @@ export class PersistenceService implements Persistence {
     }
     if (storage?.type !== 'tpm' || pin === undefined) return storage;
     const wanted = this.#startup === 'COLDSTART' || act.kind === 'reseal' || (await this.#rootHasPin());
-    return wanted ? { ...storage, pin: await pin() } : storage;
+    if (!wanted) return storage;
+    const bytes = await pin();
+    if (bytes.length === 0 || bytes.length > pinBytesMax)
+      throw new PersistenceError('invalid-option', `storage.pin: a PIN has 1 to ${pinBytesMax} bytes`);
+    return { ...storage, pin: bytes };
   }
 
   /** Lets go of the core's side without writing anything. */

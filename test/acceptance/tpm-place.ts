@@ -1,7 +1,5 @@
 // A place whose store has its root in a swtpm of its own.
-import type { NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions, TpmStorageOptions } from '../../lib/options.js';
-import type { PersistenceService } from '../../lib/persistence-service.js';
 import { Swtpm } from '../support/swtpm.js';
 import { Place } from './support.js';
 
@@ -22,15 +20,12 @@ export class TpmPlace extends Place {
   }
 
   override options(changes: Partial<OpenOptions> = {}): OpenOptions {
-    const { secretStore: _, ...rest } = super.options();
-    return { ...rest, storage: { type: 'tpm', tcti: this.tcti, ...this.tpmOptions }, ...changes };
-  }
-
-  override service(
-    changes: Partial<OpenOptions> = {},
-    internals: Partial<NativeStoreOptions> = {},
-  ): PersistenceService {
-    return super.service(changes, internals);
+    return {
+      directory: this.directory,
+      instance: 'test',
+      storage: { type: 'tpm', tcti: this.tcti, ...this.tpmOptions },
+      ...changes,
+    };
   }
 
   override async closeAll(): Promise<void> {

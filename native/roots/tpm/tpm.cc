@@ -169,9 +169,12 @@ class EsysTpm final : public Tpm {
   [[nodiscard]] Result<TpmName> parent_name() override;
   [[nodiscard]] Result<TpmName> endorsement_name() override;
   [[nodiscard]] Result<Digest> pcr_digest(std::uint32_t pcrs) override;
-  [[nodiscard]] Result<SealedObject> seal(ByteView secret, ByteView authorisation, const SealPolicy& policy) override;
-  [[nodiscard]] Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation, const SealPolicy& policy) override;
-  [[nodiscard]] Result<std::vector<CounterInfo>> find_counters(std::uint32_t first, std::uint32_t count) override;
+  [[nodiscard]] Result<SealedObject> seal(ByteView secret, ByteView authorisation,
+                                          const SealPolicy& policy) override;
+  [[nodiscard]] Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
+                                           const SealPolicy& policy) override;
+  [[nodiscard]] Result<std::vector<CounterInfo>> find_counters(std::uint32_t first,
+                                                               std::uint32_t count) override;
   [[nodiscard]] Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) override;
   [[nodiscard]] Status undefine_counter(std::uint32_t index) override;
   [[nodiscard]] Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name) override;
@@ -318,7 +321,7 @@ Result<SealedObject> EsysTpm::seal(ByteView secret, ByteView authorisation, cons
 }
 
 Result<SecretBytes> EsysTpm::unseal(const SealedObject& object, ByteView authorisation,
-                                const SealPolicy& policy) {
+                                    const SealPolicy& policy) {
   if (authorisation.empty() == policy.authorisation)
     return invalid("an authorisation and a policy without one");
   return state_->run([&](Connection& connection) -> Result<SecretBytes> {

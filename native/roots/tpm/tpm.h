@@ -100,15 +100,17 @@ class Tpm {
   [[nodiscard]] virtual Result<Digest> pcr_digest(std::uint32_t pcrs) = 0;
   // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, not empty exactly when the policy asks for one, otherwise
   // kInvalidArgument. Zero bytes at the end of an authorisation do not count (TPM 2.0 part 1, 19.6.5).
-  [[nodiscard]] virtual Result<SealedObject> seal(ByteView secret, ByteView authorisation, const SealPolicy& policy) = 0;
+  [[nodiscard]] virtual Result<SealedObject> seal(ByteView secret, ByteView authorisation,
+                                                  const SealPolicy& policy) = 0;
   // kTpmPcrChanged when the PCRs are not the policy's; kVaultRolledBack when the counter is past the bound; kPinWrong for
   // a wrong authorisation; kTpmLockedOut; kTpmRefused for an object that this parent does not load, or any other refusal;
   // kWitnessMissing when the counter of the bound is not there, kWitnessReplaced when it has another name.
   [[nodiscard]] virtual Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
-                                           const SealPolicy& policy) = 0;
+                                                   const SealPolicy& policy) = 0;
 
   // The counters among `count` indices from `first` on, foreign ones included, in ascending order.
-  [[nodiscard]] virtual Result<std::vector<CounterInfo>> find_counters(std::uint32_t first, std::uint32_t count) = 0;
+  [[nodiscard]] virtual Result<std::vector<CounterInfo>> find_counters(std::uint32_t first,
+                                                                       std::uint32_t count) = 0;
   // Makes an unwritten counter. `secret` at most 32 bytes. kTpmRefused when the index is taken or NV memory is full.
   [[nodiscard]] virtual Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) = 0;
   // kWitnessMissing when there is none; kTpmRefused for an index that is no counter of ours.
@@ -117,7 +119,8 @@ class Tpm {
   [[nodiscard]] virtual Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name) = 0;
   // `name` is the counter's once it is written; the first increment of an unwritten one is made, too. kWitnessMissing,
   // kWitnessReplaced (also when it does not know `secret`), and kTpmUnavailable when it is not known whether it took place.
-  [[nodiscard]] virtual Status increment_counter(std::uint32_t index, const TpmName& name, ByteView secret) = 0;
+  [[nodiscard]] virtual Status increment_counter(std::uint32_t index, const TpmName& name,
+                                                 ByteView secret) = 0;
 
   [[nodiscard]] virtual Result<TpmClock> clock() = 0;
   // Manufacturer and firmware for the status, such as "IBM SW TPM"; at most 64 printable bytes.

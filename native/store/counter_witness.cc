@@ -83,7 +83,7 @@ Status CounterWitness::reach(std::int64_t wall_ms) {
     wanted = position_.newest.number;
     sent_before = sent_;
   }
-  const Status reached = [&]() -> Status {
+  Status reached = [&]() -> Status {
     bool incremented = false;
     for (;;) {
       SR_ASSIGN(const std::uint64_t value, read());
@@ -110,7 +110,7 @@ Status CounterWitness::reach(std::int64_t wall_ms) {
       }
       incremented = true;
       // Whether it took place is what the next reading says.
-      const Status sent = tpm_->increment_counter(index_, name_, secret_.view());
+      Status sent = tpm_->increment_counter(index_, name_, secret_.view());
       if (!sent.ok() && !sent.is(Reason::kTpmUnavailable)) return sent;
     }
   }();

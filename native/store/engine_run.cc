@@ -98,7 +98,7 @@ Status Engine::State::move_witnesses(bool anchor) {
     return moved;
   }
   if (!counter || !anchor) return witnesses->move();
-  const Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
+  Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
   anchor_owed = !anchored.ok();
   if (anchored.ok() || anchored.is(Reason::kPoisoned)) return anchored;
   counter->failed();

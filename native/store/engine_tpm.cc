@@ -77,9 +77,9 @@ Status Engine::State::refuse_counter_left_over(const std::optional<ParsedPersist
   header.instance = options.instance;
   SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
   if (!found) return {};
-  const Status refusal(Reason::kPartialRestore,
-                       "the TPM's counter remembers a store with the instance name '" + options.instance +
-                           "', and its files are not in " + options.directory);
+  Status refusal(Reason::kPartialRestore, "the TPM's counter remembers a store with the instance name '" +
+                                              options.instance + "', and its files are not in " +
+                                              options.directory);
   if (!planned || found->label != counter_label(options.instance, planned->header.storage_id)) return refusal;
   if (found->written) {
     // At its initial point only if the root that was sealed to that point is not refused by the TPM.

@@ -190,7 +190,7 @@ Status Engine::initialize_recovery(ByteView password) {
   SR_TRY(state.require(State::Stage::kSetUp));
   if (state.startup != StartupState::kWarmstart)
     return {Reason::kNoStore, "there is no store in " + state.options.directory};
-  const Status as_usual = initialize_warmstart();
+  Status as_usual = initialize_warmstart();
   if (as_usual.ok()) {
     state.stage = State::Stage::kSetUp;
     return {Reason::kNothingToDo, "the root key is there and opens the store"};
@@ -215,7 +215,7 @@ Status Engine::initialize_recovery(ByteView password) {
             ? parse_token_parameters(slot->parameters)
             : Result<TokenSlot>(Status(Reason::kInternal, "a store with a token has a key slot for it"));
     if (!named.ok()) return named.status();
-    const Status connected = state.connect_token(&*named);
+    Status connected = state.connect_token(&*named);
     // It may be made before restore().
     if (!connected.ok() && !connected.is(Reason::kTokenMissing)) return connected;
     state.refused_root = as_usual;

@@ -100,7 +100,7 @@ Status Engine::validate_restore(const Proof& proof) {
   }
   SR_TRY(state.verdict.status);
   SR_TRY(state.check_persistence_record());
-  const Status stamp = state.find_stamp();
+  Status stamp = state.find_stamp();
   if (!stamp.ok() && !(state.recovering && stamp.is(Reason::kWitnessMissing))) return stamp;
   SR_TRY(state.check_time(read_clock(state.environment.clock)));
   Status authority;

@@ -76,6 +76,12 @@ if (what in debianPackages) {
   const { variables } = JSON.parse(readFileSync(join(__dirname, '../native/sources.gypi'), 'utf8'));
   for (const path of [...variables.core_sources, ...variables.addon_sources]) console.log(`native/${path}`);
 } else {
-  const names = ['addon-sources', 'pkcs11', 'tss2-headers', ...Object.keys(debianPackages), ...headerPackages];
+  const names = [
+    'addon-sources',
+    'pkcs11',
+    'tss2-headers',
+    ...Object.keys(debianPackages),
+    ...headerPackages,
+  ];
   fail(`usage: native-paths.cjs ${names.join('|')}`);
 }

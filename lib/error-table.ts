@@ -53,7 +53,7 @@ export const errorTable = {
   'persistence-corrupt': { code: 'PERS_8005', retryable: false, remedy: 'Restore persistence.bin from a backup.' },
   'root-unavailable': { code: 'PERS_8005', retryable: false, remedy: 'Bring the SecretStore back, or open the store by its password with `strongroom recover`.' },
   'secret-store-unavailable': { code: 'PERS_8005', retryable: true, remedy: 'Start or unlock the SecretStore and try again.' },
-  'library-missing': { code: 'PERS_8005', retryable: true, remedy: 'Install the library, for example with `apt-get install libsecret-1-0`.' },
+  'library-missing': { code: 'PERS_8005', retryable: true, remedy: 'Install the package that the message names, for example with `apt-get install libsecret-1-0` for the Secret Service or `libtss2-esys-3.0.2-0 libtss2-tctildr0` for a TPM.' },
   'tpm-unavailable': { code: 'PERS_8005', retryable: true, remedy: 'Check that the TPM (or its resource manager) runs and that this user may open it, then try again.' },
   'tpm-locked-out': { code: 'PERS_8005', retryable: true, remedy: 'Wait until the lockout ends, or let the machine\'s administrator reset it with `tpm2_dictionarylockout --clear-lockout`.' },
   'tpm-refused': { code: 'PERS_8005', retryable: false, remedy: 'Correct what the message names. A sealed object that no longer loads is replaced with `strongroom reseal` and the backup password.' },

@@ -53,6 +53,14 @@ struct ReanchorRecord {
 [[nodiscard]] Bytes encode_continuity_record(const log::Point& accepted);
 [[nodiscard]] std::optional<log::Point> parse_continuity_record(ByteView bytes);
 
+// What a witness answered after an act that is durable whatever it answers.
+[[nodiscard]] inline Status although_durable(const Status& moved) {
+  if (moved.ok()) return {};
+  Error error = moved.error();
+  error.committed = true;
+  return error;
+}
+
 // The changes of one reserved commit; owns what their views point to.
 class ReservedChanges {
  public:

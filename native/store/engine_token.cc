@@ -124,7 +124,7 @@ Status Engine::rotate_kek() {
     SR_TRY(state.before_step("strays"));
     SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
   }
-  return state.move_witnesses(true);
+  return although_durable(state.move_witnesses(true));
 }
 
 }  // namespace strongroom::store

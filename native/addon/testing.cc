@@ -85,7 +85,7 @@ std::shared_ptr<os::Clock> clock_of(napi_env env, napi_value value) {
   return holder == nullptr ? nullptr : *holder;
 }
 
-void kill_this_process() { std::raise(SIGKILL); }
+void kill_this_process() { (void)std::raise(SIGKILL); }
 
 void define_testing(napi_env env, napi_value exports) {
   napi_value function = nullptr;

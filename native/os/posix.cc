@@ -166,7 +166,7 @@ class PosixFile final : public File {
     if (outcome == DirectTail::Outcome::kDone) return {};
     if (outcome == DirectTail::Outcome::kNotSuited) return write_at(offset, data);
     // The page cache writes the same blocks, and sync() says how that ended.
-    const Status written = write_all(tail_.start(), tail_.content());
+    Status written = write_all(tail_.start(), tail_.content());
     tail_.written(offset + data.size());
     return written;
   }

@@ -93,7 +93,7 @@ Status Engine::State::move_witnesses(bool anchor) {
   if (token_store && anchor) {
     anchor_wanted = false;
     anchor_newest_boot_ms = environment.clock.boot_ms();
-    const Status moved = witnesses->move(false, true);
+    Status moved = witnesses->move(false, true);
     anchor_owed = !moved.ok();
     return moved;
   }

@@ -265,6 +265,21 @@ describe('strongroom on a token', function () {
     assert.match((await ok(['hsm', 'list', softhsm])).stdout, /'one'[^]*'three'|'three'[^]*'one'/);
   });
 
+  it('processes that use the token at the same time do not take it for lost', async () => {
+    await setUp('acme');
+    await init();
+    const codes = new Map<string, number>();
+    const reader = async (): Promise<void> => {
+      for (let n = 0; n < 12; n += 1) {
+        const { code, signal, stderr } = await run(['list', directory, ...place()]);
+        const outcome = code === 0 ? 'ok' : `${String(code)} ${String(signal)} ${stderr}`;
+        codes.set(outcome, (codes.get(outcome) ?? 0) + 1);
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, reader));
+    assert.deepEqual([...codes], [['ok', 72]]);
+  });
+
   it('no PIN and no password ever stands in /proc/*/cmdline', async () => {
     await setUp('acme');
     await init();

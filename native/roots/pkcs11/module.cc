@@ -14,6 +14,8 @@ namespace strongroom::roots::pkcs11 {
 namespace {
 
 constexpr std::size_t kInitArgumentsBytesMax = 1024;
+constexpr int kLooksMax = 3;
+constexpr std::chrono::milliseconds kLookPause{50};
 
 struct Registry {
   std::mutex mutex;
@@ -130,6 +132,7 @@ void Worker::begin_job(const std::atomic<bool>* given_up) {
   fresh_ = false;
   reopened_ = false;
   reinitialised_ = false;
+  looks_ = 0;
   begin_attempt();
   if (suspect_ && initialised_ && may_reinitialise())
     reinitialise().ignore("the job asks for a ready module and is told");
@@ -154,6 +157,16 @@ bool Worker::heal(const Status& status, Session& session) {
   const bool absence = is_absence(status);
   if (absence) cure = Cure::kReinitialise;
   if (cure == Cure::kNone) return false;
+  // Another process may be writing the token's own file at this moment, as SoftHSM does at each login: what it truncated
+  // looks like no token. A token is missing when it stays so.
+  if (status.is(Reason::kTokenMissing) && fresh_ && !changed_ && looks_ < kLooksMax && may_reinitialise() &&
+      !given_up_->load()) {
+    ++looks_;
+    std::this_thread::sleep_for(kLookPause);
+    session.close(*this);
+    reinitialise().ignore("the next attempt asks for a ready module and is told");
+    return true;
+  }
   // What came out of it is the answer.
   if (cure == Cure::kReinitialise && absence && fresh_) return false;
   if (cure == Cure::kReinitialise && reinitialised_) {
@@ -184,7 +197,9 @@ Module::Module(const std::string& path, const std::string& init_arguments)
   sigfillset(&all);
   for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread([this] { loop(); }).detach();
+  std::thread thread([this] { loop(); });
+  thread_id_ = thread.get_id();
+  thread.detach();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -260,6 +275,11 @@ void Module::enqueue(std::shared_ptr<Job> job) {
   const std::lock_guard guard(mutex_);
   queue_.push_back(std::move(job));
   wake_.notify_one();
+}
+
+bool Module::may_wait() {
+  const std::lock_guard guard(mutex_);
+  return !hung_ && os::process_id() == owner_ && std::this_thread::get_id() != thread_id_;
 }
 
 void Module::loop() {

@@ -16,10 +16,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -103,6 +105,7 @@ class Worker {
   bool fresh_ = false;
   bool reopened_ = false;
   bool reinitialised_ = false;  // as a cure
+  int looks_ = 0;               // for a token that was missing on a fresh module
   bool suspect_ = false;        // initialise anew before the next job
   // Of the running attempt.
   Cure cure_ = Cure::kNone;
@@ -131,6 +134,19 @@ class Module {
     const auto job = std::make_shared<Typed>(std::move(work));
     if (Status waited = wait_for(job, limit); !waited.ok()) return waited;
     return std::move(*job->outcome);
+  }
+
+  // As post(), and waits until it is done, but not for long: a process that ends must not find the module's thread inside
+  // the module, whose own state is taken down then. From any thread; does not wait in a job, nor for a module that hangs.
+  template <typename Work>
+  void settle(std::chrono::milliseconds at_most, Work work) {
+    auto done = std::make_shared<std::promise<void>>();
+    std::future<void> settled = done->get_future();
+    post([work = std::move(work), done](Worker& worker) {
+      work(worker);
+      done->set_value();
+    });
+    if (may_wait()) settled.wait_for(at_most);
   }
 
   // Runs `work(Worker&)` when the module's thread comes to it; nobody waits. From any thread, also from a job.
@@ -164,11 +180,13 @@ class Module {
   Module(const std::string& path, const std::string& init_arguments);
   [[nodiscard]] Status wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit);
   void enqueue(std::shared_ptr<Job> job);
+  [[nodiscard]] bool may_wait();
   [[nodiscard]] Status does_not_answer() const;  // with mutex_ held
   [[noreturn]] void loop();
 
   const std::string path_;
   const pid_t owner_ = os::process_id();
+  std::thread::id thread_id_;
   std::atomic<const char*> current_{nullptr};  // the function that is being called
   Worker worker_;
 

@@ -12,9 +12,15 @@ using pkcs11::Session;
 using pkcs11::Slot;
 using pkcs11::Worker;
 
+namespace {
+
+constexpr std::chrono::milliseconds kCloseLimit{1000};
+
+}  // namespace
+
 Token::State::~State() {
   if (session == nullptr) return;
-  module->post([session = std::move(session)](Worker& worker) {
+  module->settle(kCloseLimit, [session = std::move(session)](Worker& worker) {
     session->close(worker);
     std::erase(worker.sessions, session.get());
   });

@@ -17,7 +17,7 @@ struct Token::State {
   State& operator=(const State&) = delete;
   State(State&&) = delete;
   State& operator=(State&&) = delete;
-  ~State();  // closes the session; from any thread, and it does not wait
+  ~State();  // closes the session; from any thread, and waits a second at most
 
   // Runs work(Worker&, Session&) with an open session on the module's thread; repeated as Worker::perform() says.
   template <typename Work>

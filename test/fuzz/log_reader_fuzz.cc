@@ -150,11 +150,10 @@ class Sealer {
       at += key + value;
     }
     Bytes frame;
-    std::vector<log::Record::Pointer> records;
     const FrameHeader header = commit();
     counter_ += changes.size();
     chain_ = log::build_frame(header, kSalt, chain_, changes, {}, *values_.find(kEpoch), values_, kStorageId,
-                              frame, &records);
+                              frame, nullptr);
     out_.insert(out_.end(), frame.begin(), frame.end());
   }
   void append(ByteView bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }

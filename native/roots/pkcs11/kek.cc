@@ -169,6 +169,13 @@ struct Access {
   [[nodiscard]] Result<SecretBytes> decrypt_rsa(CK_OBJECT_HANDLE kek_handle, ByteView wrapped) const {
     if (wrapped.size() != kRsaBytes)
       return Status(Reason::kWrappedDekCorrupt, "a key wrapped by RSA-3072 has 384 bytes");
+    // A number beyond the modulus is of another key; modules call that an argument error, or worse.
+    SR_ASSIGN(const crypto::RsaPublicKey public_key, rsa_public_key(kek_handle));
+    if (public_key.modulus.size() == wrapped.size() &&
+        !std::lexicographical_compare(wrapped.begin(), wrapped.end(), public_key.modulus.begin(),
+                                      public_key.modulus.end())) {
+      return Status(Reason::kWrappedDekCorrupt, "the wrapped key is not one of this RSA key");
+    }
     OaepMechanism oaep(kek.type);
     SR_TRY(worker.check(SR_CALL(worker, C_DecryptInit, session.handle(), &oaep.mechanism, kek_handle)));
     SecretBytes out(kRsaBytes);

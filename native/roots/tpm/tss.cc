@@ -1,5 +1,6 @@
 #include "roots/tpm/tss.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -22,6 +23,8 @@ namespace {
 // copy and the store, a few nanoseconds once in the life of a process.
 void silence() {
   static char entry[] = "TSS2_LOG=all+none";
+  static std::atomic<char**>
+      kept;  // reachable also after somebody's setenv() has put another array in its place
   if (getenv("TSS2_LOG") != nullptr) return;
   char** const before = __atomic_load_n(&environ, __ATOMIC_ACQUIRE);
   std::size_t count = 0;
@@ -30,6 +33,7 @@ void silence() {
   if (after == nullptr) return;
   if (count > 0) std::memcpy(after, before, count * sizeof(char*));
   after[count] = entry;
+  kept = after;
   __atomic_store_n(&environ, after, __ATOMIC_RELEASE);
 }
 

@@ -72,7 +72,6 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
     changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
   }
   changes.put(kAnchorKey, encode_anchor_record(next));
-  anchor_wanted = false;
   const Result<log::CommitInfo> committed = queue->commit_reserved(kind, changes.list());
   if (!committed.ok()) return committed.status();
   counter->noted(next, committed->point);
@@ -82,7 +81,9 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
 }
 
 std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
-  if ((!counter && !token_store) || !anchor_wanted || options.tpm.anchors_per_day == 0) return std::nullopt;
+  if ((!counter && !token_store) || options.tpm.anchors_per_day == 0) return std::nullopt;
+  const log::Point vouched = counter ? counter->position().point : witnesses->token_position().point;
+  if (anchor_wanted <= vouched.generation) return std::nullopt;
   const std::uint64_t now_ms = environment.clock.boot_ms();
   const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);
   const auto interval_ms = static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day;

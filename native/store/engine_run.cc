@@ -39,7 +39,7 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
   newest_kind = info.kind;
   const bool slow_witness = counter || token_store;
   if (slow_witness && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
-    anchor_wanted = true;
+    anchor_wanted = info.point.generation;
   if (!witness_thread.joinable()) return;
   const std::lock_guard lock(witness_mutex);
   if (witness_dirty) return;
@@ -91,7 +91,6 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
 
 Status Engine::State::move_witnesses(bool anchor) {
   if (token_store && anchor) {
-    anchor_wanted = false;
     anchor_newest_boot_ms = environment.clock.boot_ms();
     Status moved = witnesses->move(false, true);
     anchor_owed = !moved.ok();

@@ -175,8 +175,8 @@ struct Engine::State {
       1;  // guarded by persistence_mutex: how many anchors the present epoch was given
   std::optional<std::uint64_t> epoch_began_boot_ms;  // guarded by persistence_mutex
   std::atomic<std::uint64_t> anchor_newest_boot_ms{0};
-  std::atomic<bool> anchor_wanted{false};  // something was committed that the counter does not vouch for
-  std::atomic<bool> anchor_owed{false};    // an anchor was asked for and failed
+  std::atomic<std::uint64_t> anchor_wanted{0};  // the newest generation that counter or token should have
+  std::atomic<bool> anchor_owed{false};         // an anchor was asked for and failed
 
   // The token; with another storage all of this is empty.
   std::shared_ptr<roots::Token> token;

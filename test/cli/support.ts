@@ -129,12 +129,15 @@ export async function onTerminal(
   const remaining = [...dialogue];
   child.stdout.on('data', (chunk: Buffer) => {
     shown += chunk.toString();
-    const next = remaining[0];
-    const at = next === undefined ? -1 : shown.indexOf(next[0], from);
-    if (next === undefined || at === -1) return;
-    from = at + next[0].length;
-    remaining.shift();
-    child.stdin.write(next[1]);
+    // Several of the questions may come at once, and the last of them waits for its answer.
+    for (;;) {
+      const next = remaining[0];
+      const at = next === undefined ? -1 : shown.indexOf(next[0], from);
+      if (next === undefined || at === -1) return;
+      from = at + next[0].length;
+      remaining.shift();
+      child.stdin.write(next[1]);
+    }
   });
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
   const unasked = remaining.map(([question]) => question);

@@ -1,0 +1,109 @@
+// What a page of the wizard shows. The server makes it from a Detection and the restore's events; the pages turn it into
+// HTML and know nothing else; its JSON twin is the same object, without the CSRF token.
+import type { Reason } from '../errors.js';
+import type { RestoreStep } from '../restore/steps.js';
+
+/** What was found, in the words of the store. Unauthenticated while the root is closed. */
+export interface StoreFacts {
+  readonly instance: string | undefined;
+  readonly storageId: string | undefined;
+  /** The token that persistence.bin names. */
+  readonly token: { readonly label: string; readonly serial: string } | undefined;
+  /** When the store was last written, as far as that is known. */
+  readonly lastGoodMs: number | undefined;
+}
+
+export interface StepView {
+  readonly step: RestoreStep;
+  readonly state: 'to-come' | 'under-way' | 'done' | 'skipped' | 'failed';
+}
+
+/** Why the last attempt went wrong: of the error table, with its remedy. */
+export interface Problem {
+  readonly reason: Reason;
+  readonly message: string;
+  readonly remedy: string;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** A slot that a new token can be set up in. */
+export interface SlotView {
+  readonly slotId: number;
+  readonly description: string;
+  /** Undefined: the slot is empty. Else this token would be erased, and its label must be typed. */
+  readonly erases: { readonly label: string; readonly serial: string } | undefined;
+}
+
+interface Base {
+  readonly facts: StoreFacts;
+  /** All steps of the restore, in their order. */
+  readonly steps: readonly StepView[];
+  readonly problem: Problem | undefined;
+}
+
+/** Asks for the one-time code that was printed to the log; nothing about the store is told before. */
+export interface CodeView {
+  readonly page: 'code';
+  readonly csrf: string;
+  readonly problem: Problem | undefined;
+}
+
+/** `/setup-wizard/auto_restore_password/` */
+export interface PasswordView extends Base {
+  readonly page: 'password';
+  readonly csrf: string;
+  /** A restore was begun before and is not completed: it goes on. */
+  readonly resumes: boolean;
+  /** Wrong passwords so far, in this process. */
+  readonly wrongAttempts: number;
+  /** No attempt is taken before this many ms have passed. */
+  readonly waitMs: number;
+}
+
+/** `/setup-wizard/auto-restore-hsm-setup/<hsm_type>/` */
+export interface HsmView extends Base {
+  readonly page: 'hsm';
+  readonly csrf: string;
+  readonly hsmType: 'softhsm' | 'physical';
+  readonly slots: readonly SlotView[];
+  /** What was typed before, so that it need not be typed again; never a PIN. */
+  readonly given: { readonly slotId: number | undefined; readonly label: string };
+}
+
+/** A restore is under way: refreshes itself. */
+export interface ProgressView extends Base {
+  readonly page: 'progress';
+}
+
+/** Nothing is asked for: an outage heals by itself; `pin`, `attention` and `refused` are for the operator. */
+export interface WaitingView extends Base {
+  readonly page: 'outage' | 'pin' | 'attention' | 'refused';
+}
+
+/** The store serves again. */
+export interface ResultView extends Base {
+  readonly page: 'result';
+  readonly completedMs: number;
+  readonly deactivatedKeys: readonly { readonly id: string; readonly why: string }[];
+  /** SHA-256 of the web server's certificate, in hexadecimal; undefined where the vault holds none. */
+  readonly tlsFingerprint: string | undefined;
+  /** The status says `continuity: 'unproven'`: a reanchor is needed. */
+  readonly unproven: boolean;
+}
+
+/** 403, 404, 405, 413, 503 and the like. */
+export interface ErrorView {
+  readonly page: 'error';
+  readonly status: number;
+  readonly title: string;
+  readonly message: string;
+}
+
+export type View =
+  | CodeView
+  | PasswordView
+  | HsmView
+  | ProgressView
+  | WaitingView
+  | ResultView
+  | ErrorView;

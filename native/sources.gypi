@@ -60,6 +60,7 @@
       "store/engine_tpm.cc",
       "store/tpm_slot.cc",
       "store/engine_token.cc",
+      "store/engine_rotation.cc",
       "store/token_slot.cc",
       "store/token_store.cc",
       "store/counter_witness.cc"

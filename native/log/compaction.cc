@@ -10,12 +10,13 @@ constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
 
 }  // namespace
 
-BaseWriter::BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch)
-    : file_(file), keys_(keys), cipher_(keys), key_id_(key_id), epoch_(epoch) {}
+BaseWriter::BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t epoch)
+    : file_(file), keys_(keys), cipher_(keys), epoch_(epoch) {}
 
 Status BaseWriter::begin(const BaseInfo& info) {
   std::array<std::uint8_t, kFileHeaderBytes> header{};
-  encode_file_header(FileHeader{key_id_, keys_.storage_id(), crypto::random_array<16>()}, header.data());
+  encode_file_header(FileHeader{keys_.key_id(), keys_.storage_id(), crypto::random_array<16>()},
+                     header.data());
   SR_TRY(file_.write_at(0, header));
   offset_ = header.size();
   chain_ = base_chain_start(header);

@@ -43,6 +43,8 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "reseal";
     case CommitKind::kRestore:
       return "restore";
+    case CommitKind::kRotation:
+      return "rotation";
     case CommitKind::kBaseHead:
     case CommitKind::kBaseData:
       return "base";

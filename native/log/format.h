@@ -52,12 +52,14 @@ enum class CommitKind : std::uint8_t {
   kAnchor = 9,          // precedes an increment of the TPM's counter
   kReseal = 10,         // the root was sealed anew by authority
   kRestore = 11,        // a token was given a new KEK by the backup password
+  kRotation = 12,       // the DEK is rotated: a new one begins, or the former one is given up
   kBaseHead = 32,
   kBaseData = 33,
 };
 [[nodiscard]] std::string_view commit_kind_text(std::uint8_t kind);  // "data", "open", …; "unknown"
 
-enum FrameFlags : std::uint16_t { kHasSalt = 1, kLast = 2 };
+// kNextKey: the epoch that is announced is one of the DEK after that of the file's header (a rotation is under way).
+enum FrameFlags : std::uint16_t { kHasSalt = 1, kLast = 2, kNextKey = 4 };
 enum class Operation : std::uint8_t { kPut = 1, kDelete = 2, kBase = 3 };
 
 using EpochSalt = std::array<std::uint8_t, kSaltBytes>;

@@ -286,7 +286,7 @@ Status Engine::initialize_coldstart() {
   SR_ASSIGN(const Bytes provisioning,
             encode_persistence(header, core, state.dek.view(), &state.persistence_hash));
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
-  state.make_witnesses();
+  state.make_witnesses(header.key_id);
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp = first_stamp(read_clock(state.environment.clock));
   state.stamp = stamp;
@@ -323,13 +323,12 @@ Status Engine::initialize_coldstart() {
 
 Status Engine::State::create_vault() {
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
-  epoch_keys =
-      std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  make_epoch_keys();
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   SR_TRY(directory->remove(fresh));
   SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
   constexpr std::uint32_t kFirstEpoch = 1;
-  log::BaseWriter base(*vault_file, *epoch_keys, header.key_id, kFirstEpoch);
+  log::BaseWriter base(*vault_file, *epoch_keys, kFirstEpoch);
   log::BaseInfo info;
   info.point = genesis;
   SR_TRY(base.begin(info));
@@ -352,7 +351,7 @@ Status Engine::create_and_load_vault(const ProgressHook& progress) {
     SR_TRY(state.create_vault());
   } else {
     SR_TRY(state.gather_evidence());
-    SR_TRY(state.load_log(progress));
+    SR_TRY(state.unless_changed(state.load_log(progress)));
   }
   state.stage = State::Stage::kVaultLoaded;
   return {};
@@ -397,8 +396,8 @@ Status Engine::validate_vault_integrity() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (state.startup == StartupState::kWarmstart) {
-    SR_TRY(state.verdict.status);
-    SR_TRY(state.check_persistence_record());
+    SR_TRY(state.unless_changed(state.verdict.status));
+    SR_TRY(state.unless_changed(state.check_persistence_record()));
   }
   state.stage = State::Stage::kIntegrityValid;
   return {};

@@ -5,14 +5,25 @@
 #include "store/engine_state.h"
 
 namespace strongroom::store {
+namespace {
+
+constexpr std::uint64_t kProgressRecords = 4096;  // between two reports
+
+}  // namespace
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                          ReservedChanges& changes, ReservedChanges* last) {
+                                          ReservedChanges& changes, ReservedChanges* last, NextKeys* keys) {
   if (persistence_unsettled) {
     return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
   }
   Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
+  CoreData next = core.clone();
+  if (keys != nullptr) {
+    std::swap(next.previous, keys->previous);
+    std::swap(next.former_field_keys, keys->former_field_keys);
+  }
+  const ByteView dek_next = keys != nullptr && !keys->dek.empty() ? keys->dek.view() : dek.view();
+  SR_ASSIGN(const Bytes file, encode_persistence(header_new, next, dek_next, &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(queue->commit_reserved(kind, changes.list()).status());
   // The intent permits two files. Another one before it is known which of them is there would make a third.
@@ -22,6 +33,11 @@ Status Engine::State::replace_persistence(const PersistenceHeader& header_new, l
   {
     const std::lock_guard lock(header_mutex);
     header = header_new;
+    if (keys != nullptr) {  // the rest of the core data is read without a lock and stays as it is
+      core.previous = std::move(next.previous);
+      core.former_field_keys = std::move(next.former_field_keys);
+      if (!keys->dek.empty()) dek = std::move(keys->dek);
+    }
   }
   persistence_hash = hash;
   ReservedChanges done;
@@ -84,7 +100,10 @@ void Engine::State::compact_if_worthwhile() {
   });
 }
 
-Status Engine::State::compact_now() {
+Status Engine::State::compact_now(const ProgressHook& progress) {
+  // With a new DEK the log moves to it.
+  const bool moving = epoch_keys->file_key_id() != epoch_keys->key_id();
+  if (moving) witnesses->prepare_next(witness_keys(epoch_keys->key_id()));
   log::BaseInfo info;
   std::vector<const log::Record*> records;
   std::uint64_t from = 0;
@@ -94,7 +113,15 @@ Status Engine::State::compact_now() {
     poisoned = writer->poisoned();
     info.point = writer->newest();
     info.operation_chain = witnesses->newest().chain;
-    info.epochs[writer->current_epoch()] = *epoch_keys->salt(writer->current_epoch());
+    if (moving) {
+      info.former_chain = info.operation_chain;
+      info.operation_chain = witnesses->newest_next().chain;
+      // What follows is copied as it is, so it has to be of the new DEK.
+      if (poisoned.ok() && !epoch_keys->is_present(writer->current_epoch()))
+        poisoned = Status(Reason::kInternal, "the log's epoch is not one of the new DEK");
+    }
+    if (writer->current_epoch() != 0)
+      info.epochs[writer->current_epoch()] = *epoch_keys->salt(writer->current_epoch());
     from = writer->offset();
     epoch = writer->take_epoch();
     records = queue->hold_snapshot();
@@ -107,9 +134,14 @@ Status Engine::State::compact_now() {
     info.witnessed = witnesses->witnessed_points();
     SR_TRY(directory->remove(fresh));
     SR_ASSIGN(std::unique_ptr<os::File> file, directory->open(fresh, os::OpenMode::kCreate));
-    log::BaseWriter base(*file, *epoch_keys, header.key_id, epoch);
+    log::BaseWriter base(*file, *epoch_keys, epoch);
     SR_TRY(base.begin(info));
-    for (const log::Record* record : records) SR_TRY(base.add(*record));
+    std::uint64_t done = 0;
+    for (const log::Record* record : records) {
+      SR_TRY(base.add(*record));
+      if (progress && (++done % kProgressRecords == 0 || done == records.size()))
+        progress(done, records.size());
+    }
     SR_ASSIGN(std::uint64_t offset, base.finish());
     SR_TRY(file->sync());
     // The bulk of what was committed meanwhile is copied beside the writer; only the rest with the lock held.
@@ -121,6 +153,8 @@ Status Engine::State::compact_now() {
       if (log_bytes - to < (std::uint64_t{1} << 20)) break;
     }
     Status published;
+    Witnesses::Hold hold;
+    if (moving) hold = witnesses->hold_moves();
     queue->exclusively([&] {
       const std::uint64_t to = writer->offset();
       published = [&]() -> Status {
@@ -139,12 +173,17 @@ Status Engine::State::compact_now() {
       if (published.ok()) {
         writer->switch_file(std::move(file), offset);
         log_bytes = offset;
+        if (moving) {
+          (void)epoch_keys->set_file_key(epoch_keys->key_id());
+          witnesses->adopt_next(hold);
+        }
       }
     });
     return published;
   };
   Status status = attempt();
   queue->release_snapshot();
+  if (moving && !status.ok()) witnesses->abandon_next();
   return status;
 }
 
@@ -184,9 +223,7 @@ Result<std::vector<OperationEntry>> Engine::operation_log(std::size_t count_max)
   State& state = *state_;
   if (!state.directory || !state.witnesses) return Status(Reason::kNotOpen, "the store is not open");
   std::vector<OperationEntry> entries;
-  Result<TamperContent> content =
-      read_tamper_file(*state.directory, kTamperFileName,
-                       tamper_key(state.dek.view(), state.header.storage_id).view(), state.header.storage_id);
+  Result<TamperContent> content = state.read_tamper();
   if (content.ok()) {
     entries = std::move(content->entries);
   } else if (!content.is(Reason::kNotFound)) {

@@ -68,6 +68,13 @@ class ReservedChanges {
   std::vector<log::Change> changes_;
 };
 
+// What a change of persistence.bin may change besides the header.
+struct NextKeys {
+  SecretBytes dek;  // empty: as it is
+  std::optional<IdentifiedKey> previous;
+  std::vector<IdentifiedKey> former_field_keys;
+};
+
 struct Engine::State {
   enum class Stage : std::uint8_t {
     kNew,
@@ -97,7 +104,8 @@ struct Engine::State {
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
 
-  std::mutex header_mutex;  // guards header once the store is open
+  // Guards header, core and dek once the store is open; they change with the persistence lock held, too.
+  std::mutex header_mutex;
   PersistenceHeader header;
   CoreData core;
   Digest persistence_hash{};
@@ -186,7 +194,7 @@ struct Engine::State {
   [[nodiscard]] Status check_policy() const;
   [[nodiscard]] Status check_storage(SlotType type) const;
   [[nodiscard]] std::uint8_t present_files(const std::vector<std::string>& names) const;
-  void make_witnesses();
+  void make_witnesses(std::uint32_t key_id);
   [[nodiscard]] Status gather_evidence();
   [[nodiscard]] Status gather_secrets();
   [[nodiscard]] Status gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
@@ -212,7 +220,8 @@ struct Engine::State {
   // Changes persistence.bin as part of the history: intent, replace, done. With the persistence lock held. The record
   // `done` goes into `last` where the caller commits something anyhow, else into a commit of its own.
   [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                           ReservedChanges& changes, ReservedChanges* last = nullptr);
+                                           ReservedChanges& changes, ReservedChanges* last = nullptr,
+                                           NextKeys* keys = nullptr);
 
   // Where the root is opened: engine_open.cc, engine_tpm.cc.
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
@@ -250,6 +259,20 @@ struct Engine::State {
   [[nodiscard]] TokenStatus describe_token() const;
   [[nodiscard]] std::optional<RestoreRecord> restore_record();
 
+  // engine_rotation.cc
+  [[nodiscard]] const SecretBytes* dek_of(std::uint32_t key_id) const;  // null for a DEK that is not here
+  [[nodiscard]] Witnesses::Keys witness_keys(std::uint32_t key_id);
+  void make_epoch_keys();
+  [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
+  // Which DEK the vault file is of; then the witnesses are, too.
+  [[nodiscard]] Status find_vault_key();
+  // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
+  [[nodiscard]] Status unless_changed(Status finding);
+  [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password);
+  [[nodiscard]] Status begin_rotation(ByteView password, bool forget_field_keys);
+  [[nodiscard]] Status move_vault(const ProgressHook& progress);
+  [[nodiscard]] Status end_rotation();
+
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;
   [[nodiscard]] log::Point authority_point(const log::Point& point) const {
@@ -278,7 +301,7 @@ struct Engine::State {
   void settle_waiting();  // without threads: the operations that wait for witnesses
   void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
   void compact_if_worthwhile();
-  [[nodiscard]] Status compact_now();
+  [[nodiscard]] Status compact_now(const ProgressHook& progress = {});
 };
 
 }  // namespace strongroom::store

@@ -72,7 +72,7 @@ void check(const Bytes& content) {
   std::uint64_t generation = 0;
   std::size_t commits = 0;
   log::ReadOptions options;
-  options.on_base = [&](const Digest&, const log::Point& base) { generation = base.generation; };
+  options.on_base = [&](const log::BaseInfo& base) { generation = base.point.generation; };
   options.on_commit = [&](const log::CommitInfo& commit) {
     ++commits;
     require(commit.point.generation == ++generation);

@@ -9,7 +9,8 @@
         "native",
         "<!(node scripts/native-paths.cjs node-api-headers)",
         "<!(node scripts/native-paths.cjs node-addon-api)",
-        "<!(node scripts/native-paths.cjs pkcs11)"
+        "<!(node scripts/native-paths.cjs pkcs11)",
+        "<!(node scripts/native-paths.cjs tss2-headers)"
       ],
       "include_dirs!": [
         "<(node_root_dir)/include/node",

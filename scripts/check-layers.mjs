@@ -22,7 +22,7 @@ const mayInclude = {
   addon: ['store', 'log', 'roots', 'crypto', 'os', 'base'],
 };
 
-/** Headers from outside that only the named directories may include. */
+/** Headers from outside that only the named directories and those below them may include. */
 const reserved = [
   {
     name: "Node's headers",
@@ -34,6 +34,7 @@ const reserved = [
     pattern: /^(p11-kit|opensc|nss)\/|^pkcs11[a-z]*\.h$/,
     only: ['roots/pkcs11'],
   },
+  { name: 'tpm2-tss', pattern: /^tss2\//, only: ['roots/tpm'] },
   { name: 'OpenSSL, argon2', pattern: /^(openssl\/|argon2)/, only: ['crypto'] },
   {
     name: 'file I/O and dlopen',
@@ -59,7 +60,8 @@ function files(directory, pattern) {
 function checkNative() {
   const all = files('native', /\.(h|cc)$/);
   for (const file of all) {
-    const [layer] = relative(join(root, 'native'), file).split('/');
+    const place = relative(join(root, 'native'), file);
+    const [layer] = place.split('/');
     const inTesting = file.includes('/testing/');
     if (!(layer in mayInclude)) report(file, 1, `native/${layer} is not in the table`);
     // The conditions that are open at a line, innermost last.
@@ -78,8 +80,7 @@ function checkNative() {
         const [, quote, path] = include;
         const at = index + 1;
         for (const { name, pattern, only } of reserved) {
-          const directory = relative(join(root, 'native'), file);
-          if (pattern.test(path) && !only.some((allowed) => directory.startsWith(`${allowed}/`)))
+          if (pattern.test(path) && !only.some((directory) => place.startsWith(`${directory}/`)))
             report(file, at, `${path}: ${name} only in ${only.join(', ')}`);
         }
         if (quote === '<') return;

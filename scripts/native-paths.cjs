@@ -35,6 +35,25 @@ function pkcs11Directory() {
   return fail(`<${pkcs11Header}> is missing: apt-get install libp11-kit-dev`);
 }
 
+// Of tpm2-tss only the headers are needed: its libraries are loaded at run time.
+function tss2Headers() {
+  const [compiler, ...flags] = (process.env.CXX || 'c++').split(' ');
+  const header = 'tss2/tss2_esys.h';
+  let rule = '';
+  try {
+    rule = execFileSync(compiler, [...flags, '-M', '-x', 'c++', '-'], {
+      encoding: 'utf8',
+      input: `#include <${header}>\n`,
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+  } catch {
+    // Reported below.
+  }
+  const path = rule.split(/[\s\\]+/).find((word) => word.endsWith(`/${header}`));
+  if (path === undefined) fail(`<${header}> is missing: apt-get install libtss2-dev`);
+  return dirname(dirname(path));
+}
+
 function includeDirectory(name) {
   try {
     const manifest = require.resolve(`${name}/package.json`, { paths: [process.cwd(), __dirname] });
@@ -51,11 +70,12 @@ if (what in debianPackages) {
   console.log(pkcs11Directory());
 } else if (headerPackages.includes(what)) {
   console.log(includeDirectory(what));
+} else if (what === 'tss2-headers') {
+  console.log(tss2Headers());
 } else if (what === 'addon-sources') {
   const { variables } = JSON.parse(readFileSync(join(__dirname, '../native/sources.gypi'), 'utf8'));
   for (const path of [...variables.core_sources, ...variables.addon_sources]) console.log(`native/${path}`);
 } else {
-  fail(
-    `usage: native-paths.cjs addon-sources|pkcs11|${[...Object.keys(debianPackages), ...headerPackages].join('|')}`,
-  );
+  const names = ['addon-sources', 'pkcs11', 'tss2-headers', ...Object.keys(debianPackages), ...headerPackages];
+  fail(`usage: native-paths.cjs ${names.join('|')}`);
 }

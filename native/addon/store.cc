@@ -7,7 +7,9 @@
 namespace strongroom::addon {
 namespace {
 
-constexpr napi_type_tag kStoreTag{0x5354524f4e47524fULL, 0x4f4d53544f524531ULL};
+// The stores whose objects live on this thread: what another object wraps is none of them. Every call looks here, and
+// a type tag takes several times as long.
+thread_local std::vector<const void*> wrapped_stores;
 
 // A delivery in memory shared with TypeScript (lib/pending.ts has the same numbers):
 //   0  float64 generation[1024]    8,192  int64 number[1024]    16,384  u8 flags[1024]
@@ -20,6 +22,7 @@ enum DeliveryFlags : std::uint8_t { kFailed = 1, kSwapped = 2, kOfWitnessed = 4 
 }  // namespace
 
 Store::~Store() {
+  std::erase(wrapped_stores, this);
   disconnect();
   engine_.reset();
 }
@@ -47,10 +50,9 @@ void Store::tear_down(void* data) {
 }
 
 Store* Store::receiver(napi_env env, napi_value value) {
-  bool ours = false;
   void* self = nullptr;
-  if (napi_check_object_type_tag(env, value, &kStoreTag, &ours) != napi_ok || !ours ||
-      napi_unwrap(env, value, &self) != napi_ok) {
+  if (napi_unwrap(env, value, &self) != napi_ok ||
+      std::find(wrapped_stores.begin(), wrapped_stores.end(), self) == wrapped_stores.end()) {
     throw_error(env, Reason::kInvalidArgument, "the method was called on something that is not a store");
     return nullptr;
   }
@@ -88,14 +90,13 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
       [completions = self->completions_](std::vector<log::Completion> done) {
         completions->push(std::move(done));
       });
-  if (napi_type_tag_object(env, arguments.receiver, &kStoreTag) != napi_ok ||
-      napi_wrap(
+  if (napi_wrap(
           env, arguments.receiver, self.get(),
           [](napi_env, void* data, void*) { delete static_cast<Store*>(data); }, nullptr,
           nullptr) != napi_ok) {
     return throw_error(env, Reason::kInternal, "Node refused the object");
   }
-  self.release();  // the finalizer owns it
+  wrapped_stores.push_back(self.release());  // the finalizer owns it
   return arguments.receiver;
 }
 

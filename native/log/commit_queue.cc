@@ -296,6 +296,7 @@ void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
                                  std::vector<Completion>& completions) {
   if (operations.empty()) return;
   const std::size_t first = completions.size();
+  completions.reserve(first + operations.size());
   Group group(index_, cipher_, operations);
   for (QueuedOperation& operation : operations) {
     Completion completion;
@@ -321,13 +322,18 @@ void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
 
 Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>& changes) {
   SR_ASSIGN(Appended appended, writer_.append(kind, changes, hooks_.wall_ms(), hooks_.tamper_synced()));
+  std::vector<std::string_view> keys;
+  keys.reserve(changes.size());
+  for (const Change& change : changes) keys.push_back(as_text(change.key));
+  index_.prefetch(keys);
   std::vector<Record::Pointer> replaced;
-  replaced.reserve(changes.size());
   {
     const std::lock_guard lock(index_mutex_);
     for (std::size_t i = 0; i < changes.size(); ++i) {
-      replaced.push_back(appended.records[i] ? index_.put(std::move(appended.records[i]))
-                                             : index_.erase(as_text(changes[i].key)));
+      Record::Pointer record = changes[i].operation == Operation::kPut
+                                   ? index_.put(changes[i].key, appended.values[i], snapshot_held_)
+                                   : index_.erase(keys[i]);
+      if (record) replaced.push_back(std::move(record));
     }
   }
   if (snapshot_held_) {

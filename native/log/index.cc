@@ -1,5 +1,8 @@
 #include "log/index.h"
 
+#include <algorithm>
+#include <array>
+
 namespace strongroom::log {
 namespace {
 
@@ -44,6 +47,44 @@ const Record* Index::find(std::string_view key) const {
   return slot.id_plus_one == 0 ? nullptr : records_[slot.id_plus_one - 1].get();
 }
 
+void Index::prefetch(const std::vector<std::string_view>& keys) const {
+  constexpr std::size_t kLineBytes = 64;
+  constexpr std::size_t kKeysMax = 256;  // what the cache keeps until it is used
+  const std::size_t count = std::min(keys.size(), kKeysMax);
+  const std::size_t mask = slots_.size() - 1;
+  std::array<std::uint32_t, kKeysMax> hashes;
+  for (std::size_t i = 0; i < count; ++i) {
+    hashes[i] = hash_of(keys[i]);
+    __builtin_prefetch(&slots_[hashes[i] & mask]);
+  }
+  std::array<const Record::Pointer*, kKeysMax> places;  // of the record with this hash; very likely the key's
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t at = hashes[i] & mask;
+    while (slots_[at].id_plus_one != 0 && slots_[at].hash != hashes[i]) at = (at + 1) & mask;
+    places[i] = slots_[at].id_plus_one == 0 ? nullptr : &records_[slots_[at].id_plus_one - 1];
+    if (places[i] != nullptr) __builtin_prefetch(places[i]);
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (places[i] == nullptr) continue;
+    const auto* record = reinterpret_cast<const std::uint8_t*>(places[i]->get());
+    for (std::size_t line = 0; line < 6; ++line) __builtin_prefetch(record + line * kLineBytes, 1);
+  }
+}
+
+Record::Pointer Index::put(ByteView key, const SealedValue& sealed, bool keep_replaced) {
+  if (!keep_replaced) {
+    const Slot& slot = slots_[slot_of(as_text(key), hash_of(as_text(key)))];
+    if (slot.id_plus_one != 0) {
+      Record& record = *records_[slot.id_plus_one - 1];
+      if (record.value_bytes() == sealed.value.size()) {
+        record.replace(sealed);
+        return nullptr;
+      }
+    }
+  }
+  return put(Record::make(key, sealed));
+}
+
 Record::Pointer Index::put(Record::Pointer record) {
   const std::uint32_t hash = hash_of(record->key());
   std::size_t at = slot_of(record->key(), hash);
@@ -69,7 +110,11 @@ Record::Pointer Index::put(Record::Pointer record) {
   }
   slots_[at] = Slot{hash, id + 1};
   ++size_;
-  if (!bulk_) order_.insert(id);
+  if (!bulk_) {
+    order_.insert(id);
+  } else if (id == ascending_ && (id == 0 || records_[id - 1]->key() < records_[id]->key())) {
+    ++ascending_;
+  }
   return nullptr;
 }
 
@@ -79,6 +124,7 @@ Record::Pointer Index::erase(std::string_view key) {
   if (slots_[hole].id_plus_one == 0) return nullptr;
   const std::uint32_t id = slots_[hole].id_plus_one - 1;
   if (!bulk_) order_.erase(key);
+  ascending_ = std::min(ascending_, id);
   Record::Pointer record = std::move(records_[id]);
   free_ids_.push_back(id);
   // Linear probing without tombstones: later members of the run move back over the hole when their home allows it.
@@ -100,6 +146,7 @@ void Index::clear() {
   slots_.assign(kSlotsMin, Slot{});
   records_.clear();
   free_ids_.clear();
+  ascending_ = 0;
   size_ = 0;
   live_bytes_ = 0;
 }
@@ -111,6 +158,7 @@ void Index::reserve(std::size_t records) {
 
 void Index::begin_bulk() {
   bulk_ = true;
+  ascending_ = 0;
   order_.clear();
 }
 
@@ -121,7 +169,7 @@ void Index::end_bulk() {
   for (std::uint32_t id = 0; id < records_.size(); ++id) {
     if (records_[id]) ids.push_back(id);
   }
-  order_.build(ids);
+  order_.build(ids, ascending_);
 }
 
 void Index::scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const {

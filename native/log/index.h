@@ -33,12 +33,18 @@ class Index {
   [[nodiscard]] const Record* find(std::string_view key) const;
   // Returns the record that it replaced, if any, so that the caller decides when to free it.
   Record::Pointer put(Record::Pointer record);
+  // The same from a frame. Without `keep_replaced` a value of the same size is written over the old one, so that a
+  // steady vault asks for no memory and its records stay where they are.
+  Record::Pointer put(ByteView key, const SealedValue& sealed, bool keep_replaced);
   Record::Pointer erase(std::string_view key);
+  // Asks for the memory that the next changes of these keys will touch, all at once instead of one after the other.
+  void prefetch(const std::vector<std::string_view>& keys) const;
 
   void clear();
   void reserve(std::size_t records);
 
-  // Between these two calls the order is not kept; end_bulk() sorts once.
+  // Between these two calls the order is not kept; end_bulk() sorts once, and of keys that came in order (a base, a load)
+  // only those behind them.
   void begin_bulk();
   void end_bulk();
 
@@ -71,6 +77,7 @@ class Index {
   std::vector<std::uint32_t> free_ids_;
   SortedKeys<KeyOf> order_;
   bool bulk_ = false;
+  std::uint32_t ascending_ = 0;  // in bulk: the ids below it are all in use, and in the order of their keys
   std::size_t size_ = 0;
   std::uint64_t live_bytes_ = 0;
 };

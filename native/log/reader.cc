@@ -9,6 +9,7 @@
 namespace strongroom::log {
 namespace {
 
+constexpr std::size_t kPrefetchedKeys = 64;
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 // How far the newest synced tamper entry may trail and its point still be remembered for the base.
 constexpr std::size_t kRecentHeadsMax = 16384;
@@ -258,11 +259,19 @@ class LogReader {
     }
     if (!check_values()) return false;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (i % kPrefetchedKeys == 0) prefetch_from(i);
       Record::Pointer replaced =
           records_[i] ? index_.put(std::move(records_[i])) : index_.erase(as_text(entries_[i].key));
       if (verifier_ && replaced) retired_.push_back(std::move(replaced));
     }
     return true;
+  }
+
+  void prefetch_from(std::size_t first) {
+    prefetched_.clear();
+    const std::size_t end = std::min(entries_.size(), first + kPrefetchedKeys);
+    for (std::size_t i = first; i < end; ++i) prefetched_.push_back(as_text(entries_[i].key));
+    index_.prefetch(prefetched_);
   }
 
   // At once, or handed over: then the frame counts as authentic until finish() says otherwise for all.
@@ -338,6 +347,7 @@ class LogReader {
   Digest chain_{};
   std::deque<Point> recent_;
   Bytes associated_data_;
+  std::vector<std::string_view> prefetched_;
   WipedBuffer plaintext_;
   Bytes directory_;
   std::vector<Entry> entries_;

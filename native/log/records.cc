@@ -23,6 +23,21 @@ Record::Pointer Record::make(std::uint64_t generation, std::uint64_t counter, st
   return record;
 }
 
+Record::Pointer Record::make(ByteView key, const SealedValue& sealed) {
+  Pointer record = make(sealed.generation, sealed.counter, sealed.epoch, key,
+                        static_cast<std::uint32_t>(sealed.value.size()));
+  record->replace(sealed);
+  return record;
+}
+
+void Record::replace(const SealedValue& sealed) {
+  generation_ = sealed.generation;
+  counter_ = sealed.counter;
+  epoch_ = sealed.epoch;
+  std::copy(sealed.value.begin(), sealed.value.end(), this->sealed());
+  std::copy(sealed.tag.begin(), sealed.tag.end(), tag());
+}
+
 void EpochKeys::add_vault_key(std::uint32_t key_id, SecretBytes vault_key, bool present) {
   const std::lock_guard lock(mutex_);
   vault_keys_.insert_or_assign(key_id, std::move(vault_key));

@@ -12,6 +12,15 @@
 
 namespace strongroom::log {
 
+// A sealed value that stands in a frame. Its tag there is sealed once more, with the directory.
+struct SealedValue {
+  std::uint64_t generation = 0;
+  std::uint64_t counter = 0;
+  std::uint32_t epoch = 0;
+  ByteView value;
+  std::array<std::uint8_t, crypto::kTagBytes> tag{};
+};
+
 class Record {
  public:
   struct Deleter {
@@ -22,6 +31,9 @@ class Record {
   // The sealed value and tag are left for the caller to fill.
   [[nodiscard]] static Pointer make(std::uint64_t generation, std::uint64_t counter, std::uint32_t epoch,
                                     ByteView key, std::uint32_t value_bytes);
+  [[nodiscard]] static Pointer make(ByteView key, const SealedValue& sealed);
+  // Takes a value of the same size under the same key.
+  void replace(const SealedValue& sealed);
 
   [[nodiscard]] std::uint64_t generation() const { return generation_; }
   [[nodiscard]] std::uint64_t counter() const { return counter_; }

@@ -155,12 +155,15 @@ class SortedKeys {
     size_ = 0;
   }
 
-  // Replaces the content. `ids` in any order, their keys all different. Takes 16 bytes an id while it works.
-  void build(const std::vector<std::uint32_t>& ids) {
+  // Replaces the content. `ids` in any order, their keys all different; the first `sorted` of them in order already.
+  // Takes 16 bytes an id while it works.
+  void build(const std::vector<std::uint32_t>& ids, std::size_t sorted = 0) {
     clear();
     std::vector<Cached> order(ids.size());
     for (std::size_t i = 0; i < ids.size(); ++i) order[i].id = ids[i];
-    sort(order.data(), order.data() + order.size(), 0);
+    const auto middle = order.begin() + static_cast<std::ptrdiff_t>(sorted);
+    sort(order.data() + sorted, order.data() + order.size(), 0);
+    std::inplace_merge(order.begin(), middle, order.end(), by_key());
     blocks_.reserve((order.size() + kBuildFill - 1) / kBuildFill);
     for (std::size_t from = 0; from < order.size(); from += kBuildFill) {
       const std::size_t count = std::min(kBuildFill, order.size() - from);
@@ -226,12 +229,15 @@ class SortedKeys {
     return window;
   }
 
+  [[nodiscard]] auto by_key() const {
+    return [this](const Cached& a, const Cached& b) { return key_of_(a.id) < key_of_(b.id); };
+  }
+
   // Sorts a run of ids whose keys agree in the first `agreed` bytes: skips what they agree in further, sorts
   // by the eight bytes behind it, then each run of ties in the same way. Every level agrees in at least eight
   // bytes more, so the depth is an eighth of the longest key at most.
   void sort(Cached* first, Cached* last, std::size_t agreed) {
-    const auto by_key = [this](const Cached& a, const Cached& b) { return key_of_(a.id) < key_of_(b.id); };
-    if (last - first <= kSmallRun) return std::sort(first, last, by_key);
+    if (last - first <= kSmallRun) return std::sort(first, last, by_key());
 
     const std::string_view model = key_of_(first->id);
     std::size_t common = model.size();
@@ -256,7 +262,7 @@ class SortedKeys {
         if (std::all_of(run, end, [&](const Cached& one) { return key_of_(one.id).size() >= next; })) {
           sort(run, end, next);
         } else {
-          std::sort(run, end, by_key);
+          std::sort(run, end, by_key());
         }
       }
       run = end;

@@ -5,6 +5,8 @@
 namespace strongroom::log {
 namespace {
 
+constexpr std::size_t kFrameBytesKept = std::size_t{4} << 20;
+
 std::size_t varint_bytes(std::uint64_t value) {
   std::size_t size = 1;
   for (; value >= 0x80; value >>= 7) ++size;
@@ -31,7 +33,7 @@ std::size_t directory_bytes_of(const std::vector<Change>& changes) {
 Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& previous,
                    const std::vector<Change>& changes, ByteView raw_directory, crypto::Aead& cipher,
                    ValueCipher& values, const StorageId& storage_id, Bytes& frame,
-                   std::vector<Record::Pointer>* records) {
+                   std::vector<SealedValue>* sealed) {
   std::size_t value_bytes = 0;
   for (const Change& change : changes) {
     if (change.operation == Operation::kPut) value_bytes += change.value.size();
@@ -57,17 +59,15 @@ Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& prev
     out = put_varint(out, change.key.size());
     out = std::copy(change.key.begin(), change.key.end(), out);
     if (change.operation != Operation::kPut) {
-      if (records != nullptr) records->push_back(nullptr);
+      if (sealed != nullptr) sealed->emplace_back();
       continue;
     }
     out = put_varint(out, change.value.size());
     values.seal(cipher, header.generation, ++counter, change.key, change.value, value, out);
-    if (records != nullptr) {
-      Record::Pointer record = Record::make(header.generation, counter, header.epoch, change.key,
-                                            static_cast<std::uint32_t>(change.value.size()));
-      std::copy_n(value, change.value.size(), record->sealed());
-      std::copy_n(out, crypto::kTagBytes, record->tag());
-      records->push_back(std::move(record));
+    if (sealed != nullptr) {
+      SealedValue& entry = sealed->emplace_back(
+          SealedValue{header.generation, counter, header.epoch, {value, change.value.size()}, {}});
+      std::copy_n(out, crypto::kTagBytes, entry.tag.begin());
     }
     out += crypto::kTagBytes;
     value += change.value.size();
@@ -123,10 +123,11 @@ Result<Appended> LogWriter::append(CommitKind kind, const std::vector<Change>& c
   header.counter = counter_;
   counter_ += 1 + changes.size();
 
+  if (frame_.capacity() > kFrameBytesKept) Bytes().swap(frame_);
   Appended appended;
-  appended.records.reserve(changes.size());
+  appended.values.reserve(changes.size());
   const Digest head = build_frame(header, salt, newest_.head, changes, {}, *cipher_.find(epoch_), cipher_,
-                                  keys_.storage_id(), frame_, &appended.records);
+                                  keys_.storage_id(), frame_, &appended.values);
   const Status written = write_durably(frame_);
   if (!written.ok()) {
     if (begins_epoch) epoch_ = 0;  // its announcement is not in the file
@@ -135,7 +136,6 @@ Result<Appended> LogWriter::append(CommitKind kind, const std::vector<Change>& c
   offset_ += frame_.size();
   newest_ = Point{header.generation, head};
   appended.info = CommitInfo{kind, newest_, wall_ms, static_cast<std::uint32_t>(changes.size())};
-  if (frame_.capacity() > (std::size_t{4} << 20)) Bytes().swap(frame_);
   return appended;
 }
 
@@ -146,7 +146,7 @@ Status LogWriter::write_durably(ByteView frame) {
     // Reserving only saves the file system work; where it fails the write itself decides.
     if (file_->allocate(offset_, to - offset_).ok()) reserved_to_ = to;
   }
-  Status written = file_->write_at(offset_, frame);
+  Status written = file_->append_at(offset_, frame);
   if (!written.ok()) {
     // Part of the frame may stand in the file. Taken back, the vault goes on; otherwise it could come to life later.
     const Status cut = file_->truncate(offset_);
@@ -166,10 +166,11 @@ Status LogWriter::finish() {
   return file_->sync();
 }
 
-void LogWriter::switch_file(std::unique_ptr<os::File> file, std::uint64_t offset) {
-  file_ = std::move(file);
+std::unique_ptr<os::File> LogWriter::switch_file(std::unique_ptr<os::File> file, std::uint64_t offset) {
+  file_.swap(file);
   offset_ = offset;
   reserved_to_ = offset;
+  return file;
 }
 
 }  // namespace strongroom::log

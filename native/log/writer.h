@@ -25,7 +25,8 @@ struct Change {
 
 struct Appended {
   CommitInfo info;
-  std::vector<Record::Pointer> records;  // one a change; null for a delete
+  // One a change, where it stands in the frame: until the next append(). Nothing for a delete.
+  std::vector<SealedValue> values;
 };
 
 class LogWriter {
@@ -41,8 +42,9 @@ class LogWriter {
   // Cuts the reserved space off and syncs.
   [[nodiscard]] Status finish();
 
-  // Takes over the file of a compacted log that holds the same history.
-  void switch_file(std::unique_ptr<os::File> file, std::uint64_t offset);
+  // Takes over the file of a compacted log that holds the same history. Gives back the one before: to close it may take
+  // long, when it has no name any more and the file system frees its space.
+  [[nodiscard]] std::unique_ptr<os::File> switch_file(std::unique_ptr<os::File> file, std::uint64_t offset);
 
   // For a base that is written beside the log: epochs come from one counter.
   [[nodiscard]] std::uint32_t take_epoch() { return ++epoch_highest_; }
@@ -74,11 +76,11 @@ class LogWriter {
   Bytes frame_;
 };
 
-// Lays out one frame into `frame` (header, salt, sealed directory, tag, sealed values, padding) and gives the records
-// that it holds. Shared by the writer of commits and the writer of bases. Returns the link that follows `previous`.
+// Lays out one frame into `frame` (header, salt, sealed directory, tag, sealed values, padding) and says where its
+// values stand. Shared by the writer of commits and the writer of bases. Returns the link that follows `previous`.
 [[nodiscard]] Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& previous,
                                  const std::vector<Change>& changes, ByteView raw_directory,
                                  crypto::Aead& cipher, ValueCipher& values, const StorageId& storage_id,
-                                 Bytes& frame, std::vector<Record::Pointer>* records);
+                                 Bytes& frame, std::vector<SealedValue>* sealed);
 
 }  // namespace strongroom::log

@@ -36,6 +36,10 @@ class File {
   [[nodiscard]] virtual Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) = 0;
   // Writes all of `data`, or fails; after a failure any part of it may have been written.
   [[nodiscard]] virtual Status write_at(std::uint64_t offset, ByteView data) = 0;
+  // The same, for data at the end of a log that sync() follows: may go past the page cache, into space that was allocated.
+  [[nodiscard]] virtual Status append_at(std::uint64_t offset, ByteView data) {
+    return write_at(offset, data);
+  }
   // Makes content and size durable (fdatasync). After a failure nothing is known of any earlier unsynced write.
   [[nodiscard]] virtual Status sync() = 0;
   [[nodiscard]] virtual Status truncate(std::uint64_t size) = 0;

@@ -26,6 +26,7 @@
 #include <utility>
 
 #include "base/secret_memory.h"
+#include "os/direct_tail.h"
 
 namespace strongroom::os {
 
@@ -155,16 +156,19 @@ class PosixFile final : public File {
 
   Status write_at(std::uint64_t offset, ByteView data) override {
     SR_TRY(check_range(offset, data.size()));
-    std::size_t done = 0;
-    while (done < data.size()) {
-      const ssize_t put = uninterrupted([&] {
-        return ::pwrite(fd_.get(), data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
-      });
-      if (put < 0) return failure(path_, "write", errno);
-      if (put == 0) return failure(path_, "write", EIO);
-      done += static_cast<std::size_t>(put);
-    }
-    return {};
+    tail_.written(offset + data.size());
+    return write_all(offset, data);
+  }
+
+  Status append_at(std::uint64_t offset, ByteView data) override {
+    SR_TRY(check_range(offset, data.size()));
+    const DirectTail::Outcome outcome = tail_.write(fd_.get(), offset, data);
+    if (outcome == DirectTail::Outcome::kDone) return {};
+    if (outcome == DirectTail::Outcome::kNotSuited) return write_at(offset, data);
+    // The page cache writes the same blocks, and sync() says how that ended.
+    const Status written = write_all(tail_.start(), tail_.content());
+    tail_.written(offset + data.size());
+    return written;
   }
 
   Status sync() override {
@@ -174,6 +178,7 @@ class PosixFile final : public File {
 
   Status truncate(std::uint64_t size) override {
     SR_TRY(check_range(size, 0));
+    tail_.truncated();
     if (uninterrupted([&] { return ::ftruncate(fd_.get(), static_cast<off_t>(size)); }) != 0) {
       return failure(path_, "truncate", errno);
     }
@@ -192,9 +197,10 @@ class PosixFile final : public File {
       static constexpr std::array<std::uint8_t, std::size_t{64} << 10> kZeros{};
       const std::uint64_t end = offset + length;
       for (std::uint64_t at = std::max(offset, before.size_bytes); at < end; at += kZeros.size()) {
-        SR_TRY(write_at(at, ByteView(kZeros).first(
-                                static_cast<std::size_t>(std::min<std::uint64_t>(kZeros.size(), end - at)))));
+        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kZeros.size(), end - at));
+        SR_TRY(write_all(at, ByteView(kZeros).first(length)));
       }
+      tail_.zeros_written(std::max(offset, before.size_bytes), end);
       return {};
     }
     const int error = errno;
@@ -209,6 +215,19 @@ class PosixFile final : public File {
   }
 
  private:
+  [[nodiscard]] Status write_all(std::uint64_t offset, ByteView data) {
+    std::size_t done = 0;
+    while (done < data.size()) {
+      const ssize_t put = uninterrupted([&] {
+        return ::pwrite(fd_.get(), data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
+      });
+      if (put < 0) return failure(path_, "write", errno);
+      if (put == 0) return failure(path_, "write", EIO);
+      done += static_cast<std::size_t>(put);
+    }
+    return {};
+  }
+
   [[nodiscard]] Status check_range(std::uint64_t offset, std::uint64_t length) const {
     constexpr auto kOffsetMax = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
     if (offset <= kOffsetMax && length <= kOffsetMax - offset) return {};
@@ -217,6 +236,7 @@ class PosixFile final : public File {
 
   Fd fd_;
   std::string path_;
+  DirectTail tail_;
 };
 
 // An open-file-description lock: it excludes other descriptors of this process too, and closing an unrelated

@@ -153,6 +153,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
       if (log_bytes - to < (std::uint64_t{1} << 20)) break;
     }
     Status published;
+    std::unique_ptr<os::File> old;  // closed without the lock
     Witnesses::Hold hold;
     if (moving) hold = witnesses->hold_moves();
     queue->exclusively([&] {
@@ -171,7 +172,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
         return {};
       }();
       if (published.ok()) {
-        writer->switch_file(std::move(file), offset);
+        old = writer->switch_file(std::move(file), offset);
         log_bytes = offset;
         if (moving) {
           (void)epoch_keys->set_file_key(epoch_keys->key_id());

@@ -162,8 +162,10 @@ Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) 
   ReservedChanges intent;
   ReservedChanges done;
   SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, &keys));
-  epoch_keys->add_vault_key(next.key_id, create_get_vault_key(dek.view(), core.vault_salt), true);
-  queue->exclusively([this] { writer->end_epoch(); });
+  queue->exclusively([&] {
+    epoch_keys->add_vault_key(next.key_id, create_get_vault_key(dek.view(), core.vault_salt), true);
+    writer->end_epoch();
+  });
   return queue->commit_reserved(log::CommitKind::kRotation, done.list()).status();
 }
 

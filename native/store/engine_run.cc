@@ -49,6 +49,12 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
 }
 
 void Engine::State::on_completed(std::vector<log::Completion> completions) {
+  if (std::none_of(completions.begin(), completions.end(), [](const log::Completion& completion) {
+        return completion.durability == log::Durability::kWitnessed;
+      })) {
+    completed(std::move(completions));
+    return;
+  }
   std::vector<log::Completion> journal;
   std::vector<log::Completion> witnessed;
   for (log::Completion& completion : completions) {

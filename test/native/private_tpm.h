@@ -185,6 +185,7 @@ class Relay {
   using Loss = std::function<bool(const Exchange&)>;
 
   explicit Relay(const PrivateTpm& tpm) : to_(tpm.socket_path()), path_(tpm.directory() + "/relay") {
+    std::filesystem::create_symlink(to_ + ".ctrl", path_ + ".ctrl");  // asked when a client connects
     listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -200,6 +201,8 @@ class Relay {
     thread_.join();
     close(quit_[0]);
     close(listener_);
+    std::filesystem::remove(path_);
+    std::filesystem::remove(path_ + ".ctrl");
   }
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
@@ -226,7 +229,9 @@ class Relay {
     return static_cast<std::size_t>(std::ranges::count(all, code, &Exchange::code));
   }
   [[nodiscard]] bool seen(ByteView needle) const {
-    const auto contains = [&](const Bytes& hay) { return !std::ranges::search(hay, needle).empty(); };
+    const auto contains = [&](const Bytes& hay) {
+      return std::search(hay.begin(), hay.end(), needle.begin(), needle.end()) != hay.end();
+    };
     const auto all = exchanges();
     return std::ranges::any_of(
         all, [&](const Exchange& e) { return contains(e.command) || contains(e.response); });

@@ -63,6 +63,16 @@ Status other_parent(const std::string& why, Reason reason) {
 
 }  // namespace
 
+Status set_authorisation(ByteView bytes, TPM2B_AUTH& out) {
+  constexpr std::size_t kMax = 32;
+  if (bytes.size() > kMax)
+    return Status(Reason::kInvalidArgument, "a TPM authorisation has at most 32 bytes");
+  while (!bytes.empty() && bytes.back() == 0) bytes = bytes.first(bytes.size() - 1);
+  out.size = static_cast<UINT16>(bytes.size());
+  std::ranges::copy(bytes, out.buffer);
+  return Status();
+}
+
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& tcti, const TpmName& parent_name,
                                                      const TpmName& endorsement_name,
                                                      std::chrono::milliseconds limit) {
@@ -80,16 +90,35 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& tcti, co
 
 Connection::~Connection() {
   if (esys_ == nullptr) return;
-  if (!lost()) {
-    if (session_ != ESYS_TR_NONE) flush(session_);
-    if (created_parent_) flush(parent_);
+  // A TPM that was cleared, or whose parent was flushed by another program, still has the session.
+  if (restarted_ && !transport_->broken() && session_ != ESYS_TR_NONE && session_is_ours()) {
+    (void)functions_.Esys_FlushContext(esys_, session_);
   }
+  if (session_ != ESYS_TR_NONE) flush(session_);
+  if (created_parent_) flush(parent_);
   functions_.Esys_Finalize(&esys_);
 }
 
 void Connection::flush(ESYS_TR handle) {
-  // Of a TPM that was reset nothing is left to flush; one that is gone is found out by the next command.
-  if (!lost()) note(functions_.Esys_FlushContext(esys_, handle));
+  // Of a TPM that was reset nothing is left to flush.
+  if (transport_->broken() || restarted_) return;
+  if (!lost_) {
+    note(functions_.Esys_FlushContext(esys_, handle));
+    return;
+  }
+  // After an error of its own the library takes no command any more; without a resource manager what is loaded would stay.
+  TPM2_HANDLE raw = 0;
+  if (functions_.Esys_TR_GetTpmHandle(esys_, handle, &raw) != TSS2_RC_SUCCESS) return;
+  // Tag, size, command code, and the handle.
+  std::array<std::uint8_t, 14> command = {
+      0x80, 0x01, 0, 0, 0, 14, 0, 0, TPM2_CC_FlushContext >> 8, TPM2_CC_FlushContext & 0xFF};
+  for (unsigned i = 0; i < 4; ++i) command[10 + i] = static_cast<std::uint8_t>(raw >> (24 - 8 * i));
+  std::uint8_t response[64];
+  std::size_t size = sizeof response;
+  TSS2_TCTI_CONTEXT* const tcti = transport_->context();
+  if (Tss2_Tcti_Transmit(tcti, command.size(), command.data()) == TSS2_RC_SUCCESS) {
+    (void)Tss2_Tcti_Receive(tcti, &size, response, TSS2_TCTI_TIMEOUT_BLOCK);
+  }
 }
 
 void Connection::note(TSS2_RC rc) {
@@ -100,17 +129,24 @@ void Connection::note(TSS2_RC rc) {
 
 bool Connection::alive() {
   if (lost()) return false;
-  Owned<TPM2B_DIGEST> random(functions_);
-  const TSS2_RC rc = functions_.Esys_GetRandom(esys_, session_, ESYS_TR_NONE, ESYS_TR_NONE, 8, random.out());
-  // The session's handle may by now be that of somebody else's session, whose HMAC differs.
+  Owned<TPM2B_PUBLIC> area(functions_);
+  const TSS2_RC rc = functions_.Esys_ReadPublic(esys_, parent_, session(), ESYS_TR_NONE, ESYS_TR_NONE,
+                                                area.out(), nullptr, nullptr);
+  // The session's handle may by now be that of somebody else's session, whose HMAC differs; a clear takes the parent.
   if (rc != TSS2_RC_SUCCESS) lost_ = restarted_ = true;
   if (not_from_tpm(rc)) restarted_ = false;
   return rc == TSS2_RC_SUCCESS;
 }
 
+bool Connection::session_is_ours() {
+  Owned<TPM2B_DIGEST> random(functions_);
+  return functions_.Esys_GetRandom(esys_, session(), ESYS_TR_NONE, ESYS_TR_NONE, 8, random.out()) ==
+         TSS2_RC_SUCCESS;
+}
+
 Status Connection::check(std::string_view command, TSS2_RC rc) {
   if (rc == TSS2_RC_SUCCESS) return Status();
-  const Status error = tpm_error(command, rc);
+  Status error = tpm_error(command, rc);
   if (transport_->timed_out()) {
     return Status(Reason::kTpmUnavailable, "the TPM, " + std::string(command) + ": it does not answer");
   }
@@ -218,7 +254,7 @@ Status Connection::use_created_parent(const TpmName& pinned, const TpmName& endo
   const TSS2_RC rc = functions_.Esys_CreatePrimary(esys_, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
                                                    ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs,
                                                    handle.out(), made.out(), nullptr, nullptr, nullptr);
-  if (tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL) {
+  if (is_wrong_authorisation(rc)) {
     return Status(Reason::kTpmRefused,
                   "the TPM's owner hierarchy has a password, so no storage key can be made in it: " +
                       describe_code(rc));
@@ -250,7 +286,7 @@ Result<TpmName> Connection::endorsement_name() {
   Flushed handle(*this);
   // With the session, once there is one: its answer is then the right TPM's.
   const TSS2_RC rc = functions_.Esys_CreatePrimary(
-      esys_, ESYS_TR_RH_ENDORSEMENT, session_ == ESYS_TR_NONE ? ESYS_TR_PASSWORD : session_, ESYS_TR_NONE,
+      esys_, ESYS_TR_RH_ENDORSEMENT, session_ == ESYS_TR_NONE ? ESYS_TR_PASSWORD : session(), ESYS_TR_NONE,
       ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs, handle.out(), made.out(), nullptr, nullptr,
       nullptr);
   SR_TRY(check("TPM2_CreatePrimary (endorsement)", rc));
@@ -262,12 +298,17 @@ Status Connection::start_session() {
   TSS2_RC rc =
       functions_.Esys_StartAuthSession(esys_, parent_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
                                        nullptr, TPM2_SE_HMAC, &kSessionCipher, TPM2_ALG_SHA256, &session_);
-  SR_TRY(check("TPM2_StartAuthSession", rc));
-  // The library takes the attributes that a command does not allow out of it for the length of that command.
+  return check("TPM2_StartAuthSession", rc);
+}
+
+ESYS_TR Connection::session() {
+  // The library takes out the attributes that a command does not allow, and forgets to put them back when that command
+  // fails: the next one would go unencrypted. So they are set before every use. (It sends nothing, and fails only for
+  // what is no session; then the command does, too.)
   constexpr TPMA_SESSION kAttributes =
       TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT;
-  rc = functions_.Esys_TRSess_SetAttributes(esys_, session_, kAttributes, 0xFF);
-  return check("Esys_TRSess_SetAttributes", rc);
+  (void)functions_.Esys_TRSess_SetAttributes(esys_, session_, kAttributes, 0xFF);
+  return session_;
 }
 
 Result<const Connection::Index*> Connection::index(std::uint32_t number) {
@@ -276,12 +317,12 @@ Result<const Connection::Index*> Connection::index(std::uint32_t number) {
   TSS2_RC rc = functions_.Esys_TR_FromTPMPublic(esys_, number, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
                                                 &index.handle);
   if (rc != TSS2_RC_SUCCESS) {
-    const Status error = check("TPM2_NV_ReadPublic", rc);
+    Status error = check("TPM2_NV_ReadPublic", rc);
     if (lost() || tpm_code(rc) != TPM2_RC_HANDLE) return error;
     return Status(Reason::kWitnessMissing, "the TPM has no NV index " + hexadecimal(number));
   }
   Owned<TPM2B_NV_PUBLIC> area(functions_);
-  rc = functions_.Esys_NV_ReadPublic(esys_, index.handle, session_, ESYS_TR_NONE, ESYS_TR_NONE, area.out(),
+  rc = functions_.Esys_NV_ReadPublic(esys_, index.handle, session(), ESYS_TR_NONE, ESYS_TR_NONE, area.out(),
                                      nullptr);
   if (rc != TSS2_RC_SUCCESS) {
     functions_.Esys_TR_Close(esys_, &index.handle);
@@ -315,7 +356,7 @@ Status Connection::shut_down() {
   if (created_parent_) flush(std::exchange(parent_, ESYS_TR_NONE));
   created_parent_ = false;
   return check("TPM2_Shutdown",
-               functions_.Esys_Shutdown(esys_, TPM2_SU_CLEAR, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE));
+               functions_.Esys_Shutdown(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_SU_CLEAR));
 }
 
 }  // namespace strongroom::roots

@@ -67,7 +67,8 @@ class Connection {
   [[nodiscard]] Status check(std::string_view command, TSS2_RC rc);
   // The same, without an error to report.
   void note(TSS2_RC rc);
-  // Whether the TPM at the other end still holds our session; otherwise it is another one, or was reset.
+  // Whether the TPM at the other end still holds our session and the parent; otherwise it is another one, was reset or was
+  // cleared.
   [[nodiscard]] bool alive();
   [[nodiscard]] bool lost() const { return lost_ || transport_->broken(); }
   // Lost because the TPM had no more state of ours, and the last command was not executed.
@@ -91,7 +92,7 @@ class Connection {
 
   [[nodiscard]] const tss::Functions& tss() const { return functions_; }
   [[nodiscard]] ESYS_CONTEXT* esys() { return esys_; }
-  [[nodiscard]] ESYS_TR session() const { return session_; }
+  [[nodiscard]] ESYS_TR session();
   [[nodiscard]] ESYS_TR parent() const { return parent_; }
   [[nodiscard]] const TpmName& parent_name() const { return parent_name_; }
   void flush(ESYS_TR handle);
@@ -103,6 +104,7 @@ class Connection {
   Result<bool> use_persistent_parent(const TpmName& pinned);
   Status use_created_parent(const TpmName& pinned, const TpmName& endorsement);
   Status start_session();
+  bool session_is_ours();
   Result<bool> empty_authorisation(ESYS_TR handle);
 
   const tss::Functions& functions_;
@@ -135,6 +137,10 @@ class Flushed {
   Connection& connection_;
   ESYS_TR handle_ = ESYS_TR_NONE;
 };
+
+// The TPM takes zero bytes off the end of every authorisation that it is given; the library does not. kInvalidArgument for
+// more than 32 bytes.
+[[nodiscard]] Status set_authorisation(ByteView bytes, TPM2B_AUTH& out);
 
 // AES-128-CFB, the only symmetric definition that the PC client profile makes mandatory for sessions and parents.
 inline constexpr TPMT_SYM_DEF kSessionCipher = {

@@ -6,6 +6,7 @@
 
 #include "crypto/crypto.h"
 #include "roots/tpm/connection.h"
+#include "roots/tpm/nv.h"
 #include "roots/tpm/policy.h"
 #include "roots/tpm/tpm_errors.h"
 
@@ -13,31 +14,9 @@ namespace strongroom::roots {
 namespace {
 
 constexpr std::size_t kSecretMax = 128;
-constexpr std::size_t kAuthorisationMax = 32;
 constexpr unsigned kPcrCount = 24;
 
 Status invalid(const char* what) { return Status(Reason::kInvalidArgument, what); }
-
-// The TPM takes zero bytes off the end of every authorisation that it is given; the library does not.
-Status set_authorisation(ByteView bytes, TPM2B_AUTH& out) {
-  if (bytes.size() > kAuthorisationMax) return invalid("a TPM authorisation has at most 32 bytes");
-  while (!bytes.empty() && bytes.back() == 0) bytes = bytes.first(bytes.size() - 1);
-  out.size = static_cast<UINT16>(bytes.size());
-  std::ranges::copy(bytes, out.buffer);
-  return Status();
-}
-
-bool is_wrong_authorisation(TSS2_RC rc) {
-  return tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL;
-}
-
-// The owner hierarchy's authorisation is empty unless somebody set one.
-Status check_owner(Connection& connection, std::string_view command, TSS2_RC rc) {
-  const Status error = connection.check(command, rc);
-  if (!is_wrong_authorisation(rc) || connection.lost()) return error;
-  return Status(Reason::kTpmRefused, "the TPM, " + std::string(command) +
-                                         ": the owner hierarchy has a password (" + describe_code(rc) + ")");
-}
 
 TPML_PCR_SELECTION selection_of(std::uint32_t pcrs) {
   TPML_PCR_SELECTION out{};
@@ -46,40 +25,6 @@ TPML_PCR_SELECTION selection_of(std::uint32_t pcrs) {
   out.pcrSelections[0].sizeofSelect = 3;
   std::ranges::copy(pcr_selection(pcrs), out.pcrSelections[0].pcrSelect);
   return out;
-}
-
-bool is_ours(const Connection::Index& index) {
-  return (index.attributes & ~kWrittenAttribute) == kCounterAttributes && index.size == kCounterSize &&
-         index.auth_policy.size() == Digest{}.size() && !index.name.empty();
-}
-
-TpmName written_name(std::uint32_t number, const Connection::Index& index) {
-  return nv_name(number, index.attributes | kWrittenAttribute, index.auth_policy, index.size);
-}
-
-Status replaced(std::uint32_t number) {
-  return Status(Reason::kWitnessReplaced,
-                "the TPM's NV index " + hexadecimal(number) + " is another counter");
-}
-Status unwritten(std::uint32_t number) {
-  return Status(Reason::kTpmRefused, "the TPM's counter " + hexadecimal(number) + " was never incremented");
-}
-
-// The index as it stands, whether the library knew it before or not, and whether its name is the expected one.
-Result<const Connection::Index*> expected_index(Connection& connection, std::uint32_t number,
-                                                const TpmName& name, bool may_be_unwritten) {
-  SR_ASSIGN(const Connection::Index* const index, connection.index(number));
-  if (index->name == name) return index;
-  if (!is_ours(*index) || written_name(number, *index) != name) return replaced(number);
-  if (!may_be_unwritten) return unwritten(number);
-  return index;
-}
-
-// After an error of a command on an index: what reading the index anew says about it; ok when the index is as it should be.
-Status look_again(Connection& connection, std::uint32_t number, const TpmName& name, bool may_be_unwritten) {
-  connection.forget_index(number);
-  if (connection.lost()) return Status();
-  return expected_index(connection, number, name, may_be_unwritten).status();
 }
 
 Status load(Connection& connection, const SealedObject& object, Flushed& handle) {
@@ -102,7 +47,7 @@ Status load(Connection& connection, const SealedObject& object, Flushed& handle)
 }
 
 Status satisfy_bound(Connection& connection, const CounterBound& bound, ESYS_TR policy_session) {
-  SR_ASSIGN(const Connection::Index* const index, expected_index(connection, bound.index, bound.name, false));
+  SR_ASSIGN(const Connection::Index* const index, nv::expected(connection, bound.index, bound.name, false));
   TPM2B_OPERAND operand{};
   const auto bytes = counter_bytes(bound.at_most);
   operand.size = bytes.size();
@@ -111,12 +56,12 @@ Status satisfy_bound(Connection& connection, const CounterBound& bound, ESYS_TR 
                                                     policy_session, connection.session(), ESYS_TR_NONE,
                                                     ESYS_TR_NONE, &operand, 0, kPolicyNvAtMost);
   if (rc == TSS2_RC_SUCCESS) return Status();
-  const Status error = check_owner(connection, "TPM2_PolicyNV", rc);
+  Status error = nv::check_owner(connection, "TPM2_PolicyNV", rc);
   if (!connection.lost() && tpm_code(rc) == TPM2_RC_POLICY) {
     return Status(Reason::kVaultRolledBack, "the TPM's counter " + hexadecimal(bound.index) +
                                                 " is past what this root key was sealed to");
   }
-  SR_TRY(look_again(connection, bound.index, bound.name, false));
+  SR_TRY(nv::look_again(connection, bound.index, bound.name, false));
   return error;
 }
 
@@ -130,7 +75,7 @@ Status satisfy(Connection& connection, const SealPolicy& policy, ESYS_TR policy_
     std::ranges::copy(policy.pcr_digest, digest.buffer);
     const TSS2_RC rc = tss.Esys_PolicyPCR(connection.esys(), policy_session, ESYS_TR_NONE, ESYS_TR_NONE,
                                           ESYS_TR_NONE, &digest, &selection);
-    const Status error = connection.check("TPM2_PolicyPCR", rc);
+    Status error = connection.check("TPM2_PolicyPCR", rc);
     if (tpm_code(rc) == TPM2_RC_VALUE && !connection.lost()) {
       return Status(Reason::kTpmPcrChanged, "the TPM's platform configuration registers have changed");
     }
@@ -181,32 +126,11 @@ Result<SecretBytes> unseal_loaded(Connection& connection, ESYS_TR object, ByteVi
     overwrite_response(connection);
     return secret;
   }
-  const Status error = connection.check("TPM2_Unseal", rc);
+  Status error = connection.check("TPM2_Unseal", rc);
   if (policy.authorisation && is_wrong_authorisation(rc) && !connection.lost()) {
     return Status(Reason::kPinWrong, "the TPM refused the PIN");
   }
   return error;
-}
-
-Result<std::vector<std::uint32_t>> nv_indices(Connection& connection, std::uint32_t first,
-                                              std::uint32_t last) {
-  std::vector<std::uint32_t> found;
-  for (std::uint32_t from = first;;) {
-    Owned<TPMS_CAPABILITY_DATA> data(connection.tss());
-    TPMI_YES_NO more = TPM2_NO;
-    const TSS2_RC rc = connection.tss().Esys_GetCapability(
-        connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, from,
-        std::min<std::uint32_t>(last - from + 1, TPM2_MAX_CAP_HANDLES), &more, data.out());
-    SR_TRY(connection.check("TPM2_GetCapability", rc));
-    const TPML_HANDLE& handles = data->data.handles;
-    for (UINT32 i = 0; i < handles.count && i < TPM2_MAX_CAP_HANDLES; ++i) {
-      const std::uint32_t handle = handles.handle[i];
-      if (handle > last) return found;
-      if (handle >= from) found.push_back(handle);
-    }
-    if (more != TPM2_YES || found.empty() || found.back() < from || found.back() == last) return found;
-    from = found.back() + 1;
-  }
 }
 
 Result<std::string> describe(Connection& connection) {
@@ -308,7 +232,7 @@ Result<std::unique_ptr<Tpm>> Tpm::open(const std::string& tcti, const TpmName& p
 }
 
 Status EsysTpm::shut_down() {
-  const Status done = state_->run([](Connection& connection) { return connection.shut_down(); });
+  Status done = state_->run([](Connection& connection) { return connection.shut_down(); });
   const std::lock_guard guard(state_->mutex);
   state_->connection.reset();
   return done;
@@ -408,120 +332,24 @@ Result<SecretBytes> EsysTpm::unseal(const SealedObject& object, ByteView authori
 }
 
 Result<std::vector<CounterInfo>> EsysTpm::find_counters(std::uint32_t first, std::uint32_t count) {
-  if (count == 0 || first < kCounterIndexFirst || first > kCounterIndexLast ||
-      count > kCounterIndexLast - first + 1) {
-    return invalid("counters are in the owner range of NV indices");
-  }
-  return state_->run([&](Connection& connection) -> Result<std::vector<CounterInfo>> {
-    // "None" is only believed from the right TPM.
-    if (!connection.alive()) return Status(Reason::kTpmUnavailable, "the TPM was restarted or replaced");
-    SR_ASSIGN(const std::vector<std::uint32_t> numbers, nv_indices(connection, first, first + count - 1));
-    std::vector<CounterInfo> found;
-    for (const std::uint32_t number : numbers) {
-      connection.forget_index(number);
-      const auto index = connection.index(number);
-      if (index.is(Reason::kWitnessMissing)) continue;  // removed in between
-      SR_TRY(index.status());
-      CounterInfo& info = found.emplace_back();
-      info.index = number;
-      info.fits = is_ours(**index);
-      info.written = info.fits && ((*index)->attributes & kWrittenAttribute) != 0;
-      if (info.fits) std::ranges::copy((*index)->auth_policy, info.label.begin());
-      if (!info.fits) connection.forget_index(number);
-    }
-    return found;
-  });
+  return state_->run([&](Connection& connection) { return nv::find(connection, first, count); });
 }
 
 Status EsysTpm::define_counter(std::uint32_t index, const Digest& label, ByteView secret) {
-  if (index < kCounterIndexFirst || index > kCounterIndexLast)
-    return invalid("not an NV index of the owner range");
-  return state_->run([&](Connection& connection) -> Status {
-    connection.forget_index(index);
-    Wiped<TPM2B_AUTH> auth;
-    SR_TRY(set_authorisation(secret, auth.value));
-    TPM2B_NV_PUBLIC area{};
-    area.nvPublic.nvIndex = index;
-    area.nvPublic.nameAlg = TPM2_ALG_SHA256;
-    area.nvPublic.attributes = kCounterAttributes;
-    area.nvPublic.authPolicy.size = static_cast<UINT16>(label.size());
-    std::ranges::copy(label, area.nvPublic.authPolicy.buffer);
-    area.nvPublic.dataSize = kCounterSize;
-    ESYS_TR handle = ESYS_TR_NONE;
-    const TSS2_RC rc =
-        connection.tss().Esys_NV_DefineSpace(connection.esys(), ESYS_TR_RH_OWNER, connection.session(),
-                                             ESYS_TR_NONE, ESYS_TR_NONE, &auth.value, &area, &handle);
-    if (rc == TSS2_RC_SUCCESS) connection.tss().Esys_TR_Close(connection.esys(), &handle);
-    return check_owner(connection, "TPM2_NV_DefineSpace", rc);
-  });
+  return state_->run([&](Connection& connection) { return nv::define(connection, index, label, secret); });
 }
 
-Status EsysTpm::undefine_counter(std::uint32_t number) {
-  return state_->run([&](Connection& connection) -> Status {
-    connection.forget_index(number);
-    SR_ASSIGN(const Connection::Index* const index, connection.index(number));
-    if (!is_ours(*index)) {
-      return Status(Reason::kTpmRefused,
-                    "the TPM's NV index " + hexadecimal(number) + " is not a counter of ours");
-    }
-    ESYS_TR handle = index->handle;
-    const TSS2_RC rc = connection.tss().Esys_NV_UndefineSpace(
-        connection.esys(), ESYS_TR_RH_OWNER, handle, connection.session(), ESYS_TR_NONE, ESYS_TR_NONE);
-    connection.forget_index(number);
-    return check_owner(connection, "TPM2_NV_UndefineSpace", rc);
-  });
+Status EsysTpm::undefine_counter(std::uint32_t index) {
+  return state_->run([&](Connection& connection) { return nv::undefine(connection, index); });
 }
 
-Result<std::uint64_t> EsysTpm::read_counter(std::uint32_t number, const TpmName& name) {
-  return state_->run([&](Connection& connection) -> Result<std::uint64_t> {
-    SR_ASSIGN(const Connection::Index* const index, expected_index(connection, number, name, false));
-    Owned<TPM2B_MAX_NV_BUFFER> data(connection.tss());
-    const TSS2_RC rc = connection.tss().Esys_NV_Read(connection.esys(), ESYS_TR_RH_OWNER, index->handle,
-                                                     connection.session(), ESYS_TR_NONE, ESYS_TR_NONE,
-                                                     kCounterSize, 0, data.out());
-    if (rc != TSS2_RC_SUCCESS) {
-      const Status error = check_owner(connection, "TPM2_NV_Read", rc);
-      SR_TRY(look_again(connection, number, name, false));
-      return error;
-    }
-    if (data->size != kCounterSize) return Status(Reason::kTpmRefused, "the TPM's counter has another size");
-    std::uint64_t value = 0;
-    for (UINT16 i = 0; i < kCounterSize; ++i) value = value << 8 | data->buffer[i];
-    return value;
-  });
+Result<std::uint64_t> EsysTpm::read_counter(std::uint32_t index, const TpmName& name) {
+  return state_->run([&](Connection& connection) { return nv::read(connection, index, name); });
 }
 
-Status EsysTpm::increment_counter(std::uint32_t number, const TpmName& name, ByteView secret) {
-  return state_->run(
-      [&](Connection& connection) -> Status {
-        SR_ASSIGN(const Connection::Index* const index, expected_index(connection, number, name, true));
-        Wiped<TPM2B_AUTH> auth;
-        SR_TRY(set_authorisation(secret, auth.value));
-        const tss::Functions& tss = connection.tss();
-        SR_TRY(connection.check("Esys_TR_SetAuth",
-                                tss.Esys_TR_SetAuth(connection.esys(), index->handle, &auth.value)));
-        // The library sends a command again when the TPM answers TPM_RC_RETRY ("not able to start the command"),
-        // TPM_RC_TESTING or TPM_RC_YIELDED, up to five times. That is safe: TPM 2.0 part 2, table 17 has the first two
-        // for commands that were not begun, and the third asks for the same command again in order to complete it (part
-        // 1, "multi-tasking"); none of them is answered after a counter has moved. On everything else it sends once.
-        const TSS2_RC rc = tss.Esys_NV_Increment(connection.esys(), index->handle, index->handle,
-                                                 connection.session(), ESYS_TR_NONE, ESYS_TR_NONE);
-        const TPM2B_AUTH nothing{};
-        (void)tss.Esys_TR_SetAuth(connection.esys(), index->handle, &nothing);
-        if (rc == TSS2_RC_SUCCESS) {
-          connection.index_written(number);
-          return Status();
-        }
-        const Status error = connection.check("TPM2_NV_Increment", rc);
-        SR_TRY(look_again(connection, number, name, true));
-        if (connection.lost()) return error;
-        if (is_wrong_authorisation(rc)) {
-          return Status(Reason::kWitnessReplaced,
-                        "the TPM's counter " + hexadecimal(number) + " does not know our secret");
-        }
-        return error;
-      },
-      false);
+Status EsysTpm::increment_counter(std::uint32_t index, const TpmName& name, ByteView secret) {
+  return state_->run([&](Connection& connection) { return nv::increment(connection, index, name, secret); },
+                     false);
 }
 
 Result<TpmClock> EsysTpm::clock() {

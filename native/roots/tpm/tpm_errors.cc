@@ -128,11 +128,15 @@ bool lost_state(TSS2_RC rc) {
   return code == TPM2_RC_INITIALIZE || (code >= TPM2_RC_REFERENCE_H0 && code <= TPM2_RC_REFERENCE_S6);
 }
 
+bool is_wrong_authorisation(TSS2_RC rc) {
+  return tpm_code(rc) == TPM2_RC_BAD_AUTH || tpm_code(rc) == TPM2_RC_AUTH_FAIL;
+}
+
 bool not_from_tpm(TSS2_RC rc) { return rc != TSS2_RC_SUCCESS && tpm_code(rc) == 0; }
 
 std::string hexadecimal(std::uint32_t number) {
   char text[16];
-  std::snprintf(text, sizeof text, "0x%x", static_cast<unsigned>(number));
+  (void)std::snprintf(text, sizeof text, "0x%x", static_cast<unsigned>(number));
   return text;
 }
 

@@ -24,6 +24,8 @@ namespace strongroom::roots {
 // is unknown.
 [[nodiscard]] bool not_from_tpm(TSS2_RC rc);
 
+[[nodiscard]] bool is_wrong_authorisation(TSS2_RC rc);
+
 // `command` such as "TPM2_Load". Never a success.
 [[nodiscard]] Status tpm_error(std::string_view command, TSS2_RC rc);
 [[nodiscard]] std::string describe_code(TSS2_RC rc);          // "TPM_RC_LOCKOUT (0x921)"

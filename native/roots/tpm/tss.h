@@ -10,22 +10,23 @@
 #include "base/status.h"
 
 // One list for the table and for the loader.
-#define SR_TSS_ESYS(X)                                                                                      \
-  X(Esys_Initialize)                                                                                        \
-  X(Esys_Finalize)                                                                                          \
-  X(Esys_Free)                                                                                              \
-  X(Esys_TR_FromTPMPublic) X(Esys_TR_Close) X(Esys_TR_SetAuth) X(Esys_TR_Serialize)                         \
-      X(Esys_TRSess_SetAttributes) X(Esys_Startup) X(Esys_Shutdown) X(Esys_StartAuthSession)                \
-          X(Esys_FlushContext) X(Esys_CreatePrimary) X(Esys_Create) X(Esys_Load) X(Esys_Unseal)             \
-              X(Esys_PolicyNV) X(Esys_PolicyPCR) X(Esys_PolicyAuthValue) X(Esys_PolicySecret)               \
-                  X(Esys_PCR_Read) X(Esys_GetCapability) X(Esys_GetRandom) X(Esys_ReadClock)                \
-                      X(Esys_NV_DefineSpace) X(Esys_NV_UndefineSpace) X(Esys_NV_ReadPublic) X(Esys_NV_Read) \
-                          X(Esys_NV_Increment)
-#define SR_TSS_MU(X)                \
-  X(Tss2_MU_TPM2B_PUBLIC_Marshal)   \
-  X(Tss2_MU_TPM2B_PUBLIC_Unmarshal) \
-  X(Tss2_MU_TPM2B_PRIVATE_Marshal) X(Tss2_MU_TPM2B_PRIVATE_Unmarshal) X(Tss2_MU_TPMT_PUBLIC_Marshal)
-#define SR_TSS_TCTILDR(X) X(Tss2_TctiLdr_Initialize) X(Tss2_TctiLdr_Finalize)
+// clang-format off
+#define SR_TSS_ESYS(X) \
+  X(Esys_Initialize) X(Esys_Finalize) X(Esys_Free) X(Esys_TR_FromTPMPublic) X(Esys_TR_Close) \
+  X(Esys_TR_GetTpmHandle) X(Esys_TR_SetAuth) X(Esys_TR_Serialize) X(Esys_TRSess_SetAttributes) \
+  X(Esys_Startup) X(Esys_Shutdown) X(Esys_StartAuthSession) X(Esys_FlushContext) \
+  X(Esys_CreatePrimary) X(Esys_Create) X(Esys_Load) X(Esys_Unseal) X(Esys_PolicyNV) \
+  X(Esys_PolicyPCR) X(Esys_PolicyAuthValue) X(Esys_PolicySecret) X(Esys_PCR_Read) \
+  X(Esys_GetCapability) X(Esys_GetRandom) X(Esys_ReadPublic) X(Esys_ReadClock) \
+  X(Esys_NV_DefineSpace) X(Esys_NV_UndefineSpace) X(Esys_NV_ReadPublic) X(Esys_NV_Read) \
+  X(Esys_NV_Increment)
+#define SR_TSS_MU(X) \
+  X(Tss2_MU_TPM2B_PUBLIC_Marshal) X(Tss2_MU_TPM2B_PUBLIC_Unmarshal) \
+  X(Tss2_MU_TPM2B_PRIVATE_Marshal) X(Tss2_MU_TPM2B_PRIVATE_Unmarshal) \
+  X(Tss2_MU_TPMT_PUBLIC_Marshal)
+#define SR_TSS_TCTILDR(X) \
+  X(Tss2_TctiLdr_Initialize) X(Tss2_TctiLdr_Finalize)
+// clang-format on
 
 namespace strongroom::roots::tss {
 

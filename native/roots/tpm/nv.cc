@@ -1,0 +1,185 @@
+#include "roots/tpm/nv.h"
+
+#include <algorithm>
+
+#include "roots/tpm/policy.h"
+#include "roots/tpm/tpm_errors.h"
+
+namespace strongroom::roots::nv {
+namespace {
+
+Status invalid(const char* what) { return Status(Reason::kInvalidArgument, what); }
+
+bool is_ours(const Connection::Index& index) {
+  return (index.attributes & ~kWrittenAttribute) == kCounterAttributes && index.size == kCounterSize &&
+         index.auth_policy.size() == Digest{}.size() && !index.name.empty();
+}
+
+TpmName written_name(std::uint32_t number, const Connection::Index& index) {
+  return nv_name(number, index.attributes | kWrittenAttribute, index.auth_policy, index.size);
+}
+
+Status replaced(std::uint32_t number) {
+  return Status(Reason::kWitnessReplaced,
+                "the TPM's NV index " + hexadecimal(number) + " is another counter");
+}
+Status unwritten(std::uint32_t number) {
+  return Status(Reason::kTpmRefused, "the TPM's counter " + hexadecimal(number) + " was never incremented");
+}
+
+Result<std::vector<std::uint32_t>> nv_indices(Connection& connection, std::uint32_t first,
+                                              std::uint32_t last) {
+  std::vector<std::uint32_t> found;
+  for (std::uint32_t from = first;;) {
+    Owned<TPMS_CAPABILITY_DATA> data(connection.tss());
+    TPMI_YES_NO more = TPM2_NO;
+    const TSS2_RC rc = connection.tss().Esys_GetCapability(
+        connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, from,
+        std::min<std::uint32_t>(last - from + 1, TPM2_MAX_CAP_HANDLES), &more, data.out());
+    SR_TRY(connection.check("TPM2_GetCapability", rc));
+    const TPML_HANDLE& handles = data->data.handles;
+    for (UINT32 i = 0; i < handles.count && i < TPM2_MAX_CAP_HANDLES; ++i) {
+      const std::uint32_t handle = handles.handle[i];
+      if (handle > last) return found;
+      if (handle >= from) found.push_back(handle);
+    }
+    if (more != TPM2_YES || found.empty() || found.back() < from || found.back() == last) return found;
+    from = found.back() + 1;
+  }
+}
+
+}  // namespace
+
+Status check_owner(Connection& connection, std::string_view command, TSS2_RC rc) {
+  Status error = connection.check(command, rc);
+  if (!is_wrong_authorisation(rc) || connection.lost()) return error;
+  return Status(Reason::kTpmRefused, "the TPM, " + std::string(command) +
+                                         ": the owner hierarchy has a password (" + describe_code(rc) + ")");
+}
+
+Result<const Connection::Index*> expected(Connection& connection, std::uint32_t number, const TpmName& name,
+                                          bool may_be_unwritten) {
+  SR_ASSIGN(const Connection::Index* index, connection.index(number));
+  if (index->name == name) return index;
+  connection.forget_index(number);
+  SR_ASSIGN(index, connection.index(number));
+  if (index->name == name) return index;
+  if (!is_ours(*index) || written_name(number, *index) != name) return replaced(number);
+  if (!may_be_unwritten) return unwritten(number);
+  return index;
+}
+
+Status look_again(Connection& connection, std::uint32_t number, const TpmName& name, bool may_be_unwritten) {
+  connection.forget_index(number);
+  if (connection.lost()) return Status();
+  return expected(connection, number, name, may_be_unwritten).status();
+}
+
+Result<std::vector<CounterInfo>> find(Connection& connection, std::uint32_t first, std::uint32_t count) {
+  if (count == 0 || first < kCounterIndexFirst || first > kCounterIndexLast ||
+      count > kCounterIndexLast - first + 1) {
+    return invalid("counters are in the owner range of NV indices");
+  }
+  // "None" is only believed from the right TPM.
+  if (!connection.alive()) return Status(Reason::kTpmUnavailable, "the TPM was restarted or replaced");
+  SR_ASSIGN(const std::vector<std::uint32_t> numbers, nv_indices(connection, first, first + count - 1));
+  std::vector<CounterInfo> found;
+  for (const std::uint32_t number : numbers) {
+    connection.forget_index(number);
+    const auto index = connection.index(number);
+    if (index.is(Reason::kWitnessMissing)) continue;  // removed in between
+    SR_TRY(index.status());
+    CounterInfo& info = found.emplace_back();
+    info.index = number;
+    info.fits = is_ours(**index);
+    info.written = info.fits && ((*index)->attributes & kWrittenAttribute) != 0;
+    if (info.fits) std::ranges::copy((*index)->auth_policy, info.label.begin());
+    if (!info.fits) connection.forget_index(number);
+  }
+  return found;
+}
+
+Status define(Connection& connection, std::uint32_t index, const Digest& label, ByteView secret) {
+  if (index < kCounterIndexFirst || index > kCounterIndexLast)
+    return invalid("not an NV index of the owner range");
+  connection.forget_index(index);
+  Wiped<TPM2B_AUTH> auth;
+  SR_TRY(set_authorisation(secret, auth.value));
+  TPM2B_NV_PUBLIC area{};
+  area.nvPublic.nvIndex = index;
+  area.nvPublic.nameAlg = TPM2_ALG_SHA256;
+  area.nvPublic.attributes = kCounterAttributes;
+  area.nvPublic.authPolicy.size = static_cast<UINT16>(label.size());
+  std::ranges::copy(label, area.nvPublic.authPolicy.buffer);
+  area.nvPublic.dataSize = kCounterSize;
+  ESYS_TR handle = ESYS_TR_NONE;
+  const TSS2_RC rc =
+      connection.tss().Esys_NV_DefineSpace(connection.esys(), ESYS_TR_RH_OWNER, connection.session(),
+                                           ESYS_TR_NONE, ESYS_TR_NONE, &auth.value, &area, &handle);
+  if (rc == TSS2_RC_SUCCESS) connection.tss().Esys_TR_Close(connection.esys(), &handle);
+  return check_owner(connection, "TPM2_NV_DefineSpace", rc);
+}
+
+Status undefine(Connection& connection, std::uint32_t number) {
+  connection.forget_index(number);
+  SR_ASSIGN(const Connection::Index* const index, connection.index(number));
+  if (!is_ours(*index)) {
+    return Status(Reason::kTpmRefused,
+                  "the TPM's NV index " + hexadecimal(number) + " is not a counter of ours");
+  }
+  ESYS_TR handle = index->handle;
+  const TSS2_RC rc = connection.tss().Esys_NV_UndefineSpace(connection.esys(), ESYS_TR_RH_OWNER, handle,
+                                                            connection.session(), ESYS_TR_NONE, ESYS_TR_NONE);
+  connection.forget_index(number);
+  return check_owner(connection, "TPM2_NV_UndefineSpace", rc);
+}
+
+Result<std::uint64_t> read(Connection& connection, std::uint32_t number, const TpmName& name) {
+  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, false));
+  Owned<TPM2B_MAX_NV_BUFFER> data(connection.tss());
+  const TSS2_RC rc =
+      connection.tss().Esys_NV_Read(connection.esys(), ESYS_TR_RH_OWNER, index->handle, connection.session(),
+                                    ESYS_TR_NONE, ESYS_TR_NONE, kCounterSize, 0, data.out());
+  if (rc != TSS2_RC_SUCCESS) {
+    Status error = check_owner(connection, "TPM2_NV_Read", rc);
+    if (!error.is(Reason::kTpmUnavailable)) SR_TRY(look_again(connection, number, name, false));
+    return error;
+  }
+  if (data->size != kCounterSize) return Status(Reason::kTpmRefused, "the TPM's counter has another size");
+  std::uint64_t value = 0;
+  for (UINT16 i = 0; i < kCounterSize; ++i) value = value << 8 | data->buffer[i];
+  return value;
+}
+
+Status increment(Connection& connection, std::uint32_t number, const TpmName& name, ByteView secret) {
+  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, true));
+  Wiped<TPM2B_AUTH> auth;
+  SR_TRY(set_authorisation(secret, auth.value));
+  const tss::Functions& tss = connection.tss();
+  SR_TRY(connection.check("Esys_TR_SetAuth",
+                          tss.Esys_TR_SetAuth(connection.esys(), index->handle, &auth.value)));
+  // The library sends a command again, up to five times in all, when the TPM answers TPM_RC_RETRY ("was not able to start
+  // the command"), TPM_RC_TESTING, or TPM_RC_YIELDED ("suspended operation on the command; forward progress was made and
+  // the command may be retried": TPM 2.0 part 2, 6.6.3), and for nothing else. None of them is an answer to a counter that
+  // has moved; and a command that was executed has changed the session's nonce, so that its bytes, sent again, would not
+  // authenticate.
+  const TSS2_RC rc = tss.Esys_NV_Increment(connection.esys(), index->handle, index->handle,
+                                           connection.session(), ESYS_TR_NONE, ESYS_TR_NONE);
+  const TPM2B_AUTH nothing{};
+  (void)tss.Esys_TR_SetAuth(connection.esys(), index->handle, &nothing);
+  if (rc == TSS2_RC_SUCCESS) {
+    connection.index_written(number);
+    return Status();
+  }
+  Status error = connection.check("TPM2_NV_Increment", rc);
+  if (error.is(Reason::kTpmUnavailable)) return error;
+  SR_TRY(look_again(connection, number, name, true));
+  if (connection.lost()) return error;
+  if (is_wrong_authorisation(rc)) {
+    return Status(Reason::kWitnessReplaced,
+                  "the TPM's counter " + hexadecimal(number) + " does not know our secret");
+  }
+  return error;
+}
+
+}  // namespace strongroom::roots::nv

@@ -1,0 +1,321 @@
+// The TPM root when the TPM or the way to it fails, and what of its secrets can be seen on that way.
+#include <csignal>
+
+#include "tpm_fixture.h"
+
+namespace strongroom::roots {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using testing::Relay;
+
+constexpr std::uint32_t kNvIncrement = 0x134;
+constexpr std::uint32_t kNvRead = 0x14E;
+constexpr std::uint32_t kShutdown = 0x145;
+constexpr std::uint32_t kUnseal = 0x15E;
+
+Bytes response_code(std::uint32_t rc) {
+  return {0x80,
+          0x01,
+          0,
+          0,
+          0,
+          10,
+          std::uint8_t(rc >> 24),
+          std::uint8_t(rc >> 16),
+          std::uint8_t(rc >> 8),
+          std::uint8_t(rc)};
+}
+
+struct TpmFaultTest : TpmTest {
+  const TpmName name = counter_name(kIndex, kLabel);
+};
+
+TEST_F(TpmFaultTest, AnAbsentTpmIsTold) {
+  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open("swtpm:path=/nonexistent/socket", {}, {}));
+  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open("device:/nonexistent/tpm", {}, {}));
+  const auto missing = Tpm::open("no-such-transport:x", {}, {});
+  EXPECT_REASON(Reason::kLibraryMissing, missing);
+  EXPECT_NE(why(missing).find("libtss2-tcti-no-such-transport"), std::string::npos) << why(missing);
+}
+
+TEST_F(TpmFaultTest, ALibraryIsNotNamedByItsPath) {
+  for (const char* tcti : {"/tmp/evil.so", "./evil.so:x", "../evil", ":path=/x", "Device:/dev/tpm0", "a b"}) {
+    EXPECT_REASON(Reason::kInvalidOption, Tpm::open(tcti, {}, {}));
+  }
+}
+
+TEST_F(TpmFaultTest, ATpmThatNobodyStartedIsStarted) {
+  device.kill();
+  device.start("not-need-init");
+  auto tpm = open();
+  expect_root(tpm->unseal(seal(*tpm), {}, {}));
+}
+
+TEST_F(TpmFaultTest, KilledAndStartedAgain) {
+  auto tpm = open();
+  const CounterBound bound = make_counter(*tpm);
+  const SealedObject object = seal(*tpm);
+  device.kill();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_REASON(Reason::kTpmUnavailable, tpm->unseal(object, {}, {}));
+    EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
+    EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+    EXPECT_REASON(Reason::kTpmUnavailable, tpm->shut_down());
+  }
+  device.start();
+  expect_root(tpm->unseal(object, {}, {}));
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  tpm.reset();
+  expect_nothing_loaded();
+}
+
+// The TPM has forgotten the session and the parent, and the client has not noticed.
+TEST_F(TpmFaultTest, RestartedBetweenTwoCalls) {
+  auto tpm = open();
+  const CounterBound bound = make_counter(*tpm);
+  const SealedObject object = seal(*tpm);
+  device.restart();
+  expect_root(tpm->unseal(object, {}, {}));
+  device.restart();
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  device.restart();
+  EXPECT_EQ(tpm->find_counters(kIndex, 4)->size(), 1u);
+  device.restart();
+  EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
+  // An increment is never repeated by itself.
+  device.restart();
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+}
+
+// After the restart another program has an object and a session where ours were.
+TEST_F(TpmFaultTest, RestartedAndTakenByAnother) {
+  auto tpm = open();
+  const CounterBound bound = make_counter(*tpm);
+  SealPolicy policy;
+  policy.authorisation = true;
+  const SealedObject object = seal(*tpm, policy);
+  std::unique_ptr<Tpm> other;  // its session and its parent have the handles that ours had
+  const auto others = [&] {
+    device.restart();
+    other = open();
+  };
+  others();
+  expect_root(tpm->unseal(object, kPin, policy));
+  others();
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  others();
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+}
+
+TEST_F(TpmFaultTest, AHungTpmEndsTheCallNotTheProcess) {
+  constexpr milliseconds kLimit{300};
+  auto tpm = open(device.tcti(), {}, {}, kLimit);
+  const CounterBound bound = make_counter(*tpm);
+  device.stop();
+  const auto start = steady_clock::now();
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_GE(steady_clock::now() - start, kLimit);
+  // The unanswered command may still be executed, so nothing is read past it, and nobody waits again.
+  const auto hung = steady_clock::now();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
+    EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open(device.tcti(), {}, {}, kLimit));
+  }
+  EXPECT_LT(steady_clock::now() - hung, kLimit);
+  device.go_on();
+  // The thread that was left behind gets its answer, and the way is free.
+  Result<std::uint64_t> value = tpm->read_counter(kIndex, name);
+  for (int tries = 0; tries < 2000 && value.is(Reason::kTpmUnavailable); ++tries) {
+    usleep(5'000);
+    value = tpm->read_counter(kIndex, name);
+  }
+  ASSERT_TRUE(value.ok()) << why(value);
+  EXPECT_EQ(*value, bound.at_most + 1);  // it was executed after all
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+}
+
+TEST_F(TpmFaultTest, AHungTpmAtTheStart) {
+  constexpr milliseconds kLimit{200};
+  device.stop();
+  const auto start = steady_clock::now();
+  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open(device.tcti(), {}, {}, kLimit));
+  EXPECT_GE(steady_clock::now() - start, kLimit);
+  EXPECT_LT(steady_clock::now() - start, 20 * kLimit);
+  device.go_on();
+}
+
+// --- Behind a relay ---
+
+TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWire) {
+  const Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const SealPolicy policy = full_policy(*tpm);
+  const SealedObject object = seal(*tpm, policy);
+  expect_root(tpm->unseal(object, kPin, policy));
+  EXPECT_REASON(Reason::kPinWrong, tpm->unseal(object, kWrongPin, policy));
+  ASSERT_EQ(relay.count(kUnseal), 2u);
+  EXPECT_FALSE(relay.seen(root));
+  EXPECT_FALSE(relay.seen(kPin));
+  EXPECT_FALSE(relay.seen(kWrongPin));
+  EXPECT_FALSE(relay.seen(secret));
+  EXPECT_TRUE(relay.seen(kLabel));  // the relay sees what is not secret, outside of encrypted answers
+}
+
+// tpm2-tss 3.2 loses the session's encryption when a command fails that has nothing to encrypt.
+TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWireAfterAnError) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const CounterBound bound = make_counter(*tpm);
+  relay.answer_by([](const Relay::Exchange& e) {
+    return e.code == kNvIncrement ? std::optional(response_code(0x920)) : std::nullopt;
+  });
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  SealPolicy policy;
+  policy.authorisation = true;
+  const SealedObject object = seal(*tpm, policy);
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  expect_root(tpm->unseal(object, kPin, policy));
+  EXPECT_FALSE(relay.seen(root));
+  EXPECT_FALSE(relay.seen(kPin));
+  EXPECT_FALSE(relay.seen(secret));
+}
+
+TEST_F(TpmFaultTest, AnIncrementIsOneCommand) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const CounterBound bound = make_counter(*tpm);
+  relay.forget();
+  for (int i = 0; i < 10; ++i) EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+  EXPECT_EQ(relay.exchanges().size(), 10u);
+  EXPECT_EQ(relay.count(kNvIncrement), 10u);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 10);
+  EXPECT_EQ(relay.exchanges().size(), 11u);
+}
+
+TEST_F(TpmFaultTest, AnIncrementWhoseAnswerIsLostIsNotRepeated) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const CounterBound bound = make_counter(*tpm);
+  relay.forget();
+  relay.lose([](const Relay::Exchange& e) { return e.code == kNvIncrement; });
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  relay.lose({});
+  EXPECT_EQ(relay.count(kNvIncrement), 1u);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  EXPECT_EQ(relay.count(kNvIncrement), 1u);
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+}
+
+TEST_F(TpmFaultTest, PassingErrorsOfAnIncrement) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const CounterBound bound = make_counter(*tpm);
+  struct Case {
+    std::uint32_t rc;
+    std::size_t sent;  // by the library itself: what the TPM did not begin is sent again
+  };
+  for (const Case& c : {Case{0x920, 1}, Case{0x923, 1}, Case{0x922, 5}, Case{0x90A, 5}, Case{0x908, 5}}) {
+    SCOPED_TRACE(c.rc);
+    relay.forget();
+    relay.answer_by([&](const Relay::Exchange& e) {
+      return e.code == kNvIncrement ? std::optional(response_code(c.rc)) : std::nullopt;
+    });
+    EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+    EXPECT_EQ(relay.count(kNvIncrement), c.sent);
+    relay.answer_by({});
+    EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  }
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+}
+
+TEST_F(TpmFaultTest, AnAnswerThatWasChangedIsNotBelieved) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const CounterBound bound = make_counter(*tpm);
+  Bytes old_answer;
+  for (const auto& exchange : relay.exchanges()) {
+    if (exchange.code == kNvRead) old_answer = exchange.response;
+  }
+  ASSERT_FALSE(old_answer.empty());
+  EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+  // The value that the TPM gave before the increment, played back.
+  relay.answer_by(
+      [&](const Relay::Exchange& e) { return e.code == kNvRead ? std::optional(old_answer) : std::nullopt; });
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
+  relay.answer_by({});
+  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+}
+
+TEST_F(TpmFaultTest, LockoutAndFullMemoryAreTold) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const SealedObject object = seal(*tpm);
+  const auto answer = [&](std::uint32_t rc) {
+    relay.answer_by([rc](const Relay::Exchange& e) {
+      return e.code == kUnseal ? std::optional(response_code(rc)) : std::nullopt;
+    });
+  };
+  answer(0x921);
+  EXPECT_REASON(Reason::kTpmLockedOut, tpm->unseal(object, {}, {}));
+  answer(0x128);
+  EXPECT_REASON(Reason::kTpmPcrChanged, tpm->unseal(object, {}, {}));
+  answer(0x902);
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->unseal(object, {}, {}));
+  answer(0x101);
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->unseal(object, {}, {}));
+  relay.answer_by({});
+  expect_root(tpm->unseal(object, {}, {}));
+  tpm.reset();
+  expect_nothing_loaded();
+}
+
+TEST_F(TpmFaultTest, TheOrderlyEndIsTold) {
+  const Relay relay(device);
+  auto tpm = open(relay.tcti());
+  EXPECT_OK(tpm->shut_down());
+  ASSERT_FALSE(relay.exchanges().empty());
+  EXPECT_EQ(relay.exchanges().back().code, kShutdown);
+  expect_nothing_loaded();
+  expect_root(tpm->unseal(seal(*tpm), {}, {}));  // a later call connects anew
+}
+
+// Clients that were killed leave what they had loaded; without a resource manager nobody cleans up after them.
+TEST_F(TpmFaultTest, MemoryFilledByOthersIsAPassingFault) {
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(device.tool({"createprimary", "-C", "o", "-G", "ecc", "-c", file("left")}));
+  }
+  const auto full = Tpm::open(device.tcti(), {}, {});
+  EXPECT_REASON(Reason::kTpmUnavailable, full);
+  EXPECT_NE(why(full).find("resource manager"), std::string::npos) << why(full);
+  EXPECT_EQ(device.handles("handles-transient").size(), 3u);
+  ASSERT_TRUE(device.tool({"flushcontext", "-t"}));
+  (void)open();
+  expect_nothing_loaded();
+}
+
+TEST_F(TpmFaultTest, TheLibraryDoesNotWriteToStderr) {
+  ::testing::internal::CaptureStderr();
+  auto tpm = open();
+  SealPolicy policy;
+  policy.authorisation = true;
+  const SealedObject object = seal(*tpm, policy);
+  EXPECT_REASON(Reason::kPinWrong, tpm->unseal(object, kWrongPin, policy));
+  EXPECT_REASON(Reason::kWitnessMissing, tpm->read_counter(kIndex, name));
+  device.kill();
+  EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
+  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open("device:/nonexistent", {}, {}));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+}
+
+}  // namespace
+}  // namespace strongroom::roots

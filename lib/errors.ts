@@ -10,6 +10,8 @@ export interface PersistenceErrorOptions {
   readonly cause?: unknown;
   /** `true`: the operation is durable in the vault although it failed. Do not repeat it. */
   readonly committed?: boolean;
+  /** How long to wait before another try. */
+  readonly retryAfterMs?: number;
 }
 
 /**
@@ -29,6 +31,8 @@ export class PersistenceError extends Error {
   readonly remedy: string;
   /** Present and `true` only when the operation is durable although it failed. */
   declare readonly committed?: boolean;
+  /** Present where it is known how long to wait before another try. */
+  declare readonly retryAfterMs?: number;
 
   constructor(reason: Reason, message: string, options: PersistenceErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
@@ -38,6 +42,7 @@ export class PersistenceError extends Error {
     this.retryable = entry.retryable;
     this.remedy = entry.remedy;
     if (options.committed === true) this.committed = true;
+    if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs;
   }
 
   static {

@@ -7,6 +7,19 @@ import type { Persistence } from './persistence.js';
 export { PersistenceError, isPersistenceError } from './errors.js';
 export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
 export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './events.js';
+export { fieldOverheadBytes } from './fields.js';
+export type { FieldOptions, Fields } from './fields.js';
+export type { GenerateKeyOptions, KeyAlgorithm, KeyLocation, Keys, ManagedKey, SignOptions } from './keys.js';
+export { detectRestore } from './restore/world.js';
+export type { DetectOptions, Detection } from './restore/world.js';
+export type { FilesFound, Found, HistoryFound, JournalFound, RestoreState, TokenFound } from './restore/detect.js';
+export { restore } from './restore/restore.js';
+export type { RestoreOptions, TokenSetup } from './restore/restore.js';
+export { restoreSteps } from './restore/steps.js';
+export type { RestoreEvent, RestoreStep } from './restore/steps.js';
+export { listTokens, setUpToken } from './restore/token-setup.js';
+export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
+export type { Pkcs11StorageOptions, TokenName } from './pkcs11-options.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type { ActOptions, Inspection, Proof } from './maintenance.js';
 export type {
@@ -28,17 +41,21 @@ export type {
   StorageOptions,
   TpmStorageOptions,
 } from './options.js';
-export type { Persistence, VerifyOptions } from './persistence.js';
+export type { Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';
 export type {
+  DekStatus,
   OperationEntry,
   PersistenceStatus,
+  RestoreStatus,
   SecurityLevel,
+  TokenStatus,
   TpmStatus,
   TpmWear,
   VerifyReport,
   WitnessStatus,
 } from './status.js';
+export type { ExtractTlsOptions, Pem, Tls, TlsCertificate, TlsCredential } from './tls.js';
 export { signToken } from './token.js';
 export type { SignTokenOptions, Token, TokenPurpose, VendorPublicKey } from './token.js';
 export type {

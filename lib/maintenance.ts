@@ -2,7 +2,7 @@
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
 import { loadNative } from './native.js';
-import type { NativeBinding, NativeInspection, NativeStoreOptions } from './native-binding.js';
+import type { NativeBinding, NativeInspection, NativeStorage, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import {
   readClosed,
@@ -15,9 +15,10 @@ import {
   type SecretStoreOptions,
   type TpmStorageOptions,
 } from './options.js';
+import { locateToken, type Pkcs11StorageOptions } from './pkcs11-options.js';
 import { PersistenceService, type Act } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
-import { toStatus, type PersistenceStatus } from './status.js';
+import { toStatus, type PersistenceStatus, type TokenStatus } from './status.js';
 import { parseToken, type Token } from './token.js';
 
 /** Proof of authority: the backup password, or a token where the store has a vendor. */
@@ -36,10 +37,11 @@ export interface Inspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly { readonly id: number; readonly type: string }[];
-  readonly storage: 'software' | 'tpm';
+  readonly storage: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore: SecretStoreOptions | undefined;
   readonly tpm:
     { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
+  readonly token: Omit<TokenStatus, 'model'> | undefined;
   readonly files: { readonly vault: boolean; readonly tamperFile: boolean; readonly oneCopyDamaged: boolean };
   /** What a start would say now: `ok`, or the reason of its refusal. */
   readonly verdict: 'ok' | Reason;
@@ -54,9 +56,10 @@ export interface InspectOptions {
   readonly secretStore?: SecretStoreOptions;
   /**
    * The TCTI in place of what persistence.bin names, and the PIN, which is read where the root has one. Without it a
-   * root with a PIN is `pin-missing`, and what stands in the files is told all the same.
+   * root with a PIN is `pin-missing`, and what stands in the files is told all the same. Storage `pkcs11`: the module,
+   * without which no token is asked, and the PIN.
    */
-  readonly storage?: Pick<TpmStorageOptions, 'type' | 'tcti' | 'pin'>;
+  readonly storage?: Pick<TpmStorageOptions, 'type' | 'tcti' | 'pin'> | Pkcs11StorageOptions;
 }
 
 /**
@@ -80,21 +83,32 @@ export async function inspectWith(
   const given = readSecretStore(secretStore);
   const { native, pin } = readStorage(storage);
   let header: NativeInspection;
-  let outcome: Awaited<ReturnType<typeof examine>>;
+  let outcome: Examination;
+  let wipe: (() => void) | undefined;
   try {
     header = await fromNative(() => binding.inspect(path));
+    let located: NativeStorage | undefined;
+    if (native?.type === 'pkcs11') {
+      const token = await locateToken(binding, native, pin?.take);
+      wipe = token.wipe;
+      located = token.storage;
+    } else if (native?.type === 'tpm' && header.tpm?.pin === true) {
+      located = { ...native, pin: await pin?.take() };
+    } else {
+      located = native;
+    }
     outcome = await examine(binding, {
       directory: path,
       instance: '',
       secretStore: given,
-      storage:
-        native?.type === 'tpm' && header.tpm?.pin === true ? { ...native, pin: await pin?.take() } : native,
+      storage: located,
       readOnly: true,
       ...internals,
     });
   } catch (error) {
     throw toPersistenceError(error);
   } finally {
+    wipe?.();
     pin?.forget();
   }
   const { error, status } = outcome;
@@ -106,6 +120,7 @@ export async function inspectWith(
     storage: header.storage,
     secretStore: given ?? header.secretStore,
     tpm: header.tpm && Object.freeze({ ...header.tpm, pcrs: Object.freeze(header.tpm.pcrs) }),
+    token: header.token && Object.freeze(header.token),
     files: Object.freeze({
       vault: header.vaultFilePresent,
       tamperFile: header.tamperFilePresent,
@@ -117,11 +132,14 @@ export async function inspectWith(
   });
 }
 
+/** How far a reading start came. */
+export interface Examination {
+  readonly error: PersistenceError | undefined;
+  readonly status: PersistenceStatus | undefined;
+}
+
 /** The steps of a reading start, as far as they go. */
-async function examine(
-  binding: NativeBinding,
-  options: NativeStoreOptions,
-): Promise<{ error: PersistenceError | undefined; status: PersistenceStatus | undefined }> {
+export async function examine(binding: NativeBinding, options: NativeStoreOptions): Promise<Examination> {
   const store = new binding.Store(options, () => undefined, new ArrayBuffer(1024 * 17));
   let loaded = false;
   let error: PersistenceError | undefined;
@@ -198,7 +216,7 @@ export async function decommission(options: ActOptions): Promise<void> {
 /** The acts with a binding of the caller's choice. */
 export async function performAct(
   binding: NativeBinding,
-  kind: Exclude<Act['kind'], 'open'>,
+  kind: Exclude<Act['kind'], 'open' | 'restore'>,
   options: ActOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<PersistenceService> {

@@ -19,8 +19,29 @@ export type NativeDurability = 0 | 1;
 export type NativeSecretStore =
   { readonly type: 'file'; readonly directory: string } | { readonly type: 'secret-service' };
 
+/** The token by its parts; what is undefined is left open. */
+export interface NativeTokenLocator {
+  readonly module?: string | undefined;
+  readonly label?: string | undefined;
+  readonly serial?: string | undefined;
+  readonly slotId?: number | undefined;
+  readonly manufacturer?: string | undefined;
+  readonly model?: string | undefined;
+  /** Label of the KEK. */
+  readonly object?: string | undefined;
+  readonly initArguments?: string | undefined;
+  readonly timeLimitMs?: number | undefined;
+}
+
+export interface NativePkcs11Storage extends NativeTokenLocator {
+  readonly type: 'pkcs11';
+  /** Copied. */
+  readonly pin?: Uint8Array | undefined;
+}
+
 export type NativeStorage =
   | { readonly type: 'software' }
+  | NativePkcs11Storage
   | {
       readonly type: 'tpm';
       readonly tcti?: string | undefined;
@@ -53,6 +74,8 @@ export interface NativeStoreOptions {
   readonly tamperCapacity?: number | undefined;
   readonly reserveBytes?: number | undefined;
   readonly compactionBytesMin?: number | undefined;
+  /** The build for tests only: raises SIGKILL before this step of a restore or rotation. */
+  readonly killBeforeStep?: string | undefined;
   /** The build for tests only. */
   readonly clock?: object | undefined;
 }
@@ -86,13 +109,50 @@ export interface NativeTpmStatus {
   readonly pin: boolean;
 }
 
+export interface NativeTokenStatus {
+  readonly module: string;
+  readonly label: string;
+  readonly serial: string;
+  readonly model: string;
+  readonly kekLabel: string;
+  /** CKA_ID, hexadecimal. */
+  readonly kekId: string;
+  readonly kekType: 'AES-256' | 'RSA-3072';
+}
+
+export interface NativeRestoreRecord {
+  readonly completed: boolean;
+  readonly generation: number;
+  readonly timeMs: number;
+  /** 0: not completed. */
+  readonly completedMs: number;
+  readonly cause: string;
+  readonly formerSerial: string;
+  readonly keysDeactivated: number;
+}
+
+export interface NativeTokenInfo {
+  readonly slotId: number;
+  readonly label: string;
+  readonly serial: string;
+  readonly manufacturer: string;
+  readonly model: string;
+  readonly initialised: boolean;
+  readonly pinInitialised: boolean;
+  readonly pinLocked: boolean;
+}
+
 export interface NativeStatus {
   readonly provision: 'provisioning' | 'complete' | 'decommissioning';
   readonly startup: 'COLDSTART' | 'WARMSTART';
   readonly instance: string;
   readonly storageId: string;
-  readonly storage: 'software' | 'tpm';
+  readonly storage: 'software' | 'tpm' | 'pkcs11';
   readonly tpm: NativeTpmStatus | undefined;
+  readonly token: NativeTokenStatus | undefined;
+  readonly restore: NativeRestoreRecord | undefined;
+  /** 0: never since the password was set. */
+  readonly passwordVerifiedMs: number;
   readonly newest: NativePoint;
   /** What a vendor's token must name. */
   readonly tokenPoint: NativePoint;
@@ -112,6 +172,9 @@ export interface NativeStatus {
   /** TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state. */
   readonly ageExcused: boolean;
   readonly poisoned: boolean;
+  readonly keyId: number;
+  readonly rotationPending: boolean;
+  readonly formerFieldKeys: number;
   readonly records: number;
   readonly logBytes: number;
   readonly liveBytes: number;
@@ -141,7 +204,9 @@ export interface NativeInspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly { readonly id: number; readonly type: string }[];
-  readonly storage: 'software' | 'tpm';
+  readonly storage: 'software' | 'tpm' | 'pkcs11';
+  /** What the key slot of a token says. */
+  readonly token: Omit<NativeTokenStatus, 'model'> | undefined;
   /** What the key slot of a TPM says. */
   readonly tpm:
     { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
@@ -157,6 +222,24 @@ export type NativeFileEntry =
       readonly name: string;
       readonly error: { readonly code: string; readonly reason: string; readonly message: string };
     };
+
+export interface NativeManagedKey {
+  readonly id: string;
+  readonly algorithm: 'EC-P256' | 'EC-P384' | 'RSA-3072' | 'Ed25519';
+  readonly location: 'vault' | 'hsm';
+  readonly state: 'active' | 'deactivated';
+  readonly createdMs: number;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Buffer;
+  /** PEM; empty: none. */
+  readonly chain: string;
+  /** Empty while active. */
+  readonly reason: string;
+  /** Empty for a key in the vault. */
+  readonly tokenSerial: string;
+  /** Hexadecimal. */
+  readonly tokenKeyId: string;
+}
 
 /** `count` results stand in the shared memory; `errors` has those of the failed ones, in the same order. */
 export type NativeDelivery = (count: number, errors: NativeError[] | undefined) => void;
@@ -210,6 +293,18 @@ export interface NativeStore {
   reanchor(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   recover(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   reseal(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  validateRestore(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  /** The progress is the number of the step that begins, and how many there are. */
+  restore(progress?: NativeProgress): Promise<void>;
+  noteRestore(step: 'tls' | 'hook'): Promise<void>;
+  completeRestore(): Promise<void>;
+  rotateKek(progress?: NativeProgress): Promise<void>;
+  /** The progress counts records. */
+  rotateDek(
+    password: Uint8Array | undefined,
+    forgetFieldKeys: boolean,
+    progress?: NativeProgress,
+  ): Promise<void>;
   decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   /** From now on every call of the vault answers `closed`; tasks still run. */
   shut(): void;
@@ -225,6 +320,28 @@ export interface NativeStore {
   verify(progress?: NativeProgress): Promise<NativeVerifyReport>;
   operationLog(countMax: number): Promise<NativeOperation[]>;
   status(): NativeStatus | undefined;
+
+  /** `out` has 41 bytes more than the plaintext. */
+  sealField(plaintext: unknown, context: unknown, out: Buffer): void;
+  /** `out` has 41 bytes less than the sealed field. */
+  openField(sealed: unknown, context: unknown, out: Buffer): void;
+  fieldKeyId(sealed: unknown): number;
+  fieldNeedsRotation(sealed: unknown): boolean;
+
+  generateKey(id: string, algorithm: string, location: string): Promise<NativeManagedKey>;
+  attachKeyChain(id: string, pem: string): Promise<void>;
+  deactivateKey(id: string, reason: string): Promise<void>;
+  reactivateKey(id: string): Promise<void>;
+  removeKey(id: string): Promise<void>;
+  findKey(id: string): NativeManagedKey;
+  listKeys(): NativeManagedKey[];
+  /** Not a task of the store: any number run side by side. */
+  signWithKey(id: string, input: unknown, isDigest: boolean, raw: boolean): Promise<Buffer>;
+
+  setTls(key: Uint8Array, certificate: Uint8Array, chain: Uint8Array): Promise<void>;
+  tlsCertificate(): Promise<{ readonly certificate: Buffer; readonly chain: Buffer } | undefined>;
+  removeTls(): Promise<void>;
+  extractTls(directory: string): Promise<void>;
 }
 
 /** What the compiled core exports. */
@@ -246,4 +363,18 @@ export interface NativeBinding {
   /** Reads a descriptor that came with the process to its end. */
   readDescriptor(fd: number, bytesMax: number): Promise<Buffer>;
   inspect(directory: string): Promise<NativeInspection>;
+  /** Loads the module; changes nothing. */
+  listTokens(locator: NativeTokenLocator): Promise<NativeTokenInfo[]>;
+  initialiseToken(
+    plan: NativeTokenLocator & {
+      /** The label of the initialised token that is to be erased. */
+      readonly confirmation?: string | undefined;
+      readonly soPin: Uint8Array;
+      readonly pin: Uint8Array;
+    },
+  ): Promise<void>;
+  parsePkcs11Uri(uri: string): Omit<NativeTokenLocator, 'initArguments' | 'timeLimitMs'> & {
+    readonly id?: string | undefined;
+    readonly pinSource?: string | undefined;
+  };
 }

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { PersistenceError } from './errors.js';
 import type { LoadManifestsOptions } from './manifests/types.js';
 import type { NativeSecretStore, NativeStorage, NativeStoreOptions } from './native-binding.js';
+import { readPkcs11Storage, type GivenPkcs11Storage, type Pkcs11StorageOptions } from './pkcs11-options.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
 
 /**
@@ -23,7 +24,7 @@ export type SecretStoreOptions =
   | { readonly type: 'secret-service' };
 
 /** What holds the root key. */
-export type StorageOptions = { readonly type: 'software' } | TpmStorageOptions;
+export type StorageOptions = { readonly type: 'software' } | TpmStorageOptions | Pkcs11StorageOptions;
 
 /** A TPM 2.0 holds the root key, and a counter in it is the witness; see docs/tpm.md. */
 export interface TpmStorageOptions {
@@ -40,9 +41,9 @@ export interface TpmStorageOptions {
   readonly pcrs?: readonly number[];
   /**
    * Needed at every start where one was given at COLDSTART. Read only when it is needed, as far as that can be told
-   * before the root is open.
+   * before the root is open. For `reseal` it is the PIN from then on; `none` takes it away.
    */
-  readonly pin?: PasswordSource;
+  readonly pin?: PasswordSource | 'none';
   /**
    * How many times a day the counter is moved besides open, close, `anchor()` and `witnessed` commits; 0 to 86,400, default
    * 27. Each wears the TPM.
@@ -75,9 +76,9 @@ export interface OpenOptions {
    * COLDSTART, later what the store has. Two stores must not share one on the same SecretStore.
    */
   readonly instance?: string;
-  /** Default at COLDSTART `software`, later what the store has. */
+  /** Default at COLDSTART `software`, later what the store has. Storage `pkcs11` is needed at every start. */
   readonly storage?: StorageOptions;
-  /** Storage `software`: needed at COLDSTART; later, when absent, what persistence.bin names. */
+  /** Storage `software` and `pkcs11`: needed at COLDSTART; later, when absent, what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
   /** Step 3, LoadLicenseProviderManifests(). */
   readonly manifests?: LoadManifestsOptions;
@@ -106,12 +107,16 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The storage as it was given, before a URI is taken apart. */
+export type GivenStorage = Exclude<NativeStorage, { type: 'pkcs11' }> | GivenPkcs11Storage;
+
 /** The same, read and checked. */
 export interface ReadOptions {
-  readonly native: NativeStoreOptions;
+  readonly native: Omit<NativeStoreOptions, 'storage'> & { readonly storage?: GivenStorage | undefined };
   readonly manifests: LoadManifestsOptions | undefined;
   readonly password: (() => Promise<Uint8Array>) | undefined;
   readonly pin: (() => Promise<Uint8Array>) | undefined;
+  readonly withoutPin: boolean;
   /** Wipes our copies of the password and the PIN. */
   readonly forget: () => void;
   readonly trace: (step: string) => void;
@@ -250,23 +255,30 @@ function readPcrs(value: unknown): number[] | undefined {
 
 /** Without the PIN, which is read when it is needed. */
 export function readStorage(value: unknown): {
-  native: NativeStorage | undefined;
+  native: GivenStorage | undefined;
   pin: ReturnType<typeof readPassword>;
+  withoutPin: boolean;
 } {
-  if (value === undefined) return { native: undefined, pin: undefined };
+  if (value === undefined) return { native: undefined, pin: undefined, withoutPin: false };
+  if (typeof value === 'object' && (value as { type?: unknown } | null)?.type === 'pkcs11') {
+    return { ...readPkcs11Storage(value), withoutPin: false };
+  }
   const given = readClosed(value, 'storage', ['type', 'tcti', 'pcrs', 'pin', 'anchorsPerDay']);
   const { type, anchorsPerDay } = given;
-  if (type === 'pkcs11') throw new PersistenceError('unsupported', "this release has no storage 'pkcs11'");
   if (type === 'software') {
     for (const name of ['tcti', 'pcrs', 'pin', 'anchorsPerDay'] as const) {
       if (given[name] !== undefined) throw invalid(`storage.${name} belongs to the type 'tpm'`);
     }
-    return { native: { type }, pin: undefined };
+    return { native: { type }, pin: undefined, withoutPin: false };
   }
-  if (type !== 'tpm') throw invalid("storage.type must be 'software' or 'tpm'");
+  if (type !== 'tpm') throw invalid("storage.type must be 'software', 'tpm' or 'pkcs11'");
   if (
     anchorsPerDay !== undefined &&
-    !(Number.isInteger(anchorsPerDay) && Number(anchorsPerDay) >= 0 && Number(anchorsPerDay) <= anchorsPerDayMax)
+    !(
+      Number.isInteger(anchorsPerDay) &&
+      Number(anchorsPerDay) >= 0 &&
+      Number(anchorsPerDay) <= anchorsPerDayMax
+    )
   ) {
     throw invalid(`storage.anchorsPerDay must be a whole number from 0 to ${anchorsPerDayMax}`);
   }
@@ -276,7 +288,8 @@ export function readStorage(value: unknown): {
     pcrs: readPcrs(given.pcrs),
     anchorsPerDay: anchorsPerDay as number | undefined,
   } as const;
-  return { native, pin: readPassword(given.pin, 'storage.pin') };
+  if (given.pin === 'none') return { native, pin: undefined, withoutPin: true };
+  return { native, pin: readPassword(given.pin, 'storage.pin'), withoutPin: false };
 }
 
 function readRecovery(value: unknown): { password: unknown; kdf: NativeStoreOptions['kdf']; none: boolean } {
@@ -334,6 +347,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     manifests: given.manifests as LoadManifestsOptions | undefined,
     password: password?.take,
     pin: storage.pin?.take,
+    withoutPin: storage.withoutPin,
     forget: () => {
       password?.forget();
       storage.pin?.forget();

@@ -7,6 +7,8 @@
 import { aborted, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type Notice, type PersistenceEvents } from './events.js';
+import { Fields } from './fields.js';
+import { Keys } from './keys.js';
 import { loadLicenseProviderManifests } from './manifest-loader.js';
 import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
@@ -24,19 +26,24 @@ import {
   readFunction,
   readOpenOptions,
   readPassword,
+  type GivenStorage,
   type PasswordSource,
   type ReadOptions,
 } from './options.js';
 import { PendingOperations } from './pending.js';
-import type { Persistence, VerifyOptions } from './persistence.js';
+import type { Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
+import { locateToken } from './pkcs11-options.js';
+import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import {
   toStatus,
   toVerifyReport,
   type OperationEntry,
   type PersistenceStatus,
+  type RestoreStatus,
   type VerifyReport,
 } from './status.js';
+import { Tls } from './tls.js';
 import { Vault } from './vault.js';
 
 export type { Persistence, VerifyOptions } from './persistence.js';
@@ -52,7 +59,20 @@ export type Act =
       readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
       readonly password?: Uint8Array | undefined;
       readonly token?: Uint8Array | undefined;
-    };
+    }
+  | RestoreAct;
+
+/** In place of the last steps of a start: the restore up to its commit. */
+export interface RestoreAct {
+  readonly kind: 'restore';
+  readonly password?: Uint8Array | undefined;
+  readonly token?: Uint8Array | undefined;
+  readonly report: StepReport;
+  /** Called when all that can be proven is proven; without a token it makes one. */
+  readonly prepareToken: (missing: boolean) => Promise<void>;
+  /** Runs the part that tries the password. */
+  readonly attempt: <T>(work: () => Promise<T>) => Promise<T>;
+}
 
 type State = 'new' | 'starting' | 'open' | 'closed';
 
@@ -71,6 +91,7 @@ export class PersistenceService implements Persistence {
   #lastStatus: NativeStatus | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
+  #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
   #tasks: Promise<unknown> = Promise.resolve();
 
   /**
@@ -95,6 +116,22 @@ export class PersistenceService implements Persistence {
   get vault(): Vault {
     if (this.#vault === undefined || this.#state === 'starting') throw this.#notOpen();
     return this.#vault;
+  }
+
+  get fields(): Fields {
+    return this.#part('fields');
+  }
+
+  get keys(): Keys {
+    return this.#part('keys');
+  }
+
+  get tls(): Tls {
+    return this.#part('tls');
+  }
+
+  get restore(): RestoreStatus | undefined {
+    return this.status().restore;
   }
 
   get validator(): PersistenceValidator {
@@ -142,6 +179,11 @@ export class PersistenceService implements Persistence {
     await native.setupPersistenceFiles();
     step('LoadLicenseProviderManifests');
     const manifests = await this.#loadManifests();
+    if (act.kind === 'restore') {
+      await this.#restore(native, act);
+      await this.#acceptManifests(native, manifests);
+      return;
+    }
     if (this.#startup === 'COLDSTART') {
       step('InitializeColdstart');
       await native.initializeColdstart();
@@ -158,21 +200,13 @@ export class PersistenceService implements Persistence {
     step('LoadVaultAndValidate');
     step('ValidateVaultFilename');
     step('CreateAndLoadVault');
-    await native.createAndLoadVault(guarded('progress', this.#options.onProgress));
-    const validator = new PersistenceValidator(native, this.#startup);
-    this.#validator = validator;
-    this.#vault = new Vault({
-      native,
-      validator,
-      pending: this.#pending,
-      events: this.#events,
-      anchor: () => this.anchor(),
-    });
+    await this.#loadVault(native);
     step('InitializeStorageIdentifier');
     await native.initializeStorageIdentifier();
-    if (this.#startup === 'COLDSTART') validator.endColdstart();
+    if (this.#startup === 'COLDSTART') this.#validator?.endColdstart();
     if (act.kind === 'reanchor') {
       await native.reanchor(act.password, act.token);
+      this.#refuseWhileRestoring(native);
     } else if (act.kind === 'recover') {
       await native.recover(act.password, act.token);
     } else if (act.kind === 'reseal') {
@@ -188,6 +222,52 @@ export class PersistenceService implements Persistence {
     await this.#acceptManifests(native, manifests);
   }
 
+  async #loadVault(native: NativeStore): Promise<void> {
+    await native.createAndLoadVault(guarded('progress', this.#options.onProgress));
+    const validator = new PersistenceValidator(native, this.#startup);
+    this.#validator = validator;
+    this.#vault = new Vault({
+      native,
+      validator,
+      pending: this.#pending,
+      events: this.#events,
+      anchor: () => this.anchor(),
+    });
+    const parts = { native, validator, task: this.#task.bind(this) };
+    this.#parts = { fields: new Fields(native), keys: new Keys(parts), tls: new Tls(parts) };
+  }
+
+  /** Up to the open store whose restore is not completed. Until the token is made nothing is changed. */
+  async #restore(native: NativeStore, act: RestoreAct): Promise<void> {
+    await act.attempt(async () => {
+      act.report.begin('password');
+      try {
+        await fromNative(() => native.initializeRecovery(act.password));
+      } catch (error) {
+        // The token opens the store: a restore that was interrupted behind its commit, or none.
+        if (toPersistenceError(error).reason !== 'nothing-to-do') throw error;
+        await fromNative(() => native.initializeWarmstart());
+      }
+      await fromNative(() => this.#loadVault(native));
+      await fromNative(() => native.initializeStorageIdentifier());
+      act.report.begin('witnesses');
+      await fromNative(() => native.validateRestore(act.password, act.token));
+    });
+    act.report.begin('token');
+    await act.prepareToken(native.status()?.token === undefined);
+    await native.restore(act.report.core);
+  }
+
+  /** A reanchor heals what refused the start; who goes on with the restore must know the password all the same. */
+  #refuseWhileRestoring(native: NativeStore): void {
+    if (native.status()?.restore?.completed !== false) return;
+    throw new PersistenceError(
+      'restore-required',
+      'the present state was accepted; the restore that was begun is still to be completed',
+      { committed: true },
+    );
+  }
+
   /**
    * Step 1. A COLDSTART gets what only it needs: the name of the instance and the password. The PIN is read where the
    * root has one, or is to get one.
@@ -199,31 +279,49 @@ export class PersistenceService implements Persistence {
     const cold = this.#startup === 'COLDSTART';
     if (cold && act.kind !== 'open')
       throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
-    const storage = await this.#withPin(given.storage, cold || act.kind === 'reseal');
-    if (!cold && storage === given.storage) return this.#native;
-    await this.#letGo();
-    this.#native = this.#makeNative({
-      ...given,
-      storage,
-      ...(cold && {
-        instance: given.instance === '' ? 'default' : given.instance,
-        recoveryPassword: await password?.(),
-      }),
-    });
+    const { storage, wipe } = await this.#locate(act);
+    try {
+      if (!cold && storage === given.storage) return this.#native;
+      await this.#letGo();
+      this.#native = this.#makeNative({
+        ...given,
+        storage,
+        ...(cold && {
+          instance: given.instance === '' ? 'default' : given.instance,
+          recoveryPassword: await password?.(),
+        }),
+      });
+    } finally {
+      wipe();
+    }
     this.#options.forget();
     this.#startup = await this.#native.determineStartupState();
     return this.#native;
   }
 
-  async #withPin(storage: NativeStorage | undefined, wanted: boolean): Promise<NativeStorage | undefined> {
-    const { pin, native } = this.#options;
-    if (storage?.type !== 'tpm' || pin === undefined) return storage;
-    if (!wanted) {
-      // Unauthenticated; but a slot that says it needs none, and does, does not open.
-      const header = await fromNative(() => this.#binding.inspect(native.directory)).catch(() => undefined);
-      if (header?.tpm?.pin !== true) return storage;
+  /** Where the root is, with the PIN that opens it. */
+  async #locate(act: Act): Promise<{ storage: NativeStorage | undefined; wipe: () => void }> {
+    const { storage, instance } = this.#options.native;
+    if (storage?.type !== 'pkcs11') return { storage: await this.#withPin(act), wipe: () => undefined };
+    const located = await locateToken(this.#binding, storage, this.#options.pin);
+    if (this.#startup !== 'COLDSTART' || located.storage.object !== undefined) return located;
+    const object = `strongroom ${instance === '' ? 'default' : instance}`;
+    return { ...located, storage: { ...located.storage, object } };
+  }
+
+  async #withPin(act: Act): Promise<Exclude<GivenStorage, { type: 'pkcs11' }> | undefined> {
+    const { storage } = this.#options.native;
+    const { pin, withoutPin } = this.#options;
+    if (act.kind === 'reseal' && pin === undefined && !withoutPin && (await this.#rootHasPin())) {
+      throw new PersistenceError(
+        'pin-missing',
+        "the root has a PIN: give the new one, or 'none' to take it away",
+      );
     }
-    return { ...storage, pin: await pin() };
+    if (storage?.type === 'pkcs11') return undefined;
+    if (storage?.type !== 'tpm' || pin === undefined) return storage;
+    const wanted = this.#startup === 'COLDSTART' || act.kind === 'reseal' || (await this.#rootHasPin());
+    return wanted ? { ...storage, pin: await pin() } : storage;
   }
 
   /** Lets go of the core's side without writing anything. */
@@ -251,7 +349,8 @@ export class PersistenceService implements Persistence {
     } catch (error) {
       if (act.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
         if (act.password === undefined) {
-          const message = 'the TPM does not open this state; only the backup password does, a token alone cannot';
+          const message =
+            'the TPM does not open this state; only the backup password does, a token alone cannot';
           throw new PersistenceError('password-missing', message, { cause: error });
         }
         await native.initializeRecovery(act.password);
@@ -260,6 +359,13 @@ export class PersistenceService implements Persistence {
       // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
       if (act.kind !== 'decommission' || toPersistenceError(error, 'internal').retryable) throw error;
     }
+  }
+
+  /** Unauthenticated; but a slot that says it needs none, and does, does not open. */
+  async #rootHasPin(): Promise<boolean> {
+    const { directory } = this.#options.native;
+    const header = await fromNative(() => this.#binding.inspect(directory)).catch(() => undefined);
+    return header?.tpm?.pin === true;
   }
 
   /** The TPM gives the root of an older state, or of one without its counter, to nobody: reanchor needs the password. */
@@ -427,6 +533,38 @@ export class PersistenceService implements Persistence {
     }
   }
 
+  /** For the last steps of a restore. @internal */
+  async noteRestore(step: 'tls' | 'hook'): Promise<void> {
+    return this.#task((native) => native.noteRestore(step));
+  }
+
+  /** The last step of a restore. @internal */
+  async completeRestore(): Promise<void> {
+    return this.#task((native) => native.completeRestore());
+  }
+
+  async rotateKek(): Promise<void> {
+    return PersistenceService.#checked(this).#task((native) => native.rotateKek());
+  }
+
+  async rotateDek(options: RotateDekOptions = {}): Promise<void> {
+    const known = ['password', 'forgetFieldKeys', 'onProgress'] as const;
+    const { password, forgetFieldKeys = false, onProgress } = readClosed(options, 'the options', known);
+    if (typeof forgetFieldKeys !== 'boolean') {
+      throw new PersistenceError('invalid-option', 'forgetFieldKeys must be true or false');
+    }
+    const progress = guarded('progress', readFunction<NativeProgress>(onProgress, 'onProgress'));
+    const source = readPassword(password, 'the password');
+    try {
+      const bytes = await source?.take();
+      await PersistenceService.#checked(this).#task((native) => native.rotateDek(bytes, forgetFieldKeys, progress));
+    } catch (error) {
+      throw toPersistenceError(error);
+    } finally {
+      source?.forget();
+    }
+  }
+
   close(): Promise<void> {
     try {
       PersistenceService.#checked(this);
@@ -473,6 +611,13 @@ export class PersistenceService implements Persistence {
     const run = this.#tasks.then(() => fromNative(() => work(native)));
     this.#tasks = run.catch(() => undefined);
     return run;
+  }
+
+  #part<Name extends 'fields' | 'keys' | 'tls'>(
+    name: Name,
+  ): { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls }[Name] {
+    if (this.#parts === undefined || this.#state === 'starting') throw this.#notOpen();
+    return this.#parts[name];
   }
 
   #throwIfAborted(): void {

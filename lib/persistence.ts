@@ -1,8 +1,11 @@
 // What open() gives: the public face of an open store.
 import type { Listener, PersistenceEvents } from './events.js';
+import type { Fields } from './fields.js';
+import type { Keys } from './keys.js';
 import type { PasswordSource } from './options.js';
 import type { PersistenceValidator } from './persistence-validator.js';
-import type { OperationEntry, PersistenceStatus, VerifyReport } from './status.js';
+import type { OperationEntry, PersistenceStatus, RestoreStatus, VerifyReport } from './status.js';
+import type { Tls } from './tls.js';
 import type { Vault } from './vault.js';
 
 /** Options of {@link Persistence.verify}. */
@@ -13,11 +16,26 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of {@link Persistence.rotateDek}. */
+export interface RotateDekOptions {
+  /** The backup password; needed where the store has one, except to go on with a rotation that is pending. */
+  readonly password?: PasswordSource;
+  /**
+   * Lets go of the keys of former rotations, so that fields which were sealed before the last one open no more. Needed
+   * once 8 are kept.
+   */
+  readonly forgetFieldKeys?: boolean;
+  /** Called with records done and records in all. */
+  readonly onProgress?: (done: number, all: number) => void;
+}
+
 /** An open store. */
 export interface Persistence extends AsyncDisposable {
   /** `COLDSTART`: this start made the store. */
   readonly startup: 'COLDSTART' | 'WARMSTART';
   readonly vault: Vault;
+  /** The newest auto-restore of this store, if there was one; see {@link restore}. */
+  readonly restore: RestoreStatus | undefined;
   /** The guard of every write. */
   readonly validator: PersistenceValidator;
   /** The state without secrets; from memory. After close() the last one. */
@@ -33,13 +51,33 @@ export interface Persistence extends AsyncDisposable {
   operationLog(limit?: number): Promise<readonly OperationEntry[]>;
   /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
   compact(): Promise<void>;
+  /**
+   * Storage `pkcs11`: makes a new key-encryption key in the token, wraps the root key with it and removes the old one.
+   * Reads and writes go on. Interrupted, it is completed or undone by the next start.
+   */
+  rotateKek(): Promise<void>;
+  /**
+   * Makes a new data encryption key and seals everything anew under it. Reads and writes go on. Interrupted, it is
+   * `pending` in the status, and the next call goes on with it. Rejects with `password-wrong` and `password-missing`;
+   * then nothing was changed.
+   */
+  rotateDek(options?: RotateDekOptions): Promise<void>;
   /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
   changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
-  /** Resolves when this is the backup password; rejects with `password-wrong`. */
+  /**
+   * Resolves when this is the backup password; rejects with `password-wrong`. A drill: in a store that is open for writing
+   * its date is kept, and shown in the status.
+   */
   verifyPassword(password: PasswordSource): Promise<void>;
   /**
    * Finishes what waits, stamps TIME_TAMPER, moves every witness, lets go of the lock. Idempotent. Rejects when a witness
    * could not be moved; the store is closed all the same.
    */
   close(): Promise<void>;
+  /** Sealed fields for the application's own database. */
+  readonly fields: Fields;
+  /** Managed signing keys. */
+  readonly keys: Keys;
+  /** The TLS credential of the application's web server. */
+  readonly tls: Tls;
 }

@@ -5,7 +5,7 @@ import type { SecretStoreOptions } from './options.js';
 
 /** A witness: what remembers a point of the vault's history from outside it. */
 export interface WitnessStatus {
-  readonly name: 'tamper-file' | 'secret-store' | 'tpm-counter';
+  readonly name: 'tamper-file' | 'secret-store' | 'tpm-counter' | 'token';
   readonly generation: number;
   /** SHA-256, hexadecimal. */
   readonly head: string;
@@ -25,10 +25,42 @@ export interface WitnessStatus {
  * - `tpm`: bound to a chip by its maker's word; files alone, however complete, cannot be put back.
  * - `tpm-virtual`: bound to a virtual TPM, or one whose maker is not known as a maker of chips. Whoever restores the
  *   virtual machine together with the state of its TPM is not noticed.
+ * - `pkcs11`: the root key is wrapped by a key that never leaves its token. Whoever has the PIN can put the witness in the
+ *   token back together with everything else.
  *
  * The TPM's word for what it is has no proof: the owner of the machine can run a program that calls itself a chip.
  */
-export type SecurityLevel = 'software' | 'tpm' | 'tpm-virtual';
+export type SecurityLevel = 'software' | 'tpm' | 'tpm-virtual' | 'pkcs11';
+
+/** Storage `pkcs11`: the token and the key-encryption key in it. */
+export interface TokenStatus {
+  /** As the caller named it. */
+  readonly module: string;
+  readonly label: string;
+  readonly serial: string;
+  readonly model: string;
+  readonly kekLabel: string;
+  /** CKA_ID, hexadecimal. */
+  readonly kekId: string;
+  readonly kekType: 'AES-256' | 'RSA-3072';
+}
+
+/** The newest auto-restore of a store. */
+export interface RestoreStatus {
+  /** Until it is, the store serves nobody. */
+  readonly completed: boolean;
+  /** Of the commit that gave the store its new key-encryption key. */
+  readonly generation: number;
+  /** Of that commit, milliseconds since 1970. */
+  readonly timeMs: number;
+  readonly completedMs: number | undefined;
+  /** Why the token did not open the store: a reason. */
+  readonly cause: string;
+  /** Serial number of the token before. */
+  readonly formerSerial: string;
+  /** How many managed keys were lost with it. */
+  readonly keysDeactivated: number;
+}
 
 /** Storage `tpm`. */
 export interface TpmStatus {
@@ -59,6 +91,16 @@ export interface TpmWear {
   readonly yearsTo500k: number;
 }
 
+/** The data encryption key of a store. */
+export interface DekStatus {
+  /** 1 at COLDSTART, one more with each rotation. Sealed fields name it. */
+  readonly keyId: number;
+  /** `pending`: a rotation was interrupted; the next `rotateDek` completes it. */
+  readonly rotation: 'complete' | 'pending';
+  /** How many former keys are kept for opening fields that were sealed under them; at most 8. */
+  readonly formerFieldKeys: number;
+}
+
 /** The state of an open or closed store. */
 export interface PersistenceStatus {
   readonly state: 'open' | 'closed';
@@ -78,9 +120,13 @@ export interface PersistenceStatus {
   readonly window: { readonly generations: number; readonly seconds: number | undefined };
   /** The point that a vendor's token must name now. */
   readonly tokenPoint: { readonly generation: number; readonly head: string };
-  readonly storage: 'software' | 'tpm';
+  readonly storage: 'software' | 'tpm' | 'pkcs11';
   readonly securityLevel: SecurityLevel;
   readonly tpm: TpmStatus | undefined;
+  readonly token: TokenStatus | undefined;
+  readonly restore: RestoreStatus | undefined;
+  /** When the backup password was last proven by `verifyPassword`, milliseconds since 1970. */
+  readonly passwordVerifiedMs: number | undefined;
   /** Who may accept an older state with `reanchor`. */
   readonly rewindableBy: 'vendor' | 'password' | 'nobody';
   /** `unproven` after a lost root until `reanchor`: the data are back, their freshness is not proven. */
@@ -102,6 +148,8 @@ export interface PersistenceStatus {
     readonly secret: boolean;
     readonly clock: boolean;
   };
+  /** The data encryption key, under which everything is sealed. */
+  readonly dek: DekStatus;
   /** A write or sync of the log failed: no further write is accepted. */
   readonly poisoned: boolean;
   /** Records, the vault's own included. */
@@ -109,7 +157,7 @@ export interface PersistenceStatus {
   readonly logBytes: number;
   /** What the log would have after compaction. */
   readonly liveBytes: number;
-  /** Storage `software`. */
+  /** Storage `software` and `pkcs11`. */
   readonly secretStore: SecretStoreOptions | undefined;
   readonly manifests: LicenseProviders | undefined;
   /** How often a write was really validated; see PersistenceValidator. */
@@ -137,7 +185,11 @@ export interface OperationEntry {
   readonly generation: number;
   /** Wall time, milliseconds since 1970. */
   readonly timeMs: number;
-  /** `data`, `open`, `close`, `time`, `persistence`, `anchor`, `reanchor`, `recover`, `reseal`, `tamper-file-anew`. */
+  /**
+   * `data`, `open`, `close`, `time`, `persistence`, `anchor`, `reanchor`, `recover`, `reseal`, `tamper-file-anew`, `kek`,
+   * `restore` and the steps around it: `restore-detected`, `restore-password`, `restore-token`, `restore-keys`,
+   * `restore-tls`, `restore-hook`, `restore-completed`.
+   */
   readonly operation: string;
   /** How many records the commit changed. */
   readonly operations: number;
@@ -181,7 +233,7 @@ const chipMakers: ReadonlySet<string> = new Set(
 );
 
 function securityLevelOf({ storage, tpm }: NativeStatus): SecurityLevel {
-  if (storage === 'software') return 'software';
+  if (storage !== 'tpm') return storage;
   const maker = /^\S*/.exec(tpm?.description ?? '')?.[0] ?? '';
   return chipMakers.has(maker) ? 'tpm' : 'tpm-virtual';
 }
@@ -234,6 +286,14 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     storage: native.storage,
     securityLevel: securityLevelOf(native),
     tpm: native.tpm && toTpm(native.tpm, extras.nowMs),
+    token: native.token && Object.freeze(native.token),
+    restore:
+      native.restore &&
+      Object.freeze({
+        ...native.restore,
+        completedMs: native.restore.completedMs === 0 ? undefined : native.restore.completedMs,
+      }),
+    passwordVerifiedMs: native.passwordVerifiedMs === 0 ? undefined : native.passwordVerifiedMs,
     rewindableBy: native.rewindableByVendor ? 'vendor' : native.hasPasswordSlot ? 'password' : 'nobody',
     continuity: native.continuityUnproven ? 'unproven' : 'proven',
     time: Object.freeze({
@@ -249,6 +309,11 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
       persistenceFile: native.persistenceRepaired,
       secret: native.secretRepaired,
       clock: native.clockCorrected,
+    }),
+    dek: Object.freeze({
+      keyId: native.keyId,
+      rotation: native.rotationPending ? 'pending' : 'complete',
+      formerFieldKeys: native.formerFieldKeys,
     }),
     poisoned: native.poisoned,
     records: native.records,

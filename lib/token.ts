@@ -29,7 +29,12 @@ export interface SignTokenOptions {
   readonly head: string;
 }
 
-const purposes: Readonly<Record<TokenPurpose, number>> = { reanchor: 1, recover: 2, decommission: 3, reseal: 4 };
+const purposes: Readonly<Record<TokenPurpose, number>> = {
+  reanchor: 1,
+  recover: 2,
+  decommission: 3,
+  reseal: 4,
+};
 const statementBytes = 72;
 const tokenBytes = 136;
 const publicKeyBytes = 32;

@@ -13,6 +13,7 @@
       "crypto/public_key.cc",
       "crypto/library.cc",
       "crypto/private_key.cc",
+      "crypto/certificate.cc",
       "log/format.cc",
       "log/index.cc",
       "log/reader.cc",
@@ -63,9 +64,14 @@
       "store/tpm_slot.cc",
       "store/engine_token.cc",
       "store/engine_rotation.cc",
+      "store/engine_restore.cc",
       "store/token_slot.cc",
       "store/token_store.cc",
-      "store/counter_witness.cc"
+      "store/counter_witness.cc",
+      "store/engine_keys.cc",
+      "store/reserved_records.cc",
+      "store/managed_keys.cc",
+      "store/tls_credential.cc"
     ],
     "addon_sources": [
       "addon/addon.cc",
@@ -74,10 +80,12 @@
       "addon/options.cc",
       "addon/store.cc",
       "addon/store_scan.cc",
+      "addon/store_keys.cc",
       "addon/store_steps.cc",
       "addon/store_vault.cc",
       "addon/task.cc",
       "addon/testing.cc",
+      "addon/tokens.cc",
       "addon/value.cc"
     ],
     "testing_sources": [

@@ -1,17 +1,18 @@
-// reanchor, recover and decommission: the acts that need authority.
+// reanchor, recover, reseal and decommission: the acts that need authority.
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
-import { decommission, reanchor, recover, type Persistence, type Proof } from '../index.js';
+import { decommission, reanchor, recover, reseal, type Persistence, type Proof } from '../index.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
 import { documentOf, look } from './status-command.js';
 import { actAndClose, requireStore } from './store.js';
 import { printable, tell, writeJson } from './terminal.js';
+import { addTpmOptions, findPin, readPcrs, withStorage, type TpmOptions } from './tpm-options.js';
 
-type ActOptions = CommonOptions & ProofOptions;
+type ActOptions = CommonOptions & ProofOptions & TpmOptions;
 
 export function addAuthorityCommands(program: Command): void {
   const reanchorCommand = addCommand(
@@ -20,7 +21,7 @@ export function addAuthorityCommands(program: Command): void {
     'Accept the present state as the new truth, after a legitimate restore, a lost witness or a long shutdown.',
     ['strongroom reanchor DIR --password-file backup.txt', 'strongroom reanchor DIR --token-file token.txt'],
   ).argument('<dir>', 'the directory of the store');
-  addProofOptions(reanchorCommand).action(reanchorAct);
+  addProofOptions(addTpmOptions(reanchorCommand)).action(reanchorAct);
 
   const recoverCommand = addCommand(
     program,
@@ -35,6 +36,23 @@ export function addAuthorityCommands(program: Command): void {
     );
   addProofOptions(recoverCommand).action(recoverAct);
 
+  const resealCommand = addCommand(
+    program,
+    'reseal',
+    'Seal the root of a store anew in the TPM that is there, after it refused the old one.',
+    [
+      'strongroom reseal DIR',
+      'strongroom reseal DIR --pcrs 0,7 --pin-file pin.txt --password-file backup.txt',
+    ],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .option(
+      '--pcrs <list>',
+      'bind the root to these PCRs, such as 0,7, or none; without it the same ones as before',
+    )
+    .option('--no-pin', 'seal without a PIN where there was one');
+  addProofOptions(addTpmOptions(resealCommand)).action(resealAct);
+
   const decommissionCommand = addCommand(
     program,
     'decommission',
@@ -43,26 +61,77 @@ export function addAuthorityCommands(program: Command): void {
   )
     .argument('<dir>', 'the directory of the store')
     .option('--yes', 'do not ask for confirmation');
-  addProofOptions(decommissionCommand).action(decommissionAct);
+  addProofOptions(addTpmOptions(decommissionCommand)).action(decommissionAct);
 }
 
 async function reanchorAct(directory: string, options: ActOptions): Promise<void> {
   const path = absolutePath(directory);
-  const { verdict, status } = await look(path);
-  if (verdict === 'ok' && status?.continuity === 'proven') {
-    throw new PersistenceError('nothing-to-do', 'every verdict is ok');
-  }
-  requireTokenOf(status?.rewindableBy, options);
-  await withProof(await readProof(options), async (proof) => {
-    await tellResult(await reanchor({ directory: path, proof }), options, 'Accepted');
+  await withStorage(path, options, async (storage) => {
+    const { verdict, status, storage: type } = await look(path, storage);
+    if (verdict === 'ok' && status?.continuity === 'proven') {
+      throw new PersistenceError('nothing-to-do', 'every verdict is ok');
+    }
+    requireTokenOf(status?.rewindableBy, options);
+    await withProof(await readProof(options, type), async (proof) => {
+      await tellResult(await reanchor({ directory: path, ...storage, proof }), options, 'Accepted');
+    });
   });
+}
+
+async function resealAct(
+  directory: string,
+  options: ActOptions & { pcrs?: string; pin: boolean },
+): Promise<void> {
+  const path = absolutePath(directory);
+  const header = await requireStore(path);
+  if (header.storage !== 'tpm')
+    throw new PersistenceError('nothing-to-do', 'this store has no root in a TPM');
+  if (!options.pin && (options.pinFile !== undefined || options.pinFd !== undefined))
+    throw wrongOption('--no-pin contradicts the other options');
+  const pin = options.pin ? await findPin(options, header.tpm?.pin === true ? 'twice' : 'no') : undefined;
+  const { pcrs, tcti } = options;
+  try {
+    // The password opens the store; a vendor's token, where there is a vendor, permits it.
+    const proof = { password: await readPassword(options), ...(await tokenOf(options)) };
+    await withProof(proof, async () => {
+      const persistence = await reseal({
+        directory: path,
+        storage: {
+          type: 'tpm',
+          ...(tcti !== undefined && { tcti }),
+          ...(pcrs !== undefined && { pcrs: readPcrs(pcrs) }),
+          ...(pin !== undefined && { pin }),
+          ...(!options.pin && { pin: 'none' }),
+        },
+        proof,
+      });
+      const { continuity } = persistence.status();
+      await tellResult(persistence, options, 'Sealed the root of');
+      if (continuity === 'unproven' && options.json !== true)
+        tell('The counter was lost with the root: continuity is unproven until `strongroom reanchor`.');
+    });
+  } finally {
+    pin?.fill(0);
+  }
 }
 
 async function recoverAct(directory: string, options: ActOptions & { secretStore?: string }): Promise<void> {
   const path = absolutePath(directory);
   const secretStore =
     options.secretStore === undefined ? undefined : readSecretStorePlace(options.secretStore, path);
-  await requireStore(path);
+  const { storage } = await requireStore(path);
+  if (storage === 'pkcs11') {
+    throw new PersistenceError(
+      'nothing-to-do',
+      'the root of this store is in a token; `strongroom restore` gives it a new key there',
+    );
+  }
+  if (storage === 'tpm') {
+    throw new PersistenceError(
+      'nothing-to-do',
+      'the root of this store is in a TPM; `strongroom reseal` seals it anew',
+    );
+  }
   // The password opens the store; a vendor's token, where there is a vendor, permits it.
   const proof = { password: await readPassword(options), ...(await tokenOf(options)) };
   await withProof(proof, async () => {
@@ -81,9 +150,19 @@ async function decommissionAct(directory: string, options: ActOptions & { yes?: 
   const path = absolutePath(directory);
   const { instance, storageId } = await requireStore(path);
   if (options.yes !== true) await confirm(path, instance);
-  const { status } = await look(path);
-  requireTokenOf(status?.rewindableBy, options);
-  await withProof(await readProof(options), (proof) => decommission({ directory: path, proof }));
+  // A forgotten PIN must not keep a store from being removed by its password.
+  await withStorage(
+    path,
+    options,
+    async (storage) => {
+      const { status, storage: type } = await look(path, storage);
+      requireTokenOf(status?.rewindableBy, options);
+      await withProof(await readProof(options, type), (proof) =>
+        decommission({ directory: path, ...storage, proof }),
+      );
+    },
+    false,
+  );
   if (options.json === true) await writeJson({ decommissioned: true, instance, storageId });
   else tell(`Removed the store ${storageId} of the instance ${printable(instance)}.`);
 }
@@ -110,13 +189,19 @@ function requireTokenOf(
   }
 }
 
-/** `authority-refused` where the vendor's token is missing is said by the core. */
-async function readProof(options: ProofOptions): Promise<Proof & { password?: Buffer }> {
+/**
+ * `authority-refused` where the vendor's token is missing is said by the core. A TPM may refuse the root to the state that
+ * a token accepts; then the password is needed besides.
+ */
+async function readProof(
+  options: ProofOptions,
+  storage: 'software' | 'tpm' | 'pkcs11',
+): Promise<Proof & { password?: Buffer }> {
   if (options.tokenFile === undefined) return { password: await readPassword(options) };
-  if (options.passwordFile !== undefined || options.passwordFd !== undefined) {
-    throw wrongOption('--token-file excludes a password here');
-  }
-  return tokenOf(options);
+  const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;
+  if (!withPassword) return tokenOf(options);
+  if (storage === 'software') throw wrongOption('--token-file excludes a password here');
+  return { password: await readPassword(options), ...(await tokenOf(options)) };
 }
 
 async function tokenOf({ tokenFile }: ProofOptions): Promise<Proof & { password?: Buffer }> {

@@ -24,6 +24,8 @@ export interface Failure {
   readonly remedy: string;
   /** Present only when the operation is durable although it failed. */
   readonly committed?: true;
+  /** Present where it is known how long to wait before another try. */
+  readonly retryAfterMs?: number;
 }
 
 /** No value under the key: not a fault of the store, but nothing to print either. Exit code 1. */
@@ -45,8 +47,14 @@ export function wrongOption(message: string): PersistenceError {
 
 /** Reasons that are not retryable by themselves, and yet say that a part is out of reach rather than wrong. */
 const unavailable: ReadonlySet<string> = new Set<Reason>(['root-unavailable']);
-/** Reasons for which only a restore helps. Software storage has none. */
-const restoreRequired: ReadonlySet<string> = new Set<Reason>();
+/** Reasons for which only a restore helps. */
+const restoreRequired: ReadonlySet<string> = new Set<Reason>([
+  'restore-required',
+  'token-missing',
+  'kek-missing',
+  'kek-replaced',
+  'wrapped-dek-corrupt',
+]);
 
 const nativeMissing = 'native-missing';
 
@@ -60,7 +68,15 @@ export function exitCodeOf({ code, reason, retryable }: Failure): number {
 export function failureOf(error: unknown): Failure {
   if (isPersistenceError(error)) {
     const { code, reason, message, retryable, remedy } = error;
-    return { code, reason, message, retryable, remedy, ...(error.committed === true && { committed: true }) };
+    return {
+      code,
+      reason,
+      message,
+      retryable,
+      remedy,
+      ...(error.committed === true && { committed: true }),
+      ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
+    };
   }
   if (error instanceof KeyAbsent) {
     const remedy = 'List the keys with `strongroom list DIR`.';

@@ -7,31 +7,39 @@ import { wholeNumber } from './numbers.js';
 import { ProgressBar } from './progress.js';
 import { grouped, shortHead, table, timeText } from './report.js';
 import { withStoreForReading } from './store.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { toJson, writeData, writeJson } from './terminal.js';
 
 export function addHistoryCommands(program: Command): void {
-  addCommand(
-    program,
-    'verify',
-    'Read and authenticate the whole history, the operation log and the witnesses.',
-    ['strongroom verify DIR'],
+  addTpmOptions(
+    addCommand(
+      program,
+      'verify',
+      'Read and authenticate the whole history, the operation log and the witnesses.',
+      ['strongroom verify DIR'],
+    ),
   )
     .argument('<dir>', 'the directory of the store')
     .action(verify);
 
-  addCommand(program, 'log', 'Show the operation log, oldest entry first.', ['strongroom log DIR --limit 20'])
+  addTpmOptions(
+    addCommand(program, 'log', 'Show the operation log, oldest entry first.', [
+      'strongroom log DIR --limit 20',
+    ]),
+  )
     .argument('<dir>', 'the directory of the store')
     .option('--limit <n>', 'only the newest so many')
     .action(log);
 }
 
-async function verify(directory: string, options: CommonOptions): Promise<void> {
+async function verify(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
   const reading = new ProgressBar('reading  ');
   let verifying: ProgressBar | undefined;
   let report: VerifyReport;
   try {
     report = await withStoreForReading(
       directory,
+      options,
       (persistence) => {
         reading.finish();
         verifying = new ProgressBar('verifying');
@@ -61,9 +69,14 @@ function reportText({ base, newest, commits, records, operationEntries, witnesse
   ]);
 }
 
-async function log(directory: string, options: CommonOptions & { limit?: string }): Promise<void> {
+async function log(
+  directory: string,
+  options: CommonOptions & TpmOptions & { limit?: string },
+): Promise<void> {
   const limit = options.limit === undefined ? undefined : wholeNumber('--limit', options.limit);
-  const entries = await withStoreForReading(directory, (persistence) => persistence.operationLog(limit));
+  const entries = await withStoreForReading(directory, options, (persistence) =>
+    persistence.operationLog(limit),
+  );
   const lines = options.json === true ? entries.map(toJson) : entries.map(lineOf);
   if (lines.length > 0) await writeData(`${lines.join('\n')}\n`);
 }

@@ -1,7 +1,7 @@
 // init: makes a store.
 import { Option, type Command } from 'commander';
 
-import { open } from '../index.js';
+import { open, type Pkcs11StorageOptions, type SecretStoreOptions, type TpmStorageOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { fromNative } from '../native-errors.js';
@@ -9,16 +9,31 @@ import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } fr
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { durationMs } from './numbers.js';
-import { findPassword, passwordVariable, takeVariable } from './secrets.js';
+import { findPassword, passwordVariable, pinVariable, takeVariable } from './secrets.js';
 import { documentOf } from './status-command.js';
 import { actAndClose, isAbsence } from './store.js';
 import { tell, writeJson } from './terminal.js';
+import {
+  addHsmOptions,
+  addPinSources,
+  placeOf,
+  refuseHsmOptions,
+  withToken,
+  type HsmOptions,
+} from './hsm-options.js';
+import { findPin, readPcrs, refuseTpmOptions } from './tpm-options.js';
 
 const keyFileBytesMax = 4096;
 const rawKeyBytes = 32;
 
-interface InitOptions extends CommonOptions {
-  readonly secretStore: string;
+interface InitOptions extends CommonOptions, HsmOptions {
+  readonly storage: 'software' | 'tpm' | 'pkcs11';
+  readonly secretStore?: string;
+  readonly tcti?: string;
+  readonly pcrs?: string;
+  readonly object?: string;
+  /** Set to false by --no-pin. */
+  readonly pin: boolean;
   readonly instance: string;
   /** Set to false by --no-recovery-password. */
   readonly recoveryPassword: boolean;
@@ -30,18 +45,29 @@ interface InitOptions extends CommonOptions {
 }
 
 export function addInitCommand(program: Command): void {
-  addCommand(program, 'init', 'Make a store (COLDSTART), or complete a making that was interrupted.', [
+  const command = addCommand(program, 'init', 'Make a store (COLDSTART), or complete a making that was interrupted.', [
     'strongroom init DIR --secret-store file:/var/lib/acme/secrets --instance acme',
     'strongroom init DIR --secret-store secret-service --recovery-password-file backup.txt',
+    'strongroom init DIR --storage tpm --pcrs 0,7 --recovery-password-file backup.txt',
+    'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt \\\n      --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
   ])
     .argument('<dir>', 'the directory of the store; its parent must exist')
-    .requiredOption(
+    .option(
       '--secret-store <place>',
-      'where the root key and two witnesses live: file:PATH or secret-service',
+      'where two witnesses live, and in storage software the root key: file:PATH or secret-service',
     )
     .addOption(
-      new Option('--storage <type>', 'what holds the root key').choices(['software']).default('software'),
+      new Option('--storage <type>', 'what holds the root key')
+        .choices(['software', 'tpm', 'pkcs11'])
+        .default('software'),
     )
+    .option(
+      '--tcti <conf>',
+      "how the TPM is reached, such as device:/dev/tpmrm0 (default: tpm2-tss's own order)",
+    )
+    .option('--pcrs <list>', 'bind the root to the values of these PCRs, such as 0,7')
+    .option('--object <label>', "label of the key in the token (default: strongroom and the instance's name)")
+    .option('--no-pin', 'do not ask for a PIN, and set none')
     .option(
       '--instance <name>',
       'the name by which witnesses find this store, whatever the directory',
@@ -64,14 +90,16 @@ export function addInitCommand(program: Command): void {
     )
     .addHelpText(
       'after',
-      `\nWithout these options the backup password comes from ${passwordVariable}, or is asked for on the terminal.`,
+      `\nWithout these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for
+on the terminal, where an empty answer means none.`,
     )
     .action(init);
+  addPinSources(addHsmOptions(command));
 }
 
 async function init(directory: string, options: InitOptions): Promise<void> {
   const path = absolutePath(directory);
-  const secretStore = readSecretStorePlace(options.secretStore, path);
+  const place = readPlace(path, options);
   const policy = {
     ...(options.clockTolerance !== undefined && {
       clockToleranceMs: durationMs('--clock-tolerance', options.clockTolerance, 's'),
@@ -83,28 +111,92 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   };
   await refuseExisting(path);
   const password = await readRecoveryPassword(options);
+  if (password === undefined && options.recoveryPassword && options.storage !== 'software') {
+    throw wrongOption(
+      `storage '${options.storage}' needs a backup password (--recovery-password-file and the like); --no-recovery-password does without`,
+    );
+  }
   try {
     const { instance } = options;
-    const persistence = await open({
-      directory: path,
-      instance,
-      storage: { type: 'software' },
-      secretStore,
-      ...(password !== undefined && { recovery: { password } }),
-      ...policy,
-    });
+    const persistence = await withRoot(options, place, (root) =>
+      open({
+        directory: path,
+        instance,
+        ...root,
+        ...(password !== undefined && { recovery: { password } }),
+        ...(!options.recoveryPassword && options.storage !== 'software' && { recovery: 'none' }),
+        ...policy,
+      }),
+    );
     const status = await actAndClose(persistence, () => persistence.status());
     if (persistence.startup !== 'COLDSTART') throw storeExists(path);
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {
+      const root = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.storage];
       tell(
-        'Without a backup password a lost SecretStore means lost data, and no restored backup can be accepted.',
+        `Without a backup password a lost ${root} means lost data, and no restored backup can be accepted.`,
       );
     }
   } finally {
     password?.fill(0);
   }
+}
+
+type Place =
+  | { storage: { type: 'software' } | Pkcs11StorageOptions; secretStore: SecretStoreOptions }
+  | { storage: TpmStorageOptions; secretStore?: never };
+
+/** Opens with the place and its PIN, which is wiped. */
+async function withRoot<T>(options: InitOptions, place: Place, act: (place: Place) => Promise<T>): Promise<T> {
+  if (place.storage.type === 'pkcs11') {
+    const { object } = options;
+    return withToken(options, (storage) =>
+      act({ ...place, storage: { ...storage, ...(object !== undefined && { object }) } } as Place),
+    );
+  }
+  const pin = await readPin(options);
+  try {
+    return await act(pin === undefined ? place : { storage: { ...place.storage, type: 'tpm', pin } });
+  } finally {
+    pin?.fill(0);
+  }
+}
+
+function readPlace(path: string, options: InitOptions): Place {
+  const { storage: type, secretStore, tcti, pcrs, pin } = options;
+  if (type !== 'pkcs11' && options.object !== undefined) throw wrongOption("--object belongs to storage 'pkcs11'");
+  if (type === 'pkcs11') {
+    if (tcti !== undefined || pcrs !== undefined || !pin)
+      throw wrongOption("--tcti, --pcrs and --no-pin belong to storage 'tpm'");
+    if (secretStore === undefined) throw wrongOption("required option '--secret-store <place>' not specified");
+    return { storage: placeOf(options), secretStore: readSecretStorePlace(secretStore, path) };
+  }
+  if (type === 'software') {
+    refuseTpmOptions(options);
+    if (pcrs !== undefined) throw wrongOption("--pcrs belongs to storage 'tpm'");
+    if (!pin) throw wrongOption("--no-pin belongs to storage 'tpm'");
+    if (secretStore === undefined)
+      throw wrongOption("required option '--secret-store <place>' not specified; --storage tpm does without");
+    return { storage: { type }, secretStore: readSecretStorePlace(secretStore, path) };
+  }
+  refuseHsmOptions(options);
+  if (secretStore !== undefined) throw wrongOption("--secret-store belongs to the other storages");
+  return {
+    storage: {
+      type,
+      ...(tcti !== undefined && { tcti }),
+      ...(pcrs !== undefined && { pcrs: readPcrs(pcrs) }),
+    },
+  };
+}
+
+async function readPin(options: InitOptions): Promise<Buffer | undefined> {
+  if (options.storage === 'tpm' && options.pin) return findPin(options, 'twice');
+  if (options.pinFile !== undefined || options.pinFd !== undefined || options.pinCredential !== undefined)
+    throw wrongOption('--no-pin contradicts the other options');
+  takeVariable(pinVariable)?.fill(0);
+  return undefined;
 }
 
 function readMaxAge(text: string): { maxAge: 'off' } | { maxAgeMs: number } {
@@ -121,7 +213,7 @@ async function readRecoveryPassword(options: InitOptions): Promise<Buffer | unde
   if (!wanted) {
     if (file !== undefined || fd !== undefined)
       throw wrongOption('--no-recovery-password contradicts the other options');
-    takeVariable()?.fill(0);
+    takeVariable(passwordVariable)?.fill(0);
     return undefined;
   }
   return findPassword({
@@ -130,7 +222,7 @@ async function readRecoveryPassword(options: InitOptions): Promise<Buffer | unde
     fd,
     fileOption: '--recovery-password-file',
     fdOption: '--recovery-password-fd',
-    environment: true,
+    variable: passwordVariable,
     ask: 'twice',
   });
 }

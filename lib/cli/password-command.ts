@@ -1,13 +1,15 @@
 // password change and password verify: the key slot of the backup password.
 import type { Command } from 'commander';
 
+import { isPersistenceError } from '../errors.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { needPassword } from './secrets.js';
 import { requireStore, withStore, withStoreForReading } from './store.js';
 import { tell, writeJson } from './terminal.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 
-interface ChangeOptions extends CommonOptions, PasswordOptions {
+interface ChangeOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly newPasswordFile?: string;
   readonly newPasswordFd?: string;
 }
@@ -25,12 +27,12 @@ export function addPasswordCommand(program: Command): void {
       'read the new password from a file; one newline at its end is dropped',
     )
     .option('--new-password-fd <n>', 'read the new password from an open descriptor');
-  addPasswordOptions(change).action(changePassword);
+  addPasswordOptions(addTpmOptions(change)).action(changePassword);
 
   const verify = addCommand(password, 'verify', 'Check that a password opens its key slot.', [
     'strongroom password verify DIR --password-file backup.txt',
   ]).argument('<dir>', 'the directory of the store');
-  addPasswordOptions(verify).action(verifyPassword);
+  addPasswordOptions(addTpmOptions(verify)).action(verifyPassword);
 }
 
 async function changePassword(directory: string, options: ChangeOptions): Promise<void> {
@@ -44,11 +46,10 @@ async function changePassword(directory: string, options: ChangeOptions): Promis
       fd: options.newPasswordFd,
       fileOption: '--new-password-file',
       fdOption: '--new-password-fd',
-      environment: false,
       ask: 'twice',
     });
     const fresh = next;
-    await withStore(directory, (persistence) => persistence.changePassword(current, fresh));
+    await withStore(directory, options, (persistence) => persistence.changePassword(current, fresh));
   } finally {
     current.fill(0);
     next?.fill(0);
@@ -57,14 +58,29 @@ async function changePassword(directory: string, options: ChangeOptions): Promis
   else tell('The backup password was changed.');
 }
 
-async function verifyPassword(directory: string, options: CommonOptions & PasswordOptions): Promise<void> {
+async function verifyPassword(
+  directory: string,
+  options: CommonOptions & PasswordOptions & TpmOptions,
+): Promise<void> {
   await requireStore(directory);
   const password = await readPassword(options);
   try {
-    await withStoreForReading(directory, (persistence) => persistence.verifyPassword(password));
+    await drill(directory, options, password);
   } finally {
     password.fill(0);
   }
-  if (options.json === true) await writeJson({ valid: true });
-  else tell('The password is right.');
+}
+
+/** A drill, whose date is kept unless another process has the store open. */
+async function drill(directory: string, options: CommonOptions & TpmOptions, password: Buffer): Promise<void> {
+  let dated = true;
+  try {
+    await withStore(directory, options, (persistence) => persistence.verifyPassword(password));
+  } catch (error) {
+    if (!(isPersistenceError(error) && error.reason === 'locked')) throw error;
+    dated = false;
+    await withStoreForReading(directory, options, (persistence) => persistence.verifyPassword(password));
+  }
+  if (options.json === true) await writeJson({ valid: true, dated });
+  else tell(`The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`);
 }

@@ -43,7 +43,7 @@ export function readPassword({ passwordFile, passwordFd }: PasswordOptions): Pro
     fd: passwordFd,
     fileOption: '--password-file',
     fdOption: '--password-fd',
-    environment: true,
+    variable: passwordVariable,
     ask: 'once',
   });
 }

@@ -7,8 +7,11 @@ import { addAuthorityCommands } from './authority-commands.js';
 import { exitCodeOf, exitCodes, failureOf, report, wrongArgument, wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { addHistoryCommands } from './history-commands.js';
+import { addHsmCommands, SetUpFailure } from './hsm-command.js';
 import { addInitCommand } from './init-command.js';
 import { addPasswordCommand } from './password-command.js';
+import { addRestoreCommand } from './restore-command.js';
+import { addRotateCommand } from './rotate-command.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { OutputClosed, writeData } from './terminal.js';
 import { addTokenCommand } from './token-command.js';
@@ -28,6 +31,10 @@ export async function run(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     // The help page that a missing command is answered with was written already.
     if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.usage;
+    if (error instanceof SetUpFailure) {
+      report(failureOf(error.failure), json);
+      return error.exitCode;
+    }
     const failure = failureOf(error instanceof CommanderError ? usageError(error) : error);
     if (!(error instanceof Refused) || json) report(failure, json);
     return exitCodeOf(failure);
@@ -52,6 +59,9 @@ export function createProgram(): Command {
   addHistoryCommands(program);
   addAuthorityCommands(program);
   addPasswordCommand(program);
+  addRestoreCommand(program);
+  addHsmCommands(program);
+  addRotateCommand(program);
   addTokenCommand(program);
   program.addHelpText(
     'after',
@@ -61,6 +71,7 @@ Exit codes: 0 ok, 1 other, 2 usage, 3 tampering or rollback (PERS_8003), 4 retry
 
 Examples:
   strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme
+  strongroom init /var/lib/acme/persistence --storage tpm --instance acme
   strongroom status /var/lib/acme/persistence
   strongroom help set`,
   );

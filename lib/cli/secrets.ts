@@ -5,8 +5,10 @@ import { wrongOption } from './failure.js';
 import { readDescriptor, readFile } from './files.js';
 import { askHidden, canAsk } from './hidden-prompt.js';
 
-/** The environment variable that holds the backup password. */
+/** The environment variables that hold the backup password, and the PIN of a TPM's root. */
 export const passwordVariable = 'STRONGROOM_PASSWORD';
+export const pinVariable = 'STRONGROOM_PIN';
+type Variable = typeof passwordVariable | typeof pinVariable;
 
 const bytesMax = 4096;
 
@@ -19,8 +21,8 @@ export interface PasswordSource {
   /** The options that set `file` and `fd`, for the errors. */
   readonly fileOption: string;
   readonly fdOption: string;
-  /** Whether STRONGROOM_PASSWORD counts. */
-  readonly environment: boolean;
+  /** The environment variable that counts. */
+  readonly variable?: Variable;
   /** Whether it is asked for on a terminal; a new password twice. */
   readonly ask: 'once' | 'twice' | 'no';
 }
@@ -42,9 +44,9 @@ export async function findPassword(source: PasswordSource): Promise<Buffer | und
       name,
       fdOption,
     );
-  if (source.environment) {
-    const value = takeVariable();
-    if (value !== undefined) return checked(value, name, passwordVariable);
+  if (source.variable !== undefined) {
+    const value = takeVariable(source.variable);
+    if (value !== undefined) return checked(value, name, source.variable);
   }
   return source.ask === 'no' || !canAsk() ? undefined : ask(source);
 }
@@ -53,8 +55,8 @@ export async function findPassword(source: PasswordSource): Promise<Buffer | und
 export async function needPassword(source: PasswordSource): Promise<Buffer> {
   const password = await findPassword(source);
   if (password !== undefined) return password;
-  const { name, fileOption, fdOption, environment } = source;
-  const variable = environment ? `, ${passwordVariable}` : '';
+  const { name, fileOption, fdOption } = source;
+  const variable = source.variable === undefined ? '' : `, ${source.variable}`;
   throw new PersistenceError(
     'password-missing',
     `the ${name} is needed: give ${fileOption}, ${fdOption}${variable} or a terminal to ask on`,
@@ -62,13 +64,13 @@ export async function needPassword(source: PasswordSource): Promise<Buffer> {
 }
 
 /** Removes the variable from this process's environment, whether it is used or not. */
-export function takeVariable(): Buffer | undefined {
-  const value = process.env[passwordVariable];
-  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a constant name
-  delete process.env[passwordVariable];
+export function takeVariable(variable: Variable): Buffer | undefined {
+  const value = process.env[variable];
+  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- one of two constant names
+  delete process.env[variable];
   if (value === undefined || value === '') return undefined;
   if (value.includes('\u{fffd}')) {
-    throw wrongOption(`${passwordVariable} is not UTF-8; give such a password by a file`);
+    throw wrongOption(`${variable} is not UTF-8; give such a secret by a file`);
   }
   return Buffer.from(value, 'utf8');
 }

@@ -2,32 +2,51 @@
 import type { Command } from 'commander';
 
 import type { PersistenceError } from '../errors.js';
-import { inspect, type Inspection, type PersistenceStatus, type WitnessStatus } from '../index.js';
+import {
+  inspect,
+  open,
+  type Inspection,
+  type PersistenceStatus,
+  type SecurityLevel,
+  type TpmStatus,
+  type WitnessStatus,
+} from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
-import { failureOf, type Failure } from './failure.js';
+import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
 import { durationText } from './numbers.js';
 import { grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
-import { isAbsence, requireStore, withStoreForReading } from './store.js';
+import { actAndClose, isAbsence, requireStore } from './store.js';
 import { painter, printable, writeData, writeJson } from './terminal.js';
+import { addTpmOptions, withStorage, type StorageGiven, type TpmOptions } from './tpm-options.js';
 
 /** A refusal that the report on standard output has told already; only `--json` says it again on standard error. */
 export class Refused extends Error {}
 
 export function addStatusCommand(program: Command): void {
-  addCommand(
-    program,
-    'status',
-    'Show who a store is, what a start would say, and how far its witnesses lag.',
-    ['strongroom status DIR', 'strongroom status DIR --json > status.json'],
+  addTpmOptions(
+    addCommand(
+      program,
+      'status',
+      'Show who a store is, what a start would say, and how far its witnesses lag.',
+      ['strongroom status DIR', 'strongroom status DIR --json > status.json'],
+    ),
   )
     .argument('<dir>', 'the directory of the store')
     .action(status);
 }
 
-async function status(directory: string, options: CommonOptions): Promise<void> {
+async function status(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
   const path = absolutePath(directory);
-  const inspection = await look(path);
-  const lagSeconds = await lagOf(path, inspection);
+  // Without its PIN a store is shown as far as it can be.
+  const [inspection, lagSeconds] = await withStorage(
+    path,
+    options,
+    async (storage) => {
+      const seen = await look(path, storage);
+      return [seen, await lagOf(path, seen, storage)] as const;
+    },
+    false,
+  );
   if (options.json === true) await writeJson(reportOf(inspection, lagSeconds));
   else await writeData(textOf(path, inspection, lagSeconds));
   if (inspection.error !== undefined) throw asRefused(inspection.error);
@@ -39,9 +58,9 @@ function asRefused(error: PersistenceError): Refused {
 }
 
 /** Inspects; where persistence.bin is missing the error is what a start would say. */
-export async function look(path: string): Promise<Inspection> {
+export async function look(path: string, storage: StorageGiven): Promise<Inspection> {
   try {
-    return await inspect(path);
+    return await inspect(path, storage);
   } catch (error) {
     if (isAbsence(error)) await requireStore(path);
     throw error;
@@ -51,12 +70,14 @@ export async function look(path: string): Promise<Inspection> {
 /** By witness: how long ago the first commit was that it has not seen. */
 type Lag = ReadonlyMap<string, number>;
 
-async function lagOf(path: string, { verdict, status }: Inspection): Promise<Lag> {
+async function lagOf(path: string, { verdict, status }: Inspection, storage: StorageGiven): Promise<Lag> {
   const lag = new Map<string, number>();
   if (status === undefined) return lag;
   for (const { name, lagGenerations } of status.witnesses) if (lagGenerations === 0) lag.set(name, 0);
   if (verdict !== 'ok' || lag.size === status.witnesses.length) return lag;
-  const log = await withStoreForReading(path, (persistence) => persistence.operationLog());
+  const log = await actAndClose(await open({ directory: path, ...storage, readOnly: true }), (persistence) =>
+    persistence.operationLog(),
+  );
   for (const { name, generation } of status.witnesses) {
     const unseen = log.find((entry) => entry.generation === generation + 1);
     if (unseen !== undefined && !lag.has(name)) lag.set(name, Math.max(0, Date.now() - unseen.timeMs) / 1000);
@@ -64,15 +85,18 @@ async function lagOf(path: string, { verdict, status }: Inspection): Promise<Lag
   return lag;
 }
 
-type State = 'ready' | 'refused' | 'provisioning' | 'decommissioning';
+type State = 'ready' | 'refused' | 'restore-required' | 'provisioning' | 'decommissioning';
 
-function stateOf({ provision, verdict }: Inspection): State {
+function stateOf(inspection: Inspection): State {
+  const { provision, verdict } = inspection;
   if (provision !== 'complete') return provision;
-  return verdict === 'ok' ? 'ready' : 'refused';
+  if (verdict === 'ok') return 'ready';
+  return exitCodeOf(failureOf(inspection.error)) === exitCodes.restoreRequired ? 'restore-required' : 'refused';
 }
 
 function reportOf(inspection: Inspection, lagSeconds: Lag): object {
-  const { verdict, error, instance, storageId, keySlots, secretStore, files, status } = inspection;
+  const { verdict, error, instance, storageId, keySlots, storage, tpm, token, secretStore, files, status } =
+    inspection;
   const failure: Failure | undefined = error === undefined ? undefined : failureOf(error);
   return {
     state: stateOf(inspection),
@@ -82,6 +106,9 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
     storageId,
     keySlots,
     passwordSlot: keySlots.some(({ type }) => type === 'password'),
+    storage,
+    tpm,
+    token,
     secretStore,
     files,
     ...(status !== undefined && documentOf(status, lagSeconds)),
@@ -90,8 +117,8 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
-  const { instance, storageId, generation, head, newestMs, witnesses, window, storage, securityLevel } =
-    status;
+  const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
+  const { storage, securityLevel, tpm, token, restore, passwordVerifiedMs, dek } = status;
   const { rewindableBy, continuity, time, repaired, records, logBytes, liveBytes, secretStore, library } =
     status;
   return {
@@ -99,6 +126,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     storageId,
     generation,
     head,
+    tokenPoint,
     ...(newestMs > 0 && { newestMs }),
     witnesses: witnesses.map((witness) => ({
       name: witness.name,
@@ -110,6 +138,11 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     window: { generations: window.generations },
     storage,
     securityLevel,
+    tpm,
+    token,
+    restore,
+    passwordVerifiedMs,
+    dek,
     rewindableBy,
     continuity,
     time,
@@ -124,7 +157,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
 
 function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
   const paint = painter(process.stdout);
-  const { verdict, error, instance, storageId, keySlots, secretStore, status } = inspection;
+  const { verdict, error, instance, storageId, keySlots, tpm, secretStore, status } = inspection;
   const state = stateOf(inspection);
   const rows: Row[] = [
     ['state', paint(verdict === 'ok' ? 'green' : 'red', state)],
@@ -133,6 +166,7 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
   if (error !== undefined) rows.push(['', printable(error.message)], ['remedy', printable(error.remedy)]);
   rows.push(['directory', printable(path)], ['instance', printable(instance)], ['storage id', storageId]);
   if (status !== undefined) rows.push(...rowsOf(status, lagSeconds));
+  else if (tpm !== undefined) rows.push(...unreadTpmRows(tpm));
   rows.push(['password slot', keySlots.some(({ type }) => type === 'password') ? 'yes' : 'no']);
   if (secretStore !== undefined) {
     rows.push([
@@ -165,12 +199,87 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
       index === 0 ? 'witnesses' : '',
       witnessText(witness, lagSeconds),
     ]),
-    ['security level', status.securityLevel],
+    ['window', windowText(status)],
+    ['security level', securityText[status.securityLevel]],
+    ...(status.tpm === undefined ? [] : tpmRows(status.tpm)),
+    ...tokenRows(status),
+    ['data key', dekText(status.dek)],
     ['rewindable by', status.rewindableBy],
     ['continuity', status.continuity],
-    ['age', age],
+    ['age', time.excused ? `${age}; the TPM's counter vouches for it` : age],
     ['clock tolerance', durationText(time.clockToleranceMs)],
   ];
+}
+
+function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): Row[] {
+  const rows: Row[] = [];
+  if (token !== undefined) {
+    const { label, serial, model, kekLabel, kekType, kekId } = token;
+    rows.push(
+      ['token', `${printable(label)}, serial number ${printable(serial)}; ${printable(model)}`],
+      ['key in it', `${printable(kekLabel)}, ${kekType}, id ${kekId}`],
+    );
+  }
+  if (restore !== undefined) {
+    const { completed, timeMs, cause, keysDeactivated } = restore;
+    const keys = keysDeactivated === 0 ? '' : `, ${grouped(keysDeactivated)} keys deactivated`;
+    rows.push(['restore', `${completed ? 'completed' : 'NOT COMPLETED'}, ${timeText(timeMs)}, after ${cause}${keys}`]);
+  }
+  rows.push(['password drill', passwordVerifiedMs === undefined ? 'never' : timeText(passwordVerifiedMs)]);
+  return rows;
+}
+
+const securityText: Readonly<Record<SecurityLevel, string>> = {
+  software: 'software',
+  tpm: 'tpm',
+  pkcs11: 'a key in a token; whoever has its PIN can put the witness in it back',
+  'tpm-virtual': 'tpm-virtual (whoever restores the virtual machine restores its TPM too)',
+};
+
+function dekText({ keyId, rotation }: PersistenceStatus['dek']): string {
+  const rotations = keyId === 1 ? 'never rotated' : `rotated ${keyId === 2 ? 'once' : `${grouped(keyId - 1)} times`}`;
+  return rotation === 'pending' ? `number ${grouped(keyId)}; its rotation is PENDING` : `number ${grouped(keyId)}, ${rotations}`;
+}
+
+/** What could be rewound now without every witness noticing. */
+function windowText({ window: { generations } }: PersistenceStatus): string {
+  if (generations === 0) return 'none: every witness has seen the newest commit';
+  return `${grouped(generations)} ${generations === 1 ? 'commit' : 'commits'} that not every witness has seen`;
+}
+
+/** The key slot, before anything has authenticated it. */
+function unreadTpmRows({ tcti, pcrs, pin }: NonNullable<Inspection['tpm']>): Row[] {
+  return [
+    ['tpm', placeText(tcti)],
+    ['pcrs, pin', sealText(pcrs, pin)],
+  ];
+}
+
+function tpmRows({ description, tcti, counterIndex, counter, epochEnd, pcrs, pin, wear }: TpmStatus): Row[] {
+  const index = `0x${counterIndex.toString(16).padStart(8, '0')}`;
+  return [
+    ['tpm', `${printable(description)}, ${placeText(tcti)}`],
+    ['tpm counter', `${grouped(counter)} at ${index}; the root is sealed up to ${grouped(epochEnd)}`],
+    ['pcrs, pin', sealText(pcrs, pin)],
+    ['tpm wear', wearText(wear)],
+  ];
+}
+
+function placeText(tcti: string): string {
+  return tcti === '' ? 'wherever tpm2-tss finds one' : printable(tcti);
+}
+
+function sealText(pcrs: readonly number[], pin: boolean): string {
+  const registers = pcrs.length === 0 ? 'no PCRs' : `PCRs ${pcrs.join(', ')}`;
+  return `${registers}; ${pin ? 'a PIN' : 'no PIN'}`;
+}
+
+function wearText({ increments, perDay, yearsTo100k, yearsTo500k }: TpmStatus['wear']): string {
+  const years = (number: number): string => (number < 10 ? number.toFixed(1) : grouped(Math.round(number)));
+  return (
+    `${grouped(increments)} increments, ${grouped(Math.round(perDay * 10) / 10)} a day; ` +
+    `at this pace 100,000 in ${years(yearsTo100k)} years, 500,000 in ${years(yearsTo500k)}`
+  );
 }
 
 function witnessText({ name, generation, lagGenerations }: WitnessStatus, lagSeconds: Lag): string {
@@ -191,13 +300,14 @@ function notesOf({ files, status }: Inspection): string[] {
   if (status.repaired.secret)
     notes.push('one copy of the root key is damaged; the next start for writing mends it');
   if (status.repaired.clock) notes.push('the clock had run ahead and was put right');
+  if (status.dek.rotation === 'pending')
+    notes.push('a rotation of the data encryption key was interrupted; `strongroom rotate dek` completes it');
   if (status.continuity === 'unproven') {
-    notes.push('the root was lost and recovered; accept the present state with `strongroom reanchor`');
+    notes.push('the root was lost and replaced; accept the present state with `strongroom reanchor`');
   }
   if (status.rewindableBy === 'nobody') {
-    notes.push(
-      'no backup password and no vendor: a lost SecretStore or a restored backup cannot be accepted',
-    );
+    const root = status.storage === 'tpm' ? 'a lost TPM' : 'a lost SecretStore';
+    notes.push(`no backup password and no vendor: ${root} or a restored backup cannot be accepted`);
   }
   return notes;
 }

@@ -5,28 +5,40 @@ import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { absolutePath } from './command.js';
+import { withStorage, type TpmOptions } from './tpm-options.js';
 
 /** Opens for reading, which takes no lock and changes nothing, so that a live store can be looked at. */
 export async function withStoreForReading<T>(
   directory: string,
+  options: TpmOptions,
   act: (persistence: Persistence) => T | Promise<T>,
   onProgress?: (done: number, all: number) => void,
 ): Promise<T> {
-  const persistence = await open({
-    directory: absolutePath(directory),
-    readOnly: true,
-    ...(onProgress !== undefined && { onProgress }),
-  });
-  return actAndClose(persistence, act);
+  const path = absolutePath(directory);
+  return withStorage(path, options, async (storage) =>
+    actAndClose(
+      await open({
+        directory: path,
+        ...storage,
+        readOnly: true,
+        ...(onProgress !== undefined && { onProgress }),
+      }),
+      act,
+    ),
+  );
 }
 
 /** Opens a store that is there; never makes one. */
 export async function withStore<T>(
   directory: string,
+  options: TpmOptions,
   act: (persistence: Persistence) => T | Promise<T>,
 ): Promise<T> {
-  await requireStore(directory);
-  return actAndClose(await open({ directory: absolutePath(directory) }), act);
+  const path = absolutePath(directory);
+  await requireStore(path);
+  return withStorage(path, options, async (storage) =>
+    actAndClose(await open({ directory: path, ...storage }), act),
+  );
 }
 
 /** Closes whatever happens. What the act threw comes before what closing says. */

@@ -37,7 +37,7 @@ export function addTokenCommand(program: Command): void {
     .requiredOption('--private-key-file <file>', "the vendor's Ed25519 private key, PEM")
     .addOption(
       new Option('--purpose <act>', 'what the token permits')
-        .choices(['reanchor', 'recover', 'decommission'])
+        .choices(['reanchor', 'recover', 'reseal', 'decommission'])
         .makeOptionMandatory(),
     )
     .option(
@@ -45,8 +45,8 @@ export function addTokenCommand(program: Command): void {
       'the answer of `strongroom status --json`, in place of the next three; - is standard input',
     )
     .option('--storage-id <hex>', 'the id of the store')
-    .option('--generation <n>', 'its present generation')
-    .option('--head <hex>', 'its present head')
+    .option('--generation <n>', "its present generation: the status's tokenPoint.generation")
+    .option('--head <hex>', "its present head: the status's tokenPoint.head")
     .action(sign);
 }
 
@@ -86,7 +86,8 @@ function readStatus(content: Buffer): Point {
   } catch (cause) {
     throw wrongOption(`--status-file is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  const { storageId, generation, head } = Object(status) as Partial<Record<keyof Point, unknown>>;
+  const { storageId, tokenPoint, ...rest } = Object(status) as Record<string, unknown>;
+  const { generation, head } = Object(tokenPoint ?? rest) as Record<string, unknown>;
   if (typeof storageId === 'string' && typeof generation === 'number' && typeof head === 'string') {
     return { storageId, generation, head };
   }

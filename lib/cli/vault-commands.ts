@@ -8,14 +8,17 @@ import { readFile } from './files.js';
 import { bigWholeNumber, wholeNumber } from './numbers.js';
 import { readStream } from './secrets.js';
 import { withStore, withStoreForReading } from './store.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { tell, toJson, writeData, writeJson } from './terminal.js';
 
 const valueBytesMax = 16 * 1024 * 1024;
 const counterBytes = 8;
 const listedAtOnce = 64 * 1024;
 
+const addVaultCommand: typeof addCommand = (...parts) => addTpmOptions(addCommand(...parts));
+
 export function addVaultCommands(program: Command): void {
-  addCommand(program, 'get', 'Write the value under a key to standard output, byte for byte.', [
+  addVaultCommand(program, 'get', 'Write the value under a key to standard output, byte for byte.', [
     'strongroom get DIR config/server > server.json',
     'strongroom get DIR seats/cad --counter',
   ])
@@ -24,7 +27,7 @@ export function addVaultCommands(program: Command): void {
     .option('--counter', 'the value is a counter: print it as a number')
     .action(get);
 
-  addCommand(program, 'set', 'Store a value: the argument, a file, or else standard input as it is.', [
+  addVaultCommand(program, 'set', 'Store a value: the argument, a file, or else standard input as it is.', [
     'strongroom set DIR seats/cad/limit 25',
     'strongroom set DIR config/server --file server.json',
     'generate | strongroom set DIR blob',
@@ -35,17 +38,19 @@ export function addVaultCommands(program: Command): void {
     .option('--file <file>', 'read the value from a file')
     .action(set);
 
-  addCommand(program, 'delete', 'Remove a key. A key that is not there is no error.', [
+  addVaultCommand(program, 'delete', 'Remove a key. A key that is not there is no error.', [
     'strongroom delete DIR seats/cad',
   ])
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
     .action(remove);
 
-  addCommand(program, 'increment', 'Add to a counter and print what it is then. An absent counter is 0.', [
-    'strongroom increment DIR tokens/cad',
-    'strongroom increment DIR tokens/cad --by -5 --min 0',
-  ])
+  addVaultCommand(
+    program,
+    'increment',
+    'Add to a counter and print what it is then. An absent counter is 0.',
+    ['strongroom increment DIR tokens/cad', 'strongroom increment DIR tokens/cad --by -5 --min 0'],
+  )
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
     .addOption(new Option('--by <n>', 'the step, negative to take away').default('1'))
@@ -53,7 +58,7 @@ export function addVaultCommands(program: Command): void {
     .option('--max <n>', 'refuse to rise above')
     .action(increment);
 
-  addCommand(program, 'list', 'List the keys in the order of their bytes, one a line.', [
+  addVaultCommand(program, 'list', 'List the keys in the order of their bytes, one a line.', [
     'strongroom list DIR --prefix seats/ --limit 20',
     'strongroom list DIR --values --json',
   ])
@@ -68,9 +73,9 @@ export function addVaultCommands(program: Command): void {
 async function get(
   directory: string,
   key: string,
-  options: CommonOptions & { counter?: true },
+  options: CommonOptions & TpmOptions & { counter?: true },
 ): Promise<void> {
-  const value = await withStoreForReading(directory, ({ vault }) => vault.get(key));
+  const value = await withStoreForReading(directory, options, ({ vault }) => vault.get(key));
   if (value === undefined) throw new KeyAbsent(key);
   if (options.counter === true) {
     const counter = readCounter(key, value);
@@ -90,13 +95,13 @@ async function set(
   directory: string,
   key: string,
   argument: string | undefined,
-  options: CommonOptions & { file?: string },
+  options: CommonOptions & TpmOptions & { file?: string },
 ): Promise<void> {
   if (argument !== undefined && options.file !== undefined) {
     throw wrongOption('--file and a value as argument exclude each other');
   }
   const value = await readValue(argument, options.file);
-  const generation = await withStore(directory, async (persistence) => {
+  const generation = await withStore(directory, options, async (persistence) => {
     await persistence.vault.set(key, value);
     return persistence.status().generation;
   });
@@ -115,8 +120,8 @@ function readValue(argument: string | undefined, file: string | undefined): Prom
   return readStream(process.stdin, valueBytesMax);
 }
 
-async function remove(directory: string, key: string, options: CommonOptions): Promise<void> {
-  const [deleted, generation] = await withStore(directory, async (persistence) => {
+async function remove(directory: string, key: string, options: CommonOptions & TpmOptions): Promise<void> {
+  const [deleted, generation] = await withStore(directory, options, async (persistence) => {
     const present = persistence.vault.has(key);
     await persistence.vault.delete(key);
     return [present, persistence.status().generation];
@@ -127,18 +132,18 @@ async function remove(directory: string, key: string, options: CommonOptions): P
 async function increment(
   directory: string,
   key: string,
-  options: CommonOptions & { by: string; min?: string; max?: string },
+  options: CommonOptions & TpmOptions & { by: string; min?: string; max?: string },
 ): Promise<void> {
   const by = bigWholeNumber('--by', options.by);
   const bounds = {
     ...(options.min !== undefined && { min: bigWholeNumber('--min', options.min) }),
     ...(options.max !== undefined && { max: bigWholeNumber('--max', options.max) }),
   };
-  const counter = await withStore(directory, ({ vault }) => vault.increment(key, by, bounds));
+  const counter = await withStore(directory, options, ({ vault }) => vault.increment(key, by, bounds));
   await (options.json === true ? writeJson({ key, counter }) : writeData(`${counter.toString()}\n`));
 }
 
-interface ListOptions extends CommonOptions {
+interface ListOptions extends CommonOptions, TpmOptions {
   readonly prefix?: string;
   readonly limit?: string;
   readonly reverse?: true;
@@ -153,7 +158,7 @@ async function list(directory: string, options: ListOptions): Promise<void> {
     ...(options.limit !== undefined && { limit: wholeNumber('--limit', options.limit) }),
   } as const;
   const line = options.json === true ? jsonLine : textLine;
-  await withStoreForReading(directory, async ({ vault }) => {
+  await withStoreForReading(directory, options, async ({ vault }) => {
     let lines = '';
     const write = async (text: string): Promise<void> => {
       lines += text;

@@ -3,6 +3,7 @@
 
 #include "addon/files.h"
 #include "addon/store.h"
+#include "addon/tokens.h"
 #include "addon/value.h"
 #include "crypto/crypto.h"
 #ifdef STRONGROOM_TESTING
@@ -13,6 +14,7 @@ NAPI_MODULE_INIT() {
   using namespace strongroom::addon;  // NOLINT(google-build-using-namespace): one function, at the very edge
   Store::define(env, exports);
   define_files(env, exports);
+  define_tokens(env, exports);
   napi_set_named_property(env, exports, "libraryVersion",
                           to_value(env, std::string_view(strongroom::crypto::library_version())));
 #ifdef STRONGROOM_TESTING

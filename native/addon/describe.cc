@@ -1,5 +1,6 @@
 // The core's reports as plain objects. None of them holds a secret.
 #include "addon/store.h"
+#include "store/token_slot.h"
 #include "store/tpm_slot.h"
 
 namespace strongroom::addon {
@@ -44,6 +45,41 @@ napi_value describe(napi_env env, const store::TpmStatus& tpm) {
       .set("firstMs", time_value(env, tpm.first_wall_ms))
       .set("pcrs", describe_pcrs(env, tpm.pcrs))
       .set("pin", to_value(env, tpm.has_pin))
+      .value();
+}
+
+std::string_view text_of(roots::KekType type) {
+  switch (type) {
+    case roots::KekType::kAesKeyWrap:
+      return "AES-256";
+    case roots::KekType::kRsaOaep:
+    case roots::KekType::kRsaOaepSha1:
+      return "RSA-3072";
+  }
+  return "unknown";
+}
+
+napi_value describe(napi_env env, const store::TokenStatus& token) {
+  return Object(env)
+      .set("module", to_value(env, std::string_view(token.module)))
+      .set("label", to_value(env, std::string_view(token.token_label)))
+      .set("serial", to_value(env, std::string_view(token.token_serial)))
+      .set("model", to_value(env, std::string_view(token.token_model)))
+      .set("kekLabel", to_value(env, std::string_view(token.kek_label)))
+      .set("kekId", to_hex_value(env, token.kek_id))
+      .set("kekType", to_value(env, text_of(token.kek_type)))
+      .value();
+}
+
+napi_value describe(napi_env env, const store::RestoreRecord& record) {
+  return Object(env)
+      .set("completed", to_value(env, record.completed))
+      .set("generation", count_value(env, record.generation))
+      .set("timeMs", time_value(env, record.wall_ms))
+      .set("completedMs", time_value(env, record.completed_wall_ms))
+      .set("cause", to_value(env, std::string_view(record.cause)))
+      .set("formerSerial", to_value(env, std::string_view(record.former_serial)))
+      .set("keysDeactivated", to_value(env, static_cast<double>(record.keys_deactivated)))
       .value();
 }
 
@@ -93,7 +129,7 @@ std::string_view text_of(store::SlotType type) {
 }  // namespace
 
 napi_value describe(napi_env env, const store::EngineStatus& status) {
-  const bool has_secret_store = status.storage == store::StorageType::kSoftware;
+  const bool has_secret_store = status.storage != store::StorageType::kTpm;
   const bool age_off = status.age_ms_max == store::kMaxAgeOff;
   return Object(env)
       .set("provision", to_value(env, text_of(status.provision)))
@@ -104,6 +140,9 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("storageId", to_hex_value(env, status.storage_id))
       .set("storage", to_value(env, store::storage_type_text(status.storage)))
       .set("tpm", status.tpm ? describe(env, *status.tpm) : undefined(env))
+      .set("token", status.token ? describe(env, *status.token) : undefined(env))
+      .set("restore", status.restore ? describe(env, *status.restore) : undefined(env))
+      .set("passwordVerifiedMs", time_value(env, status.password_verified_ms))
       .set("newest", describe(env, status.newest))
       .set("tokenPoint", describe(env, status.token_point))
       .set("newestMs", time_value(env, status.newest_wall_ms))
@@ -121,6 +160,9 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("clockCorrected", to_value(env, status.clock_corrected))
       .set("ageExcused", to_value(env, status.age_excused))
       .set("poisoned", to_value(env, status.poisoned))
+      .set("keyId", to_value(env, static_cast<double>(status.key_id)))
+      .set("rotationPending", to_value(env, status.rotation_pending))
+      .set("formerFieldKeys", to_value(env, static_cast<double>(status.former_field_keys)))
       .set("records", count_value(env, status.records))
       .set("logBytes", count_value(env, status.log_bytes))
       .set("liveBytes", count_value(env, status.live_bytes))
@@ -156,14 +198,15 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
   std::uint32_t at = 0;
   napi_value secret_store = undefined(env);
   napi_value tpm = undefined(env);
-  bool sealed = false;
+  napi_value token = undefined(env);
+  store::StorageType storage = store::StorageType::kSoftware;
   for (const store::KeySlot& slot : inspection.header.slots) {
     Object object(env);
     object.set("id", to_value(env, static_cast<double>(slot.id)))
         .set("type", to_value(env, text_of(slot.type)));
     napi_set_element(env, slots, at++, object.value());
     if (slot.type == store::SlotType::kTpm) {
-      sealed = true;
+      storage = store::StorageType::kTpm;
       const auto named = store::parse_tpm_parameters(slot.parameters);
       if (!named.ok()) continue;
       tpm = Object(env)
@@ -171,6 +214,20 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
                 .set("pcrs", describe_pcrs(env, named->pcrs))
                 .set("pin", to_value(env, named->has_pin))
                 .value();
+    }
+    if (slot.type == store::SlotType::kPkcs11) {
+      storage = store::StorageType::kPkcs11;
+      const auto named = store::parse_token_parameters(slot.parameters);
+      if (!named.ok()) continue;
+      secret_store = describe(env, named->secret_store);
+      token = Object(env)
+                  .set("module", to_value(env, std::string_view(named->module)))
+                  .set("label", to_value(env, std::string_view(named->token_label)))
+                  .set("serial", to_value(env, std::string_view(named->token_serial)))
+                  .set("kekLabel", to_value(env, std::string_view(named->kek_label)))
+                  .set("kekId", to_hex_value(env, named->kek.id))
+                  .set("kekType", to_value(env, text_of(named->kek.type)))
+                  .value();
     }
     if (slot.type != store::SlotType::kSoftware) continue;
     const auto config = store::parse_software_parameters(slot.parameters);
@@ -181,9 +238,9 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
       .set("instance", to_value(env, std::string_view(inspection.header.instance)))
       .set("storageId", to_hex_value(env, inspection.header.storage_id))
       .set("keySlots", slots)
-      .set("storage", to_value(env, store::storage_type_text(sealed ? store::StorageType::kTpm
-                                                                    : store::StorageType::kSoftware)))
+      .set("storage", to_value(env, store::storage_type_text(storage)))
       .set("tpm", tpm)
+      .set("token", token)
       .set("secretStore", secret_store)
       .set("oneCopyDamaged", to_value(env, inspection.one_copy_damaged))
       .set("vaultFilePresent", to_value(env, inspection.vault_file_present))

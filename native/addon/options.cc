@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "addon/store.h"
+#include "addon/tokens.h"
 #ifdef STRONGROOM_TESTING
 #include "addon/testing.h"
 #endif
@@ -12,6 +13,7 @@ namespace {
 
 constexpr double kPcrMax = 23;
 constexpr double kAnchorsPerDayMax = 86'400;
+constexpr double kTimeLimitMsMax = 3'600'000;
 
 Status invalid(const char* name) {
   return {Reason::kInvalidOption,
@@ -50,6 +52,17 @@ Status read_secret_store(napi_env env, napi_value value, store::SecretStoreConfi
   return {};
 }
 
+// {type, module, label, serial, slotId, manufacturer, model, object, pin, initArguments, timeLimitMs}
+Status read_token_storage(napi_env env, napi_value value, store::EngineOptions* out) {
+  out->storage = store::StorageType::kPkcs11;
+  SR_ASSIGN(out->pkcs11.locator, read_token_locator(env, value));
+  double limit = static_cast<double>(out->pkcs11.limit.count());
+  SR_TRY(read_whole(env, value, "timeLimitMs", kTimeLimitMsMax, &limit));
+  out->pkcs11.limit = std::chrono::milliseconds(static_cast<std::int64_t>(limit));
+  SR_ASSIGN(out->pkcs11.pin, read_secret(env, member(env, value, "pin"), "the PIN"));
+  return {};
+}
+
 // {type, tcti, pcrs, pin, anchorsPerDay}
 Status read_storage(napi_env env, napi_value value, store::EngineOptions* out) {
   std::string type;
@@ -58,6 +71,7 @@ Status read_storage(napi_env env, napi_value value, store::EngineOptions* out) {
     out->storage = store::StorageType::kSoftware;
     return {};
   }
+  if (type == "pkcs11") return read_token_storage(env, value, out);
   if (type != "tpm") return invalid("storage.type");
   out->storage = store::StorageType::kTpm;
   SR_TRY(read_text(env, value, "tcti", &out->tpm.tcti));
@@ -123,6 +137,7 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
   SR_TRY(read_whole(env, options, "reserveBytes", kMsMax, &engine.reserve_bytes));
   SR_TRY(read_whole(env, options, "compactionBytesMin", kMsMax, &engine.compaction_bytes_min));
 #ifdef STRONGROOM_TESTING
+  SR_TRY(read_text(env, options, "killBeforeStep", &out.kill_before_step));
   if (const napi_value clock = member(env, options, "clock")) {
     out.clock = testing::clock_of(env, clock);
     if (!out.clock) return invalid("clock");

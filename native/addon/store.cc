@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "os/posix.h"
+#ifdef STRONGROOM_TESTING
+#include "addon/testing.h"
+#endif
 
 namespace strongroom::addon {
 namespace {
@@ -17,6 +20,15 @@ constexpr std::size_t kDeliveryMax = 1024;
 constexpr std::size_t kNumbersAt = kDeliveryMax * 8;
 constexpr std::size_t kFlagsAt = kDeliveryMax * 16;
 constexpr std::size_t kResultsBytes = kDeliveryMax * 17;
+// The steps of restore() and rotateKek() in their order; lib/restore/steps.ts has the same numbers.
+constexpr std::array<std::string_view, 7> kStepNames = {"begin", "kek",    "witness", "commit",
+                                                        "file",  "settle", "strays"};
+
+std::uint64_t step_number(std::string_view step) {
+  return static_cast<std::uint64_t>(std::find(kStepNames.begin(), kStepNames.end(), step) -
+                                    kStepNames.begin());
+}
+
 enum DeliveryFlags : std::uint8_t { kFailed = 1, kSwapped = 2, kOfWitnessed = 4 };
 
 }  // namespace
@@ -46,6 +58,7 @@ void Store::tear_down(void* data) {
   self->signal_ = nullptr;  // the environment takes it down itself
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
+  self->fields_.reset();
   self->engine_.reset();
 }
 
@@ -85,6 +98,14 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
   if (const Status status = self->connect(arguments[1], arguments[2]); !status.ok()) {
     return throw_error(env, status.error());
   }
+  options->engine.before_step = [completions = self->completions_,
+                                 kill = options->kill_before_step](std::string_view step) -> Status {
+#ifdef STRONGROOM_TESTING
+    if (step == kill) testing::kill_this_process();
+#endif
+    completions->report(step_number(step), kStepNames.size());
+    return {};
+  };
   self->engine_ = std::make_unique<store::Engine>(
       os::Environment{os::posix_files(), *self->clock_}, std::move(options->engine),
       [completions = self->completions_](std::vector<log::Completion> done) {
@@ -216,6 +237,12 @@ void Store::define(napi_env env, napi_value exports) {
       method("reanchor", act<&Engine::reanchor>),
       method("recover", act<&Engine::recover>),
       method("reseal", act<&Engine::reseal>),
+      method("validateRestore", validate_restore),
+      method("restore", restore),
+      method("noteRestore", note_restore),
+      method("completeRestore", step<&Engine::complete_restore>),
+      method("rotateKek", rotate_kek),
+      method("rotateDek", rotate_dek),
       method("decommission", decommission),
       method("shut", shut),
       method("close", close),
@@ -230,6 +257,22 @@ void Store::define(napi_env env, napi_value exports) {
       method("verify", verify),
       method("operationLog", operation_log),
       method("status", status),
+      method("sealField", field<&store::FieldSealer::seal>),
+      method("openField", field<&store::FieldSealer::open>),
+      method("fieldKeyId", field_key_id),
+      method("fieldNeedsRotation", field_needs_rotation),
+      method("generateKey", generate_key),
+      method("attachKeyChain", attach_key_chain),
+      method("deactivateKey", deactivate_key),
+      method("reactivateKey", reactivate_key),
+      method("removeKey", remove_key),
+      method("findKey", find_key),
+      method("listKeys", list_keys),
+      method("signWithKey", sign_with_key),
+      method("setTls", set_tls),
+      method("tlsCertificate", tls_certificate),
+      method("removeTls", remove_tls),
+      method("extractTls", extract_tls),
   };
   napi_value constructor = nullptr;
   napi_define_class(env, "Store", NAPI_AUTO_LENGTH, construct, nullptr, methods.size(), methods.data(),

@@ -22,6 +22,8 @@
 #include "addon/value.h"
 #include "log/records.h"
 #include "store/engine.h"
+#include "store/field_sealer.h"
+#include "store/managed_keys.h"
 
 namespace strongroom::addon {
 
@@ -88,6 +90,13 @@ class Store {
   static napi_value update_time_tamper(napi_env env, napi_callback_info info);
   template <Status (store::Engine::*kAct)(const store::Proof&)>
   static napi_value act(napi_env env, napi_callback_info info);
+  static napi_value validate_restore(napi_env env, napi_callback_info info);
+  static napi_value restore(napi_env env, napi_callback_info info);
+  static napi_value note_restore(napi_env env, napi_callback_info info);
+  static napi_value rotate_kek(napi_env env, napi_callback_info info);
+  static napi_value rotate_dek(napi_env env, napi_callback_info info);
+  // What a task reports goes to `callback`, unless it is undefined.
+  void keep_progress(napi_value callback);
   static napi_value decommission(napi_env env, napi_callback_info info);
   static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);
@@ -99,6 +108,31 @@ class Store {
   static napi_value verify(napi_env env, napi_callback_info info);
   static napi_value operation_log(napi_env env, napi_callback_info info);
   static napi_value status(napi_env env, napi_callback_info info);
+
+  // --- store_keys.cc ---
+  // The sealer of this store, or null after throwing.
+  static store::FieldSealer* fields(napi_env env, napi_value value);
+  template <Status (store::FieldSealer::*kAct)(ByteView, ByteView, MutableBytes)>
+  static napi_value field(napi_env env, napi_callback_info info);
+  static napi_value field_key_id(napi_env env, napi_callback_info info);
+  static napi_value field_needs_rotation(napi_env env, napi_callback_info info);
+  static napi_value generate_key(napi_env env, napi_callback_info info);
+  static napi_value attach_key_chain(napi_env env, napi_callback_info info);
+  static napi_value deactivate_key(napi_env env, napi_callback_info info);
+  static napi_value reactivate_key(napi_env env, napi_callback_info info);
+  static napi_value remove_key(napi_env env, napi_callback_info info);
+  static napi_value find_key(napi_env env, napi_callback_info info);
+  static napi_value list_keys(napi_env env, napi_callback_info info);
+  static napi_value sign_with_key(napi_env env, napi_callback_info info);
+  static napi_value set_tls(napi_env env, napi_callback_info info);
+  static napi_value tls_certificate(napi_env env, napi_callback_info info);
+  static napi_value remove_tls(napi_env env, napi_callback_info info);
+  static napi_value extract_tls(napi_env env, napi_callback_info info);
+  static napi_value change_key(napi_env env, napi_callback_info info, const char* name,
+                               Status (*act)(store::ManagedKeys&, const std::string&, const std::string&));
+  // As task_receiver(), and the store is open.
+  static Store* open_task_receiver(napi_env env, napi_value value);
+
   // Starts a task on the engine; kInternal by throwing when another one runs.
   napi_value run(napi_value self, const char* name, std::function<Status(store::Engine&)> work,
                  std::function<napi_value(napi_env)> value = {}, std::function<void(napi_env)> settled = {});
@@ -129,6 +163,9 @@ class Store {
   std::deque<log::Completion> backlog_;
   napi_ref progress_ = nullptr;  // the callback of the task that runs, if it wants one
   std::optional<store::EngineStatus> last_status_;
+  std::unique_ptr<store::FieldSealer> fields_;  // of the JavaScript thread; made when first asked for
+  std::size_t signatures_ = 0;                  // on the pool, or waiting for it
+  std::size_t signature_bytes_ = 0;
 
   // Memory shared with TypeScript, which keeps it alive and undetached: results of a delivery, see deliver(),
   // and the slab that small values are decrypted into.
@@ -142,6 +179,7 @@ class Store {
 struct StoreOptions {
   store::EngineOptions engine;
   std::shared_ptr<os::Clock> clock;  // null: the real one
+  std::string kill_before_step;      // a test's
 };
 [[nodiscard]] Result<StoreOptions> read_options(napi_env env, napi_value options);
 

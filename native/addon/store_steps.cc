@@ -50,6 +50,7 @@ template napi_value Store::step<&Engine::validate_time_tamper_age>(napi_env, nap
 template napi_value Store::step<&Engine::anchor>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::refresh_time_tamper>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::compact>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::complete_restore>(napi_env, napi_callback_info);
 
 napi_value Store::determine_startup_state(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -150,6 +151,79 @@ template napi_value Store::act<&Engine::reanchor>(napi_env, napi_callback_info);
 template napi_value Store::act<&Engine::recover>(napi_env, napi_callback_info);
 template napi_value Store::act<&Engine::reseal>(napi_env, napi_callback_info);
 
+void Store::keep_progress(napi_value callback) {
+  if (type_of(env_, callback) == napi_function) napi_create_reference(env_, callback, 1, &progress_);
+}
+
+// validateRestore(password | undefined, token | undefined)
+napi_value Store::validate_restore(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const auto proof = read_proof(env, arguments[0], arguments[1]);
+  if (!proof.ok()) return throw_error(env, proof.error());
+  return self->run(arguments.receiver, "strongroom.validateRestore",
+                   [proof = *proof](Engine& engine) { return engine.validate_restore(*proof); });
+}
+
+// restore(progress | undefined), after validateRestore(). The progress is (number of the step, number of steps).
+napi_value Store::restore(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->keep_progress(arguments[0]);
+  return self->run(
+      arguments.receiver, "strongroom.restore", [](Engine& engine) { return engine.restore({}); },
+      [self](napi_env task_env) {
+        self->opened();
+        return undefined(task_env);
+      });
+}
+
+// noteRestore('tls' | 'hook')
+napi_value Store::note_restore(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  const bool tls = read_string(env, arguments[0]) == "tls";
+  return self->run(arguments.receiver, "strongroom.noteRestore", [tls](Engine& engine) {
+    return engine.note_restore(tls ? store::RestoreNote::kTls : store::RestoreNote::kHook);
+  });
+}
+
+// rotateKek(progress | undefined)
+napi_value Store::rotate_kek(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  self->keep_progress(arguments[0]);
+  return self->run(arguments.receiver, "strongroom.rotateKek",
+                   [](Engine& engine) { return engine.rotate_kek(); });
+}
+
+// rotateDek(password | undefined, forgetFieldKeys, progress | undefined)
+napi_value Store::rotate_dek(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
+  if (!password.ok()) return throw_error(env, password.error());
+  auto secret = std::make_shared<SecretBytes>(*std::move(password));
+  bool forget = false;
+  napi_get_value_bool(env, arguments[1], &forget);
+  Engine::ProgressHook hook;
+  if (type_of(env, arguments[2]) == napi_function) {
+    self->keep_progress(arguments[2]);
+    hook = [completions = self->completions_](std::uint64_t done, std::uint64_t all) {
+      completions->report(done, all);
+    };
+  }
+  return self->run(arguments.receiver, "strongroom.rotateDek",
+                   [secret, forget, hook = std::move(hook)](Engine& engine) {
+                     return engine.rotate_dek(secret->view(), hook, forget);
+                   });
+}
+
 napi_value Store::decommission(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
@@ -178,6 +252,7 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
   if (self->phase_ == Phase::kOpen) self->flush();
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
+  self->fields_.reset();
   napi_ref callback = nullptr;
   napi_create_reference(env, arguments[0], 1, &callback);
   return self->run(
@@ -192,6 +267,8 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
         after.live_bytes = before.live_bytes;
         after.poisoned = before.poisoned;
         after.continuity_unproven = before.continuity_unproven;
+        after.restore = before.restore;
+        after.password_verified_ms = before.password_verified_ms;
         self->last_status_ = std::move(after);
         self->engine_.reset();
         return status;
@@ -213,6 +290,7 @@ napi_value Store::abandon(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   self->phase_ = Phase::kClosed;
   self->cipher_.reset();
+  self->fields_.reset();
   return self->run(
       arguments.receiver, "strongroom.abandon",
       [self](Engine&) {

@@ -2,6 +2,8 @@
 
 #ifdef STRONGROOM_TESTING
 
+#include <csignal>
+
 #include "addon/value.h"
 #include "os/testing/manual_clock.h"
 
@@ -82,6 +84,8 @@ std::shared_ptr<os::Clock> clock_of(napi_env env, napi_value value) {
   auto* holder = holder_of(env, value);
   return holder == nullptr ? nullptr : *holder;
 }
+
+void kill_this_process() { std::raise(SIGKILL); }
 
 void define_testing(napi_env env, napi_value exports) {
   napi_value function = nullptr;

@@ -17,6 +17,8 @@ void define_testing(napi_env env, napi_value exports);
 // The clock behind an object that createManualClock() made; null for anything else.
 [[nodiscard]] std::shared_ptr<os::Clock> clock_of(napi_env env, napi_value value);
 
+void kill_this_process();  // as `kill -9` does
+
 }  // namespace strongroom::addon::testing
 
 #endif  // STRONGROOM_TESTING

@@ -155,6 +155,26 @@ Status KeyArgument::read(napi_env env, napi_value value) {
   return {};
 }
 
+Status ContextArgument::read(napi_env env, napi_value value) {
+  std::size_t size = 0;
+  if (napi_get_value_string_utf8(env, value, buffer_.data(), buffer_.size(), &size) == napi_ok) {
+    const std::string_view text(buffer_.data(), size);
+    bytes_ = as_bytes(text);
+    if (size <= limits::kFieldContextBytesMax && holds_replacement(text) && !well_formed(env, value)) {
+      return {Reason::kInvalidArgument, "the context is not well-formed Unicode: it has a lone surrogate"};
+    }
+  } else {
+    bool is_array = false;
+    napi_is_typedarray(env, value, &is_array);
+    if (!is_array || !read_bytes(env, value, "the context", &bytes_).ok()) {
+      return {Reason::kInvalidArgument,
+              "the context must be a string or a Uint8Array that is neither shared nor detached"};
+    }
+  }
+  if (bytes_.size() <= limits::kFieldContextBytesMax) return {};
+  return {Reason::kInvalidArgument, "a context has at most 1,024 bytes"};
+}
+
 std::optional<double> read_number(napi_env env, napi_value value) {
   double number = 0;
   if (value == nullptr || napi_get_value_double(env, value, &number) != napi_ok) return std::nullopt;

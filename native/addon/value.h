@@ -91,6 +91,19 @@ class KeyArgument {
   std::string_view view_;
 };
 
+// What a sealed field is bound to: a string, as its UTF-8 bytes, or bytes. Lives on the stack of a native call.
+class ContextArgument {
+ public:
+  // kInvalidArgument.
+  [[nodiscard]] Status read(napi_env env, napi_value value);
+  [[nodiscard]] ByteView bytes() const { return bytes_; }
+
+ private:
+  // As in KeyArgument.
+  std::array<char, limits::kFieldContextBytesMax + 5> buffer_;
+  ByteView bytes_;
+};
+
 // What our own TypeScript hands over; a wrong type answers nullopt.
 [[nodiscard]] std::optional<double> read_number(napi_env env, napi_value value);
 [[nodiscard]] std::optional<bool> read_boolean(napi_env env, napi_value value);

@@ -22,7 +22,6 @@ inline constexpr std::size_t kWitnessPointsMax = 1024;               // points t
 inline constexpr std::size_t kFieldBytesMax = std::size_t{1} << 20;  // plaintext of a sealed field
 inline constexpr std::size_t kFieldContextBytesMax = 1024;
 inline constexpr std::size_t kManagedKeyIdBytesMax = 64;
-inline constexpr std::size_t kManagedKeysMax = 4096;
 inline constexpr std::size_t kDeactivationReasonBytesMax = 1024;
 inline constexpr std::size_t kSignedMessageBytesMax = std::size_t{1} << 20;
 inline constexpr std::size_t kPrivateKeyPemBytesMax = std::size_t{16} << 10;

@@ -43,6 +43,22 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "reseal";
     case CommitKind::kRestore:
       return "restore";
+    case CommitKind::kRestoreDetected:
+      return "restore-detected";
+    case CommitKind::kRestorePassword:
+      return "restore-password";
+    case CommitKind::kRestoreToken:
+      return "restore-token";
+    case CommitKind::kRestoreKeys:
+      return "restore-keys";
+    case CommitKind::kRestoreTls:
+      return "restore-tls";
+    case CommitKind::kRestoreHook:
+      return "restore-hook";
+    case CommitKind::kRestoreCompleted:
+      return "restore-completed";
+    case CommitKind::kKek:
+      return "kek";
     case CommitKind::kRotation:
       return "rotation";
     case CommitKind::kBaseHead:

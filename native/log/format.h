@@ -52,7 +52,16 @@ enum class CommitKind : std::uint8_t {
   kAnchor = 9,          // precedes an increment of the TPM's counter
   kReseal = 10,         // the root was sealed anew by authority
   kRestore = 11,        // a token was given a new KEK by the backup password
-  kRotation = 12,       // the DEK is rotated: a new one begins, or the former one is given up
+  // The story of a restore besides: nothing of the state changes with these.
+  kRestoreDetected = 12,   // the root was found lost, and the restore begun
+  kRestorePassword = 13,   // the backup password was proven
+  kRestoreToken = 14,      // the token is there: found, or set up
+  kRestoreKeys = 15,       // managed keys were looked at; those that are lost were deactivated
+  kRestoreTls = 16,        // the files of the web server were written
+  kRestoreHook = 17,       // the hook ended well
+  kRestoreCompleted = 18,  // the store serves again
+  kKek = 19,               // the KEK was replaced in the token
+  kRotation = 20,          // the DEK is rotated: a new one begins, or the former one is given up
   kBaseHead = 32,
   kBaseData = 33,
 };

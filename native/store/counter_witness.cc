@@ -38,11 +38,12 @@ std::int64_t tpm_floor_ms(const AnchorRecord& anchor, const roots::TpmClock& clo
   return anchor.floor_ms + static_cast<std::int64_t>(counted_ms / 100 * 85);
 }
 
-void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, bool settled) {
+void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, bool settled,
+                           const log::Point& vouched) {
   const std::lock_guard lock(mutex_);
   position_.newest = newest;
   noted_point_ = point;
-  if (settled) position_.point = point;
+  position_.point = vouched;
   settled_ = settled;
 }
 

@@ -42,8 +42,9 @@ class CounterWitness {
   [[nodiscard]] Result<std::uint64_t> read() { return tpm_->read_counter(index_, name_); }
   [[nodiscard]] roots::Tpm& tpm() { return *tpm_; }
 
-  // What the vault was found to hold; `settled` when the counter is known to have reached it.
-  void adopt(const AnchorRecord& newest, const log::Point& point, bool settled);
+  // What the vault was found to hold at `point`; `settled` when the counter is known to have reached it. `vouched` is the
+  // commit up to which the counter vouches for the vault, as far as that is known.
+  void adopt(const AnchorRecord& newest, const log::Point& point, bool settled, const log::Point& vouched);
   // The record of the next anchor. Only when settled().
   [[nodiscard]] AnchorRecord next(std::int64_t wall_ms, std::int64_t floor_ms);
   // The record is durable in a commit at `point`; reach() is to follow.

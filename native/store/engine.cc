@@ -378,7 +378,8 @@ Status Engine::initialize_storage_identifier() {
     SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));
     if (anchor) {
       const TamperPoint first = state.witnesses->newest();
-      state.counter->adopt(*anchor, {first.generation, first.head}, true);
+      const log::Point point{first.generation, first.head};
+      state.counter->adopt(*anchor, point, true, point);
     }
     state.header = complete;
     state.persistence_hash = complete_hash;
@@ -398,6 +399,9 @@ Status Engine::validate_vault_integrity() {
   if (state.startup == StartupState::kWarmstart) {
     SR_TRY(state.unless_changed(state.verdict.status));
     SR_TRY(state.unless_changed(state.check_persistence_record()));
+    if (state.has_token() && state.restore_pending()) {
+      return {Reason::kRestoreRequired, "a restore of this store was begun and is not completed"};
+    }
   }
   state.stage = State::Stage::kIntegrityValid;
   return {};
@@ -453,6 +457,10 @@ Status Engine::update_time_tamper() {
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
   SR_TRY(state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock))));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
+  if (state.token) {
+    // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
+    state.remove_stray_keks(state.token_slot.kek.id).ignore("the next start tries again");
+  }
   return state.finish_opening(false);
 }
 

@@ -27,7 +27,6 @@
 #include "roots/pkcs11/token.h"
 #include "roots/tpm/tpm.h"
 #include "store/authority.h"
-#include "store/field_sealer.h"
 #include "store/persistence_file.h"
 #include "store/secret_store.h"
 #include "store/tamper_file.h"
@@ -35,6 +34,9 @@
 #include "store/witness_point.h"
 
 namespace strongroom::store {
+
+class FieldSealer;
+class TokenKeys;
 
 enum class StartupState : std::uint8_t { kColdstart, kWarmstart };
 
@@ -83,6 +85,10 @@ struct EngineOptions {
   crypto::Argon2Parameters argon2;
   std::string vault_file_name = "vault.bin";
 
+  // Asked before each step of restore() and rotate_kek(), by its name; a refusal ends the call there and then, as a crash
+  // would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`.
+  std::function<Status(std::string_view step)> before_step;
+
   // How far the witnesses may lag behind a `journal` commit before they are moved.
   std::uint32_t witness_interval_ms = 1000;
   std::uint32_t tamper_capacity = kTamperCapacityDefault;
@@ -123,15 +129,23 @@ struct TokenStatus {
 // Where an auto-restore stands; kept in the vault.
 struct RestoreRecord {
   bool completed = false;
-  std::uint64_t generation = 0;  // of the commit that gave the store its new KEK
-  std::int64_t wall_ms = 0;
+  std::uint64_t generation = 0;         // of the commit that gave the store its new KEK
+  std::int64_t wall_ms = 0;             // of that commit
+  std::int64_t completed_wall_ms = 0;   // 0: not completed
+  log::Point accepted;                  // the point that its authority accepted
+  std::string cause;                    // why the token did not open the root: a reason
+  std::string former_serial;            // of the token before
+  std::uint32_t keys_deactivated = 0;
 };
+// What is noted in the operation log while a restore goes on.
+enum class RestoreNote : std::uint8_t { kTls, kHook };
 
 struct EngineStatus {
   StorageType storage = StorageType::kSoftware;
   std::optional<TpmStatus> tpm;
   std::optional<TokenStatus> token;
   std::optional<RestoreRecord> restore;  // the newest one
+  std::int64_t password_verified_ms = 0;  // when the backup password was last proven on purpose; 0: never since it was set
   bool age_excused =
       false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
   ProvisionState provision = ProvisionState::kComplete;
@@ -215,9 +229,16 @@ class Engine {
   [[nodiscard]] Status reanchor(const Proof& proof);
   [[nodiscard]] Status recover(const Proof& proof);
   [[nodiscard]] Status reseal(const Proof& proof);
-  // After initialize_recovery(): makes a new KEK in the token that is there, wraps the DEK with it and registers its
-  // witness, in one commit; leaves the store open with a restore that is not completed.
+  // After initialize_recovery(), or after initialize_warmstart() of a store whose restore is not completed: what must hold
+  // before restore() changes anything. Proves the authority and changes nothing. kNothingToDo when there is nothing to
+  // restore.
+  [[nodiscard]] Status validate_restore(const Proof& proof);
+  // Makes a new KEK in the token that is there, wraps the DEK with it and registers its witness, in one commit; leaves the
+  // store open with a restore that is not completed. Of a restore that was committed before, only the opening is left.
+  // The token may be made between validate_restore() and this; kTokenMissing without one.
   [[nodiscard]] Status restore(const Proof& proof);
+  // The steps after restore(), for the operation log. kNothingToDo when no restore is under way.
+  [[nodiscard]] Status note_restore(RestoreNote note);
   // The last step of a restore, on the open store. kNothingToDo when none is under way.
   [[nodiscard]] Status complete_restore();
   // Makes a new KEK, wraps the DEK with it and removes the old one; what an interrupted one left is removed first.
@@ -229,9 +250,6 @@ class Engine {
   // former DEKs open no more; without it there is room for 8 of them, then kInvalidOption. `progress` counts records.
   [[nodiscard]] Status rotate_dek(ByteView password, const ProgressHook& progress = {},
                                   bool forget_field_keys = false);
-  // Seals fields under the present DEK and opens those of the present and the former ones. Made before a rotation, it
-  // goes on under what was the DEK then. From any thread while open.
-  [[nodiscard]] Result<std::unique_ptr<FieldSealer>> make_field_sealer();
   // After create_and_load_vault(): removes the store with its secrets, restartable at every step.
   [[nodiscard]] Status decommission(const Proof& proof);
 
@@ -253,6 +271,7 @@ class Engine {
   [[nodiscard]] Status refresh_time_tamper();
   [[nodiscard]] Status compact();
   [[nodiscard]] Status change_password(ByteView current, SecretBytes next);
+  // On a store that is open for writing the date is kept, for the status.
   [[nodiscard]] Status verify_password(ByteView password);
   // Reserved records of the layer above (the manifests' CreatedUtc); `name` is put behind "strongroom/".
   [[nodiscard]] Status set_reserved(std::string_view name, ByteView value);
@@ -264,6 +283,12 @@ class Engine {
   // The operation log, oldest first, at most `count_max` newest entries.
   [[nodiscard]] Result<std::vector<OperationEntry>> operation_log(std::size_t count_max);
   [[nodiscard]] EngineStatus status();
+
+  // Seals fields of the user's own database under the present DEK, opens those of former ones too; one for each thread.
+  // Made before a rotation of the DEK it goes on under what was the DEK then. In engine_keys.cc.
+  [[nodiscard]] Result<std::unique_ptr<FieldSealer>> field_sealer();
+  // The store's token as a place of managed keys; null where it has none. From any thread, once open.
+  [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;
 
  private:
   struct State;

@@ -185,7 +185,8 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(begin_writing(kind, changes, stamp_now));
   const TamperPoint newest = witnesses->newest();
-  counter->adopt(fresh, {newest.generation, newest.head}, true);
+  const log::Point point{newest.generation, newest.head};
+  counter->adopt(fresh, point, true, point);
   SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
   header = std::move(header_new);
   persistence_hash = hash;

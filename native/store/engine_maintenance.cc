@@ -64,6 +64,7 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
                                   encode_password_parameters(parameters), kek.view(), state.dek.view(),
                                   header.storage_id, header.key_id));
   ReservedChanges changes;
+  changes.remove(kPasswordVerifiedKey);
   SR_TRY(state.replace_persistence(header, log::CommitKind::kPersistence, changes));
   persistence.unlock();
   return state.move_witnesses(true);
@@ -72,7 +73,13 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
 Status Engine::verify_password(ByteView password) {
   State& state = *state_;
   if (state.dek.empty()) return {Reason::kNotOpen, "the store is not open"};
-  return open_by_password(state.header, password).status();
+  SR_TRY(open_by_password(state.header, password).status());
+  if (state.stage != State::Stage::kOpen || state.options.read_only) return {};
+  std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
+  store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
+  ReservedChanges changes;
+  changes.put(kPasswordVerifiedKey, now);
+  return state.queue->commit_reserved(log::CommitKind::kData, changes.list()).status();
 }
 
 Status Engine::compact() {

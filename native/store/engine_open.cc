@@ -21,6 +21,30 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
   return std::nullopt;
 }
 
+// Watches the history go by for the commits that may hold an ANCHOR record: which of them does is known at the end.
+class AnchorWatch {
+ public:
+  void begin() { seen_ = {}; }
+  void see(const log::CommitInfo& commit) {
+    const bool first = commit.kind == log::CommitKind::kOpen && commit.point.generation == 1;
+    if (!first && commit.kind != log::CommitKind::kAnchor && commit.kind != log::CommitKind::kClose &&
+        commit.kind != log::CommitKind::kReanchor && commit.kind != log::CommitKind::kReseal) {
+      return;
+    }
+    seen_[0] = seen_[1];
+    seen_[1] = commit.point;
+  }
+  // What a counter vouches for that has reached the anchor in this generation, or is one short of it; the zero point
+  // when a compaction has taken the commit away.
+  [[nodiscard]] log::Point vouched(std::uint64_t generation, bool reached) const {
+    if (seen_[1].generation != generation) return {};
+    return reached ? seen_[1] : seen_[0];
+  }
+
+ private:
+  std::array<log::Point, 2> seen_{};
+};
+
 // Watches the history go by for one remembered point.
 class PointWatch {
  public:
@@ -191,7 +215,16 @@ Status Engine::initialize_recovery(ByteView password) {
     const bool lost = as_usual.is(Reason::kTokenMissing) || as_usual.is(Reason::kKekMissing) ||
                       as_usual.is(Reason::kKekReplaced) || as_usual.is(Reason::kWrappedDekCorrupt);
     if (!lost) return as_usual;
-    SR_TRY(state.connect_token(nullptr));
+    const KeySlot* slot = state.root_slot();
+    const Result<TokenSlot> named =
+        slot != nullptr
+            ? parse_token_parameters(slot->parameters)
+            : Result<TokenSlot>(Status(Reason::kInternal, "a store with a token has a key slot for it"));
+    if (!named.ok()) return named.status();
+    const Status connected = state.connect_token(&*named);
+    // It may be made before restore().
+    if (!connected.ok() && !connected.is(Reason::kTokenMissing)) return connected;
+    state.refused_root = as_usual;
   }
   if (state.has_counter()) {
     state.refused_root = as_usual;
@@ -334,6 +367,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     const TamperPoint& newest = evidence.tamper.content->newest;
     tamper_watch.emplace(log::Point{newest.generation, newest.head});
   }
+  AnchorWatch anchor_watch;
   bool chain_differs = false;
   // Beside a vault that has just moved to another DEK the tamper file may be one of the former.
   const std::uint32_t tamper_key_id = evidence.tamper.content ? evidence.tamper.content->key_id : 0;
@@ -357,6 +391,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (secret_watch) secret_watch->begin();
     if (token_watch) token_watch->begin();
     if (tamper_watch) tamper_watch->begin();
+    anchor_watch.begin();
     chain_differs = false;
     see(base.point);
   };
@@ -365,6 +400,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (tamper_is_former && former_chain)
       former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
     newest_wall_ms = commit.wall_ms;
+    anchor_watch.see(commit);
     see(commit.point);
   };
   read.on_progress = progress;
@@ -398,7 +434,9 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
     if (anchor_found) {
       evidence.counter.anchored = anchor_found->number;
-      counter->adopt(*anchor_found, loaded.newest, anchor_found->number == evidence.counter.value);
+      const bool reached = anchor_found->number == evidence.counter.value;
+      counter->adopt(*anchor_found, loaded.newest, reached,
+                     anchor_watch.vouched(index.find(kAnchorKey)->generation(), reached));
     }
   }
   verdict = judge(evidence);

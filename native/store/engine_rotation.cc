@@ -208,16 +208,4 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool 
   return state.move_witnesses(true);
 }
 
-Result<std::unique_ptr<FieldSealer>> Engine::make_field_sealer() {
-  State& state = *state_;
-  const std::lock_guard lock(state.header_mutex);
-  if (state.stage != State::Stage::kOpen) return Status(Reason::kNotOpen, "the store is not open");
-  auto sealer = std::make_unique<FieldSealer>(state.header.key_id,
-                                              field_key(state.dek.view(), state.header.storage_id));
-  for (const IdentifiedKey& key : state.core.former_field_keys) {
-    sealer->add_former_key(key.key_id, key.key.clone());
-  }
-  return sealer;
-}
-
 }  // namespace strongroom::store

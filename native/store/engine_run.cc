@@ -339,12 +339,19 @@ EngineStatus Engine::status() {
     if (state.stage == State::Stage::kOpen && !state.options.read_only)
       out.token_point = state.authority_point(out.newest, position.newest.number);
   }
+  if (state.stage == State::Stage::kOpen ||
+      (state.startup == StartupState::kWarmstart && state.stage > State::Stage::kRootOpen &&
+       state.stage != State::Stage::kClosed)) {
+    if (state.has_token()) out.restore = state.restore_record();
+    const Result<std::optional<Bytes>> verified = state.reserved(kPasswordVerifiedKey);
+    if (verified.ok() && *verified && (*verified)->size() == sizeof(std::int64_t))
+      out.password_verified_ms = static_cast<std::int64_t>(load_le<std::uint64_t>((*verified)->data()));
+  }
   if (state.queue) {
     out.records = state.queue->size();
     out.live_bytes = state.queue->live_bytes();
     out.log_bytes = state.log_bytes != 0 ? state.log_bytes.load() : state.loaded.end_offset;
     out.poisoned = state.writer->is_poisoned();
-    if (state.has_token()) out.restore = state.restore_record();
     const Result<std::optional<Bytes>> continuity = state.reserved(kContinuityKey);
     out.continuity_unproven = continuity.ok() && continuity->has_value();
   }

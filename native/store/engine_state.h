@@ -25,6 +25,7 @@ inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
 inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
 inline constexpr std::string_view kRestoreKey = "strongroom/restore";
+inline constexpr std::string_view kPasswordVerifiedKey = "strongroom/password-verified";  // i64 wall time, ms
 
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
@@ -158,7 +159,7 @@ struct Engine::State {
   SecretBytes pin_authorisation;
   std::unique_ptr<CounterWitness> counter;
   std::optional<AnchorRecord> anchor_found;
-  Status refused_root;  // reseal: why the TPM did not open the root
+  Status refused_root;  // reseal, restore: why the TPM or the token did not open the root
   bool age_excused = false;
   std::uint64_t epoch_anchors = 1;  // guarded by persistence_mutex: how many the present epoch was given
   std::chrono::steady_clock::time_point epoch_began{};    // guarded by persistence_mutex
@@ -170,6 +171,7 @@ struct Engine::State {
   TokenSlot token_slot;  // of the newest persistence.bin; guarded by persistence_mutex once the store is open
   std::unique_ptr<TokenStore> token_store;
   std::optional<Bytes> token_raw_hash;
+  bool restore_validated = false;
 
   // Anchors and changes of persistence.bin: one at a time; before the commit lock.
   std::mutex persistence_mutex;
@@ -257,7 +259,19 @@ struct Engine::State {
   [[nodiscard]] Status make_kek(PersistenceHeader& header_new);
   [[nodiscard]] Status remove_stray_keks(const Bytes& kept);  // KEKs of this store but the one with this id
   [[nodiscard]] TokenStatus describe_token() const;
+
+  // engine_restore.cc
   [[nodiscard]] std::optional<RestoreRecord> restore_record();
+  [[nodiscard]] bool restore_pending();
+  [[nodiscard]] Status before_step(std::string_view step) const {
+    return options.before_step ? options.before_step(step) : Status();
+  }
+  // Connects a token that was not there before; it must hold nothing of this instance.
+  [[nodiscard]] Status connect_new_token(const TokenSlot& former);
+  // The token remembers the present point before the KEK in it can open the store.
+  [[nodiscard]] Status register_token_witness();
+  [[nodiscard]] Status note(log::CommitKind kind);
+  [[nodiscard]] Status resume_restore();
 
   // engine_rotation.cc
   [[nodiscard]] const SecretBytes* dek_of(std::uint32_t key_id) const;  // null for a DEK that is not here

@@ -1,33 +1,9 @@
-// Storage 'pkcs11': the KEK in a token, from COLDSTART to restore and rotation.
+// Storage 'pkcs11': the KEK in a token, from COLDSTART to rotation.
 #include <algorithm>
 
 #include "store/engine_state.h"
 
 namespace strongroom::store {
-namespace {
-
-Bytes encode_restore_record(const RestoreRecord& record) {
-  Bytes out;
-  ByteWriter writer(out);
-  writer.number(std::uint8_t{1});  // version
-  writer.number(static_cast<std::uint8_t>(record.completed ? 1 : 0));
-  writer.number(record.generation);
-  writer.number(static_cast<std::uint64_t>(record.wall_ms));
-  return out;
-}
-
-std::optional<RestoreRecord> parse_restore_record(ByteView bytes) {
-  ByteReader reader(bytes);
-  const auto version = reader.number<std::uint8_t>();
-  const auto completed = reader.number<std::uint8_t>();
-  RestoreRecord record;
-  record.completed = completed == 1;
-  record.generation = reader.number<std::uint64_t>();
-  record.wall_ms = static_cast<std::int64_t>(reader.number<std::uint64_t>());
-  return reader.done() && version == 1 && completed <= 1 ? std::optional(record) : std::nullopt;
-}
-
-}  // namespace
 
 // `named`: the slot, for what the caller left open.
 Status Engine::State::connect_token(const TokenSlot* named) {
@@ -41,11 +17,21 @@ Status Engine::State::connect_token(const TokenSlot* named) {
             "storage.module: needed" +
                 (named != nullptr ? "; the store was made with " + named->module : std::string())};
   }
-  if (named != nullptr && !locator.label && !locator.serial && !locator.slot_id) {
+  const auto open = [this, &locator] {
+    return roots::Token::open(locator, options.pkcs11.pin.clone(), options.pkcs11.limit);
+  };
+  if (named == nullptr || locator.label || locator.serial || locator.slot_id) {
+    SR_ASSIGN(token, open());
+  } else {
     locator.label = named->token_label;
     locator.serial = named->token_serial;
+    Result<std::unique_ptr<roots::Token>> opened = open();
+    // Set up anew, a token has its old label and another serial number.
+    locator.serial.reset();
+    if (opened.is(Reason::kTokenMissing)) opened = open();
+    if (!opened.ok()) return opened.status();
+    token = *std::move(opened);
   }
-  SR_ASSIGN(token, roots::Token::open(locator, options.pkcs11.pin.clone(), options.pkcs11.limit));
   token_store = std::make_unique<TokenStore>(token, header.instance);
   return {};
 }
@@ -113,69 +99,6 @@ TokenStatus Engine::State::describe_token() const {
   return out;
 }
 
-std::optional<RestoreRecord> Engine::State::restore_record() {
-  const Result<std::optional<Bytes>> stored = reserved(kRestoreKey);
-  return stored.ok() && *stored ? parse_restore_record(**stored) : std::nullopt;
-}
-
-Status Engine::restore(const Proof& proof) {
-  State& state = *state_;
-  SR_TRY(state.require(State::Stage::kIdentified));
-  if (!state.has_token()) return {Reason::kNothingToDo, "this store has no root in a token"};
-  if (!state.recovering) return {Reason::kNothingToDo, "the token opens the root"};
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  state.evidence.root_lost = true;
-  state.verdict = judge(state.evidence);
-  SR_TRY(state.verdict.status);
-  SR_TRY(state.check_persistence_record());
-  const Now now = read_clock(state.environment.clock);
-  SR_TRY(state.find_stamp());
-  SR_TRY(state.check_time(now));
-  SR_TRY(check_authority(proof, Purpose::kRecover, state.core.authority, state.header, state.loaded.newest));
-
-  const KeySlot* former = state.root_slot();
-  SR_ASSIGN(state.token_slot, parse_token_parameters(former->parameters));
-  const Bytes former_id = state.token_slot.kek.id;
-  const roots::TokenLocator& locator = state.options.pkcs11.locator;
-  if (!locator.object.empty()) state.token_slot.kek_label = locator.object;
-  state.token_slot.secret_store = state.secret_config;
-  state.token_slot.module = locator.module;
-  state.token_slot.token_label = state.token->info().label;
-  state.token_slot.token_serial = state.token->info().serial;
-  SR_TRY(state.remove_stray_keks(former_id));  // of an attempt that was cut before its commit
-  PersistenceHeader header = state.header;
-  SR_TRY(state.make_kek(header));
-
-  Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
-  ReservedChanges changes;
-  changes.put(kRestoreKey, encode_restore_record({false, state.loaded.newest.generation + 1, now.wall_ms}));
-  changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
-  SR_TRY(state.cut_tail());
-  SR_TRY(state.begin_writing(log::CommitKind::kRestore, changes, next_stamp(*state.stamp, now)));
-  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
-  state.header = std::move(header);
-  state.persistence_hash = hash;
-  state.persistence_damaged = state.recovering = false;
-  ReservedChanges done;
-  done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
-  SR_TRY(state.queue->commit_reserved(log::CommitKind::kPersistence, done.list()).status());
-  SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
-  return state.finish_opening(false);
-}
-
-Status Engine::complete_restore() {
-  State& state = *state_;
-  SR_TRY(state.accepts_writes());
-  std::optional<RestoreRecord> record = state.restore_record();
-  if (!record || record->completed) return {Reason::kNothingToDo, "no restore is under way"};
-  record->completed = true;
-  ReservedChanges changes;
-  changes.put(kRestoreKey, encode_restore_record(*record));
-  SR_TRY(state.queue->commit_reserved(log::CommitKind::kRestore, changes.list()).status());
-  return state.move_witnesses(true);
-}
-
 Status Engine::rotate_kek() {
   State& state = *state_;
   const std::lock_guard maintenance(state.maintenance_mutex);
@@ -185,16 +108,22 @@ Status Engine::rotate_kek() {
     const std::lock_guard persistence(state.persistence_mutex);
     if (state.persistence_unsettled)
       return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
+    SR_TRY(state.before_step("begin"));
     SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
     PersistenceHeader header = state.header;
     const TokenSlot former = state.token_slot;
-    Status replaced = state.make_kek(header);
-    ReservedChanges changes;
-    if (replaced.ok()) replaced = state.replace_persistence(header, log::CommitKind::kPersistence, changes);
-    if (!replaced.ok()) {
+    const auto replace = [&]() -> Status {
+      SR_TRY(state.before_step("kek"));
+      SR_TRY(state.make_kek(header));
+      SR_TRY(state.before_step("commit"));
+      ReservedChanges changes;
+      return state.replace_persistence(header, log::CommitKind::kKek, changes);
+    };
+    if (Status replaced = replace(); !replaced.ok()) {
       state.token_slot = former;
       return replaced;
     }
+    SR_TRY(state.before_step("strays"));
     SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
   }
   return state.move_witnesses(true);

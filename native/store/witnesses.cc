@@ -30,6 +30,11 @@ Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore
   if (token != nullptr) token_.emplace(*token, witness_key_, "token", false);
 }
 
+void Witnesses::attach_token(SecretStore& token) {
+  const std::lock_guard move(move_mutex_);
+  token_.emplace(token, witness_key_, "token", false);
+}
+
 void Witnesses::begin(const TamperPoint& start) {
   const std::lock_guard lock(mutex_);
   start_ = newest_ = start;

@@ -36,6 +36,9 @@ class Witnesses {
   Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
             std::uint32_t tamper_capacity);
 
+  // A token that was not there when this was made.
+  void attach_token(SecretStore& token);
+
   // The operation log up to the point from which commits are noted: at COLDSTART the genesis, at WARMSTART the base.
   void begin(const TamperPoint& start);
   // Notes a durable commit; the next move will cover it.

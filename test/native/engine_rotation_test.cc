@@ -88,7 +88,7 @@ TEST(EngineRotation, BesideCommitsReadsAnchorsAndCompactions) {
         }
         const EngineStatus status = engine.status();
         ASSERT_FALSE(status.poisoned);
-        ASSERT_OK(engine.make_field_sealer().status());
+        ASSERT_OK(engine.field_sealer().status());
         ASSERT_OK(engine.validate_before_write());
       }
     });

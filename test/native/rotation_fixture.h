@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "hooked_files.h"
 #include "reliability_fixture.h"
+#include "store/field_sealer.h"
 
 namespace strongroom::store::testing {
 

@@ -147,7 +147,7 @@ TEST_F(Rotation, FieldsStayReadableUntilTheirKeysAreGivenUp) {
   Session session(world);
   ASSERT_OK(session.open());
   for (std::uint32_t round = 1; round <= kFormerFieldKeysMax + 1; ++round) {
-    auto sealer = session.engine().make_field_sealer();
+    auto sealer = session.engine().field_sealer();
     ASSERT_OK(sealer.status());
     fields.push_back(sealed_by(**sealer, "field " + std::to_string(round)));
     EXPECT_EQ(*FieldSealer::key_id(fields.back()), round);
@@ -167,7 +167,7 @@ TEST_F(Rotation, FieldsStayReadableUntilTheirKeysAreGivenUp) {
   ASSERT_OK(again.open());
   EXPECT_EQ(again.engine().status().former_field_keys, 1U);
   EXPECT_EQ(again.contents(), world.ledger.newest());
-  auto sealer = again.engine().make_field_sealer();
+  auto sealer = again.engine().field_sealer();
   ASSERT_OK(sealer.status());
   EXPECT_REASON(opens(**sealer, fields.front()), Reason::kFieldKeyUnknown);
   ASSERT_OK(opens(**sealer, fields.back()));

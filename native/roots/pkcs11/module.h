@@ -11,6 +11,7 @@
 // - In a child after fork() every call is refused before anything of the module is touched.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -63,6 +64,8 @@ class Worker {
 
   // The token has been shown to be well since the note: the failure needs no cure.
   void acquit() { cure_ = Cure::kNone; }
+  // The module initialised anew may see what this one does not.
+  void distrust() { cure_ = std::max(cure_, Cure::kReinitialise); }
 
   // Before a call that changes the token. kHsmUnreachable when the caller has stopped waiting: then nothing more is changed.
   [[nodiscard]] Status begin_change();

@@ -91,7 +91,10 @@ Status Session::find_token(Worker& worker) {
     return Status();
   }
   // It may be the token that could not be read.
-  if (!unreadable.ok()) return Status(Reason::kHsmUnreachable, unreadable.error().detail);
+  if (!unreadable.ok()) {
+    worker.distrust();
+    return Status(Reason::kHsmUnreachable, unreadable.error().detail);
+  }
   return Status(Reason::kTokenMissing, "no " + description(locator_));
 }
 

@@ -1,0 +1,136 @@
+// The options by which a command reaches a PKCS#11 token. The module is always named by the caller: what persistence.bin
+// names is not loaded.
+import { join } from 'node:path';
+import type { Command } from 'commander';
+
+import type { Pkcs11StorageOptions, TokenName } from '../index.js';
+import { wrongOption } from './failure.js';
+import { wholeNumber } from './numbers.js';
+import { findPassword, pinVariable, takeVariable } from './secrets.js';
+
+/** The environment variable that names the module. */
+export const moduleVariable = 'STRONGROOM_PKCS11_MODULE';
+const credentialsVariable = 'CREDENTIALS_DIRECTORY';
+
+export interface HsmOptions {
+  readonly module?: string;
+  readonly token?: string;
+  readonly tokenSerial?: string;
+  readonly slot?: string;
+  readonly pkcs11Uri?: string;
+  readonly pinFile?: string;
+  readonly pinFd?: string;
+  readonly pinCredential?: string;
+  readonly hsmTimeLimit?: string;
+}
+
+export function addHsmOptions(command: Command): Command {
+  return command
+    .option('--module <path>', `the PKCS#11 module, an absolute path (default: ${moduleVariable})`)
+    .option('--token <label>', 'the token in place of the one that persistence.bin names')
+    .option('--token-serial <serial>', 'the token by its serial number')
+    .option('--slot <n>', 'the token by its slot')
+    .option('--pkcs11-uri <uri>', 'module, token and the file of its PIN as an RFC 7512 URI')
+    .option('--hsm-time-limit <ms>', 'for every call into the module (default: 10000)');
+}
+
+/** Where a PIN comes from, besides the environment and the terminal. */
+export function addPinSources(command: Command): Command {
+  return command
+    .option('--pin-file <file>', 'read the PIN of the root from a file; one newline at its end is dropped')
+    .option('--pin-fd <n>', 'read the PIN from an open descriptor')
+    .option('--pin-credential <name>', `read the PIN from this file in $${credentialsVariable}, as systemd sets it`);
+}
+
+/** The file that one of two options names. */
+export function pinFileOf({ pinFile, pinCredential }: HsmOptions): string | undefined {
+  return credentialFile('--pin-file', pinFile, '--pin-credential', pinCredential);
+}
+
+export function credentialFile(
+  fileOption: string,
+  file: string | undefined,
+  credentialOption: string,
+  credential: string | undefined,
+): string | undefined {
+  if (credential === undefined) return file;
+  if (file !== undefined) throw wrongOption(`${fileOption} and ${credentialOption} exclude each other`);
+  const directory = process.env[credentialsVariable];
+  if (directory === undefined || directory === '')
+    throw wrongOption(`${credentialOption} needs $${credentialsVariable}, which systemd sets for LoadCredential=`);
+  if (credential === '' || credential.includes('/') || credential.includes('\0') || credential.startsWith('.'))
+    throw wrongOption(`${credentialOption} takes the name of a credential, without a path`);
+  return join(directory, credential);
+}
+
+const names = [
+  ['--module', 'module'],
+  ['--token', 'token'],
+  ['--token-serial', 'tokenSerial'],
+  ['--slot', 'slot'],
+  ['--pkcs11-uri', 'pkcs11Uri'],
+  ['--hsm-time-limit', 'hsmTimeLimit'],
+] as const;
+
+/** The storages without a token have none of these options. */
+export function refuseHsmOptions(options: HsmOptions): void {
+  for (const [name, key] of names) {
+    if (options[key] !== undefined) throw wrongOption(`${name} belongs to storage 'pkcs11'`);
+  }
+}
+
+function tokenNameOf({ token: label, tokenSerial: serial, slot }: HsmOptions): TokenName | undefined {
+  if (label === undefined && serial === undefined && slot === undefined) return undefined;
+  return {
+    ...(label !== undefined && { label }),
+    ...(serial !== undefined && { serial }),
+    ...(slot !== undefined && { slotId: wholeNumber('--slot', slot) }),
+  };
+}
+
+/** All but the PIN. */
+export function placeOf(options: HsmOptions): Pkcs11StorageOptions {
+  const { pkcs11Uri: uri, hsmTimeLimit } = options;
+  const fromVariable = process.env[moduleVariable];
+  const module =
+    options.module ?? (uri === undefined && fromVariable !== '' ? fromVariable : undefined);
+  const token = tokenNameOf(options);
+  if (module === undefined && uri === undefined)
+    throw wrongOption(`the store is in a PKCS#11 token: give --module, --pkcs11-uri or ${moduleVariable}`);
+  return {
+    type: 'pkcs11',
+    ...(uri !== undefined && { uri }),
+    ...(module !== undefined && { module }),
+    ...(token !== undefined && { token }),
+    ...(hsmTimeLimit !== undefined && { timeLimitMs: wholeNumber('--hsm-time-limit', hsmTimeLimit, 1) }),
+  };
+}
+
+/** Runs an act with the token's place and PIN, which is wiped. */
+export async function withToken<T>(
+  options: HsmOptions,
+  act: (storage: Pkcs11StorageOptions) => T | Promise<T>,
+  ask: 'once' | 'no' = 'once',
+): Promise<T> {
+  const place = placeOf(options);
+  const source = /[?&]pin-source=/.test(place.uri ?? '');
+  const given = { file: pinFileOf(options), fd: options.pinFd };
+  if (source && (given.file !== undefined || given.fd !== undefined))
+    throw wrongOption("--pin-file and the like, and the URI's pin-source exclude each other");
+  if (source) takeVariable(pinVariable)?.fill(0);
+  const pin = source
+    ? undefined
+    : await findPassword({
+        name: 'PIN of the token',
+        ...given,
+        fileOption: '--pin-file',
+        fdOption: '--pin-fd',
+        variable: pinVariable,
+        ask,
+      });
+  try {
+    return await act({ ...place, ...(pin !== undefined && { pin }) });
+  } finally {
+    pin?.fill(0);
+  }
+}

@@ -1,0 +1,123 @@
+// The options by which a command reaches a TPM and gives the root's PIN. After init a command tells by persistence.bin
+// whether there is one.
+import type { Command } from 'commander';
+
+import { loadNative } from '../native.js';
+import type { NativeInspection } from '../native-binding.js';
+import { fromNative } from '../native-errors.js';
+import type { Pkcs11StorageOptions, TpmStorageOptions } from '../index.js';
+import { PersistenceError } from '../errors.js';
+import { wrongOption } from './failure.js';
+import {
+  addHsmOptions,
+  addPinSources,
+  pinFileOf,
+  refuseHsmOptions,
+  withToken,
+  type HsmOptions,
+} from './hsm-options.js';
+import { findPassword, pinVariable, takeVariable } from './secrets.js';
+
+export interface TpmOptions extends HsmOptions {
+  readonly tcti?: string;
+}
+
+/** What the library's `storage` is told. */
+export interface StorageGiven {
+  readonly storage?: TpmStorageOptions | Pkcs11StorageOptions;
+}
+
+export function addTpmOptions(command: Command): Command {
+  return addPinOptions(
+    addHsmOptions(
+      command.option('--tcti <conf>', 'reach the TPM by this TCTI, in place of what persistence.bin names'),
+    ),
+  );
+}
+
+export function addPinOptions(command: Command): Command {
+  return addPinSources(command).addHelpText(
+    'after',
+    `\nWithout these the PIN of a root that has one comes from ${pinVariable}, or is asked for on the terminal.`,
+  );
+}
+
+/** The PIN from its options, the environment or the terminal; the caller wipes it. */
+export function findPin(
+  options: TpmOptions,
+  ask: 'once' | 'twice' | 'no',
+): Promise<Buffer | undefined> {
+  return findPassword({
+    name: 'PIN',
+    file: pinFileOf(options),
+    fd: options.pinFd,
+    fileOption: '--pin-file',
+    fdOption: '--pin-fd',
+    variable: pinVariable,
+    ask,
+  });
+}
+
+/** What persistence.bin says of itself; undefined where it cannot be read, which a start will tell. */
+export async function headerOf(path: string): Promise<NativeInspection | undefined> {
+  const native = loadNative();
+  return fromNative(() => native.inspect(path)).catch(() => undefined);
+}
+
+/** `storage 'software'` has none of these options. */
+export function refuseTpmOptions(options: TpmOptions): void {
+  const { tcti, pinFile, pinFd, pinCredential } = options;
+  refuseHsmOptions(options);
+  const given = Object.entries({ '--tcti': tcti, '--pin-file': pinFile, '--pin-fd': pinFd, '--pin-credential': pinCredential });
+  for (const [name, value] of given) {
+    if (value !== undefined) throw wrongOption(`${name} belongs to storage 'tpm'`);
+  }
+}
+
+/**
+ * Runs an act with what a store's storage needs. The PIN is looked for only where the root has one, and wiped.
+ * @param need - without a PIN that there must be: `pin-missing`; otherwise the store itself says so
+ */
+export async function withStorage<T>(
+  path: string,
+  options: TpmOptions,
+  act: (given: StorageGiven) => T | Promise<T>,
+  need = true,
+): Promise<T> {
+  const header = await headerOf(path);
+  if (header?.storage === 'pkcs11') {
+    if (options.tcti !== undefined) throw wrongOption("--tcti belongs to storage 'tpm'");
+    return withToken(options, (storage) => act({ storage }));
+  }
+  if (header?.storage === 'tpm') refuseHsmOptions(options);
+  if (header?.storage !== 'tpm') {
+    takeVariable(pinVariable)?.fill(0);
+    if (header !== undefined) refuseTpmOptions(options);
+    return act({});
+  }
+  const pin = header.tpm?.pin === true ? await findPin(options, 'once') : undefined;
+  try {
+    if (need && pin === undefined && header.tpm?.pin === true) {
+      throw new PersistenceError(
+        'pin-missing',
+        `the PIN is needed: give --pin-file, --pin-fd, ${pinVariable} or a terminal to ask on`,
+      );
+    }
+    const { tcti } = options;
+    return await act({
+      storage: { type: 'tpm', ...(tcti !== undefined && { tcti }), ...(pin !== undefined && { pin }) },
+    });
+  } finally {
+    pin?.fill(0);
+  }
+}
+
+/** `0,7`, or `none`. */
+export function readPcrs(text: string): number[] {
+  if (text === 'none') return [];
+  const pcrs = text.split(',').map((part) => (/^\d{1,2}$/.test(part) ? Number(part) : -1));
+  if (pcrs.every((pcr) => pcr >= 0 && pcr <= 23)) return pcrs;
+  throw wrongOption(
+    `--pcrs takes numbers from 0 to 23 with commas between them, or none, not ${JSON.stringify(text)}`,
+  );
+}

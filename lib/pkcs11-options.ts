@@ -1,0 +1,168 @@
+// Storage 'pkcs11': which token, which key in it, and where its PIN comes from.
+//
+// Invariant: the path of a module comes from the caller, in so many words or in his URI, and from nowhere else.
+import { isAbsolute } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { PersistenceError } from './errors.js';
+import type { NativeBinding, NativePkcs11Storage } from './native-binding.js';
+import { fromNative, toPersistenceError } from './native-errors.js';
+import { readClosed, readPassword, type PasswordSource } from './options.js';
+
+/** The token by its label, or by what else tells it from others. */
+export type TokenName =
+  | string
+  | {
+      readonly label?: string;
+      readonly serial?: string;
+      /** Slots may be numbered anew when the module starts: a label or serial number is better. */
+      readonly slotId?: number;
+    };
+
+/** A key in a PKCS#11 token wraps the root key; see docs/hsm.md. */
+export interface Pkcs11StorageOptions {
+  readonly type: 'pkcs11';
+  /**
+   * RFC 7512, in place of `module`, `token` and `object`, or of some of them:
+   * `pkcs11:token=acme;object=kek?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/acme/pin`.
+   * A `pin-source` is a `file:` URI or an absolute path and is read at every start; `pin-value` is refused.
+   */
+  readonly uri?: string;
+  /** Absolute path of the module. Needed at every start, here or in `uri`: what persistence.bin names is not loaded. */
+  readonly module?: string;
+  /** Needed at COLDSTART; later, when absent, the token that the store has. */
+  readonly token?: TokenName;
+  /** Label of the key-encryption key, fixed at COLDSTART; default `strongroom`, a blank and the instance name. */
+  readonly object?: string;
+  /** Needed at every start, unless the token has a keypad of its own. */
+  readonly pin?: PasswordSource;
+  /** For the few modules that take a string at C_Initialize, such as NSS; at most 1,024 bytes. */
+  readonly initArguments?: string;
+  /** For every call into the module; default 10,000 ms. */
+  readonly timeLimitMs?: number;
+}
+
+/** Storage 'pkcs11' as it was given, before the URI is taken apart. */
+export type GivenPkcs11Storage = NativePkcs11Storage & { readonly uri?: string | undefined };
+
+const names = ['type', 'uri', 'module', 'token', 'object', 'pin', 'initArguments', 'timeLimitMs'] as const;
+const timeLimitMsMax = 3_600_000;
+const pinBytesMax = 4096;
+
+function invalid(message: string): PersistenceError {
+  return new PersistenceError('invalid-option', message);
+}
+
+function readText(value: unknown, name: string): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'string' || value === '' || value.includes('\0')) {
+    throw invalid(`${name} must be a string that is not empty and has no NUL`);
+  }
+  return value;
+}
+
+function readNumber(value: unknown, name: string, max: number): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max) return value;
+  throw invalid(`${name} must be a whole number from 0 to ${max}`);
+}
+
+/** An absolute path; a relative one would depend on where the process was started. */
+export function readModulePath(value: unknown, name: string): string | undefined {
+  const path = readText(value, name);
+  if (path === undefined || isAbsolute(path)) return path;
+  throw invalid(`${name} must be an absolute path`);
+}
+
+function readTokenName(value: unknown): Pick<NativePkcs11Storage, 'label' | 'serial' | 'slotId'> {
+  if (value === undefined) return {};
+  if (typeof value === 'string') return { label: readText(value, 'storage.token') };
+  const { label, serial, slotId } = readClosed(value, 'storage.token', ['label', 'serial', 'slotId']);
+  if (label === undefined && serial === undefined && slotId === undefined) {
+    throw invalid('storage.token names neither label, nor serial, nor slotId');
+  }
+  return {
+    label: readText(label, 'storage.token.label'),
+    serial: readText(serial, 'storage.token.serial'),
+    slotId: readNumber(slotId, 'storage.token.slotId', Number.MAX_SAFE_INTEGER),
+  };
+}
+
+/** Without the PIN, which is read when it is needed. */
+export function readPkcs11Storage(value: unknown): {
+  native: GivenPkcs11Storage;
+  pin: ReturnType<typeof readPassword>;
+} {
+  const given = readClosed(value, 'storage', names);
+  const native = {
+    type: 'pkcs11',
+    uri: readText(given.uri, 'storage.uri'),
+    module: readModulePath(given.module, 'storage.module'),
+    ...readTokenName(given.token),
+    object: readText(given.object, 'storage.object'),
+    initArguments: readText(given.initArguments, 'storage.initArguments'),
+    timeLimitMs: readNumber(given.timeLimitMs, 'storage.timeLimitMs', timeLimitMsMax),
+  } as const;
+  return { native, pin: readPassword(given.pin, 'storage.pin') };
+}
+
+/** What the core is told, with the PIN; `wipe` when it has been. */
+export interface LocatedToken {
+  readonly storage: NativePkcs11Storage;
+  readonly wipe: () => void;
+}
+
+/** Takes the URI apart and gets the PIN, from the caller or from the URI's source. */
+export async function locateToken(
+  binding: NativeBinding,
+  { uri, ...given }: GivenPkcs11Storage,
+  pin: (() => Promise<Uint8Array>) | undefined,
+): Promise<LocatedToken> {
+  const named = uri === undefined ? undefined : parseUri(binding, uri);
+  const storage: Record<string, unknown> = { ...given };
+  for (const name of ['module', 'label', 'serial', 'slotId', 'manufacturer', 'model', 'object'] as const) {
+    const inUri = named?.[name];
+    if (inUri === undefined) continue;
+    if (storage[name] !== undefined && storage[name] !== inUri) {
+      throw invalid(`storage.uri and the other options differ about ${name}`);
+    }
+    storage[name] = inUri;
+  }
+  if (named?.id !== undefined) {
+    throw invalid("storage.uri: 'id' does not belong here; the store knows the id of its key");
+  }
+  const source = named?.pinSource;
+  if (source !== undefined && pin !== undefined) {
+    throw invalid("storage.pin and the 'pin-source' in storage.uri exclude each other");
+  }
+  const file = source === undefined ? undefined : await readPinSource(binding, source);
+  const located = { ...storage, type: 'pkcs11', pin: file ?? (await pin?.()) } as NativePkcs11Storage;
+  return { storage: located, wipe: () => file?.fill(0) };
+}
+
+function parseUri(binding: NativeBinding, uri: string): ReturnType<NativeBinding['parsePkcs11Uri']> {
+  try {
+    return binding.parsePkcs11Uri(uri);
+  } catch (error) {
+    throw toPersistenceError(error);
+  }
+}
+
+/** RFC 7512, section 2.4: where a PIN is to be found. A `|command` would let a configuration run programs. */
+async function readPinSource(binding: NativeBinding, source: string): Promise<Buffer> {
+  let path = source;
+  if (/^file:/i.test(source)) {
+    try {
+      path = fileURLToPath(source);
+    } catch (cause) {
+      throw new PersistenceError('invalid-option', "storage.uri: the 'pin-source' is no file on this machine", { cause });
+    }
+  }
+  if (!isAbsolute(path) || path.includes('\0')) {
+    throw invalid("storage.uri: 'pin-source' takes a file: URI or an absolute path");
+  }
+  const content = await fromNative(() => binding.readFile(path, pinBytesMax + 2));
+  const end = content.at(-1) !== 0x0a ? content.length : content.at(-2) === 0x0d ? -2 : -1;
+  if (content.subarray(0, end).length > 0) return content.subarray(0, end);
+  throw new PersistenceError('pin-missing', "the file that 'pin-source' names is empty");
+}

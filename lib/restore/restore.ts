@@ -1,0 +1,210 @@
+// Auto-restore: the sequence under one lock, from a lost KEK or token to a store that serves again.
+//
+// Invariants
+// - Nothing is changed before the password is proven and every witness that is left has agreed.
+// - Nobody gets the store before the restore is completed. Whatever fails after the commit leaves it to be gone on with.
+// - A second restore of the same store is refused at once: in this process by its directory, across processes by the
+//   store's lock.
+import { PersistenceError } from '../errors.js';
+import { loadNative } from '../native.js';
+import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
+import { toPersistenceError } from '../native-errors.js';
+import { readClosed, readFunction, readPassword, readPath, readStorage, type OpenOptions } from '../options.js';
+import { locateToken } from '../pkcs11-options.js';
+import type { ActOptions } from '../maintenance.js';
+import { PersistenceService } from '../persistence-service.js';
+import type { Persistence } from '../persistence.js';
+import { parseToken } from '../token.js';
+import { hookTimeLimitMs, runHook } from './hook.js';
+import { StepReport, type RestoreEvent } from './steps.js';
+import { passwordThrottle, type PasswordThrottle } from './throttle.js';
+import { setUpTokenWith, type SetUpTokenOptions } from './token-setup.js';
+
+/** A new token in place of one that is lost. Module and user PIN are those of the storage. */
+export type TokenSetup = Pick<SetUpTokenOptions, 'slotId' | 'label' | 'soPin' | 'erase'>;
+
+export interface RestoreOptions extends ActOptions {
+  /** Used only where no token is there. */
+  readonly setUp?: TokenSetup;
+  /** Where the web server reads key, certificate and chain; written if the vault holds a TLS credential. */
+  readonly tls?: { readonly directory: string };
+  /** Absolute path of one executable that runs without arguments after the files are in place. */
+  readonly hook?: string;
+  /** Default 60,000 ms. */
+  readonly hookTimeLimitMs?: number;
+  /** Called as each step begins and ends. What it throws is ignored. */
+  readonly onStep?: (event: RestoreEvent) => void;
+}
+
+const ownNames = ['setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'proof'] as const;
+
+/** The directories whose stores are being restored in this process. */
+const underWay = new Set<string>();
+
+/**
+ * Gives a store whose token lost its key, or is lost itself, a new key-encryption key by the backup password, and opens
+ * it. Goes on with a restore that was interrupted; then the password is asked for again. Where the store has a vendor, a
+ * token for `recover` is needed besides.
+ * @throws PersistenceError `nothing-to-do` when the token opens the store; `password-wrong`, `password-throttled` with
+ * `retryAfterMs`; `restore-busy`; `token-missing` where no token is there and none is to be set up; the reasons of an
+ * outage, of PINs, PERS_8003, of setting up a token, of writing files and of the hook. After an error the same call goes on.
+ */
+export function restore(options: RestoreOptions): Promise<Persistence> {
+  return restoreWith(loadNative(), options);
+}
+
+/** What tests give in place of the real parts. */
+export interface RestoreParts {
+  readonly internals?: Partial<NativeStoreOptions>;
+  readonly throttle?: PasswordThrottle;
+}
+
+/** {@link restore} with a binding of the caller's choice. */
+export async function restoreWith(
+  binding: NativeBinding,
+  options: RestoreOptions,
+  { internals = {}, throttle = passwordThrottle }: RestoreParts = {},
+): Promise<PersistenceService> {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new PersistenceError('invalid-option', 'the options must be an object');
+  }
+  const own = readClosed(
+    Object.fromEntries(ownNames.map((name) => [name, options[name]])),
+    'the options',
+    ownNames,
+  );
+  const rest: Record<string, unknown> = { ...options };
+  for (const name of ownNames) Reflect.deleteProperty(rest, name);
+  const openOptions = rest as unknown as OpenOptions;
+  const plan = readPlan(own);
+  const directory = readPath(openOptions.directory, 'directory');
+  if (underWay.has(directory)) throw busy(directory);
+  underWay.add(directory);
+  const report = new StepReport((event) => {
+    try {
+      plan.onStep?.(event);
+    } catch {
+      // Who only looks on must not stop it.
+    }
+  });
+  let service: PersistenceService | undefined;
+  try {
+    report.begin('detect');
+    service = new PersistenceService(binding, openOptions, internals);
+    const password = await plan.password.take();
+    await service.initialize({
+      kind: 'restore',
+      password,
+      token: plan.token,
+      report,
+      prepareToken: (missing) => prepareToken(binding, missing, plan.setUp, openOptions.storage),
+      attempt: (work) => throttle.attempt(directory, work),
+    });
+    await finish(service, plan, report);
+    return service;
+  } catch (error) {
+    await service?.close().catch(() => undefined);
+    const refusal = toPersistenceError(error);
+    throw refusal.reason === 'locked' ? busy(directory, refusal) : refusal;
+  } finally {
+    plan.password.forget();
+    underWay.delete(directory);
+  }
+}
+
+interface Plan {
+  readonly password: { take: () => Promise<Uint8Array | undefined>; forget: () => void };
+  readonly token: Uint8Array | undefined;
+  readonly setUp: TokenSetup | undefined;
+  readonly tlsDirectory: string | undefined;
+  readonly hook: string | undefined;
+  readonly hookTimeLimitMs: number;
+  readonly onStep: ((event: RestoreEvent) => void) | undefined;
+}
+
+function readPlan(given: Record<(typeof ownNames)[number], unknown>): Plan {
+  const { proof, tls, hook, setUp } = given;
+  const { password, token } = readClosed(proof, 'proof', ['password', 'token']);
+  const tlsDirectory = tls === undefined ? undefined : readClosed(tls, 'tls', ['directory']).directory;
+  if (hook !== undefined && typeof hook !== 'string') {
+    throw new PersistenceError('invalid-option', 'hook must be the path of an executable');
+  }
+  const limit = given.hookTimeLimitMs ?? hookTimeLimitMs;
+  if (typeof limit !== 'number' || !(limit > 0)) {
+    throw new PersistenceError('invalid-option', 'hookTimeLimitMs must be a number above 0');
+  }
+  const source = readPassword(password, 'proof.password');
+  return {
+    password: source ?? { take: () => Promise.resolve(undefined), forget: () => undefined },
+    token: token === undefined ? undefined : parseToken(token),
+    setUp:
+      setUp === undefined
+        ? undefined
+        : (readClosed(setUp, 'setUp', ['slotId', 'label', 'soPin', 'erase']) as unknown as TokenSetup),
+    tlsDirectory: tlsDirectory === undefined ? undefined : readPath(tlsDirectory, 'tls.directory'),
+    hook,
+    hookTimeLimitMs: limit,
+    onStep: readFunction<(event: RestoreEvent) => void>(given.onStep, 'onStep'),
+  };
+}
+
+function busy(directory: string, cause?: PersistenceError): PersistenceError {
+  const why = cause === undefined ? 'is being restored by this process already' : `is in use: ${cause.message}`;
+  return new PersistenceError('restore-busy', `the store in ${directory} ${why}`, cause && { cause });
+}
+
+/** Makes the token that the storage options name; the core then finds it there. */
+async function prepareToken(
+  binding: NativeBinding,
+  missing: boolean,
+  setUp: TokenSetup | undefined,
+  storage: unknown,
+): Promise<void> {
+  // Without a plan the core looks once more, and says what it misses.
+  if (!missing || setUp === undefined) return;
+  const { native, pin } = readStorage(storage);
+  try {
+    if (native?.type !== 'pkcs11') throw new PersistenceError('invalid-option', "setUp belongs to storage 'pkcs11'");
+    const { storage: located, wipe } = await locateToken(binding, native, pin?.take);
+    try {
+      if (located.label !== undefined && located.label !== setUp.label) {
+        throw new PersistenceError('invalid-option', 'setUp.label is another than that of storage.token');
+      }
+      const { module = '', initArguments, timeLimitMs, pin: userPin } = located;
+      if (userPin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');
+      await setUpTokenWith(binding, {
+        module,
+        ...(initArguments !== undefined && { initArguments }),
+        ...(timeLimitMs !== undefined && { timeLimitMs }),
+        ...setUp,
+        pin: userPin,
+      });
+    } finally {
+      wipe();
+    }
+  } finally {
+    pin?.forget();
+  }
+}
+
+/** The steps on the open store, each of which may be repeated. */
+async function finish(service: PersistenceService, plan: Plan, report: StepReport): Promise<void> {
+  const { tlsDirectory, hook } = plan;
+  if (tlsDirectory === undefined || (await service.tls.certificate()) === undefined) {
+    report.skip('tls');
+  } else {
+    report.begin('tls');
+    await service.tls.extract({ directory: tlsDirectory });
+    await service.noteRestore('tls');
+  }
+  if (hook === undefined) {
+    report.skip('hook');
+  } else {
+    report.begin('hook');
+    await runHook(hook, plan.hookTimeLimitMs);
+    await service.noteRestore('hook');
+  }
+  report.begin('completed');
+  await service.completeRestore();
+  report.end();
+}

@@ -1,0 +1,84 @@
+// The steps of a restore, by the names that every face of it uses.
+
+/** In their order. */
+export const restoreSteps = [
+  'detect',
+  'password',
+  'witnesses',
+  'token',
+  'kek',
+  'witness',
+  'commit',
+  'tls',
+  'hook',
+  'completed',
+] as const;
+
+/**
+ * - `detect`: what is lost was found out, and the lock taken
+ * - `password`: the backup password was proven
+ * - `witnesses`: the history and every witness that is left agree
+ * - `token`: the token is there; set up if it was lost
+ * - `kek`: a new key-encryption key, and the root key wrapped with it and unwrapped again
+ * - `witness`: the token remembers the present point
+ * - `commit`: key slot, restore record and deactivated keys in one commit, then persistence.bin
+ * - `tls`: key, certificate and chain of the web server are written
+ * - `hook`: the web server's configuration was tested and reloaded
+ * - `completed`: the store serves again
+ */
+export type RestoreStep = (typeof restoreSteps)[number];
+
+export interface RestoreEvent {
+  readonly step: RestoreStep;
+  readonly state: 'begun' | 'done' | 'skipped';
+}
+
+/** By number, what the core calls its steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`. */
+const coreSteps = ['token', 'kek', 'witness', 'commit', 'commit', 'commit', 'commit'] as const;
+
+/** Tells of steps, each once, in order, whatever was passed over in between. */
+export class StepReport {
+  readonly #tell: (event: RestoreEvent) => void;
+  #at = -1;
+  #begun = false;
+
+  constructor(tell: (event: RestoreEvent) => void) {
+    this.#tell = tell;
+  }
+
+  begin(step: RestoreStep): void {
+    const at = restoreSteps.indexOf(step);
+    if (at <= this.#at) return;
+    this.#finish();
+    for (this.#at += 1; this.#at < at; this.#at += 1) this.#emit(this.#at, 'done');
+    this.#emit(at, 'begun');
+    this.#begun = true;
+  }
+
+  skip(step: RestoreStep): void {
+    this.begin(step);
+    this.#emit(this.#at, 'skipped');
+    this.#begun = false;
+  }
+
+  /** The last step is done. */
+  end(): void {
+    this.#finish();
+  }
+
+  /** What the core reports. */
+  readonly core = (number: number): void => {
+    const step = coreSteps[number];
+    if (step !== undefined) this.begin(step);
+  };
+
+  #finish(): void {
+    if (this.#begun) this.#emit(this.#at, 'done');
+    this.#begun = false;
+  }
+
+  #emit(at: number, state: RestoreEvent['state']): void {
+    const step = restoreSteps[at];
+    if (step !== undefined) this.#tell(Object.freeze({ step, state }));
+  }
+}

@@ -1,0 +1,127 @@
+// Tokens without a store: which a module has, and a new one. The library's half of the documents' wizard_setup_hsm.sh.
+import { PersistenceError } from '../errors.js';
+import { loadNative } from '../native.js';
+import type { NativeBinding, NativeTokenInfo } from '../native-binding.js';
+import { fromNative, toPersistenceError } from '../native-errors.js';
+import { readClosed, readPassword, type PasswordSource } from '../options.js';
+import { readModulePath } from '../pkcs11-options.js';
+
+/** A token, or a slot that could hold one. */
+export type TokenInfo = NativeTokenInfo;
+
+export interface ListTokensOptions {
+  /** Absolute path. */
+  readonly module: string;
+  readonly initArguments?: string;
+  /** Default 10,000 ms. */
+  readonly timeLimitMs?: number;
+}
+
+export interface SetUpTokenOptions extends ListTokensOptions {
+  readonly slotId: number;
+  /** Of the new token: 1 to 32 bytes, and no other token of the module has it. */
+  readonly label: string;
+  readonly soPin: PasswordSource;
+  readonly pin: PasswordSource;
+  /** The label of the initialised token in the slot, which is erased with everything on it. */
+  readonly erase?: string;
+}
+
+const listNames = ['module', 'initArguments', 'timeLimitMs'] as const;
+const setUpNames = [...listNames, 'slotId', 'label', 'soPin', 'pin', 'erase'] as const;
+
+function invalid(message: string): PersistenceError {
+  return new PersistenceError('invalid-option', message);
+}
+
+function moduleOf(value: unknown): string {
+  const path = readModulePath(value, 'module');
+  if (path === undefined) throw invalid('module is needed');
+  return path;
+}
+
+/**
+ * The tokens of a module, initialised or not. No PIN is needed and nothing is changed.
+ * @throws PersistenceError `hsm-unreachable`
+ */
+export async function listTokens(options: ListTokensOptions): Promise<readonly TokenInfo[]> {
+  return listTokensWith(loadNative(), options);
+}
+
+/** {@link listTokens} with a binding of the caller's choice. */
+export async function listTokensWith(
+  binding: NativeBinding,
+  options: ListTokensOptions,
+): Promise<readonly TokenInfo[]> {
+  const { module, initArguments, timeLimitMs } = readClosed(options, 'the options', listNames);
+  const locator = {
+    module: moduleOf(module),
+    initArguments: initArguments as string | undefined,
+    timeLimitMs: timeLimitMs as number | undefined,
+  };
+  return Object.freeze((await fromNative(() => binding.listTokens(locator))).map((token) => Object.freeze(token)));
+}
+
+/**
+ * Initialises a token in a slot and sets its user PIN. An initialised token is erased only when its label is given.
+ * @throws PersistenceError `token-missing`: no such slot; `token-not-confirmed`; `token-exists`; `pin-wrong`, `pin-locked`:
+ * the SO PIN; `pin-missing`; `hsm-refused`: a PIN that the token does not take, and the like; `hsm-unreachable`
+ */
+export async function setUpToken(options: SetUpTokenOptions): Promise<TokenInfo> {
+  return setUpTokenWith(loadNative(), options);
+}
+
+/** {@link setUpToken} with a binding of the caller's choice. */
+export async function setUpTokenWith(binding: NativeBinding, options: SetUpTokenOptions): Promise<TokenInfo> {
+  const given = readClosed(options, 'the options', setUpNames);
+  const { slotId, label, erase } = given;
+  if (typeof slotId !== 'number' || !Number.isSafeInteger(slotId) || slotId < 0) {
+    throw invalid('slotId must be a whole number');
+  }
+  if (typeof label !== 'string' || label === '') throw invalid('label must be a string that is not empty');
+  if (erase !== undefined && typeof erase !== 'string') throw invalid('erase must be the label of a token');
+  const place = {
+    module: moduleOf(given.module),
+    initArguments: given.initArguments as string | undefined,
+    timeLimitMs: given.timeLimitMs as number | undefined,
+  };
+  const soPin = readPassword(given.soPin, 'soPin');
+  const pin = readPassword(given.pin, 'pin');
+  try {
+    if (soPin === undefined || pin === undefined) throw new PersistenceError('pin-missing', 'soPin and pin are needed');
+    checkSlot(await fromNative(() => binding.listTokens(place)), slotId, label, erase);
+    const pins = { soPin: await soPin.take(), pin: await pin.take() };
+    // The core looks again, immediately before it erases.
+    await fromNative(() => binding.initialiseToken({ ...place, slotId, label, confirmation: erase, ...pins }));
+    const made = (await fromNative(() => binding.listTokens(place))).find((token) => token.label === label);
+    if (made === undefined) throw new PersistenceError('token-missing', `the new token ${label} is not there`);
+    return Object.freeze(made);
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    soPin?.forget();
+    pin?.forget();
+  }
+}
+
+function checkSlot(
+  tokens: readonly TokenInfo[],
+  slotId: number,
+  label: string,
+  erase: string | undefined,
+): void {
+  const slot = tokens.find((token) => token.slotId === slotId);
+  if (slot === undefined) throw new PersistenceError('token-missing', `the module has no token in slot ${slotId}`);
+  if (tokens.some((token) => token !== slot && token.initialised && token.label === label)) {
+    throw new PersistenceError('token-exists', `the module has a token '${label}' already`);
+  }
+  if (slot.initialised && erase !== slot.label) {
+    throw new PersistenceError(
+      'token-not-confirmed',
+      `slot ${slotId} holds the token '${slot.label}' (serial number ${slot.serial}), which would be erased`,
+    );
+  }
+  if (!slot.initialised && erase !== undefined) {
+    throw new PersistenceError('token-not-confirmed', `slot ${slotId} holds no token '${erase}' that could be erased`);
+  }
+}

@@ -1,0 +1,200 @@
+// Reads what detect() decides on, and changes nothing: the files, the token's answer, the journal.
+//
+// Invariants
+// - Storage `software` and `tpm`: no PKCS#11 module is loaded, whatever path is given.
+// - Each question to the token has the time limit of the storage options; a module that hangs is an outage.
+import { PersistenceError, type Reason } from '../errors.js';
+import { examine } from '../maintenance.js';
+import { loadNative } from '../native.js';
+import type { NativeBinding, NativeInspection, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
+import { fromNative, toPersistenceError } from '../native-errors.js';
+import { readClosed, readPath, readSecretStore, readStorage, type SecretStoreOptions } from '../options.js';
+import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
+import type { RestoreStatus, TokenStatus } from '../status.js';
+import { detect, type FilesFound, type Found, type JournalFound, type RestoreState, type TokenFound } from './detect.js';
+import type { TokenInfo } from './token-setup.js';
+
+export interface DetectOptions {
+  /** The directory of the store. */
+  readonly directory: string;
+  /** Storage `pkcs11`: the module, without which no token is asked, and the PIN. Others are ignored. */
+  readonly storage?: Pkcs11StorageOptions | { readonly type: 'software' };
+  /** In place of what persistence.bin names. */
+  readonly secretStore?: SecretStoreOptions;
+}
+
+/** What a start would meet, and why. */
+export interface Detection {
+  readonly state: RestoreState;
+  /** The document's scenario: 1 the KEK is lost, 2 the HSM is lost, 3 all is there. */
+  readonly scenario: 1 | 2 | 3 | undefined;
+  /** What the decision came from. */
+  readonly found: Found;
+  /** Why the store does not open; undefined where it does. */
+  readonly cause: PersistenceError | undefined;
+  readonly instance: string | undefined;
+  readonly storageId: string | undefined;
+  /** The token that persistence.bin names. Unauthenticated while the root is not open. */
+  readonly token: Omit<TokenStatus, 'model'> | undefined;
+  /** The tokens that are there now, as far as the module could be asked. */
+  readonly tokens: readonly TokenInfo[] | undefined;
+  /** The journal, where the root is open. */
+  readonly restore: RestoreStatus | undefined;
+  /** When the newest commit was made, where the root is open. */
+  readonly newestMs: number | undefined;
+}
+
+/**
+ * Finds out what a start would meet. Takes no lock and changes nothing, in files, SecretStore and token; can be repeated.
+ * @throws PersistenceError `invalid-option`; what is found is never thrown
+ */
+export async function detectRestore(options: DetectOptions): Promise<Detection> {
+  return detectRestoreWith(loadNative(), options);
+}
+
+/** {@link detectRestore} with a binding of the caller's choice. */
+export async function detectRestoreWith(
+  binding: NativeBinding,
+  options: DetectOptions,
+  internals: Partial<NativeStoreOptions> = {},
+): Promise<Detection> {
+  const given = readClosed(options, 'the options', ['directory', 'storage', 'secretStore']);
+  const directory = readPath(given.directory, 'directory');
+  const secretStore = readSecretStore(given.secretStore);
+  const { native, pin } = readStorage(given.storage);
+  try {
+    const { files, header, refusal } = await readFiles(binding, directory);
+    const base = {
+      storage: header?.storage,
+      files,
+      token: 'not-asked',
+      journal: 'unknown',
+      history: 'unknown',
+      passwordSlot: header?.keySlots.some(({ type }) => type === 'password') === true,
+    } as const satisfies Found;
+    if (files !== 'complete' || header?.storage !== 'pkcs11') return conclude(base, header, refusal);
+    if (native?.type !== 'pkcs11') {
+      throw new PersistenceError('invalid-option', "storage: the store is in a token; name its module as type 'pkcs11'");
+    }
+    const located = await locateToken(binding, native, pin?.take);
+    try {
+      return await askToken(binding, base, header, { directory, secretStore, storage: located.storage, internals });
+    } finally {
+      located.wipe();
+    }
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    pin?.forget();
+  }
+}
+
+interface FilesRead {
+  readonly files: FilesFound;
+  readonly header?: NativeInspection;
+  readonly refusal?: PersistenceError;
+}
+
+async function readFiles(binding: NativeBinding, directory: string): Promise<FilesRead> {
+  try {
+    const header = await fromNative(() => binding.inspect(directory));
+    if (header.provision === 'provisioning') return { files: 'none', header };
+    if (header.provision === 'decommissioning') return { files: 'decommissioning', header };
+    if (header.vaultFilePresent) return { files: 'complete', header };
+    return { files: 'partial', header, refusal: new PersistenceError('partial-restore', 'the vault file is missing') };
+  } catch (error) {
+    const refusal = toPersistenceError(error);
+    if (refusal.reason === 'no-store' || refusal.reason === 'not-found') return filesWithout(binding, directory);
+    return { files: refusal.retryable ? 'unreadable' : 'damaged', refusal };
+  }
+}
+
+/** There is no persistence.bin: no store, or what is left of one. */
+async function filesWithout(binding: NativeBinding, directory: string): Promise<FilesRead> {
+  const { error } = await examine(binding, { directory, instance: '', readOnly: true });
+  if (error === undefined || error.reason === 'no-store') return { files: 'none' };
+  return { files: error.code === 'PERS_8003' ? 'partial' : 'unreadable', refusal: error };
+}
+
+const tokenFound: ReadonlySet<string> = new Set<Reason>([
+  'hsm-unreachable',
+  'hsm-refused',
+  'token-missing',
+  'token-ambiguous',
+  'pin-missing',
+  'pin-wrong',
+  'pin-locked',
+  'pin-not-initialized',
+  'kek-missing',
+  'kek-duplicate',
+  'kek-replaced',
+  'wrapped-dek-corrupt',
+]);
+
+interface Place {
+  readonly directory: string;
+  readonly secretStore: NativeStoreOptions['secretStore'];
+  readonly storage: NativePkcs11Storage;
+  readonly internals: Partial<NativeStoreOptions>;
+}
+
+async function askToken(
+  binding: NativeBinding,
+  base: Found,
+  header: NativeInspection,
+  { internals, ...place }: Place,
+): Promise<Detection> {
+  const { error, status } = await examine(binding, { ...place, instance: '', readOnly: true, ...internals });
+  if (error?.reason === 'invalid-option') throw error;
+  const opened = status !== undefined;
+  const asked = error !== undefined && tokenFound.has(error.reason) ? (error.reason as TokenFound) : undefined;
+  const found: Found = {
+    ...base,
+    token: asked ?? (opened ? 'ok' : 'not-asked'),
+    journal: opened ? journalOf(status.restore) : 'unknown',
+    history: historyOf(error, opened, asked !== undefined),
+  };
+  const tokens = found.token === 'ok' ? undefined : await list(binding, place.storage);
+  // A store whose restore is pending is refused for that alone.
+  const cause = error?.reason === 'restore-required' && found.journal === 'pending' ? undefined : error;
+  return conclude(found, header, cause ?? error, tokens, status);
+}
+
+function journalOf(record: RestoreStatus | undefined): JournalFound {
+  return record === undefined ? 'none' : record.completed ? 'completed' : 'pending';
+}
+
+function historyOf(error: PersistenceError | undefined, opened: boolean, ofToken: boolean): Found['history'] {
+  if (error === undefined || error.reason === 'restore-required') return 'ok';
+  if (error.code === 'PERS_8003') return 'refused';
+  return ofToken || !opened ? 'unknown' : 'unavailable';
+}
+
+/** For people; where the module does not answer there is nothing to list. */
+async function list(binding: NativeBinding, storage: NativePkcs11Storage): Promise<readonly TokenInfo[] | undefined> {
+  try {
+    return Object.freeze(await binding.listTokens(storage));
+  } catch {
+    return undefined;
+  }
+}
+
+function conclude(
+  found: Found,
+  header: NativeInspection | undefined,
+  cause: PersistenceError | undefined,
+  tokens?: readonly TokenInfo[],
+  status?: { readonly restore: RestoreStatus | undefined; readonly newestMs: number },
+): Detection {
+  return Object.freeze({
+    ...detect(found),
+    found: Object.freeze(found),
+    cause,
+    instance: header?.instance,
+    storageId: header?.storageId,
+    token: header?.token && Object.freeze(header.token),
+    tokens,
+    restore: status?.restore,
+    newestMs: status?.newestMs,
+  });
+}

@@ -1,0 +1,325 @@
+// Restore and rotation cut at every step, on a simulated disk and a real SoftHSM2: the engine is destroyed there as a crash
+// would, the disk and the token keep what they had, and the act is gone on with.
+#include "engine_fixture.h"
+#include "private_token.h"
+#include "store/managed_keys.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+using roots::testing::PrivateToken;
+
+constexpr const char* kPassword = "correct horse";
+
+class TokenRestore : public ::testing::Test {
+ protected:
+  TokenRestore() : disk_(make_disk()) { token_.make("acme"); }
+
+  [[nodiscard]] EngineOptions options(const std::string& label, std::string_view cut = {}) const {
+    EngineOptions options = store_options(kPassword);
+    options.storage = StorageType::kPkcs11;
+    options.pkcs11.locator = token_.locator(label);
+    options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
+    options.before_step = [cut = std::string(cut)](std::string_view step) -> Status {
+      return step == cut ? Status(Reason::kAborted, "cut") : Status();
+    };
+    return options;
+  }
+  Opened store(const std::string& label = "acme", std::string_view cut = {}) {
+    return Opened(*disk_, clock_, options(label, cut));
+  }
+  void make_store() {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(store.set("seats", "12").status);
+    ManagedKeys keys(*store, store->token_keys());
+    ASSERT_OK(keys.generate("signing", KeyAlgorithm::kEcP256, KeyLocation::kHsm, clock_.wall_ms()).status());
+    ASSERT_OK(keys.generate("own", KeyAlgorithm::kEd25519, KeyLocation::kVault, clock_.wall_ms()).status());
+    ASSERT_OK(store->close());
+  }
+  static Proof proof(const char* password = kPassword) {
+    Proof proof;
+    proof.password = SecretBytes(as_bytes(password));
+    return proof;
+  }
+  // As the TypeScript layer does it.
+  Status restore(Opened& store, const char* password = kPassword) {
+    SR_TRY(store->determine_startup_state().status());
+    SR_TRY(store->setup_persistence_files());
+    if (Status lost = store->initialize_recovery(as_bytes(password)); !lost.ok()) {
+      if (!lost.is(Reason::kNothingToDo)) return lost;
+      SR_TRY(store->initialize_warmstart());
+    }
+    SR_TRY(store->create_and_load_vault());
+    SR_TRY(store->initialize_storage_identifier());
+    SR_TRY(store->validate_restore(proof(password)));
+    return store->restore({});
+  }
+  std::vector<roots::Kek> keks(const std::string& label) {
+    auto token = token_.open(label);
+    if (!token.ok()) {
+      ADD_FAILURE() << token.error().detail;
+      return {};
+    }
+    auto found = (*token)->find_keks("kek");
+    EXPECT_TRUE(found.ok());
+    return found.ok() ? *found : std::vector<roots::Kek>();
+  }
+  void lose_kek() {
+    const auto keks = this->keks("acme");
+    ASSERT_EQ(keks.size(), 1U);
+    ASSERT_OK((*token_.open("acme"))->destroy_kek("kek", keks.front()));
+  }
+  void lose_token() {
+    std::filesystem::remove_all(token_.tokens());
+    std::filesystem::create_directory(token_.tokens());
+  }
+  KeyState state_of(Opened& store, const char* id) {
+    log::ValueCipher cipher(store->epoch_keys());
+    const auto key = KeyRecords(store->queue(), cipher, store->token_keys()).find(id);
+    EXPECT_TRUE(key.ok());
+    return key->state;
+  }
+  // The final state, whatever came before.
+  void expect_restored(const std::string& label, KeyState signing) {
+    EXPECT_EQ(keks(label).size(), 1U);
+    Opened store = this->store(label);
+    ASSERT_OK(store.open());
+    EXPECT_EQ(store.get("seats"), "12");
+    const EngineStatus status = store->status();
+    ASSERT_TRUE(status.restore);
+    EXPECT_TRUE(status.restore->completed);
+    EXPECT_EQ(status.restore->keys_deactivated, signing == KeyState::kActive ? 0U : 1U);
+    EXPECT_FALSE(status.continuity_unproven);
+    EXPECT_EQ(status.witnesses[2].lag_generations, 0U);
+    EXPECT_EQ(state_of(store, "signing"), signing);
+    EXPECT_EQ(state_of(store, "own"), KeyState::kActive);
+    ASSERT_OK(store->verify({}).status());
+    ASSERT_OK(store->close());
+  }
+
+  PrivateToken token_;
+  std::unique_ptr<os::testing::SimulatedDisk> disk_;
+  os::testing::ManualClock clock_;
+};
+
+constexpr std::array<std::string_view, 7> kSteps = {"begin", "kek",    "witness", "commit",
+                                                    "file",  "settle", "strays"};
+
+class CutRestore : public TokenRestore, public ::testing::WithParamInterface<std::string_view> {};
+
+TEST_P(CutRestore, KekLost) {
+  make_store();
+  lose_kek();
+  {
+    Opened cut = store("acme", GetParam());
+    EXPECT_REASON(restore(cut), Reason::kAborted);
+  }
+  {
+    Opened closed = store();
+    const Status refused = closed.open();
+    ASSERT_FALSE(refused.ok()) << "a store whose restore is not completed serves nobody";
+    EXPECT_TRUE(refused.is(Reason::kKekMissing) || refused.is(Reason::kRestoreRequired))
+        << refused.error().detail;
+  }
+  {
+    Opened wrong = store();
+    EXPECT_REASON(restore(wrong, "wrong"), Reason::kPasswordWrong);
+  }
+  Opened again = store();
+  ASSERT_OK(restore(again));
+  ASSERT_OK(again->complete_restore());
+  ASSERT_OK(again->close());
+  expect_restored("acme", KeyState::kActive);
+}
+
+TEST_P(CutRestore, TokenLost) {
+  make_store();
+  lose_token();
+  token_.make("successor");
+  {
+    Opened cut = store("successor", GetParam());
+    EXPECT_REASON(restore(cut), Reason::kAborted);
+  }
+  Opened again = store("successor");
+  ASSERT_OK(restore(again));
+  ASSERT_OK(again->complete_restore());
+  ASSERT_OK(again->close());
+  expect_restored("successor", KeyState::kDeactivated);
+}
+
+TEST_P(CutRestore, Rotation) {
+  make_store();
+  const Bytes before = keks("acme").front().id;
+  {
+    Opened cut = store("acme", GetParam());
+    ASSERT_OK(cut.open());
+    const Status rotated = cut->rotate_kek();
+    const bool step_of_rotation = GetParam() == "begin" || GetParam() == "kek" || GetParam() == "commit" ||
+                                  GetParam() == "strays";
+    EXPECT_EQ(rotated.ok(), !step_of_rotation);
+  }
+  {
+    Opened again = store();
+    ASSERT_OK(again.open());
+    EXPECT_EQ(again.get("seats"), "12");
+    EXPECT_EQ(keks("acme").size(), 1U) << "the start removes what the cut left";
+    ASSERT_OK(again->rotate_kek());
+    ASSERT_OK(again->close());
+  }
+  ASSERT_EQ(keks("acme").size(), 1U);
+  EXPECT_NE(keks("acme").front().id, before);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryStep, CutRestore, ::testing::ValuesIn(kSteps),
+                         [](const auto& step) { return std::string(step.param); });
+
+TEST_F(TokenRestore, NothingChangesBeforeThePasswordIsProven) {
+  make_store();
+  lose_token();
+  const auto before = disk_->clone();
+  {
+    Opened store = this->store();
+    EXPECT_REASON(restore(store, "wrong"), Reason::kPasswordWrong);
+  }
+  {
+    Opened store = this->store();
+    EXPECT_REASON(restore(store), Reason::kTokenMissing);
+  }
+  for (const char* directory : {kStore, kSecrets}) {
+    for (const std::string& name : before->list(directory)) {
+      if (name == "lock") continue;
+      const std::string path = std::string(directory) + "/" + name;
+      EXPECT_EQ(disk_->content(path), before->content(path)) << path;
+    }
+  }
+}
+
+TEST_F(TokenRestore, TheTokenIsMadeAfterTheProof) {
+  make_store();
+  lose_token();
+  Opened store = this->store();
+  ASSERT_OK(store->determine_startup_state().status());
+  ASSERT_OK(store->setup_persistence_files());
+  ASSERT_OK(store->initialize_recovery(as_bytes(kPassword)));
+  ASSERT_OK(store->create_and_load_vault());
+  ASSERT_OK(store->initialize_storage_identifier());
+  ASSERT_OK(store->validate_restore(proof()));
+  EXPECT_FALSE(store->status().token);
+  token_.make("acme");
+  ASSERT_OK(store->restore({}));
+  EXPECT_TRUE(store->status().token);
+  ASSERT_OK(store->complete_restore());
+  ASSERT_OK(store->close());
+  expect_restored("acme", KeyState::kDeactivated);
+}
+
+TEST_F(TokenRestore, ATokenThatComesBackMeanwhileIsNotGivenAnotherKek) {
+  make_store();
+  const std::filesystem::path away = token_.tokens().parent_path() / "away";
+  std::filesystem::rename(token_.tokens(), away);
+  std::filesystem::create_directory(token_.tokens());
+  {
+    Opened store = this->store();
+    ASSERT_OK(store->determine_startup_state().status());
+    ASSERT_OK(store->setup_persistence_files());
+    ASSERT_OK(store->initialize_recovery(as_bytes(kPassword)));
+    ASSERT_OK(store->create_and_load_vault());
+    ASSERT_OK(store->initialize_storage_identifier());
+    ASSERT_OK(store->validate_restore(proof()));
+    std::filesystem::remove_all(token_.tokens());
+    std::filesystem::rename(away, token_.tokens());
+    EXPECT_REASON(store->restore({}), Reason::kHsmUnreachable);
+  }
+  EXPECT_EQ(keks("acme").size(), 1U);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+}
+
+TEST_F(TokenRestore, StaleStatesComeBackUnproven) {
+  make_store();
+  lose_kek();
+  clock_.advance(8ULL * 24 * 3600 * 1000);
+  Opened store = this->store();
+  ASSERT_OK(restore(store));
+  EXPECT_TRUE(store->status().continuity_unproven);
+}
+
+TEST_F(TokenRestore, ALostSecretStoreComesBackUnproven) {
+  make_store();
+  lose_kek();
+  for (const std::string& name : disk_->list(kSecrets)) disk_->remove(std::string(kSecrets) + "/" + name);
+  {
+    Opened store = this->store();
+    ASSERT_OK(restore(store));
+    EXPECT_TRUE(store->status().continuity_unproven);
+    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(store->close());
+  }
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+}
+
+TEST_F(TokenRestore, ARolledBackStoreIsNotRestored) {
+  make_store();
+  const auto older = disk_->clone();
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(store.set("seats", "0").status);
+    ASSERT_OK(store->close());
+  }
+  // The files alone: the SecretStore remembers.
+  for (const std::string& name : disk_->list(kStore)) {
+    const std::string path = std::string(kStore) + "/" + name;
+    if (const auto content = older->content(path)) disk_->set_content(path, *content);
+  }
+  lose_kek();
+  Opened store = this->store();
+  EXPECT_REASON(restore(store), Reason::kVaultRolledBack);
+}
+
+TEST_F(TokenRestore, TheOperationLogTellsTheStory) {
+  make_store();
+  lose_kek();
+  Opened store = this->store();
+  ASSERT_OK(restore(store));
+  ASSERT_OK(store->note_restore(RestoreNote::kTls));
+  ASSERT_OK(store->note_restore(RestoreNote::kHook));
+  ASSERT_OK(store->complete_restore());
+  EXPECT_REASON(store->note_restore(RestoreNote::kTls), Reason::kNothingToDo);
+  const auto log = store->operation_log(20);
+  ASSERT_TRUE(log.ok());
+  std::vector<std::string> told;
+  for (const OperationEntry& entry : *log) {
+    const std::string text(log::commit_kind_text(entry.kind));
+    if (text.starts_with("restore")) told.push_back(text);
+  }
+  EXPECT_EQ(told, (std::vector<std::string>{"restore-detected", "restore-password", "restore-token",
+                                            "restore", "restore-keys", "restore-tls", "restore-hook",
+                                            "restore-completed"}));
+}
+
+TEST_F(TokenRestore, ThePasswordDrillKeepsItsDate) {
+  make_store();
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    EXPECT_EQ(store->status().password_verified_ms, 0);
+    EXPECT_REASON(store->verify_password(as_bytes("wrong")), Reason::kPasswordWrong);
+    EXPECT_EQ(store->status().password_verified_ms, 0);
+    ASSERT_OK(store->verify_password(as_bytes(kPassword)));
+    EXPECT_EQ(store->status().password_verified_ms, clock_.wall_ms());
+    ASSERT_OK(store->close());
+  }
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  EXPECT_NE(store->status().password_verified_ms, 0);
+  ASSERT_OK(store->change_password(as_bytes(kPassword), SecretBytes(as_bytes("next"))));
+  EXPECT_EQ(store->status().password_verified_ms, 0);
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

@@ -159,6 +159,8 @@ class LogReader {
       loaded_.witnessed = base.witnessed;
       loaded_.tamper_synced = base.point.generation;
       for (const auto& [epoch, salt] : base.epochs) {
+        // An epoch has one salt; that of the base itself was announced by the base.
+        if (const auto known = keys_.salt(epoch); known && *known != salt) return damaged_base();
         keys_.add_of_file(epoch, salt);
         loaded_.epoch_highest = std::max(loaded_.epoch_highest, epoch);
       }

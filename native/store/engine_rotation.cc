@@ -20,6 +20,7 @@ namespace {
 
 std::vector<IdentifiedKey> clone(const std::vector<IdentifiedKey>& keys) {
   std::vector<IdentifiedKey> out;
+  out.reserve(keys.size());
   for (const IdentifiedKey& key : keys) out.push_back({key.key_id, key.key.clone()});
   return out;
 }

@@ -31,7 +31,7 @@ describe('rotateDek', () => {
     const writes = Array.from({ length: 50 }, (_, i) =>
       store.vault.set(`beside ${i.toString()}`, Buffer.from('x')),
     );
-    assert.equal((await store.vault.get('key 7'))?.toString(), '7');
+    assert.equal((store.vault.get('key 7'))?.toString(), '7');
     await Promise.all([rotating, ...writes]);
     assert.deepEqual(store.status().dek, { keyId: 2, rotation: 'complete', formerFieldKeys: 1 });
     const [done, all] = reports.at(-1) ?? [0, 1];
@@ -40,8 +40,8 @@ describe('rotateDek', () => {
     await store.close();
 
     store = await world.open();
-    assert.equal((await store.vault.get('key 299'))?.toString(), '299');
-    assert.equal((await store.vault.get('beside 49'))?.toString(), 'x');
+    assert.equal((store.vault.get('key 299'))?.toString(), '299');
+    assert.equal((store.vault.get('beside 49'))?.toString(), 'x');
     assert.equal(store.status().dek.keyId, 2);
     const log = await store.operationLog();
     assert.equal(log.filter(({ operation }) => operation === 'rotation').length, 4);

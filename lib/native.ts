@@ -46,11 +46,11 @@ What to do
      or the reason names a GLIBC version, build from source (2). If it is there and was not found, install the package
      again: npm ci.
   2. Build from source, with g++ 12 or clang 14 or later and OpenSSL 3.0 or later, in the project that uses strongroom:
-       apt-get install build-essential python3 libssl-dev libargon2-dev
+       apt-get install build-essential python3 libssl-dev libargon2-dev libtss2-dev libp11-kit-dev
        npm install --no-save node-gyp node-addon-api node-api-headers
        npx node-gyp rebuild --directory ${packageRoot}
      A build of your own is preferred to a prebuilt core unless PREBUILDS_ONLY is set. On other
-     distributions the packages are those that hold libcrypto.a and libargon2.a.`;
+     distributions the packages are those that hold libcrypto.a, libargon2.a and the headers of tpm2-tss and p11-kit.`;
 }
 
 function firstLine(cause: unknown): string {

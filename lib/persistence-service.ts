@@ -6,7 +6,7 @@
 // - After close() has been called every other call answers `closed`.
 import { aborted, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
-import { EventHub, guarded, type Listener, type Notice, type PersistenceEvents } from './events.js';
+import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
 import { Keys } from './keys.js';
 import { loadLicenseProviderManifests } from './manifest-loader.js';
@@ -21,6 +21,7 @@ import type {
   NativeStoreOptions,
 } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
+import { noticesOf } from './notices.js';
 import {
   readClosed,
   readFunction,
@@ -50,6 +51,7 @@ export type { Persistence, VerifyOptions } from './persistence.js';
 
 /** How often TIME_TAMPER is refreshed by itself: hourly. */
 const refreshMs = 3_600_000;
+const pinBytesMax = 4096;
 const operationLogMax = 1_048_576;
 
 /** In place of the last steps of a start, or of the root. */
@@ -321,7 +323,11 @@ export class PersistenceService implements Persistence {
     if (storage?.type === 'pkcs11') return undefined;
     if (storage?.type !== 'tpm' || pin === undefined) return storage;
     const wanted = this.#startup === 'COLDSTART' || act.kind === 'reseal' || (await this.#rootHasPin());
-    return wanted ? { ...storage, pin: await pin() } : storage;
+    if (!wanted) return storage;
+    const bytes = await pin();
+    if (bytes.length === 0 || bytes.length > pinBytesMax)
+      throw new PersistenceError('invalid-option', `storage.pin: a PIN has 1 to ${pinBytesMax} bytes`);
+    return { ...storage, pin: bytes };
   }
 
   /** Lets go of the core's side without writing anything. */
@@ -393,19 +399,7 @@ export class PersistenceService implements Persistence {
     const status = this.#native?.status();
     if (status === undefined) return;
     this.#pending.committed(status.newest.generation);
-    const notify = (happened: boolean, kind: Notice['kind'], message: string): void => {
-      if (happened) this.#events.notify(Object.freeze({ kind, message }));
-    };
-    notify(status.tamperFileAnew, 'tamper-file-anew', 'tmtmp.bin was missing and was begun anew');
-    notify(status.tailRepaired, 'tail-repaired', 'the torn end of the vault file was cut off');
-    notify(status.persistenceRepaired, 'persistence-repaired', 'one copy in persistence.bin was damaged');
-    notify(status.secretRepaired, 'secret-repaired', 'one copy of the root key was damaged');
-    notify(
-      status.ageExcused,
-      'age-excused',
-      "the newest stamp was older than the limit; the TPM's counter proves the state current",
-    );
-    notify(status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right');
+    for (const notice of noticesOf(status)) this.#events.notify(notice);
   }
 
   #startTimer(): void {

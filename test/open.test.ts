@@ -239,14 +239,6 @@ describe('Initialize()', () => {
         throwsReason(() => new PersistenceService(binding, options), 'invalid-option');
       }
     });
-    it('a storage of a later release is unsupported', () => {
-      for (const type of ['tpm', 'pkcs11']) {
-        throwsReason(
-          () => new PersistenceService(binding, { ...world.options(), storage: { type } }),
-          'unsupported',
-        );
-      }
-    });
     it('what was fixed at COLDSTART must agree', async () => {
       await (await world.open({ clockToleranceMs: 5000, maxAge: 'off' })).close();
       await rejectsReason(world.open({ clockToleranceMs: 6000 }), 'invalid-option');

@@ -1,5 +1,5 @@
 // The quick start of the README as it stands: the block after `<!-- quick-start -->`, in a process of its own, against the
-// built package of this checkout. It must print what its comments say. That the package also works where it is installed is
+// built package of this checkout; and other pages in the same way. Each must print what its comments say. That the package also works where it is installed is
 // for test/package.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -11,28 +11,35 @@ import { promisify } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-describe('README', () => {
-  it('the quick start runs and prints what it says', async function () {
-    this.timeout(60_000);
-    const readme = readFileSync(join(root, 'README.md'), 'utf8');
-    const [, code] = /<!-- quick-start -->\s*```js\n(.*?)^```$/ms.exec(readme) ?? [];
-    assert.ok(code !== undefined, 'README.md has a block of js after <!-- quick-start -->');
-    const expected = [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, says]) => says);
-    assert.ok(expected.length > 0, 'it prints something and says what');
+const pages = [
+  { page: 'README.md', mark: 'quick-start', title: 'README: the quick start runs and prints what it says' },
+  { page: 'docs/keys.md', mark: 'keys', title: 'docs/keys.md: the example runs and prints what it says' },
+];
 
-    const directory = mkdtempSync(join(tmpdir(), 'strongroom-quick-start-'));
-    try {
-      mkdirSync(join(directory, 'node_modules'));
-      symlinkSync(root, join(directory, 'node_modules/strongroom'));
-      writeFileSync(join(directory, 'quick-start.mjs'), code);
-      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['quick-start.mjs'], {
-        cwd: directory,
-        env: { ...process.env, TMPDIR: directory, NODE_OPTIONS: '' },
-      });
-      assert.deepEqual(stdout.trimEnd().split('\n'), expected);
-      assert.equal(stderr, '');
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  });
+describe('documentation', () => {
+  for (const { page, mark, title } of pages) {
+    it(title, async function () {
+      this.timeout(60_000);
+      const text = readFileSync(join(root, page), 'utf8');
+      const [, code] = new RegExp(`<!-- ${mark} -->\\s*\`\`\`js\\n(.*?)^\`\`\`$`, 'ms').exec(text) ?? [];
+      assert.ok(code !== undefined, `${page} has a block of js after <!-- ${mark} -->`);
+      const expected = [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map(([, says]) => says);
+      assert.ok(expected.length > 0, 'it prints something and says what');
+
+      const directory = mkdtempSync(join(tmpdir(), 'strongroom-quick-start-'));
+      try {
+        mkdirSync(join(directory, 'node_modules'));
+        symlinkSync(root, join(directory, 'node_modules/strongroom'));
+        writeFileSync(join(directory, 'quick-start.mjs'), code);
+        const { stdout, stderr } = await promisify(execFile)(process.execPath, ['quick-start.mjs'], {
+          cwd: directory,
+          env: { ...process.env, TMPDIR: directory, NODE_OPTIONS: '' },
+        });
+        assert.deepEqual(stdout.trimEnd().split('\n'), expected);
+        assert.equal(stderr, '');
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    });
+  }
 });

@@ -9,11 +9,13 @@ import { readFile } from './files.js';
 import { addHistoryCommands } from './history-commands.js';
 import { addHsmCommands, SetUpFailure } from './hsm-command.js';
 import { addInitCommand } from './init-command.js';
+import { addKeyCommand } from './key-command.js';
 import { addPasswordCommand } from './password-command.js';
 import { addRestoreCommand } from './restore-command.js';
 import { addRotateCommand } from './rotate-command.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { OutputClosed, writeData } from './terminal.js';
+import { addTlsCommand } from './tls-command.js';
 import { addTokenCommand } from './token-command.js';
 import { addVaultCommands } from './vault-commands.js';
 
@@ -59,6 +61,8 @@ export function createProgram(): Command {
   addHistoryCommands(program);
   addAuthorityCommands(program);
   addPasswordCommand(program);
+  addKeyCommand(program);
+  addTlsCommand(program);
   addRestoreCommand(program);
   addHsmCommands(program);
   addRotateCommand(program);

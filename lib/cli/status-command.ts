@@ -278,7 +278,7 @@ function wearText({ increments, perDay, yearsTo100k, yearsTo500k }: TpmStatus['w
   const years = (number: number): string => (number < 10 ? number.toFixed(1) : grouped(Math.round(number)));
   return (
     `${grouped(increments)} increments, ${grouped(Math.round(perDay * 10) / 10)} a day; ` +
-    `at this pace 100,000 in ${years(yearsTo100k)} years, 500,000 in ${years(yearsTo500k)}`
+    `at this pace 100,000 in ${years(yearsTo100k)} years, 500,000 in ${years(yearsTo500k)} years`
   );
 }
 

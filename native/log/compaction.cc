@@ -10,20 +10,19 @@ constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
 
 }  // namespace
 
-BaseWriter::BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t epoch)
-    : file_(file), keys_(keys), cipher_(keys), epoch_(epoch) {}
+BaseWriter::BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch)
+    : file_(file), keys_(keys), cipher_(keys), key_id_(key_id), epoch_(epoch) {}
 
 Status BaseWriter::begin(const BaseInfo& info) {
   std::array<std::uint8_t, kFileHeaderBytes> header{};
-  encode_file_header(FileHeader{keys_.key_id(), keys_.storage_id(), crypto::random_array<16>()},
-                     header.data());
+  encode_file_header(FileHeader{key_id_, keys_.storage_id(), crypto::random_array<16>()}, header.data());
   SR_TRY(file_.write_at(0, header));
   offset_ = header.size();
   chain_ = base_chain_start(header);
   generation_ = info.point.generation;
   info_ = encode_base_info(info);
   salt_ = crypto::random_array<kSaltBytes>();
-  keys_.add(epoch_, salt_);
+  keys_.add_of(key_id_, epoch_, salt_);
   return {};
 }
 

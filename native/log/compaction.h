@@ -18,8 +18,8 @@ namespace strongroom::log {
 // Writes a whole new vault file up to the end of its base.
 class BaseWriter {
  public:
-  // `epoch` is fresh (LogWriter::take_epoch()). The file is one of the present DEK.
-  BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t epoch);
+  // `epoch` is fresh (LogWriter::take_epoch()). The file is one of the DEK `key_id`.
+  BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch);
 
   [[nodiscard]] Status begin(const BaseInfo& info);
   // In key order or any other; each key once.
@@ -33,6 +33,7 @@ class BaseWriter {
   os::File& file_;
   EpochKeys& keys_;
   ValueCipher cipher_;
+  std::uint32_t key_id_;
   std::uint32_t epoch_;
   EpochSalt salt_{};
   std::uint64_t counter_ = 1;

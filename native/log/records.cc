@@ -81,6 +81,11 @@ void EpochKeys::add_of_file(std::uint32_t epoch, const EpochSalt& salt) {
   add(epoch, salt, file_key_id_);
 }
 
+void EpochKeys::add_of(std::uint32_t key_id, std::uint32_t epoch, const EpochSalt& salt) {
+  const std::lock_guard lock(mutex_);
+  add(epoch, salt, key_id);
+}
+
 void EpochKeys::add(std::uint32_t epoch, const EpochSalt& salt, std::uint32_t key_id) {
   SecretBytes key = crypto::hkdf_sha256(vault_keys_.at(key_id).view(), salt, "strongroom/v5 epoch");
   epochs_.insert_or_assign(epoch, Epoch{salt, std::move(key), key_id});

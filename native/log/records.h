@@ -80,9 +80,10 @@ class EpochKeys {
   // The flags of a frame that announces a new epoch.
   [[nodiscard]] std::uint16_t announcement() const;
 
-  // Under the present vault key, or that of the file.
+  // Under the present vault key, that of the file, or that of a DEK which is here.
   void add(std::uint32_t epoch, const EpochSalt& salt);
   void add_of_file(std::uint32_t epoch, const EpochSalt& salt);
+  void add_of(std::uint32_t key_id, std::uint32_t epoch, const EpochSalt& salt);
   // Whether an epoch is one of the present vault key.
   [[nodiscard]] bool is_present(std::uint32_t epoch) const;
   [[nodiscard]] bool has(std::uint32_t epoch) const;

@@ -1,5 +1,7 @@
 #include "store/counter_witness.h"
 
+#include <algorithm>
+
 namespace strongroom::store {
 namespace {
 
@@ -34,7 +36,8 @@ std::optional<AnchorRecord> parse_anchor_record(ByteView bytes) {
 std::int64_t tpm_floor_ms(const AnchorRecord& anchor, const roots::TpmClock& clock) {
   // After an unclean end the clock may fall back a little: then it explains nothing.
   if (clock.clock_ms <= anchor.clock_ms) return anchor.floor_ms;
-  const std::uint64_t counted_ms = clock.clock_ms - anchor.clock_ms;
+  constexpr std::uint64_t kCenturyMs = 100ULL * 365 * 24 * 3600 * 1000;
+  const std::uint64_t counted_ms = std::min(clock.clock_ms - anchor.clock_ms, kCenturyMs);
   return anchor.floor_ms + static_cast<std::int64_t>(counted_ms / 100 * 85);
 }
 
@@ -45,6 +48,7 @@ void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, 
   noted_point_ = point;
   position_.point = vouched;
   settled_ = settled;
+  sent_ = true;  // perhaps, by an earlier process
 }
 
 AnchorRecord CounterWitness::next(std::int64_t wall_ms, std::int64_t floor_ms) {
@@ -67,21 +71,26 @@ void CounterWitness::noted(const AnchorRecord& record, const log::Point& point) 
   const std::lock_guard lock(mutex_);
   position_.newest = record;
   noted_point_ = point;
-  settled_ = false;
+  settled_ = sent_ = false;
 }
 
 Status CounterWitness::reach(std::int64_t wall_ms) {
   std::uint64_t wanted = 0;
+  bool sent_before = false;
   {
     const std::lock_guard lock(mutex_);
     if (settled_) return {};
     wanted = position_.newest.number;
+    sent_before = sent_;
   }
   const Status reached = [&]() -> Status {
     bool incremented = false;
     for (;;) {
       SR_ASSIGN(const std::uint64_t value, read());
-      if (value == wanted) return {};
+      if (value == wanted && (incremented || sent_before)) return {};
+      if (value == wanted)
+        return {Reason::kWitnessReplaced,
+                "the TPM's counter was moved to " + count(value) + " by somebody else"};
       if (value > wanted) {
         return {Reason::kVaultRolledBack, "the TPM's counter stands at " + count(value) +
                                               ", and the vault's newest "
@@ -95,10 +104,14 @@ Status CounterWitness::reach(std::int64_t wall_ms) {
                                               count(wanted)};
       }
       if (incremented) return {Reason::kTpmUnavailable, "the TPM's counter did not move"};
-      // What it answers does not matter: the counter is read again.
+      {
+        const std::lock_guard lock(mutex_);
+        sent_ = true;
+      }
+      incremented = true;
+      // Whether it took place is what the next reading says.
       const Status sent = tpm_->increment_counter(index_, name_, secret_.view());
       if (!sent.ok() && !sent.is(Reason::kTpmUnavailable)) return sent;
-      incremented = true;
     }
   }();
   const std::lock_guard lock(mutex_);
@@ -118,6 +131,11 @@ Status CounterWitness::reach(std::int64_t wall_ms) {
 bool CounterWitness::settled() const {
   const std::lock_guard lock(mutex_);
   return settled_;
+}
+
+void CounterWitness::failed() {
+  const std::lock_guard lock(mutex_);
+  position_.failing = true;
 }
 
 CounterWitness::Position CounterWitness::position() const {

@@ -45,14 +45,16 @@ class CounterWitness {
   // What the vault was found to hold at `point`; `settled` when the counter is known to have reached it. `vouched` is the
   // commit up to which the counter vouches for the vault, as far as that is known.
   void adopt(const AnchorRecord& newest, const log::Point& point, bool settled, const log::Point& vouched);
-  // The record of the next anchor. Only when settled().
+  // The record of the next anchor. Only after reach() was ok.
   [[nodiscard]] AnchorRecord next(std::int64_t wall_ms, std::int64_t floor_ms);
   // The record is durable in a commit at `point`; reach() is to follow.
   void noted(const AnchorRecord& record, const log::Point& point);
   // Brings the counter to the newest noted record: reads, increments at most once, reads again. kVaultRolledBack when the
-  // counter is beyond it, kWitnessReplaced when it is more than one behind; both stay as alarm().
+  // counter is beyond it, kWitnessReplaced when it is more than one behind or was moved by somebody else; they stay as
+  // alarm().
   [[nodiscard]] Status reach(std::int64_t wall_ms);
   [[nodiscard]] bool settled() const;
+  void failed();  // an anchor was not even begun
 
   struct Position {
     log::Point point;  // the newest commit that the counter vouches for
@@ -73,6 +75,7 @@ class CounterWitness {
   Position position_;
   log::Point noted_point_;
   bool settled_ = false;
+  bool sent_ = false;  // the newest record's increment, whatever became of it
   Status alarm_;
 };
 

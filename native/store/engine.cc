@@ -328,7 +328,7 @@ Status Engine::State::create_vault() {
   SR_TRY(directory->remove(fresh));
   SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
   constexpr std::uint32_t kFirstEpoch = 1;
-  log::BaseWriter base(*vault_file, *epoch_keys, kFirstEpoch);
+  log::BaseWriter base(*vault_file, *epoch_keys, header.key_id, kFirstEpoch);
   log::BaseInfo info;
   info.point = genesis;
   SR_TRY(base.begin(info));
@@ -350,8 +350,16 @@ Status Engine::create_and_load_vault(const ProgressHook& progress) {
   if (state.startup == StartupState::kColdstart) {
     SR_TRY(state.create_vault());
   } else {
-    SR_TRY(state.gather_evidence());
-    SR_TRY(state.unless_changed(state.load_log(progress)));
+    constexpr int kLooksMax = 20;
+    for (int look = 1;; ++look) {
+      SR_TRY(state.gather_evidence());
+      SR_TRY(state.unless_changed(state.load_log(progress)));
+      if (!state.options.read_only || !state.counter || look == kLooksMax) break;
+      SR_ASSIGN(const bool consistent, state.looks_consistent());
+      if (consistent) break;
+      state.evidence = Evidence();
+      state.index.clear();
+    }
   }
   state.stage = State::Stage::kVaultLoaded;
   return {};
@@ -448,8 +456,6 @@ Status Engine::update_time_tamper() {
     return state.finish_opening(false);
   }
   SR_TRY(state.cut_tail());
-  // What it completes is durable only now.
-  if (state.counter) SR_TRY(state.counter->reach(state.environment.clock.wall_ms()));
   ReservedChanges changes;
   changes.put(kPersistenceKey,
               encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
@@ -476,10 +482,11 @@ Status Engine::close() {
   };
   state.stop_threads();
   if (was_open) {
+    state.settle_waiting();
     Status committed = state.writer->poisoned();
     if (committed.ok()) {
       state.force_stamp(next_stamp(*state.stamp, read_clock(state.environment.clock)));
-      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose));
+      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, true));
       // Without a TPM, or with one that does not answer.
       if (state.newest_kind != log::CommitKind::kClose) {
         committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
@@ -488,7 +495,6 @@ Status Engine::close() {
     }
     keep(committed);
     if (state.writer->poisoned().ok()) keep(state.writer->finish());
-    state.settle_waiting();
     if (state.counter) keep(state.tpm->shut_down());
   }
   state.pin_authorisation = SecretBytes();

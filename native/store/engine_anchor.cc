@@ -4,6 +4,9 @@
 // - ANCHOR(n) is committed only while the persistence.bin on disk holds a root that the TPM gives out at n.
 // - An epoch is as short as the pace of anchors allows: one anchor, or up to kEpochAnchorsMax where they come thick and
 //   fast. The close ends it, so that no copy of a former persistence.bin can be unsealed after the next start.
+// - The counter moves only when the tamper file was synced up to the anchor. So where they agree, damage in the tamper
+//   file before the anchor is no torn append.
+// - An anchor that is not known to be complete is completed before anything else, and costs no second increment.
 #include <algorithm>
 
 #include "store/engine_state.h"
@@ -12,7 +15,7 @@ namespace strongroom::store {
 namespace {
 
 constexpr std::uint64_t kEpochAnchorsMax = 256;
-constexpr std::chrono::seconds kEpochBrief{10};
+constexpr std::uint64_t kEpochBriefMs = 10'000;
 
 }  // namespace
 
@@ -31,57 +34,72 @@ AnchorRecord Engine::State::first_anchor(std::uint64_t number) {
 }
 
 Status Engine::State::begin_epoch(std::uint64_t number, bool last, ReservedChanges& changes) {
-  const auto now = std::chrono::steady_clock::now();
-  if (last) {
-    epoch_anchors = 1;
-  } else if (epoch_began != std::chrono::steady_clock::time_point() && now - epoch_began < kEpochBrief) {
-    epoch_anchors = std::min(epoch_anchors * 4, kEpochAnchorsMax);
-  } else {
-    epoch_anchors = 1;
-  }
-  epoch_began = now;
+  const std::uint64_t now_ms = environment.clock.boot_ms();
+  std::uint64_t anchors = 1;
+  if (!last && epoch_began_boot_ms && now_ms - *epoch_began_boot_ms < kEpochBriefMs)
+    anchors = std::min(epoch_anchors * 4, kEpochAnchorsMax);
   PersistenceHeader header_new = header;
-  SR_TRY(seal_slot(header_new, number + epoch_anchors - 1));
+  SR_TRY(seal_slot(header_new, number + anchors - 1));
   ReservedChanges intent;
-  return replace_persistence(header_new, log::CommitKind::kPersistence, intent, &changes);
+  SR_TRY(replace_persistence(header_new, log::CommitKind::kPersistence, intent, &changes));
+  epoch_anchors = anchors;
+  epoch_began_boot_ms = now_ms;
+  return {};
 }
 
-Status Engine::State::anchor_counter(log::CommitKind kind) {
+Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   const std::lock_guard lock(persistence_mutex);
   const Now now = read_clock(environment.clock);
-  SR_TRY(counter->reach(now.wall_ms));
+  if (!counter->settled()) {
+    SR_TRY(witnesses->move());
+    SR_TRY(counter->reach(now.wall_ms));
+  }
+  if (!always && counter->position().point.generation == witnesses->newest().generation)
+    return witnesses->move();
   std::int64_t floor_ms = 0;
   {
     const std::lock_guard time(time_mutex);
     floor_ms = time_floor_ms(*stamp, now);
   }
+  ReservedChanges changes;
+  bool settled = false;
+  SR_TRY(settle_persistence(&settled));
   const AnchorRecord next = counter->next(now.wall_ms, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
-  ReservedChanges changes;
   if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
     SR_TRY(begin_epoch(next.number, last, changes));
+  } else if (settled) {
+    changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
   }
   changes.put(kAnchorKey, encode_anchor_record(next));
   anchor_wanted = false;
   const Result<log::CommitInfo> committed = queue->commit_reserved(kind, changes.list());
   if (!committed.ok()) return committed.status();
   counter->noted(next, committed->point);
-  {
-    const std::lock_guard witness(witness_mutex);
-    anchor_newest = std::chrono::steady_clock::now();
-  }
-  const auto completed_anchor = [&]() -> Status {
-    SR_TRY(witnesses->move());
-    return counter->reach(now.wall_ms);
-  }();
-  if (!completed_anchor.ok()) anchor_wanted = true;
-  return completed_anchor;
+  anchor_newest_boot_ms = environment.clock.boot_ms();
+  SR_TRY(witnesses->move());
+  return counter->reach(now.wall_ms);
 }
 
-// With the witness lock held.
+std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
+  if ((!counter && !token_store) || !anchor_wanted || options.tpm.anchors_per_day == 0) return std::nullopt;
+  const std::uint64_t now_ms = environment.clock.boot_ms();
+  const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);
+  const auto interval_ms = static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day;
+  return std::chrono::milliseconds(interval_ms - std::min(interval_ms, since_ms));
+}
+
 bool Engine::State::anchor_due() {
-  if (!anchor_wanted || options.tpm.anchors_per_day == 0) return false;
-  return std::chrono::steady_clock::now() - anchor_newest >= kDay / options.tpm.anchors_per_day;
+  if (!counter && !token_store) return false;
+  return anchor_owed || until_anchor() == std::chrono::milliseconds(0);
+}
+
+// Whether the newest anchor is still where the counter stands: what an interrupted act of authority left can be completed
+// then, and is an older copy otherwise.
+bool Engine::State::counter_unmoved() const {
+  const CounterEvidence& found = evidence.counter;
+  if (!has_counter() || !found.damage.ok()) return true;
+  return found.anchored && *found.anchored == found.value + (verdict.increment_pending ? 1 : 0);
 }
 
 }  // namespace strongroom::store

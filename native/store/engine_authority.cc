@@ -44,7 +44,7 @@ Status Engine::reanchor(const Proof& proof) {
   Status authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, present);
   // A reanchor that was cut between its commit and the witnesses is completed by the token that began it.
   if (authority.is(Reason::kAuthorityRefused) && earlier &&
-      state.loaded.newest_kind == log::CommitKind::kReanchor) {
+      state.loaded.newest_kind == log::CommitKind::kReanchor && state.counter_unmoved()) {
     accepted = earlier->point;
     authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, accepted);
   }
@@ -160,37 +160,48 @@ log::Point Engine::State::authority_point(const log::Point& point, std::uint64_t
 Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges& changes,
                                            const TimeStamp& stamp_now) {
   const bool counter_lost = !evidence.counter.damage.ok();
-  SR_TRY(cut_tail());
   SR_TRY(connect_tpm_for_reseal());
-  AnchorRecord anchor = anchor_found.value_or(AnchorRecord{});
+  SR_TRY(refuse_counter_of_another_store());
+  SR_TRY(cut_tail());
+  AnchorRecord fresh;
   if (counter_lost) {
+    // As at COLDSTART: what it will say is durable before it is made, so that no cut leaves a counter that the vault
+    // does not know.
     SR_TRY(remove_counter());  // left by an attempt that was cut
     SR_TRY(plan_counter());
-    SR_ASSIGN(evidence.counter.value, make_counter());
-    anchor = first_anchor(evidence.counter.value);
-    make_counter_witness();
-  } else if (verdict.increment_pending) {
-    SR_TRY(counter->reach(environment.clock.wall_ms()));
-    evidence.counter.value += 1;
+    SR_ASSIGN(const std::uint64_t foreseen, foresee_counter());
+    fresh = first_anchor(foreseen);
+  } else {
+    fresh = first_anchor(evidence.counter.value + (verdict.increment_pending ? 1 : 0));
+    if (anchor_found) {
+      fresh.increments = anchor_found->increments;
+      fresh.first_wall_ms = anchor_found->first_wall_ms;
+    }
   }
-  const std::uint64_t value = evidence.counter.value;
-  AnchorRecord fresh = first_anchor(value);
-  fresh.increments = anchor.increments;
-  fresh.first_wall_ms = anchor.first_wall_ms;
   PersistenceHeader header_new = header;
-  SR_TRY(seal_slot(header_new, value));
+  SR_TRY(seal_slot(header_new, fresh.number));
   Digest hash{};
   SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
   changes.put(kAnchorKey, encode_anchor_record(fresh));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(begin_writing(kind, changes, stamp_now));
   const TamperPoint newest = witnesses->newest();
-  const log::Point point{newest.generation, newest.head};
-  counter->adopt(fresh, point, true, point);
   SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
   header = std::move(header_new);
   persistence_hash = hash;
+  adopt_slot();
   persistence_damaged = recovering = false;
+  if (counter_lost) {
+    SR_ASSIGN(const std::uint64_t made, make_counter());
+    if (made != fresh.number) {
+      SR_TRY(remove_counter());
+      return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
+    }
+    make_counter_witness();
+  }
+  const log::Point point{newest.generation, newest.head};
+  counter->adopt(fresh, point, counter_lost || !verdict.increment_pending, point);
+  // Last, so that an act that was cut can be told by its commit being the newest.
   ReservedChanges done;
   done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
   SR_TRY(queue->commit_reserved(log::CommitKind::kPersistence, done.list()).status());
@@ -214,9 +225,21 @@ Status Engine::reseal(const Proof& proof) {
   const bool counter_lost = !state.evidence.counter.damage.ok();
   if (counter_lost) state.anchor_found.reset();  // another TPM's clock says nothing of the former one's
   SR_TRY(state.check_time(now));
-  const log::Point present = state.authority_point(state.loaded.newest);
-  SR_TRY(check_authority(proof, Purpose::kReseal, state.core.authority, state.header, present));
+  log::Point accepted = state.authority_point(state.loaded.newest);
+  Status authority = check_authority(proof, Purpose::kReseal, state.core.authority, state.header, accepted);
+  // A reseal that was cut behind its commit is completed by the token that began it.
+  if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kReseal &&
+      state.counter_unmoved()) {
+    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kResealKey));
+    const std::optional<log::Point> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
+    if (earlier) {
+      accepted = *earlier;
+      authority = check_authority(proof, Purpose::kReseal, state.core.authority, state.header, accepted);
+    }
+  }
+  SR_TRY(authority);
   ReservedChanges changes;
+  changes.put(kResealKey, encode_continuity_record(accepted));
   if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.loaded.newest));
   return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.stamp, now));
 }

@@ -12,37 +12,43 @@ constexpr std::uint64_t kProgressRecords = 4096;  // between two reports
 }  // namespace
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                          ReservedChanges& changes, ReservedChanges* last, NextKeys* keys) {
-  if (persistence_unsettled) {
-    return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
-  }
+                                          ReservedChanges& changes, ReservedChanges* last,
+                                          std::optional<NextKeys> keys) {
+  // The intent permits two files. Another one before it is known which of them is there would make a third.
+  SR_TRY(settle_persistence());
   Digest hash{};
   CoreData next = core.clone();
-  if (keys != nullptr) {
-    std::swap(next.previous, keys->previous);
-    std::swap(next.former_field_keys, keys->former_field_keys);
+  ByteView dek_next = dek.view();
+  if (keys) {
+    next.previous = clone(keys->previous);
+    next.former_field_keys = clone(keys->former_field_keys);
+    if (!keys->dek.empty()) dek_next = keys->dek.view();
   }
-  const ByteView dek_next = keys != nullptr && !keys->dek.empty() ? keys->dek.view() : dek.view();
-  SR_ASSIGN(const Bytes file, encode_persistence(header_new, next, dek_next, &hash));
+  SR_ASSIGN(Bytes file, encode_persistence(header_new, next, dek_next, &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(queue->commit_reserved(kind, changes.list()).status());
-  // The intent permits two files. Another one before it is known which of them is there would make a third.
-  persistence_unsettled = true;
-  SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
-  persistence_unsettled = false;
-  {
-    const std::lock_guard lock(header_mutex);
-    header = header_new;
-    if (keys != nullptr) {  // the rest of the core data is read without a lock and stays as it is
-      core.previous = std::move(next.previous);
-      core.former_field_keys = std::move(next.former_field_keys);
-      if (!keys->dek.empty()) dek = std::move(keys->dek);
-    }
-  }
-  persistence_hash = hash;
+  persistence_pending = PendingPersistence{std::move(file), header_new, hash, std::move(keys)};
+  SR_TRY(settle_persistence());
   ReservedChanges done;
   (last != nullptr ? *last : done).put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
   return last != nullptr ? Status() : queue->commit_reserved(kind, done.list()).status();
+}
+
+Status Engine::State::settle_persistence(bool* settled) {
+  if (!persistence_pending) return {};
+  SR_TRY(os::replace_file(*directory, kPersistenceFileName, persistence_pending->file));
+  {
+    const std::lock_guard lock(header_mutex);
+    header = std::move(persistence_pending->header);
+    if (persistence_pending->keys) adopt_keys(*persistence_pending->keys);
+  }
+  persistence_hash = persistence_pending->hash;
+  const bool keys_changed = persistence_pending->keys.has_value();
+  persistence_pending.reset();
+  adopt_slot();
+  if (keys_changed) follow_keys();
+  if (settled != nullptr) *settled = true;
+  return {};
 }
 
 Status Engine::change_password(ByteView current, SecretBytes next) {
@@ -54,10 +60,11 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
     return {Reason::kInvalidArgument, "the new password must have 1 to 4,096 bytes"};
   }
   // Whoever can open the store must not be able to make himself its authority.
-  SR_TRY(open_by_password(state.header, current).status());
+  SR_TRY(open_by_password(state.header_now(), current).status());
   const PasswordParameters parameters{crypto::random_array<16>(), state.options.argon2};
   SR_ASSIGN(const SecretBytes kek, password_kek(next.view(), parameters));
   std::unique_lock persistence(state.persistence_mutex);
+  SR_TRY(state.settle_persistence());
   PersistenceHeader header = state.header;
   std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
   header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kPassword,
@@ -73,7 +80,7 @@ Status Engine::change_password(ByteView current, SecretBytes next) {
 Status Engine::verify_password(ByteView password) {
   State& state = *state_;
   if (state.dek.empty()) return {Reason::kNotOpen, "the store is not open"};
-  SR_TRY(open_by_password(state.header, password).status());
+  SR_TRY(open_by_password(state.header_now(), password).status());
   if (state.stage != State::Stage::kOpen || state.options.read_only) return {};
   std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
   store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
@@ -108,15 +115,19 @@ void Engine::State::compact_if_worthwhile() {
 }
 
 Status Engine::State::compact_now(const ProgressHook& progress) {
-  // With a new DEK the log moves to it.
-  const bool moving = epoch_keys->file_key_id() != epoch_keys->key_id();
-  if (moving) witnesses->prepare_next(witness_keys(epoch_keys->key_id()));
+  // With a new DEK the log moves to it. One that begins while a base is being written waits for the next compaction.
+  const std::uint32_t key_id = epoch_keys->key_id();
+  const bool moving = epoch_keys->file_key_id() != key_id;
+  if (moving) witnesses->prepare_next(witness_keys(key_id));
+  bool begun_meanwhile = false;
   log::BaseInfo info;
   std::vector<const log::Record*> records;
   std::uint64_t from = 0;
   std::uint32_t epoch = 0;
   Status poisoned;
   queue->exclusively([&] {
+    begun_meanwhile = epoch_keys->key_id() != key_id;
+    if (begun_meanwhile) return;
     poisoned = writer->poisoned();
     info.point = writer->newest();
     info.operation_chain = witnesses->newest().chain;
@@ -133,6 +144,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
     epoch = writer->take_epoch();
     records = queue->hold_snapshot();
   });
+  if (begun_meanwhile) return compact_now(progress);
   info.records = records.size();
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   const auto attempt = [&]() -> Status {
@@ -141,7 +153,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
     info.witnessed = witnesses->witnessed_points();
     SR_TRY(directory->remove(fresh));
     SR_ASSIGN(std::unique_ptr<os::File> file, directory->open(fresh, os::OpenMode::kCreate));
-    log::BaseWriter base(*file, *epoch_keys, epoch);
+    log::BaseWriter base(*file, *epoch_keys, key_id, epoch);
     SR_TRY(base.begin(info));
     std::uint64_t done = 0;
     for (const log::Record* record : records) {
@@ -182,7 +194,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
         old = writer->switch_file(std::move(file), offset);
         log_bytes = offset;
         if (moving) {
-          (void)epoch_keys->set_file_key(epoch_keys->key_id());
+          (void)epoch_keys->set_file_key(key_id);
           witnesses->adopt_next(hold);
         }
       }
@@ -200,7 +212,7 @@ Result<VerifyReport> Engine::verify(const ProgressHook& progress) {
   if (!state.directory || state.dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
   EngineOptions options;
   options.directory = state.options.directory;
-  options.instance = state.header.instance;
+  options.instance = state.header_now().instance;
   if (state.has_secret_store()) options.secret_store = state.secret_config;
   options.tpm.pin = state.options.tpm.pin.clone();
   options.read_only = true;

@@ -21,29 +21,12 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
   return std::nullopt;
 }
 
-// Watches the history go by for the commits that may hold an ANCHOR record: which of them does is known at the end.
-class AnchorWatch {
- public:
-  void begin() { seen_ = {}; }
-  void see(const log::CommitInfo& commit) {
-    const bool first = commit.kind == log::CommitKind::kOpen && commit.point.generation == 1;
-    if (!first && commit.kind != log::CommitKind::kAnchor && commit.kind != log::CommitKind::kClose &&
-        commit.kind != log::CommitKind::kReanchor && commit.kind != log::CommitKind::kReseal) {
-      return;
-    }
-    seen_[0] = seen_[1];
-    seen_[1] = commit.point;
-  }
-  // What a counter vouches for that has reached the anchor in this generation, or is one short of it; the zero point
-  // when a compaction has taken the commit away.
-  [[nodiscard]] log::Point vouched(std::uint64_t generation, bool reached) const {
-    if (seen_[1].generation != generation) return {};
-    return reached ? seen_[1] : seen_[0];
-  }
-
- private:
-  std::array<log::Point, 2> seen_{};
-};
+bool may_hold_anchor(const log::CommitInfo& commit) {
+  using log::CommitKind;
+  const bool first = commit.kind == CommitKind::kOpen && commit.point.generation == 1;
+  return first || commit.kind == CommitKind::kAnchor || commit.kind == CommitKind::kClose ||
+         commit.kind == CommitKind::kReanchor || commit.kind == CommitKind::kReseal;
+}
 
 // Watches the history go by for one remembered point.
 class PointWatch {
@@ -127,7 +110,22 @@ Status Engine::initialize_warmstart() {
   SR_TRY(state.require(State::Stage::kSetUp));
   if (state.startup != StartupState::kWarmstart)
     return {Reason::kNoStore, "there is no store in " + state.options.directory};
-  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
+  Status opened = state.open_root();
+  // Beside a live writer: the file that was read may be one epoch behind the counter by now.
+  constexpr int kLooksMax = 20;
+  for (int look = 1; !opened.ok() && state.options.read_only && look < kLooksMax; ++look) {
+    const Bytes seen = state.persistence_copy;
+    if (!state.read_persistence().ok() || state.persistence_copy == seen) break;
+    opened = state.open_root();
+  }
+  SR_TRY(opened);
+  state.make_witnesses(state.header.key_id);
+  state.stage = State::Stage::kRootOpen;
+  return {};
+}
+
+Status Engine::State::open_root() {
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
   if (candidates.front().header.state == ProvisionState::kDecommissioning) {
     return {Reason::kPartialRestore,
             "a decommission of this store was interrupted; run it again to complete it"};
@@ -136,16 +134,12 @@ Status Engine::initialize_warmstart() {
   for (const ParsedPersistence& candidate : candidates) {
     for (const KeySlot& slot : candidate.header.slots) {
       if (slot.type == SlotType::kPassword) continue;
-      SR_TRY(state.check_storage(slot.type));
-      Result<SecretBytes> dek = state.open_by_root(candidate.header, slot);
-      refusal = dek.ok() ? state.open_core(candidate, *std::move(dek)) : dek.status();
+      SR_TRY(check_storage(slot.type));
+      Result<SecretBytes> opened = open_by_root(candidate.header, slot);
+      refusal = opened.ok() ? open_core(candidate, *std::move(opened)) : opened.status();
+      if (refusal.ok()) return check_policy();
       // What cannot be reached now says nothing about this copy, nor would it about the other.
-      if (!refusal.ok() && error_info(refusal.error().reason).retryable) return refusal;
-      if (!refusal.ok()) continue;
-      SR_TRY(state.check_policy());
-      state.make_witnesses(state.header.key_id);
-      state.stage = State::Stage::kRootOpen;
-      return {};
+      if (error_info(refusal.error().reason).retryable) return refusal;
     }
   }
   return refusal;
@@ -227,7 +221,6 @@ Status Engine::initialize_recovery(ByteView password) {
     state.refused_root = as_usual;
   }
   if (state.has_counter()) {
-    state.refused_root = as_usual;
     SR_TRY(state.connect_tpm_for_reseal());
     state.make_witnesses(state.header.key_id);
     state.recovering = true;
@@ -367,7 +360,6 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     const TamperPoint& newest = evidence.tamper.content->newest;
     tamper_watch.emplace(log::Point{newest.generation, newest.head});
   }
-  AnchorWatch anchor_watch;
   bool chain_differs = false;
   // Beside a vault that has just moved to another DEK the tamper file may be one of the former.
   const std::uint32_t tamper_key_id = evidence.tamper.content ? evidence.tamper.content->key_id : 0;
@@ -386,12 +378,12 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   };
   log::ReadOptions read;
   read.on_base = [&](const log::BaseInfo& base) {
+    anchor_places = {{base.point, log::CommitKind::kBaseHead}};
     witnesses->begin(TamperPoint{base.point.generation, base.point.head, base.operation_chain});
     former_chain = base.former_chain;
     if (secret_watch) secret_watch->begin();
     if (token_watch) token_watch->begin();
     if (tamper_watch) tamper_watch->begin();
-    anchor_watch.begin();
     chain_differs = false;
     see(base.point);
   };
@@ -400,7 +392,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (tamper_is_former && former_chain)
       former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
     newest_wall_ms = commit.wall_ms;
-    anchor_watch.see(commit);
+    if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.point, commit.kind);
     see(commit.point);
   };
   read.on_progress = progress;
@@ -432,12 +424,8 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   if (counter) {
     SR_ASSIGN(const std::optional<Bytes> anchor, reserved(kAnchorKey));
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
-    if (anchor_found) {
-      evidence.counter.anchored = anchor_found->number;
-      const bool reached = anchor_found->number == evidence.counter.value;
-      counter->adopt(*anchor_found, loaded.newest, reached,
-                     anchor_watch.vouched(index.find(kAnchorKey)->generation(), reached));
-    }
+    if (anchor_found) evidence.counter.anchored = anchor_found->number;
+    adopt_anchor();
   }
   verdict = judge(evidence);
   return {};
@@ -555,8 +543,11 @@ Status Engine::State::repair_copies() {
 Status Engine::State::finish_opening(bool replace_foreign) {
   SR_TRY(repair_copies());
   if (counter) {
-    SR_TRY(startup == StartupState::kColdstart ? counter->reach(environment.clock.wall_ms())
-                                               : anchor_counter(log::CommitKind::kAnchor));
+    // After a COLDSTART too: the files of its provisioning are of no use from here on.
+    const Status anchored = anchor_counter(log::CommitKind::kAnchor, true);
+    if (anchored.is(Reason::kWitnessNotMoved))
+      return {Reason::kIoError, anchored.error().detail, anchored.error().system_error};
+    SR_TRY(anchored);
   } else if (const Status moved = witnesses->move(replace_foreign, true); !moved.ok()) {
     const Status alarm = witnesses->alarm();
     return alarm.ok()

@@ -105,12 +105,12 @@ Status Engine::validate_restore(const Proof& proof) {
   SR_TRY(state.check_time(read_clock(state.environment.clock)));
   Status authority;
   if (state.recovering) {
-    authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header,
-                                state.loaded.newest);
+    authority =
+        check_authority(proof, Purpose::kRecover, state.core.authority, state.header, state.loaded.newest);
     // A restore that was cut behind its commit is gone on with by the token that began it.
     if (authority.is(Reason::kAuthorityRefused) && pending) {
-      authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header,
-                                  earlier->accepted);
+      authority =
+          check_authority(proof, Purpose::kRecover, state.core.authority, state.header, earlier->accepted);
     }
   } else {
     // What was accepted with the commit is not asked for again; who goes on must know the password all the same.
@@ -219,8 +219,7 @@ Status Engine::note_restore(RestoreNote note) {
   State& state = *state_;
   SR_TRY(state.accepts_writes());
   if (!state.restore_pending()) return {Reason::kNothingToDo, "no restore is under way"};
-  return state.note(note == RestoreNote::kTls ? log::CommitKind::kRestoreTls
-                                              : log::CommitKind::kRestoreHook);
+  return state.note(note == RestoreNote::kTls ? log::CommitKind::kRestoreTls : log::CommitKind::kRestoreHook);
 }
 
 Status Engine::complete_restore() {

@@ -18,13 +18,6 @@
 namespace strongroom::store {
 namespace {
 
-std::vector<IdentifiedKey> clone(const std::vector<IdentifiedKey>& keys) {
-  std::vector<IdentifiedKey> out;
-  out.reserve(keys.size());
-  for (const IdentifiedKey& key : keys) out.push_back({key.key_id, key.key.clone()});
-  return out;
-}
-
 bool has_password_slot(const PersistenceHeader& header) {
   return std::any_of(header.slots.begin(), header.slots.end(),
                      [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
@@ -69,10 +62,16 @@ void Engine::State::make_epoch_keys() {
 Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
   SR_ASSIGN(const std::uint32_t named, peek_tamper_key_id(*directory, kTamperFileName));
   if (key_id != nullptr) *key_id = named;
-  const SecretBytes* const of = dek_of(named);
-  // One that names a DEK of another time cannot be authentic; read with the present one it says so.
-  const SecretBytes key = tamper_key(of != nullptr ? of->view() : dek.view(), header.storage_id);
-  return read_tamper_file(*directory, kTamperFileName, key.view(), header.storage_id);
+  StorageId storage_id{};
+  SecretBytes key;
+  {
+    const std::lock_guard lock(header_mutex);
+    storage_id = header.storage_id;
+    // One that names a DEK of another time cannot be authentic; read with the present one it says so.
+    const SecretBytes* const of = dek_of(named);
+    key = tamper_key(of != nullptr ? of->view() : dek.view(), storage_id);
+  }
+  return read_tamper_file(*directory, kTamperFileName, key.view(), storage_id);
 }
 
 Status Engine::State::find_vault_key() {
@@ -140,10 +139,26 @@ Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, 
   return next;
 }
 
+void Engine::State::adopt_keys(NextKeys& keys) {
+  // The rest of the core data is read without a lock and stays as it is.
+  core.previous = std::move(keys.previous);
+  core.former_field_keys = std::move(keys.former_field_keys);
+  if (!keys.dek.empty()) dek = std::move(keys.dek);
+}
+
+// With the persistence lock held. One epoch ends and the next belongs to the new DEK, in one step for the writer.
+void Engine::State::follow_keys() {
+  if (epoch_keys->key_id() != header.key_id) {
+    queue->exclusively([this] {
+      epoch_keys->add_vault_key(header.key_id, create_get_vault_key(dek.view(), core.vault_salt), true);
+      writer->end_epoch();
+    });
+  }
+  if (!core.previous) epoch_keys->forget_former_vault_keys();
+}
+
+// With the persistence lock held.
 Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) {
-  const std::lock_guard persistence(persistence_mutex);
-  if (persistence_unsettled)
-    return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
   if (has_password_slot(header)) SR_TRY(open_by_password(header, password).status());
   if (header.key_id == UINT32_MAX) return {Reason::kUnsupported, "the DEK was rotated too often"};
 
@@ -162,11 +177,7 @@ Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) 
 
   ReservedChanges intent;
   ReservedChanges done;
-  SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, &keys));
-  queue->exclusively([&] {
-    epoch_keys->add_vault_key(next.key_id, create_get_vault_key(dek.view(), core.vault_salt), true);
-    writer->end_epoch();
-  });
+  SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
   return queue->commit_reserved(log::CommitKind::kRotation, done.list()).status();
 }
 
@@ -188,13 +199,13 @@ Status Engine::State::move_vault(const ProgressHook& progress) {
 
 Status Engine::State::end_rotation() {
   const std::lock_guard persistence(persistence_mutex);
+  SR_TRY(settle_persistence());
+  if (!core.previous) return {};
   const PersistenceHeader same = header;
   NextKeys keys;
   keys.former_field_keys = clone(core.former_field_keys);
   ReservedChanges intent;
-  SR_TRY(replace_persistence(same, log::CommitKind::kRotation, intent, nullptr, &keys));
-  epoch_keys->forget_former_vault_keys();
-  return {};
+  return replace_persistence(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
 }
 
 Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool forget_field_keys) {
@@ -202,7 +213,12 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool 
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
   if (state.compaction_thread.joinable()) state.compaction_thread.join();
-  if (!state.core.previous) SR_TRY(state.begin_rotation(password, forget_field_keys));
+  {
+    const std::lock_guard persistence(state.persistence_mutex);
+    const bool was_pending = state.core.previous.has_value();
+    SR_TRY(state.settle_persistence());  // it may be the begin of a rotation, or its end
+    if (!state.core.previous && !was_pending) SR_TRY(state.begin_rotation(password, forget_field_keys));
+  }
   SR_TRY(state.move_vault(progress));
   SR_TRY(state.witnesses->move(false, true));
   SR_TRY(state.end_rotation());

@@ -92,17 +92,18 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
 Status Engine::State::move_witnesses(bool anchor) {
   if (token_store && anchor) {
     anchor_wanted = false;
-    {
-      const std::lock_guard lock(witness_mutex);
-      anchor_newest = std::chrono::steady_clock::now();
-    }
+    anchor_newest_boot_ms = environment.clock.boot_ms();
     const Status moved = witnesses->move(false, true);
-    if (!moved.ok()) anchor_wanted = true;
+    anchor_owed = !moved.ok();
     return moved;
   }
   if (!counter || !anchor) return witnesses->move();
-  const Status anchored = anchor_counter(log::CommitKind::kAnchor);
+  const Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
+  anchor_owed = !anchored.ok();
   if (anchored.ok() || anchored.is(Reason::kPoisoned)) return anchored;
+  counter->failed();
+  witnesses->move().ignore(
+      "the tamper file need not wait for the TPM; the anchor's error is the one to tell");
   return {Reason::kWitnessNotMoved, anchored.error().detail, anchored.error().system_error};
 }
 
@@ -119,8 +120,8 @@ void Engine::State::run_witness_thread() {
   for (;;) {
     if (!witness_dirty) {
       const auto roused = [this] { return witness_dirty || witness_stop; };
-      if (anchor_wanted && options.tpm.anchors_per_day != 0) {
-        witness_wake.wait_until(lock, anchor_newest + kDay / options.tpm.anchors_per_day, roused);
+      if (const auto remaining = until_anchor()) {
+        witness_wake.wait_for(lock, *remaining, roused);
       } else {
         witness_wake.wait(lock, roused);
       }

@@ -25,6 +25,7 @@ inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
 inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
 inline constexpr std::string_view kRestoreKey = "strongroom/restore";
+inline constexpr std::string_view kResealKey = "strongroom/reseal";  // the point that its authority accepted
 inline constexpr std::string_view kPasswordVerifiedKey = "strongroom/password-verified";  // i64 wall time, ms
 
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
@@ -112,10 +113,17 @@ struct Engine::State {
   Digest persistence_hash{};
   Bytes persistence_copy;  // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
   bool persistence_damaged = false;
-  bool root_damaged = false;           // one copy of RootKey
-  bool secrets_damaged = false;        // one copy of VaultHash or TimeTamper; the next move mends it
-  bool persistence_unsettled = false;  // replacing persistence.bin failed: which file is there is not known
-  SecretBytes root_key;                // only to repair a damaged copy
+  bool root_damaged = false;     // one copy of RootKey
+  bool secrets_damaged = false;  // one copy of VaultHash or TimeTamper; the next move mends it
+  // Replacing persistence.bin failed: the old file or this one is there. Guarded by persistence_mutex.
+  struct PendingPersistence {
+    Bytes file;
+    PersistenceHeader header;
+    Digest hash{};
+    std::optional<NextKeys> keys;
+  };
+  std::optional<PendingPersistence> persistence_pending;
+  SecretBytes root_key;  // only to repair a damaged copy
   SecretBytes dek;
 
   std::unique_ptr<log::EpochKeys> epoch_keys;
@@ -155,16 +163,21 @@ struct Engine::State {
   // The TPM; with another storage all of this is empty.
   std::shared_ptr<roots::Tpm> tpm;
   std::string tpm_description;
-  TpmSlot tpm_slot;  // of the newest persistence.bin; guarded by persistence_mutex once the store is open
+  TpmSlot tpm_slot;  // of the persistence.bin on disk; guarded by persistence_mutex once the store is open
   SecretBytes pin_authorisation;
+  bool tpm_is_another = false;  // reseal, reanchor: than the one that holds the counter
   std::unique_ptr<CounterWitness> counter;
   std::optional<AnchorRecord> anchor_found;
+  // While the log is read: the commits that may hold an anchor.
+  std::vector<std::pair<log::Point, log::CommitKind>> anchor_places;
   Status refused_root;  // reseal, restore: why the TPM or the token did not open the root
   bool age_excused = false;
-  std::uint64_t epoch_anchors = 1;  // guarded by persistence_mutex: how many the present epoch was given
-  std::chrono::steady_clock::time_point epoch_began{};    // guarded by persistence_mutex
-  std::chrono::steady_clock::time_point anchor_newest{};  // guarded by witness_mutex
+  std::uint64_t epoch_anchors =
+      1;  // guarded by persistence_mutex: how many anchors the present epoch was given
+  std::optional<std::uint64_t> epoch_began_boot_ms;  // guarded by persistence_mutex
+  std::atomic<std::uint64_t> anchor_newest_boot_ms{0};
   std::atomic<bool> anchor_wanted{false};  // something was committed that the counter does not vouch for
+  std::atomic<bool> anchor_owed{false};    // an anchor was asked for and failed
 
   // The token; with another storage all of this is empty.
   std::shared_ptr<roots::Token> token;
@@ -192,6 +205,7 @@ struct Engine::State {
 
   // Steps, shared.
   [[nodiscard]] Result<std::vector<ParsedPersistence>> read_persistence();
+  [[nodiscard]] Status open_root();
   [[nodiscard]] Status open_core(const ParsedPersistence& candidate, SecretBytes dek_in);
   [[nodiscard]] Status check_policy() const;
   [[nodiscard]] Status check_storage(SlotType type) const;
@@ -223,7 +237,13 @@ struct Engine::State {
   // `done` goes into `last` where the caller commits something anyhow, else into a commit of its own.
   [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
                                            ReservedChanges& changes, ReservedChanges* last = nullptr,
-                                           NextKeys* keys = nullptr);
+                                           std::optional<NextKeys> keys = std::nullopt);
+  // Tries once more what a failed replacement left open. True in `settled` when there was something.
+  [[nodiscard]] Status settle_persistence(bool* settled = nullptr);
+  [[nodiscard]] PersistenceHeader header_now() {
+    const std::lock_guard lock(header_mutex);
+    return header;
+  }
 
   // Where the root is opened: engine_open.cc, engine_tpm.cc.
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
@@ -245,10 +265,17 @@ struct Engine::State {
   [[nodiscard]] Result<std::uint64_t> foresee_counter();
   [[nodiscard]] Result<std::uint64_t> make_counter();
   [[nodiscard]] Status remove_counter();
+  // What was sealed is adopted (adopt_slot) when the file that holds it is durable.
   [[nodiscard]] Status seal_slot(PersistenceHeader& header_new, std::uint64_t at_most);
+  void adopt_slot();
+  [[nodiscard]] Status refuse_counter_of_another_store();
   [[nodiscard]] Status provision_tpm();
   void make_counter_witness();
   [[nodiscard]] Status gather_counter();
+  void adopt_anchor();
+  // A read-only opening beside a live writer: whether what was read belongs together.
+  [[nodiscard]] Result<bool> looks_consistent();
+  [[nodiscard]] Status read_persistence_again();
   [[nodiscard]] Status check_time(const Now& now);
   [[nodiscard]] TpmStatus describe_tpm(const CounterWitness::Position& position);
 
@@ -283,6 +310,8 @@ struct Engine::State {
   // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
   [[nodiscard]] Status unless_changed(Status finding);
   [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password);
+  void adopt_keys(NextKeys& keys);  // with the header lock held
+  void follow_keys();               // after adopt_keys(): the log's epochs
   [[nodiscard]] Status begin_rotation(ByteView password, bool forget_field_keys);
   [[nodiscard]] Status move_vault(const ProgressHook& progress);
   [[nodiscard]] Status end_rotation();
@@ -290,7 +319,8 @@ struct Engine::State {
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;
   [[nodiscard]] log::Point authority_point(const log::Point& point) const {
-    return authority_point(point, evidence.counter.value);
+    // An increment that is still to be finished counts as made, so that finishing it takes no token's worth.
+    return authority_point(point, evidence.counter.value + (verdict.increment_pending ? 1 : 0));
   }
   [[nodiscard]] log::Point authority_point(const log::Point& point, std::uint64_t counter_value) const;
   // The commit of an act of authority with a new seal, and where the counter is lost a new counter; leaves the store open.
@@ -298,10 +328,13 @@ struct Engine::State {
                                             const TimeStamp& stamp_now);
 
   // engine_anchor.cc
-  [[nodiscard]] Status anchor_counter(log::CommitKind kind);
+  // `always`: also where the counter vouches for everything that was committed.
+  [[nodiscard]] Status anchor_counter(log::CommitKind kind, bool always);
   [[nodiscard]] Status begin_epoch(std::uint64_t number, bool last, ReservedChanges& changes);
   [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number);
   [[nodiscard]] bool anchor_due();
+  [[nodiscard]] std::optional<std::chrono::milliseconds> until_anchor();
+  [[nodiscard]] bool counter_unmoved() const;
 
   // Commit hooks.
   void force_stamp(const TimeStamp& stamp_next);

@@ -106,12 +106,10 @@ Status Engine::rotate_kek() {
   if (!state.has_token()) return {Reason::kNothingToDo, "this store has no KEK in a token"};
   {
     const std::lock_guard persistence(state.persistence_mutex);
-    if (state.persistence_unsettled)
-      return {Reason::kPoisoned, "persistence.bin could not be replaced before; open the store again"};
+    SR_TRY(state.settle_persistence());  // before anything is taken for a stray
     SR_TRY(state.before_step("begin"));
     SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
     PersistenceHeader header = state.header;
-    const TokenSlot former = state.token_slot;
     const auto replace = [&]() -> Status {
       SR_TRY(state.before_step("kek"));
       SR_TRY(state.make_kek(header));
@@ -120,7 +118,7 @@ Status Engine::rotate_kek() {
       return state.replace_persistence(header, log::CommitKind::kKek, changes);
     };
     if (Status replaced = replace(); !replaced.ok()) {
-      state.token_slot = former;
+      state.adopt_slot();  // of the file that is there
       return replaced;
     }
     SR_TRY(state.before_step("strays"));

@@ -40,9 +40,11 @@ Status Engine::State::connect_tpm_for_reseal() {
   SR_ASSIGN(TpmSlot former, parse_tpm_parameters(slot->parameters));
   if (!options.tpm.tcti.empty()) former.tcti = options.tpm.tcti;
   SR_TRY(connect_tpm(former.tcti, {}, {}));
+  const roots::TpmName endorsement_former = former.endorsement_name;
   tpm_slot = std::move(former);
   SR_ASSIGN(tpm_slot.parent_name, tpm->parent_name());
   SR_ASSIGN(tpm_slot.endorsement_name, tpm->endorsement_name());
+  tpm_is_another = tpm_slot.endorsement_name != endorsement_former;
   if (options.tpm.pcrs) tpm_slot.pcrs = *options.tpm.pcrs;
   if (tpm_slot.pcrs != 0) {
     SR_ASSIGN(tpm_slot.pcr_digest, tpm->pcr_digest(tpm_slot.pcrs));
@@ -155,13 +157,34 @@ Status Engine::State::remove_counter() {
   return tpm->undefine_counter(found->index);
 }
 
+Status Engine::State::refuse_counter_of_another_store() {
+  SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
+  if (!found || found->label == counter_label(header.instance, header.storage_id)) return {};
+  return {Reason::kWitnessReplaced,
+          "the TPM holds the counter of another store with the instance name '" + header.instance + "'"};
+}
+
 Status Engine::State::seal_slot(PersistenceHeader& header_new, std::uint64_t at_most) {
-  tpm_slot.at_most = at_most;
-  SR_ASSIGN(KeySlot slot,
-            seal_tpm_slot(*tpm, next_slot_id(), tpm_slot, pin_authorisation.view(), dek.view(), header_new));
+  TpmSlot next = tpm_slot;
+  next.at_most = at_most;
+  SR_ASSIGN(KeySlot slot, seal_tpm_slot(*tpm, next_slot_id(), std::move(next), pin_authorisation.view(),
+                                        dek.view(), header_new));
   std::erase_if(header_new.slots, [](const KeySlot& other) { return other.type == SlotType::kTpm; });
   header_new.slots.push_back(std::move(slot));
   return {};
+}
+
+// `header` is that of the file on disk.
+void Engine::State::adopt_slot() {
+  const KeySlot* slot = root_slot();
+  if (slot != nullptr && slot->type == SlotType::kTpm) {
+    if (Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters); sealed.ok())
+      tpm_slot = *std::move(sealed);
+  }
+  if (slot != nullptr && slot->type == SlotType::kPkcs11) {
+    if (Result<TokenSlot> wrapped = parse_token_parameters(slot->parameters); wrapped.ok())
+      token_slot = *std::move(wrapped);
+  }
 }
 
 // The root is sealed to the value that the counter is about to get, so that an interrupted COLDSTART can be told from
@@ -174,12 +197,15 @@ Status Engine::State::provision_tpm() {
     SR_ASSIGN(tpm_slot.pcr_digest, tpm->pcr_digest(tpm_slot.pcrs));
   }
   tpm_slot.has_pin = !options.tpm.pin.empty();
+  pin_authorisation = SecretBytes();  // of an interrupted COLDSTART
   if (tpm_slot.has_pin) {
     tpm_slot.pin = PasswordParameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(pin_authorisation, stretch_pin(options.tpm.pin.view(), tpm_slot.pin));
   }
   SR_ASSIGN(const std::uint64_t foreseen, foresee_counter());
-  return seal_slot(header, foreseen);
+  SR_TRY(seal_slot(header, foreseen));
+  adopt_slot();
+  return {};
 }
 
 Result<SecretBytes> Engine::State::open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot) {
@@ -213,6 +239,11 @@ void Engine::State::make_counter_witness() {
 Status Engine::State::gather_counter() {
   if (!has_counter()) return {};
   if (!counter) make_counter_witness();
+  // Whatever bears its name in another TPM was made there by somebody else, or by a reseal that was cut.
+  if (tpm_is_another) {
+    evidence.counter.damage = Status(Reason::kWitnessReplaced, "this is another TPM than the counter's");
+    return {};
+  }
   const Result<std::uint64_t> value = counter->read();
   if (value.ok()) {
     evidence.counter.value = *value;
@@ -223,6 +254,51 @@ Status Engine::State::gather_counter() {
     return value.status();
   }
   return {};
+}
+
+void Engine::State::adopt_anchor() {
+  const log::Record* record = index.find(kAnchorKey);
+  if (record == nullptr || !anchor_found) return;
+  log::Point point{record->generation(), {}};
+  const bool settled = anchor_found->number == evidence.counter.value;
+  // Before the increment of an ordinary anchor, and before a base is written, the tamper file is synced; an act of
+  // authority names the counter as it stands, and only the anchor behind it moves the witnesses.
+  bool moved_before = record->generation() <= loaded.base.generation;
+  log::Point before;  // the anchor before it; the zero point when a compaction has taken that commit away
+  for (const auto& [place, kind] : anchor_places) {
+    if (place.generation < point.generation && kind != log::CommitKind::kBaseHead) before = place;
+    if (place.generation != point.generation) continue;
+    point = place;
+    moved_before |= kind == log::CommitKind::kAnchor || kind == log::CommitKind::kClose;
+  }
+  evidence.counter.witnessed = settled && moved_before ? point.generation : 0;
+  counter->adopt(*anchor_found, point, settled, settled ? point : before);
+}
+
+Status Engine::State::read_persistence_again() {
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
+  Status refusal;
+  for (const ParsedPersistence& candidate : candidates) {
+    refusal = open_core(candidate, dek.clone());
+    if (refusal.ok()) break;
+  }
+  return refusal;
+}
+
+// A live writer moves the counter and replaces persistence.bin between our looks at them. The vault was read between
+// two looks at the counter, so its anchor may be anything from the first to one beyond the second; and the persistence.bin
+// that it names must be the one from before or from after.
+Result<bool> Engine::State::looks_consistent() {
+  CounterEvidence& found = evidence.counter;
+  if (!found.damage.ok() || !found.anchored || *found.anchored < found.value) return true;
+  SR_ASSIGN(const std::uint64_t after, counter->read());
+  if (*found.anchored <= after + 1) found.value = std::min(*found.anchored, after);
+  adopt_anchor();
+  verdict = judge(evidence);
+  if (check_persistence_record().ok()) return true;
+  const Digest before = persistence_hash;
+  SR_TRY(read_persistence_again());
+  return persistence_hash == before || check_persistence_record().ok();
 }
 
 // With the header lock held; `tpm_slot` may be under way to the next epoch on another thread.

@@ -64,7 +64,7 @@ Status FieldSealer::seal(ByteView plaintext, ByteView context, MutableBytes out)
   }
   SR_TRY(check_context(context));
   if (out.size() != plaintext.size() + kFieldOverheadBytes) {
-    return {Reason::kInternal, "a sealed field goes into memory of another size"};
+    return {Reason::kInvalidArgument, "the plaintext is not as long as it said"};
   }
   if (messages_ == kSaltMessagesMax || bytes_ + plaintext.size() > kSaltBytesMax) renew_salt();
   const MutableBytes header = out.first(kFieldHeaderBytes);
@@ -85,7 +85,7 @@ Status FieldSealer::open(ByteView sealed, ByteView context, MutableBytes out) {
   SR_TRY(check_context(context));
   SR_ASSIGN(const std::uint32_t id, key_id(sealed));
   if (out.size() != sealed.size() - kFieldOverheadBytes) {
-    return {Reason::kInternal, "an opened field goes into memory of another size"};
+    return {Reason::kInvalidArgument, "the sealed field is not as long as it said"};
   }
   const ByteView header = sealed.first(kFieldHeaderBytes);
   crypto::Aead* const cipher = cipher_of(header);

@@ -49,10 +49,11 @@ class FieldSealer {
   // The key of a former DEK, for opening what it sealed.
   void add_former_key(std::uint32_t key_id, SecretBytes key);
 
-  // `out` has plaintext.size() + kFieldOverheadBytes. kInvalidArgument above 1 MiB of plaintext or 1,024 bytes of context.
+  // `out` has plaintext.size() + kFieldOverheadBytes. kInvalidArgument for another size of
+  // `out`, above 1 MiB of plaintext, and above 1,024 bytes of context.
   [[nodiscard]] Status seal(ByteView plaintext, ByteView context, MutableBytes out);
   // `out` has sealed.size() - kFieldOverheadBytes, and nothing in it after a failure. kFieldNotAuthentic,
-  // kFieldKeyUnknown; kInvalidArgument for an overlong context.
+  // kFieldKeyUnknown; kInvalidArgument for another size of `out` and an overlong context.
   [[nodiscard]] Status open(ByteView sealed, ByteView context, MutableBytes out);
 
   [[nodiscard]] std::uint32_t sealing_key_id() const { return key_id_; }

@@ -251,7 +251,7 @@ Status ManagedKeys::remove(std::string_view id) {
   std::vector<log::Change> changes{erase(name)};
   const std::string half_name = private_name(id);
   if (key.location == KeyLocation::kVault) changes.push_back(erase(half_name));
-  const Status committed = commit_reserved(engine_, changes);
+  Status committed = commit_reserved(engine_, changes);
   if (!committed.ok() && !committed.error().committed) return committed;
   if (key.location == KeyLocation::kHsm && token_ != nullptr && token_->serial() == key.token_serial) {
     const Status destroyed = token_->destroy(key.token_key_id);

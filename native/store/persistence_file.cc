@@ -407,6 +407,18 @@ Result<CoreData> open_core_data(const ParsedPersistence& parsed, ByteView dek) {
   return core;
 }
 
+std::optional<IdentifiedKey> clone(const std::optional<IdentifiedKey>& key) {
+  if (!key) return std::nullopt;
+  return IdentifiedKey{key->key_id, key->key.clone()};
+}
+
+std::vector<IdentifiedKey> clone(const std::vector<IdentifiedKey>& keys) {
+  std::vector<IdentifiedKey> out;
+  out.reserve(keys.size());
+  for (const IdentifiedKey& key : keys) out.push_back({key.key_id, key.key.clone()});
+  return out;
+}
+
 CoreData CoreData::clone() const {
   CoreData out;
   out.vault_file_name = vault_file_name;
@@ -417,10 +429,8 @@ CoreData CoreData::clone() const {
   out.authority = authority;
   out.counter_index = counter_index;
   out.counter_secret = counter_secret.clone();
-  if (previous) out.previous = IdentifiedKey{previous->key_id, previous->key.clone()};
-  for (const IdentifiedKey& key : former_field_keys) {
-    out.former_field_keys.push_back({key.key_id, key.key.clone()});
-  }
+  out.previous = store::clone(previous);
+  out.former_field_keys = store::clone(former_field_keys);
   return out;
 }
 

@@ -63,6 +63,8 @@ struct IdentifiedKey {
   std::uint32_t key_id = 0;
   SecretBytes key;
 };
+[[nodiscard]] std::optional<IdentifiedKey> clone(const std::optional<IdentifiedKey>& key);
+[[nodiscard]] std::vector<IdentifiedKey> clone(const std::vector<IdentifiedKey>& keys);
 inline constexpr std::size_t kFormerFieldKeysMax = 8;
 
 struct CoreData {

@@ -144,7 +144,7 @@ Status extract_tls(Engine& engine, os::FileSystem& files, const std::string& dir
     for (Replacement* const file : order) SR_TRY(file->publish());
     return target->sync();
   };
-  const Status status = replace();
+  Status status = replace();
   if (status.ok()) return status;
   // The last one first, so that key and certificate are side by side again.
   for (auto file = order.rbegin(); file != order.rend(); ++file) (*file)->take_back();

@@ -73,7 +73,7 @@ Status judge_tamper(const Evidence& evidence) {
   // Only an append that a crash cut short may leave damage: behind everything that is known to have been synced, and
   // only where the vault has commits that such an append could have held.
   const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->point.generation : 0;
-  const std::uint64_t synced = std::max(evidence.tamper_synced, witnessed);
+  const std::uint64_t synced = std::max({evidence.tamper_synced, witnessed, evidence.counter.witnessed});
   if (generation < synced || generation >= evidence.newest.generation) {
     return {Reason::kTamperFileTampered, "the tamper file does not authenticate after " + at(generation)};
   }

@@ -42,6 +42,8 @@ struct CounterEvidence {
   Status damage;  // missing or another one
   std::uint64_t value = 0;
   std::optional<std::uint64_t> anchored;
+  std::uint64_t witnessed =
+      0;  // the generation up to which the tamper file was synced before the counter moved
 };
 
 struct Evidence {

@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { errorTable, type Reason } from '../../lib/error-table.js';
-import { inspect as inspectStore, open, signToken } from '../../lib/index.js';
+import { inspect as inspectStore, open, signToken, type Persistence } from '../../lib/index.js';
+import { makeCertificates } from '../support/certificates.js';
 import type { PersistenceError } from '../../lib/errors.js';
 import { secretOfVersion } from './forge.js';
 import {
@@ -60,6 +61,14 @@ const failing = (...injections: readonly string[]): ChildOptions => ({
 const openAndClose = `await (await strongroom.open(options)).close();`;
 const openInChild = `await refusal(strongroom.open(options));`;
 
+const signingKey = { id: 'k', algorithm: 'Ed25519', location: 'vault' } as const;
+
+async function withKey(place: Place): Promise<Persistence> {
+  const store = await place.open();
+  await store.keys.generate(signingKey);
+  return store;
+}
+
 /** For each reason something that makes it happen. Gets an empty place. */
 const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
   // PERS_8001: the call is wrong
@@ -86,6 +95,39 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
     await vault.set('n', bytes('seven'));
     return rejection(vault.increment('n', 1n));
   },
+  'field-not-authentic': async (place) => {
+    const { fields } = await place.open();
+    const sealed = fields.seal(bytes('value'), { context: 'row 1' });
+    return rejection((async () => fields.open(sealed, { context: 'row 2' }))());
+  },
+  'field-key-unknown': async (place) => {
+    const { fields } = await place.open();
+    const sealed = fields.seal(bytes('value'), { context: '' });
+    sealed.writeUInt32LE(2, 1);
+    return rejection((async () => fields.open(sealed, { context: '' }))());
+  },
+  'key-exists': async (place) => {
+    const { keys } = await withKey(place);
+    return rejection(keys.generate(signingKey));
+  },
+  'key-not-found': async (place) => rejection((await place.open()).keys.sign('k', { message: bytes('x') })),
+  'key-deactivated': async (place) => {
+    const { keys } = await withKey(place);
+    await keys.deactivate('k', 'lost');
+    return rejection(keys.sign('k', { message: bytes('x') }));
+  },
+  'key-not-proven': async (place) => {
+    await (await withKey(place)).close();
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const another = privateKey.export({ format: 'der', type: 'pkcs8' });
+    place.forge().appendCommit([['strongroom/keys/k/private', another]]);
+    return rejection((await place.open()).keys.reactivate('k'));
+  },
+  'certificate-mismatch': async (place) => {
+    const [one, two] = [makeCertificates(), makeCertificates()];
+    return rejection((await place.open()).tls.set({ key: one.key, certificate: two.certificate }));
+  },
+  'tls-not-set': async (place) => rejection((await place.open()).tls.extract({ directory: place.root })),
   // PERS_8003: critical
   'vault-tampered': async (place) => {
     await place.made();
@@ -301,7 +343,7 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
     await place.made();
     return place.refused('nothing-to-do', () => place.act('reanchor', { password }));
   },
-  unsupported: (place) => rejection(place.open({ storage: { type: 'tpm' } as never })),
+  unsupported: (place) => rejection(place.open({ storage: { type: 'pkcs11' } as never })),
   'initialization-failed': (place) =>
     rejection(
       place.open({
@@ -316,6 +358,29 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
 const exemptions: Partial<Record<Reason, string>> = {
   'store-exists':
     'open() turns to a WARMSTART where a store is; only `strongroom init` says it (test/cli), and Engine (test/native).',
+  'tpm-unavailable': 'TPM root, in tpm.test.ts.',
+  'tpm-pcr-changed': 'TPM root, in tpm.test.ts.',
+  'tpm-replaced': 'TPM root, in tpm.test.ts.',
+  'tpm-cleared': 'TPM root, in tpm.test.ts.',
+  'pin-missing': 'TPM root, in tpm.test.ts.',
+  'pin-wrong': 'TPM root, in tpm.test.ts.',
+  'tpm-refused': 'TPM root, in tpm.test.ts.',
+  'tpm-locked-out':
+    'Nothing of ours is subject to the lockout (TPM root, in tpm.test.ts); the device layer makes it (test/native).',
+  ...Object.fromEntries(
+    [
+      'pin-locked',
+      'pin-not-initialized',
+      'hsm-unreachable',
+      'hsm-refused',
+      'token-missing',
+      'token-ambiguous',
+      'kek-missing',
+      'kek-duplicate',
+      'kek-replaced',
+      'wrapped-dek-corrupt',
+    ].map((reason) => [reason, 'Of tokens, which this release has not.']),
+  ),
   internal: 'A failure of OpenSSL or of memory, which the tests of the core make at its own interface.',
 };
 

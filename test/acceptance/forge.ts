@@ -106,6 +106,65 @@ export interface VaultContents {
   readonly end: number;
 }
 
+/** The key slot of a TPM, as native/store/tpm_slot.cc writes it. */
+export interface TpmSlot {
+  readonly tcti: string;
+  readonly counterIndex: number;
+  readonly atMost: bigint;
+  readonly pcrs: number;
+  readonly pin: boolean;
+  /** TPM2B_PUBLIC and TPM2B_PRIVATE of the sealed root. */
+  readonly publicArea: Buffer;
+  readonly privateArea: Buffer;
+  /** The DEK, given the root. */
+  unwrap(root: Uint8Array): Buffer;
+}
+
+/** Anybody can read this much of a persistence.bin; the root is sealed. */
+export function readTpmSlot(file: Buffer): TpmSlot {
+  const copy = file.subarray(0, file.length / 2);
+  const storageId = Buffer.from(copy.subarray(16, 32));
+  const reader = new Reader(copy);
+  reader.take(36);
+  reader.take(reader.take(1).readUInt8());
+  for (let slots = copy.readUInt8(11); slots > 0; --slots) {
+    const fixed = reader.take(7);
+    const parameters = reader.take(fixed.readUInt16LE(5));
+    const [nonce, wrapped, tag] = [reader.take(12), reader.take(32), reader.take(16)];
+    reader.take(8);
+    const typeTpm = 2;
+    if (fixed.readUInt8(4) !== typeTpm) continue;
+    const inner = new Reader(parameters);
+    const prefixed = (): Buffer => inner.take(inner.varint());
+    inner.take(1);
+    const tcti = prefixed().toString();
+    inner.take(34 + 34);
+    const [counterIndex, atMost] = [inner.take(4).readUInt32LE(), inner.take(8).readBigUInt64LE()];
+    const pcrs = inner.take(4).readUInt32LE();
+    inner.take(32);
+    const pin = inner.take(1).readUInt8() === 1;
+    if (pin) inner.take(28);
+    const [publicArea, privateArea] = [prefixed(), prefixed()];
+    return {
+      tcti,
+      counterIndex,
+      atMost,
+      pcrs,
+      pin,
+      publicArea,
+      privateArea,
+      unwrap(root) {
+        const length = Buffer.alloc(4);
+        length.writeUInt32LE(parameters.length);
+        const associated = [storageId, fixed.subarray(0, 5), copy.subarray(32, 36), length, parameters];
+        const kek = hkdf(root, storageId, 'strongroom/v5 tpm kek');
+        return unseal(kek, nonce, Buffer.concat(associated), wrapped, tag);
+      },
+    };
+  }
+  throw new Error('no key slot of a TPM');
+}
+
 /** A store in the hands of somebody who has its root key. */
 export class Forge {
   readonly storageId: Buffer;

@@ -185,9 +185,13 @@ export function checkAgainstTable(error: PersistenceError): void {
 
 const prelude = `
 import { writeSync } from 'node:fs';
-const { directory, secrets } = JSON.parse(process.env.PLACE);
+const { directory, secrets, tcti } = JSON.parse(process.env.PLACE);
 const strongroom = await import(process.env.LIBRARY);
-const options = { directory, instance: 'test', secretStore: { type: 'file', directory: secrets } };
+const options = {
+  directory,
+  instance: 'test',
+  ...(tcti === undefined ? { secretStore: { type: 'file', directory: secrets } } : { storage: { type: 'tpm', tcti } }),
+};
 const tell = (line) => writeSync(1, line + '\\n');
 const die = () => process.kill(process.pid, 'SIGKILL');
 `;
@@ -207,16 +211,16 @@ export interface ChildOptions {
 
 /** Runs a script with `strongroom`, `options`, `tell(line)` and `die()` in scope. */
 export async function runChild(
-  place: { readonly directory: string; readonly secrets: string },
+  place: { readonly directory: string; readonly secrets: string; readonly tcti?: string },
   script: string,
   { wrapper = [], env = {}, onLine }: ChildOptions = {},
 ): Promise<ChildOutcome> {
   const file = join(temporaryDirectory(), 'child.mjs');
   writeFileSync(file, prelude + script);
   const [command, ...args] = [...wrapper, process.execPath, file];
-  const { directory, secrets } = place;
+  const { directory, secrets, tcti } = place;
   const child = spawn(command, args, {
-    env: { ...process.env, PLACE: JSON.stringify({ directory, secrets }), LIBRARY: dist, ...env },
+    env: { ...process.env, PLACE: JSON.stringify({ directory, secrets, tcti }), LIBRARY: dist, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const ended = new Promise<number | NodeJS.Signals | null>((resolve, reject) => {

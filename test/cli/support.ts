@@ -46,7 +46,14 @@ export interface RunOptions {
 /** The environment of a test: no password, no colours wanted or unwanted, no session bus; the core of this checkout. */
 export function environment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const clean: NodeJS.ProcessEnv = { ...process.env, TERM: 'xterm-256color' };
-  for (const name of ['STRONGROOM_PASSWORD', 'NO_COLOR', 'FORCE_COLOR', 'CI', 'DBUS_SESSION_BUS_ADDRESS']) {
+  for (const name of [
+    'STRONGROOM_PASSWORD',
+    'STRONGROOM_PIN',
+    'NO_COLOR',
+    'FORCE_COLOR',
+    'CI',
+    'DBUS_SESSION_BUS_ADDRESS',
+  ]) {
     delete clean[name];
   }
   return { STRONGROOM_PREBUILD: root, ...clean, ...extra };

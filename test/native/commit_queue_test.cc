@@ -24,7 +24,7 @@ class QueueWorld {
     disk.make_directory("/log");
     const auto directory = *disk.open_directory("/log", os::DirectoryMode::kExisting);
     std::unique_ptr<os::File> file = *directory->open("vault.bin", os::OpenMode::kCreate);
-    log::BaseWriter base(*file, keys_, 1);
+    log::BaseWriter base(*file, keys_, 1, 1);
     log::BaseInfo info;
     info.point = {0, log::genesis_head(id_, {})};
     EXPECT_TRUE(base.begin(info).ok());

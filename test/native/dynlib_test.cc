@@ -1,8 +1,11 @@
 #include "os/dynlib.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 
 namespace strongroom::os {
@@ -39,6 +42,33 @@ TEST(DynamicLibrary, MissingFunctionIsAMissingLibrary) {
   ASSERT_TRUE(status.is(Reason::kLibraryMissing));
   EXPECT_NE(status.error().detail.find("strongroom_not_there"), std::string::npos) << status.error().detail;
   EXPECT_EQ(other, nullptr);
+}
+
+TEST(DynamicLibrary, AtAPath) {
+  const std::filesystem::path directory = std::filesystem::temp_directory_path();
+  std::string name = (directory / "strongroom-dynlib-XXXXXX").string();
+  ASSERT_NE(mkdtemp(name.data()), nullptr);
+  Dl_info libm{};
+  ASSERT_NE(dladdr(dlsym(dlopen("libm.so.6", RTLD_NOW | RTLD_LOCAL), "cos"), &libm), 0);
+  const std::string link = name + "/link.so";
+  std::filesystem::create_symlink(libm.dli_fname, link);
+  const auto real = real_path(link);
+  ASSERT_TRUE(real.ok()) << real.error().detail;
+  EXPECT_EQ(*real, std::filesystem::canonical(libm.dli_fname).string());
+  Cosine* cosine = nullptr;
+  ASSERT_TRUE(load_functions_at("a test", link, {{"cos", cosine}}).ok());
+  EXPECT_EQ(cosine(0.0), 1.0);
+  Cosine* other = nullptr;
+  EXPECT_TRUE(
+      load_functions_at("a test", link, {{"strongroom_not_there", other}}).is(Reason::kLibraryMissing));
+  EXPECT_TRUE(load_functions_at("a test", name + "/no.so", {{"cos", other}}).is(Reason::kLibraryMissing));
+  EXPECT_TRUE(load_functions_at("a test", "libm.so.6", {{"cos", other}}).is(Reason::kInvalidArgument))
+      << "nothing is searched for";
+  EXPECT_TRUE(real_path(name + "/no.so").is(Reason::kNotFound));
+  EXPECT_TRUE(real_path(link + "/x").is(Reason::kNotFound));
+  EXPECT_TRUE(real_path("libm.so.6").is(Reason::kInvalidArgument));
+  EXPECT_TRUE(real_path("").is(Reason::kInvalidArgument));
+  std::filesystem::remove_all(name);
 }
 
 }  // namespace

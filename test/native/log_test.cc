@@ -107,7 +107,7 @@ class LogEnds : public ::testing::Test {
     disk_->make_directory("/log");
     directory_ = *disk_->open_directory("/log", os::DirectoryMode::kExisting);
     std::unique_ptr<os::File> file = *directory_->open("vault.bin", os::OpenMode::kCreate);
-    log::BaseWriter base(*file, *keys_, 1);
+    log::BaseWriter base(*file, *keys_, 1, 1);
     log::BaseInfo info;
     info.point = {0, log::genesis_head(kId, {})};
     EXPECT_TRUE(base.begin(info).ok());

@@ -91,6 +91,8 @@ void expect_same(const CoreData& a, const CoreData& b) {
   EXPECT_EQ(a.vault_file_name, b.vault_file_name);
   EXPECT_EQ(a.vault_salt, b.vault_salt);
   EXPECT_EQ(a.witnesses, b.witnesses);
+  EXPECT_EQ(a.counter_index, b.counter_index);
+  EXPECT_TRUE(equal(a.counter_secret.view(), b.counter_secret.view()));
   EXPECT_EQ(a.clock_tolerance_ms, b.clock_tolerance_ms);
   EXPECT_EQ(a.age_ms_max, b.age_ms_max);
   EXPECT_EQ(a.authority.vendor_public_key, b.authority.vendor_public_key);
@@ -252,7 +254,8 @@ TEST(PersistenceFile, RoundTripOfEveryChoice) {
         }
         CoreData core = some_core();
         core.witnesses = 15;
-        core.counter_secret = SecretBytes(std::size_t{32});
+        core.counter_index = 0x01800042;
+        core.counter_secret = SecretBytes(Bytes(32, 0x5A));
         core.age_ms_max = kMaxAgeOff;
         core.clock_tolerance_ms = 0;
         core.authority.vendor_public_key.reset();

@@ -2,15 +2,19 @@
 // Other tokens on the machine are never reached.
 #pragma once
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "faulty_module.h"
 #include "private_keyring.h"
 #include "roots/pkcs11/token.h"
 
@@ -50,19 +54,48 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
+// The module that fails on demand, in front of a copy of SoftHSM2: the copy is a library of its own in this process, with
+// a C_Initialize of its own.
+class FaultyModule {
+ public:
+  static std::string path() { return STRONGROOM_FAULTY_MODULE; }
+  FaultyModule() {
+    static const TemporaryDirectory directory;
+    const std::filesystem::path copy = directory.path() / "libcopy.so";
+    if (!std::filesystem::exists(copy)) std::filesystem::copy_file(softhsm_module(), copy);
+    target_.emplace("STRONGROOM_FAULTY_TARGET", copy.c_str());
+    void* const library = dlopen(path().c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) std::abort();
+    control_ = reinterpret_cast<const FaultyControl* (*)()>(dlsym(library, "strongroom_faulty_control"))();
+    control_->reset();
+  }
+  ~FaultyModule() { control_->reset(); }
+  FaultyModule(const FaultyModule&) = delete;
+  FaultyModule& operator=(const FaultyModule&) = delete;
+  const FaultyControl* operator->() const { return control_; }
+
+ private:
+  std::optional<EnvironmentVariable> target_;
+  const FaultyControl* control_ = nullptr;
+};
+
 class PrivateToken {
  public:
   static constexpr const char* kPin = "1234-user";
   static constexpr const char* kSoPin = "12345678-so";
 
-  PrivateToken() : module(softhsm_module()) {
+  explicit PrivateToken(std::string module_path = softhsm_module()) : module(std::move(module_path)) {
     std::filesystem::create_directory(tokens());
     std::ofstream(directory_.path() / "softhsm2.conf") << "directories.tokendir = " << tokens().string()
                                                        << "\nobjectstore.backend = file\nlog.level = ERROR\n";
     variable_.emplace("SOFTHSM2_CONF", (directory_.path() / "softhsm2.conf").c_str());
+    // A module that was initialised for an earlier directory looks at this one from now on; one that hung in an earlier
+    // test may be on its way back.
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!Token::list(module).ok() && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
   }
 
-  // A module initialised for an earlier directory looks at this one from now on.
   [[nodiscard]] std::vector<TokenInfo> list() const {
     auto tokens = Token::list(module);
     EXPECT_TRUE(tokens.ok()) << tokens.error().detail;

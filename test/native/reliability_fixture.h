@@ -13,6 +13,7 @@
 #include <map>
 
 #include "engine_fixture.h"
+#include "simulated_tpm.h"
 
 namespace strongroom::store::testing {
 
@@ -98,6 +99,25 @@ struct World {
   ManualClock clock;
   Ledger ledger;
   std::function<EngineOptions()> options = [] { return store_options(); };
+  std::shared_ptr<SimulatedChip> chip;  // of a store with a TPM
+  // The process ends with this call of the disk; its TPM gets no call after it.
+  std::uint64_t killed_at = UINT64_MAX;
+
+  EngineOptions engine_options() {
+    EngineOptions out = options();
+    if (!chip) return out;
+    const auto powered = [this] { return !disk->power_is_cut() && disk->calls() < killed_at; };
+    out.tpm.open = chip->opener(powered, [this] {
+      if (cut_kills) {
+        disk->fail_at(disk->calls() + 1, Reason::kIoError, true, false);
+        killed_at = disk->calls();
+      } else {
+        disk->cut_power_now();
+      }
+    });
+    return out;
+  }
+  bool cut_kills = false;  // a cut of the TPM ends the process, and the machine goes on
 };
 
 // An image to start from again and again.
@@ -106,17 +126,20 @@ struct Image {
       : disk(world.disk->clone()),
         wall_ms(world.clock.wall_ms()),
         ledger(world.ledger),
-        options(world.options) {}
+        options(world.options),
+        chip(world.chip ? world.chip->clone() : nullptr) {}
   [[nodiscard]] std::unique_ptr<World> start() const {
     auto world = std::make_unique<World>(disk->clone(), wall_ms);
     world->ledger = ledger;
     world->options = options;
+    if (chip) world->chip = chip->clone();
     return world;
   }
   std::unique_ptr<SimulatedDisk> disk;
   std::int64_t wall_ms;
   Ledger ledger;
   std::function<EngineOptions()> options;
+  std::shared_ptr<SimulatedChip> chip;
 };
 
 // The machine as it comes up after a power cut that left `state`.
@@ -125,6 +148,10 @@ inline std::unique_ptr<World> after_crash(World& world, const CrashState& state)
   next->clock.reboot(60'000);
   next->ledger = world.ledger;
   next->options = world.options;
+  if (world.chip) {
+    next->chip = world.chip->clone();
+    next->chip->reset();
+  }
   return next;
 }
 
@@ -159,7 +186,7 @@ inline bool is_alarm(const Status& status) {
 // One opening of a world's store; tells the ledger what it did.
 class Session {
  public:
-  explicit Session(World& world) : world_(world), opened_(*world.disk, world.clock, world.options()) {}
+  explicit Session(World& world) : world_(world), opened_(*world.disk, world.clock, world.engine_options()) {}
 
   Status open() { return opened_.open(); }
   Status close() { return opened_->close(); }
@@ -326,13 +353,34 @@ using Check = std::function<bool(Tally&, World&, const std::string& where)>;
 inline Tally cut_everywhere(const Image& image, const Act& act, const Check& check, std::size_t states_max) {
   Tally tally;
   std::uint64_t calls = 0;
+  std::vector<std::string> tpm_calls;
   {
     const std::unique_ptr<World> world = image.start();
     const std::uint64_t before = world->disk->calls();
     const Status status = act(*world);
     EXPECT_TRUE(status.ok()) << "without a fault: " << describe(status);
     calls = world->disk->calls() - before;
+    if (world->chip) tpm_calls = world->chip->call_log();
     check(tally, *world, "without a cut");
+  }
+  using When = SimulatedChip::When;
+  for (std::uint64_t number = 1; number <= tpm_calls.size(); ++number) {
+    for (const When when : {When::kBefore, When::kAfter}) {
+      const std::string& call = tpm_calls[number - 1];
+      if (when == When::kAfter && !SimulatedChip::changes_something(call)) continue;
+      const std::unique_ptr<World> world = image.start();
+      world->chip->power_cut_at(number, when);
+      act(*world).ignore("the power was cut");
+      ++tally.cuts;
+      for (const CrashState& state : world->disk->crash_states(states_max)) {
+        ++tally.states;
+        const std::unique_ptr<World> next = after_crash(*world, state);
+        check(tally, *next,
+              std::string("cut ") + (when == When::kBefore ? "before" : "after") + " TPM call " +
+                  std::to_string(number) + " '" + call + "', " + state.description);
+      }
+      if (tally.faults() > 200) return tally;
+    }
   }
   for (std::uint64_t number = 1; number <= calls; ++number) {
     const std::unique_ptr<World> world = image.start();

@@ -148,6 +148,63 @@ TEST(Verdict, Table) {
   }
 }
 
+// The counter of a TPM: c its value, v the newest anchor's number (0: none).
+TEST(Verdict, CounterTable) {
+  struct CounterRow {
+    const char* what;
+    std::uint64_t c = 7;
+    std::uint64_t v = 7;
+    Reason damage = Reason::kInternal;  // of the counter; kInternal stands for none
+    bool tamper = true;
+    LogEnd end = LogEnd::kExact;
+    bool root_lost = false;
+    Reason reason = Reason::kInternal;  // expected; kInternal stands for ok
+    bool pending = false;
+  };
+  using R = Reason;
+  const CounterRow rows[] = {
+      {.what = "v = c"},
+      {.what = "v = c + 1", .v = 8, .pending = true},
+      {.what = "v = c + 1 behind a torn tail", .v = 8, .end = LogEnd::kDamaged, .pending = true},
+      {.what = "v = c - 1", .v = 6, .reason = R::kVaultRolledBack},
+      {.what = "v < c", .v = 1, .reason = R::kVaultRolledBack},
+      {.what = "v < c and damage", .v = 6, .end = LogEnd::kDamaged, .reason = R::kVaultTampered},
+      {.what = "v = c and later commits behind damage",
+       .end = LogEnd::kDamagedInside,
+       .reason = R::kVaultTampered},
+      {.what = "v = c + 2", .v = 9, .reason = R::kWitnessReplaced},
+      {.what = "v far beyond c", .v = 1000, .reason = R::kWitnessReplaced},
+      {.what = "no anchor", .v = 0, .reason = R::kVaultTampered},
+      {.what = "no counter", .damage = R::kWitnessMissing, .reason = R::kWitnessMissing},
+      {.what = "another counter", .damage = R::kWitnessReplaced, .reason = R::kWitnessReplaced},
+      {.what = "a counter never written", .damage = R::kTpmRefused, .reason = R::kTpmRefused},
+      {.what = "no tamper file", .tamper = false, .reason = R::kWitnessMissing},
+      {.what = "no tamper file, v < c", .v = 6, .tamper = false, .reason = R::kVaultRolledBack},
+      {.what = "root lost, no counter", .damage = R::kWitnessMissing, .root_lost = true},
+      {.what = "root lost, v = c", .root_lost = true},
+      {.what = "root lost, v < c", .v = 6, .root_lost = true, .reason = R::kVaultRolledBack},
+      {.what = "root lost, v = c + 2", .v = 9, .root_lost = true, .reason = R::kWitnessReplaced},
+      {.what = "root lost, no tamper file", .tamper = false, .root_lost = true, .reason = R::kWitnessMissing},
+  };
+  for (const CounterRow& row : rows) {
+    Evidence evidence =
+        evidence_of({.what = row.what, .end = row.end, .secret = 0, .tamper = row.tamper ? 10U : 0U});
+    evidence.expected = kWitnessTamperFile | kWitnessTpm;
+    evidence.root_lost = row.root_lost;
+    evidence.counter.value = row.c;
+    if (row.v != 0) evidence.counter.anchored = row.v;
+    if (row.damage != R::kInternal) evidence.counter.damage = Status(row.damage, "as found");
+    const Verdict verdict = judge(evidence);
+    if (row.reason == R::kInternal) {
+      EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
+      EXPECT_EQ(verdict.increment_pending, row.pending) << row.what;
+      EXPECT_FALSE(verdict.tamper_file_anew) << row.what;
+    } else {
+      EXPECT_TRUE(verdict.status.is(row.reason)) << row.what << ": " << describe(verdict.status);
+    }
+  }
+}
+
 TEST(Verdict, DamagedWitnessesSpeakForThemselves) {
   Evidence evidence = evidence_of({.what = ""});
   evidence.secret.damage = Status(Reason::kWitnessReplaced, "damaged");

@@ -109,7 +109,7 @@ describe('the page of help', () => {
     assert.match(text, new RegExp(`this machine +linux-${process.arch}, glibc 2\\.`));
     assert.match(text, new RegExp(`node +${process.version}`));
     assert.match(text, new RegExp(`prebuilds +linux-${process.arch}/strongroom\\.glibc\\.node`));
-    assert.match(text, /apt-get install build-essential python3 libssl-dev libargon2-dev/);
+    assert.match(text, /apt-get install build-essential python3 libssl-dev libargon2-dev libtss2-dev libp11-kit-dev/);
     assert.match(text, /npx node-gyp rebuild --directory/);
   });
 

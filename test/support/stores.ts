@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import type { ActOptions, Inspection } from '../../lib/maintenance.js';
+import type { ActOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
 import { inspectWith, performAct } from '../../lib/maintenance.js';
 import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
@@ -96,7 +96,7 @@ export class World {
   }
 
   async act(
-    kind: 'reanchor' | 'recover' | 'decommission',
+    kind: 'reanchor' | 'recover' | 'reseal' | 'decommission',
     proof: ActOptions['proof'],
     changes: Partial<OpenOptions> = {},
   ): Promise<PersistenceService> {
@@ -106,8 +106,8 @@ export class World {
     return service;
   }
 
-  inspect(): Promise<Inspection> {
-    return inspectWith(binding, this.directory, {}, { clock: this.clock });
+  inspect(options: InspectOptions = {}): Promise<Inspection> {
+    return inspectWith(binding, this.directory, options, { clock: this.clock });
   }
 
   async closeAll(): Promise<void> {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
+#include <charconv>
 
 namespace strongroom::roots::pkcs11 {
 namespace {
@@ -174,8 +174,9 @@ Meaning classify(CK_RV value, Operation operation) {
 }
 
 std::string describe(CK_RV value) {
-  char number[32];
-  std::snprintf(number, sizeof(number), "0x%lx", static_cast<unsigned long>(value));
+  std::array<char, 2 * sizeof(value)> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+  const std::string number = "0x" + std::string(digits.data(), end);
   const ReturnValue* const known = find(value);
   if (known == nullptr) return std::string("return value ") + number;
   return std::string(known->name) + " (" + number + ")";

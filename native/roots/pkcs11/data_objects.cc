@@ -5,9 +5,11 @@
 //
 // Invariants:
 // - A new object is there before an older one is removed, so at every moment one of them is; the highest number is it.
-// - Where a token has no private data objects (NSS), a generic secret key that may be read carries the value.
+// - Where a token has no private data objects (NSS), a secret key of no use carries the value in its CKA_ID, the one
+//   attribute of free content that every object of a key has.
 #include <algorithm>
 
+#include "crypto/crypto.h"
 #include "roots/pkcs11/token_state.h"
 
 namespace strongroom::roots {
@@ -20,8 +22,11 @@ constexpr std::size_t kValueBytesMax = 4096;
 constexpr std::size_t kSequenceBytes = 8;
 constexpr std::string_view kApplication = "strongroom";
 
-enum class Carrier : std::uint8_t { kData, kSecretKey };
-constexpr Carrier kCarriers[] = {Carrier::kData, Carrier::kSecretKey};
+enum class Carrier : std::uint8_t { kData, kKeyId };
+constexpr CK_ATTRIBUTE_TYPE value_attribute(Carrier carrier) {
+  return carrier == Carrier::kData ? CKA_VALUE : CKA_ID;
+}
+constexpr Carrier kCarriers[] = {Carrier::kData, Carrier::kKeyId};
 
 // What names the object, for a search and for a new one.
 void name_object(Template& attributes, Carrier carrier, const std::string& label) {
@@ -50,8 +55,8 @@ Result<std::vector<Stored>> find_stored(Worker& worker, const Session& session, 
     for (const CK_OBJECT_HANDLE handle : found) {
       Stored stored;
       stored.handle = handle;
-      SR_ASSIGN(const Bytes raw,
-                read_attribute(worker, session, handle, CKA_VALUE, kSequenceBytes + kValueBytesMax));
+      SR_ASSIGN(const Bytes raw, read_attribute(worker, session, handle, value_attribute(carrier),
+                                                kSequenceBytes + kValueBytesMax));
       // A value that is none of ours counts as the oldest.
       if (raw.size() >= kSequenceBytes) {
         stored.sequence = load_le<std::uint64_t>(raw.data());
@@ -67,18 +72,13 @@ Result<std::vector<Stored>> find_stored(Worker& worker, const Session& session, 
 }
 
 Status create(Worker& worker, const Session& session, const std::string& label, ByteView raw) {
+  const auto no_key = crypto::random_array<16>();
   Status status;
   for (const Carrier carrier : kCarriers) {
     Template attributes;
     name_object(attributes, carrier, label);
-    if (carrier == Carrier::kSecretKey) {
-      // Readable by whoever is logged in, and of no use as a key.
-      attributes.flag(CKA_SENSITIVE, false).flag(CKA_EXTRACTABLE, true);
-      for (const CK_ATTRIBUTE_TYPE use :
-           {CKA_ENCRYPT, CKA_DECRYPT, CKA_SIGN, CKA_VERIFY, CKA_WRAP, CKA_UNWRAP, CKA_DERIVE})
-        attributes.flag(use, false);
-    }
-    attributes.refer(CKA_VALUE, raw);
+    attributes.refer(value_attribute(carrier), raw);
+    if (carrier == Carrier::kKeyId) attributes.refer(CKA_VALUE, no_key);
     CK_OBJECT_HANDLE object = CK_INVALID_HANDLE;
     SR_TRY(worker.begin_change());
     const CK_RV value =

@@ -1,7 +1,7 @@
 // The key-encryption key.
 //
 // Invariants:
-// - An AES KEK may wrap and unwrap, an RSA KEK may decrypt, and neither may do anything else.
+// - An AES KEK may wrap and unwrap and nothing else; an RSA KEK may decrypt.
 // - The key to be wrapped exists in the token as a session object during one job only.
 // - A wrap is believed after it was unwrapped and compared; a refused unwrap is believed to be the wrap's fault after the
 //   same KEK has unwrapped a wrap of its own.
@@ -251,37 +251,51 @@ Result<CK_OBJECT_HANDLE> generate_aes(const Access& access) {
   return key;
 }
 
+void destroy_all(const Access& access) {
+  for (const CK_OBJECT_CLASS kind : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY}) {
+    const auto found = access.find(kind);
+    if (!found.ok()) continue;
+    for (const CK_OBJECT_HANDLE object : *found) destroy_object(access.worker, access.session, object);
+  }
+}
+
+// The uses that a key is not to have are denied where the token lets them be (tpm2-pkcs11 does not). They would give nobody
+// anything: an RSA key that decrypts does what they do.
 Result<CK_OBJECT_HANDLE> generate_rsa(const Access& access) {
   const std::uint8_t exponent[] = {1, 0, 1};
-  Template open_half;
-  open_half.flag(CKA_TOKEN, true)
-      .number(CKA_MODULUS_BITS, kRsaBits)
-      .bytes(CKA_PUBLIC_EXPONENT, exponent)
-      .flag(CKA_ENCRYPT, true)
-      .flag(CKA_VERIFY, false)
-      .flag(CKA_WRAP, false)
-      .text(CKA_LABEL, access.label)
-      .bytes(CKA_ID, access.kek.id);
-  Template private_half;
-  private_half.flag(CKA_DECRYPT, true).flag(CKA_UNWRAP, false).flag(CKA_SIGN, false);
-  confined(private_half, access.label, access.kek.id);
-  CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, nullptr, 0};
-  CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE;
-  CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-  SR_TRY(access.worker.begin_change());
-  SR_TRY(access.worker.check(SR_CALL(access.worker, C_GenerateKeyPair, access.session.handle(), &mechanism,
-                                     open_half.data(), open_half.size(), private_half.data(),
-                                     private_half.size(), &public_key, &key)));
-  return key;
+  CK_RV value = CKR_OK;
+  for (const bool deny : {true, false}) {
+    Template public_half;
+    public_half.flag(CKA_TOKEN, true)
+        .number(CKA_MODULUS_BITS, kRsaBits)
+        .bytes(CKA_PUBLIC_EXPONENT, exponent)
+        .flag(CKA_ENCRYPT, true)
+        .text(CKA_LABEL, access.label)
+        .bytes(CKA_ID, access.kek.id);
+    if (deny) public_half.flag(CKA_VERIFY, false).flag(CKA_WRAP, false);
+    Template private_half;
+    private_half.flag(CKA_DECRYPT, true);
+    if (deny) private_half.flag(CKA_UNWRAP, false).flag(CKA_SIGN, false);
+    confined(private_half, access.label, access.kek.id);
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, nullptr, 0};
+    CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE;
+    CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
+    SR_TRY(access.worker.begin_change());
+    value = SR_CALL(access.worker, C_GenerateKeyPair, access.session.handle(), &mechanism, public_half.data(),
+                    public_half.size(), private_half.data(), private_half.size(), &public_key, &key);
+    if (value == CKR_OK) return key;
+    destroy_all(access);
+    // tpm2-pkcs11 refuses a template with CKR_GENERAL_ERROR.
+    const Reason reason = classify(value, Operation::kUse).reason;
+    if (reason != Reason::kHsmRefused && value != CKR_GENERAL_ERROR) break;
+  }
+  return access.worker.check(value);
 }
 
 Status check_generated(const Access& access, CK_OBJECT_HANDLE key) {
   if (is_rsa(access.kek.type)) {
     SR_TRY(check_confined(access.worker, access.session, key, CKA_PRIVATE_EXPONENT));
-    SR_TRY(check_flags(access.worker, access.session, key,
-                       {{CKA_DECRYPT, "CKA_DECRYPT", true},
-                        {CKA_UNWRAP, "CKA_UNWRAP", false},
-                        {CKA_SIGN, "CKA_SIGN", false}}));
+    SR_TRY(check_flags(access.worker, access.session, key, {{CKA_DECRYPT, "CKA_DECRYPT", true}}));
     SR_ASSIGN(const crypto::RsaPublicKey public_key, access.rsa_public_key(key));
     if (public_key.modulus.size() == kRsaBytes) return Status();
   } else {
@@ -295,14 +309,6 @@ Status check_generated(const Access& access, CK_OBJECT_HANDLE key) {
     if (size == kKekBytes) return Status();
   }
   return Status(Reason::kHsmRefused, "the token made a key of another size than it was asked for");
-}
-
-void destroy_all(const Access& access) {
-  for (const CK_OBJECT_CLASS kind : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY}) {
-    const auto found = access.find(kind);
-    if (!found.ok()) continue;
-    for (const CK_OBJECT_HANDLE object : *found) destroy_object(access.worker, access.session, object);
-  }
 }
 
 // One key, and the first of `forms` in which the token wraps and unwraps by it.

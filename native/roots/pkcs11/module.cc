@@ -83,12 +83,10 @@ Status Worker::ensure_ready() {
 
 Status Worker::reinitialise() {
   if (initialised_) {
-    // An adopted module keeps its sessions; ours would be left behind in it. One that is finalised drops them itself.
-    if (!ours_) {
-      for (Session* session : sessions) session->close(*this);
-    } else {
-      SR_CALL(*this, C_Finalize, static_cast<void*>(nullptr));
-    }
+    // Closed one by one: an adopted module would keep them, and some modules leave loaded keys behind in the device when
+    // they are finalised with open sessions (tpm2-pkcs11).
+    for (Session* session : sessions) session->close(*this);
+    if (ours_) SR_CALL(*this, C_Finalize, static_cast<void*>(nullptr));
     initialised_ = false;
   }
   return ensure_ready();
@@ -131,6 +129,7 @@ void Worker::begin_job(const std::atomic<bool>* given_up) {
   given_up_ = given_up;
   fresh_ = false;
   reopened_ = false;
+  reinitialised_ = false;
   begin_attempt();
   if (suspect_ && initialised_ && may_reinitialise())
     reinitialise().ignore("the job asks for a ready module and is told");
@@ -152,23 +151,25 @@ bool Worker::heal(const Status& status, Session& session) {
   Cure cure = cure_;
   const bool repeatable = !changed_ || cure == Cure::kReopen;
   if (cure == Cure::kReopen && reopened_) cure = Cure::kReinitialise;
-  if (is_absence(status)) cure = Cure::kReinitialise;
+  const bool absence = is_absence(status);
+  if (absence) cure = Cure::kReinitialise;
   if (cure == Cure::kNone) return false;
-  if (cure == Cure::kReinitialise && fresh_) {
-    // It was just done, for this job: what came out of it is the answer.
-    suspect_ = !is_absence(status);
+  // What came out of it is the answer.
+  if (cure == Cure::kReinitialise && absence && fresh_) return false;
+  if (cure == Cure::kReinitialise && reinitialised_) {
+    suspect_ = true;
     return false;
   }
   if (cure == Cure::kReinitialise && !may_reinitialise()) {
     if (reopened_) return false;
     cure = Cure::kReopen;
   }
+  session.close(*this);
   if (cure == Cure::kReopen) {
     reopened_ = true;
-    session.close(*this);
   } else {
     reinitialise().ignore("the next attempt asks for a ready module and is told");
-    fresh_ = true;
+    reinitialised_ = true;
   }
   return repeatable;
 }

@@ -102,7 +102,8 @@ class Worker {
   const std::atomic<bool>* given_up_ = nullptr;
   bool fresh_ = false;
   bool reopened_ = false;
-  bool suspect_ = false;  // initialise anew before the next job
+  bool reinitialised_ = false;  // as a cure
+  bool suspect_ = false;        // initialise anew before the next job
   // Of the running attempt.
   Cure cure_ = Cure::kNone;
   bool changed_ = false;

@@ -106,8 +106,7 @@ Status check_confined(Worker& worker, const Session& session, CK_OBJECT_HANDLE k
                       {CKA_SENSITIVE, "CKA_SENSITIVE", true},
                       {CKA_EXTRACTABLE, "CKA_EXTRACTABLE", false},
                       {CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", true},
-                      {CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true},
-                      {CKA_LOCAL, "CKA_LOCAL", true}}));
+                      {CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", true}}));
   SecretBytes revealed(1024);
   CK_ATTRIBUTE attribute = {value, revealed.span().data(), static_cast<CK_ULONG>(revealed.size())};
   const CK_RV answer =

@@ -60,8 +60,8 @@ struct ExpectedFlag {
 // kHsmRefused names the first attribute that is not as expected.
 [[nodiscard]] Status check_flags(Worker& worker, const Session& session, CK_OBJECT_HANDLE object,
                                  std::initializer_list<ExpectedFlag> expected);
-// That a key made in the token never was and never can be outside it: private, sensitive, non-extractable, always so, made
-// here; and that reading `value` is in fact refused.
+// That a key that the token just made never can be outside it: private, sensitive, non-extractable, and always so; and that
+// reading `value` is in fact refused. (CKA_LOCAL would say what is known, that it was made here, and NSS does not keep it.)
 [[nodiscard]] Status check_confined(Worker& worker, const Session& session, CK_OBJECT_HANDLE key,
                                     CK_ATTRIBUTE_TYPE value);
 

@@ -71,7 +71,7 @@ Result<std::vector<Slot>> list_slots(Worker& worker, Status* unreadable) {
     if (value == CKR_OK) {
       slots.push_back(describe_token(id, token));
     } else if (value != CKR_TOKEN_NOT_PRESENT && value != CKR_SLOT_ID_INVALID) {
-      *unreadable = worker.error(value);
+      *unreadable = worker.check(value);
     }
   }
   return slots;
@@ -128,7 +128,7 @@ Status Session::log_in(Worker& worker) {
     SR_TRY(worker.check(SR_CALL(worker, C_Logout, handle_)));
     value = send_pin(worker, pin_);
     if (value != CKR_OK) {
-      const Status refused = worker.check(value);
+      Status refused = worker.check(value);
       if (send_pin(worker, (*other)->pin_) != CKR_OK) (*other)->close(worker);
       return refused;
     }

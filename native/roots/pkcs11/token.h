@@ -122,7 +122,7 @@ class Token {
   [[nodiscard]] Status verify_kek(const std::string& label, const Kek& kek, ByteView check_value);
 
   // Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes. Where a token has no
-  // such objects, a secret key that may be read carries the value.
+  // such objects, the CKA_ID of a secret key of no use carries the value.
   [[nodiscard]] Result<std::optional<Bytes>> load_object(const std::string& label);
   // Made new, then the former one removed, so that one of them is there at every moment; load_object() takes the one with
   // the higher sequence number, which stands before the value.

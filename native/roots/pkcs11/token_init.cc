@@ -1,7 +1,7 @@
 // Making a token: C_InitToken, then the user's PIN. What would be erased is looked at on the module initialised anew,
 // immediately before it is erased.
 #include <algorithm>
-#include <cstring>
+#include <array>
 
 #include "roots/pkcs11/token_state.h"
 
@@ -79,13 +79,14 @@ Status initialise_token(Worker& worker, const Plan& plan) {
   Status unreadable;
   SR_ASSIGN(const std::vector<Slot> slots, list_slots(worker, &unreadable));
   SR_TRY(may_be_erased(slots, plan));
-  unsigned char label[kTokenLabelBytes];
-  std::memset(label, ' ', sizeof(label));
-  std::memcpy(label, plan.label.data(), plan.label.size());
+  std::array<unsigned char, kTokenLabelBytes> label;  // padded with blanks, without a NUL
+  label.fill(' ');
+  std::copy(plan.label.begin(), plan.label.end(), label.begin());
   SR_TRY(worker.begin_change());
-  SR_TRY(worker.check(SR_CALL(worker, C_InitToken, static_cast<CK_SLOT_ID>(plan.slot_id),
-                              pin_bytes(plan.so_pin), static_cast<CK_ULONG>(plan.so_pin.size()), &label[0]),
-                      Operation::kSetUp));
+  SR_TRY(
+      worker.check(SR_CALL(worker, C_InitToken, static_cast<CK_SLOT_ID>(plan.slot_id), pin_bytes(plan.so_pin),
+                           static_cast<CK_ULONG>(plan.so_pin.size()), label.data()),
+                   Operation::kSetUp));
   SR_TRY(set_user_pin(worker, plan));
   // Modules give the new token a slot only now.
   SR_TRY(worker.reinitialise());

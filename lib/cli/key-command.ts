@@ -1,0 +1,177 @@
+// key generate, list, public, sign, deactivate, reactivate and remove: the managed keys.
+import { createPublicKey } from 'node:crypto';
+import { Option, type Command } from 'commander';
+
+import type { KeyAlgorithm, KeyLocation, ManagedKey } from '../index.js';
+import { addCommand, type CommonOptions } from './command.js';
+import { wrongOption } from './failure.js';
+import { readFile } from './files.js';
+import { table, timeText } from './report.js';
+import { readStream } from './secrets.js';
+import { withStore, withStoreForReading } from './store.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { printable, tell, writeData, writeJson } from './terminal.js';
+
+const messageBytesMax = 1024 * 1024;
+
+export function addKeyCommand(program: Command): void {
+  const key = program.command('key').description('Managed signing keys.');
+  const command = (name: string, description: string, examples: readonly string[]): Command =>
+    addTpmOptions(addCommand(key, name, description, examples)).argument('<dir>', 'the directory of the store');
+
+  command('generate', 'Make a key. Its private half never leaves the store.', [
+    'strongroom key generate DIR ca-1 --algorithm EC-P384',
+  ])
+    .argument('<id>', 'its name: 1 to 64 of A-Z a-z 0-9 . _ -')
+    .addOption(
+      new Option('--algorithm <name>', 'what it signs with')
+        .choices(['EC-P256', 'EC-P384', 'RSA-3072', 'Ed25519'])
+        .default('EC-P256'),
+    )
+    .addOption(
+      new Option('--location <place>', 'where the private half lives')
+        .choices(['vault', 'hsm'])
+        .default('vault'),
+    )
+    .action(generate);
+
+  command('list', 'List the keys.', ['strongroom key list DIR', 'strongroom key list DIR --json']).action(
+    list,
+  );
+
+  command('public', 'Write the public key to standard output: SubjectPublicKeyInfo, PEM.', [
+    'strongroom key public DIR ca-1 > ca-1.pem',
+  ])
+    .argument('<id>', 'the key')
+    .option('--der', 'in DER, as bytes')
+    .action(writePublicKey);
+
+  command('sign', 'Write a signature to standard output, over a file or else standard input as it is.', [
+    'strongroom key sign DIR ca-1 --file licence.json > licence.sig',
+    'strongroom key sign DIR ca-1 --digest 9f86d081… --format raw > digest.sig',
+  ])
+    .argument('<id>', 'the key')
+    .option('--file <file>', 'the message, at most 1 MiB')
+    .option('--digest <hex>', 'sign this digest; its size is that of the algorithm')
+    .addOption(new Option('--format <name>', 'of an EC signature').choices(['der', 'raw']).default('der'))
+    .action(sign);
+
+  command('deactivate', 'Make a key refuse to sign.', [
+    "strongroom key deactivate DIR ca-1 --reason 'token lost on 3 May'",
+  ])
+    .argument('<id>', 'the key')
+    .requiredOption('--reason <text>', 'why; kept with the key')
+    .action(deactivate);
+
+  command('reactivate', 'Let a key sign again, if it answers a challenge.', [
+    'strongroom key reactivate DIR ca-1',
+  ])
+    .argument('<id>', 'the key')
+    .action(reactivate);
+
+  command('remove', 'Remove a key for good.', ['strongroom key remove DIR ca-1 --yes'])
+    .argument('<id>', 'the key')
+    .option('--yes', 'needed: there is no way back')
+    .action(remove);
+}
+
+function documentOf(key: ManagedKey): object {
+  return { ...key, createdAt: key.createdAt.toISOString() };
+}
+
+async function generate(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions & { algorithm: KeyAlgorithm; location: KeyLocation },
+): Promise<void> {
+  const { algorithm, location } = options;
+  const key = await withStore(directory, options, ({ keys }) => keys.generate({ id, algorithm, location }));
+  if (options.json === true) await writeJson(documentOf(key));
+  else tell(`Made the key ${key.id} (${key.algorithm}, ${key.location}).`);
+}
+
+async function list(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+  const keys = await withStoreForReading(directory, options, (persistence) => persistence.keys.list());
+  if (options.json === true) {
+    for (const key of keys) await writeJson(documentOf(key));
+    return;
+  }
+  const lineOf = ({ algorithm, location, state, reason, createdAt }: ManagedKey): string =>
+    [algorithm.padEnd(8), location.padEnd(5), timeText(createdAt.getTime()), state].join('  ') +
+    (reason === undefined ? '' : `: ${printable(reason)}`);
+  await writeData(table(keys.map((key) => [key.id, lineOf(key)])));
+}
+
+async function writePublicKey(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions & { der?: true },
+): Promise<void> {
+  const der = await withStoreForReading(directory, options, ({ keys }) => keys.publicKey(id));
+  if (options.der === true && options.json === true) throw wrongOption('--der and --json exclude each other');
+  const pem = createPublicKey({ key: der, format: 'der', type: 'spki' }).export({
+    format: 'pem',
+    type: 'spki',
+  });
+  if (options.json === true) await writeJson({ id, publicKey: pem });
+  else await writeData(options.der === true ? der : pem.toString());
+}
+
+async function sign(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions & { file?: string; digest?: string; format: 'der' | 'raw' },
+): Promise<void> {
+  const { file, digest, format } = options;
+  if (file !== undefined && digest !== undefined) throw wrongOption('--file and --digest exclude each other');
+  if (digest !== undefined && !/^([0-9a-f]{2})+$/i.test(digest)) {
+    throw wrongOption('--digest takes bytes in hexadecimal');
+  }
+  const input =
+    digest === undefined
+      ? { message: await readMessage(file), format }
+      : { digest: Buffer.from(digest, 'hex'), format };
+  const signature = await withStoreForReading(directory, options, ({ keys }) => keys.sign(id, input));
+  if (options.json === true) await writeJson({ id, signature: signature.toString('base64') });
+  else await writeData(signature);
+}
+
+function readMessage(file: string | undefined): Promise<Buffer> {
+  if (file !== undefined) return readFile(file, messageBytesMax);
+  if (process.stdin.isTTY) tell('The message is read from the terminal; Ctrl-D on an empty line ends it.');
+  return readStream(process.stdin, messageBytesMax);
+}
+
+async function deactivate(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions & { reason: string },
+): Promise<void> {
+  await changed(directory, id, options, 'Deactivated', ({ keys }) => keys.deactivate(id, options.reason));
+}
+
+async function reactivate(directory: string, id: string, options: CommonOptions & TpmOptions): Promise<void> {
+  await changed(directory, id, options, 'Reactivated', ({ keys }) => keys.reactivate(id));
+}
+
+async function changed(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions,
+  verb: string,
+  act: Parameters<typeof withStore<void>>[2],
+): Promise<void> {
+  const key = await withStore(directory, options, async (persistence) => {
+    await act(persistence);
+    return persistence.keys.get(id);
+  });
+  if (options.json === true) await writeJson(documentOf(key));
+  else tell(`${verb} the key ${key.id}.`);
+}
+
+async function remove(directory: string, id: string, options: CommonOptions & TpmOptions & { yes?: true }): Promise<void> {
+  if (options.yes !== true) throw wrongOption('removing a key cannot be undone: give --yes');
+  await withStore(directory, options, ({ keys }) => keys.remove(id));
+  if (options.json === true) await writeJson({ id, removed: true });
+  else tell(`Removed the key ${printable(id)}.`);
+}

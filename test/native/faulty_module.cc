@@ -1,0 +1,191 @@
+#include "faulty_module.h"
+
+#include <dlfcn.h>
+#include <p11-kit/pkcs11.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <type_traits>
+
+namespace {
+
+using strongroom::roots::testing::FaultyControl;
+
+struct Fault {
+  unsigned long value = 0;
+  int times = 0;
+  bool after = false;
+};
+
+std::mutex mutex;
+std::condition_variable changed;
+std::map<std::string, Fault> faults;
+std::map<std::string, unsigned> counts;
+std::set<unsigned long> hidden;
+std::string hang_in;
+bool hanging = false;
+unsigned long flags_set = 0;
+unsigned long flags_cleared = 0;
+
+CK_FUNCTION_LIST* target = nullptr;
+CK_FUNCTION_LIST list;
+
+// True when the call is to answer `value` without being passed on.
+bool before(const char* name, unsigned long& value) {
+  std::unique_lock lock(mutex);
+  ++counts[name];
+  if (hang_in == name) {
+    hanging = true;
+    changed.notify_all();
+    changed.wait(lock, [name] { return hang_in != name; });
+    hanging = false;
+  }
+  const auto fault = faults.find(name);
+  if (fault == faults.end() || fault->second.times == 0 || fault->second.after) return false;
+  --fault->second.times;
+  value = fault->second.value;
+  return true;
+}
+
+unsigned long after(const char* name, unsigned long value) {
+  const std::lock_guard lock(mutex);
+  const auto fault = faults.find(name);
+  if (value != CKR_OK || fault == faults.end() || fault->second.times == 0 || !fault->second.after)
+    return value;
+  --fault->second.times;
+  return fault->second.value;
+}
+
+void change_answer(unsigned long& /*value*/, ...) {}
+void change_answer(unsigned long& value, CK_SLOT_ID, CK_MECHANISM_TYPE mechanism, CK_MECHANISM_INFO*) {
+  const std::lock_guard lock(mutex);
+  if (hidden.count(mechanism) != 0) value = CKR_MECHANISM_INVALID;
+}
+void change_answer(unsigned long& value, CK_SLOT_ID, CK_TOKEN_INFO* info) {
+  const std::lock_guard lock(mutex);
+  if (value == CKR_OK) info->flags = (info->flags | flags_set) & ~flags_cleared;
+}
+
+template <auto Member, const char* Name>
+struct Wrapper;
+template <typename... Arguments, CK_RV (*_CK_FUNCTION_LIST::*Member)(Arguments...), const char* Name>
+struct Wrapper<Member, Name> {
+  static CK_RV call(Arguments... arguments) {
+    CK_RV value = CKR_OK;
+    if (before(Name, value)) return value;
+    value = (target->*Member)(arguments...);
+    change_answer(value, arguments...);
+    return after(Name, value);
+  }
+};
+
+#define WRAP(function)                                                                                  \
+  {                                                                                                     \
+    static constexpr char name[] = #function;                                                           \
+    if (target->function != nullptr) list.function = Wrapper<&_CK_FUNCTION_LIST::function, name>::call; \
+  }
+
+CK_RV get_function_list(CK_FUNCTION_LIST** out);
+
+bool load() {
+  const char* path = std::getenv("STRONGROOM_FAULTY_TARGET");
+  void* library = path != nullptr ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  void* symbol = library != nullptr ? dlsym(library, "C_GetFunctionList") : nullptr;
+  if (symbol == nullptr || reinterpret_cast<CK_C_GetFunctionList>(symbol)(&target) != CKR_OK) return false;
+  list = *target;
+  list.C_GetFunctionList = get_function_list;
+  WRAP(C_Initialize)
+  WRAP(C_Finalize)
+  WRAP(C_GetSlotList)
+  WRAP(C_GetTokenInfo)
+  WRAP(C_GetMechanismInfo)
+  WRAP(C_InitToken)
+  WRAP(C_InitPIN)
+  WRAP(C_OpenSession)
+  WRAP(C_CloseSession)
+  WRAP(C_Login)
+  WRAP(C_Logout)
+  WRAP(C_CreateObject)
+  WRAP(C_DestroyObject)
+  WRAP(C_GetAttributeValue)
+  WRAP(C_FindObjectsInit)
+  WRAP(C_FindObjects)
+  WRAP(C_FindObjectsFinal)
+  WRAP(C_DecryptInit)
+  WRAP(C_Decrypt)
+  WRAP(C_SignInit)
+  WRAP(C_Sign)
+  WRAP(C_GenerateKey)
+  WRAP(C_GenerateKeyPair)
+  WRAP(C_WrapKey)
+  WRAP(C_UnwrapKey)
+  return true;
+}
+
+CK_RV get_function_list(CK_FUNCTION_LIST** out) {
+  static const bool loaded = load();
+  if (!loaded) return CKR_GENERAL_ERROR;
+  *out = &list;
+  return CKR_OK;
+}
+
+constexpr FaultyControl kControl = {
+    [](const char* function, unsigned long value, int times) {
+      const std::lock_guard lock(mutex);
+      faults[function] = {value, times, false};
+    },
+    [](const char* function, unsigned long value, int times) {
+      const std::lock_guard lock(mutex);
+      faults[function] = {value, times, true};
+    },
+    [](const char* function) {
+      const std::lock_guard lock(mutex);
+      hang_in = function;
+    },
+    [] {
+      const std::lock_guard lock(mutex);
+      hang_in.clear();
+      changed.notify_all();
+    },
+    [] {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [] { return hanging; });
+    },
+    [](unsigned long mechanism) {
+      const std::lock_guard lock(mutex);
+      hidden.insert(mechanism);
+    },
+    [](const char* function) {
+      const std::lock_guard lock(mutex);
+      return counts[function];
+    },
+    [](unsigned long set, unsigned long clear) {
+      const std::lock_guard lock(mutex);
+      flags_set = set;
+      flags_cleared = clear;
+    },
+    [] { return target->C_Finalize(nullptr); },
+    [] {
+      const std::lock_guard lock(mutex);
+      faults.clear();
+      counts.clear();
+      hidden.clear();
+      hang_in.clear();
+      flags_set = flags_cleared = 0;
+      changed.notify_all();
+    },
+};
+
+}  // namespace
+
+extern "C" {
+__attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** out) {
+  return get_function_list(out);
+}
+__attribute__((visibility("default"))) const FaultyControl* strongroom_faulty_control() { return &kControl; }
+}

@@ -1,0 +1,22 @@
+// A PKCS#11 module for tests that passes every call on to another module (STRONGROOM_FAULTY_TARGET) and fails, hangs or
+// denies a mechanism when it is told to.
+#pragma once
+
+namespace strongroom::roots::testing {
+
+struct FaultyControl {
+  void (*fail)(const char* function, unsigned long value,
+               int times);  // the next calls answer `value`, unpassed
+  void (*fail_after)(const char* function, unsigned long value,
+                     int times);       // passed on first, when it succeeds
+  void (*hang)(const char* function);  // the next call, until release()
+  void (*release)();
+  void (*await_hang)();  // until a call hangs
+  void (*hide)(unsigned long mechanism);
+  unsigned (*calls)(const char* function);
+  void (*set_flags)(unsigned long set, unsigned long clear);  // of CK_TOKEN_INFO
+  unsigned long (*finalise)();                                // C_Finalize by other code of this process
+  void (*reset)();
+};
+
+}  // namespace strongroom::roots::testing

@@ -1,0 +1,508 @@
+// The life of a store whose root is in a TPM: the counter and the anchors at each step, epochs, wear, readers, and a TPM
+// that does not answer. The TPM is simulated; test/native/tpm_test.cc and test/kill have real ones.
+#include <set>
+
+#include "hooked_files.h"
+#include "tpm_store_fixture.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+using log::Durability;
+
+class TpmEngine : public TpmStoreTest {};
+
+TEST_F(TpmEngine, TheAnchorFollowsTheCounterAtEachStep) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    EXPECT_EQ(session.engine().status().startup, StartupState::kColdstart);
+    EXPECT_EQ(session.engine().status().storage, StorageType::kTpm);
+    const std::uint64_t first = world.chip->value();
+    EXPECT_EQ(tpm_of(session).counter, first);
+    EXPECT_EQ(tpm_of(session).increments, 2U);
+    EXPECT_EQ(tpm_of(session).first_wall_ms, world.clock.wall_ms());
+    ASSERT_OK(session.set("a", "1"));
+    EXPECT_EQ(world.chip->value(), first);  // a journal commit moves nothing
+    EXPECT_EQ(counter_of(session).lag_generations, 1U);
+    ASSERT_OK(session.set("a", "2", Durability::kWitnessed));
+    EXPECT_EQ(world.chip->value(), first + 1);
+    EXPECT_EQ(tpm_of(session).counter, first + 1);
+    EXPECT_EQ(counter_of(session).lag_generations, 0U);
+    ASSERT_OK(session.engine().anchor());  // nothing is left to vouch for
+    EXPECT_EQ(world.chip->value(), first + 1);
+    ASSERT_OK(session.set("a", "3"));
+    ASSERT_OK(session.engine().anchor());
+    EXPECT_EQ(world.chip->value(), first + 2);
+    ASSERT_OK(session.close());
+    EXPECT_EQ(world.chip->value(), first + 3);
+    EXPECT_EQ(tpm_of(session).epoch_end, first + 3);
+  }
+  const std::uint64_t closed = world.chip->value();
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_EQ(session.engine().status().startup, StartupState::kWarmstart);
+  EXPECT_EQ(session.contents().at("a"), "3");
+  EXPECT_EQ(world.chip->value(), closed + 1);
+  EXPECT_EQ(tpm_of(session).increments, closed + 1 - (closed - 5));
+  EXPECT_EQ(world.chip->count("shutdown"), 1U);
+  ASSERT_OK(session.close());
+}
+
+TEST_F(TpmEngine, NoTpmCallOnTheWayOfADefaultWrite) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  const std::uint64_t calls = world.chip->calls();
+  for (int i = 0; i < 100; ++i) {
+    world.clock.advance(30'000);
+    ASSERT_OK(session.set("k", std::to_string(i)));
+    ASSERT_OK(session.engine().validate_before_write());
+  }
+  EXPECT_EQ(world.chip->calls(), calls);
+  ASSERT_OK(session.close());
+}
+
+TEST_F(TpmEngine, OptionsThatDoNotFit) {
+  world.options = [] { return tpm_options(""); };
+  {
+    World bare;
+    bare.chip = world.chip;
+    bare.options = [] {
+      EngineOptions options = tpm_options("");
+      options.without_recovery = false;
+      return options;
+    };
+    EXPECT_REASON(open_and_close(bare), Reason::kInvalidOption);
+    bare.options = [] {
+      EngineOptions options = tpm_options();
+      options.secret_store = SecretStoreConfig{SecretStoreType::kFile, kSecrets};
+      return options;
+    };
+    EXPECT_REASON(open_and_close(bare), Reason::kInvalidOption);
+    EXPECT_TRUE(world.chip->indices().empty());
+  }
+  ASSERT_OK(open_and_close(world));
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.storage = StorageType::kSoftware;
+    return options;
+  };
+  EXPECT_REASON(open_status(), Reason::kInvalidOption);
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.tpm.pcrs = 1U << 7;
+    return options;
+  };
+  EXPECT_REASON(open_status(), Reason::kInvalidOption);
+}
+
+// The bound of the root on the disk is never below what the counter may come to, grows where anchors come fast, shrinks
+// to one where they are rare, and ends with the close.
+TEST_F(TpmEngine, Epochs) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  std::uint64_t longest = 0;
+  std::uint64_t files = 0;
+  std::uint64_t end = tpm_of(session).epoch_end;
+  for (int i = 0; i < 600; ++i) {
+    world.clock.advance(10);
+    ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
+    const TpmStatus told = tpm_of(session);
+    ASSERT_GE(told.epoch_end, world.chip->value());
+    longest = std::max(longest, told.epoch_end - world.chip->value() + 1);
+    if (told.epoch_end != end) ++files;
+    end = told.epoch_end;
+  }
+  EXPECT_EQ(longest, 256U);
+  EXPECT_LE(files, 8U);
+  for (int i = 0; i < 300; ++i) {
+    world.clock.advance(20'000);
+    ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
+  }
+  EXPECT_EQ(tpm_of(session).epoch_end, world.chip->value());
+  ASSERT_OK(session.set("k", "one more", Durability::kWitnessed));
+  world.clock.advance(10);
+  ASSERT_OK(session.set("k", "in the middle of an epoch", Durability::kWitnessed));
+  EXPECT_GT(tpm_of(session).epoch_end, world.chip->value());
+  ASSERT_OK(session.close());
+  EXPECT_EQ(tpm_of(session).epoch_end, world.chip->value());
+}
+
+// Every persistence.bin that ever was on the disk is refused by the TPM itself once the store was closed and opened again.
+TEST_F(TpmEngine, TheTpmRefusesEveryFormerRoot) {
+  std::set<Bytes> former;
+  {
+    HookedFiles files(*world.disk, "persistence.bin.new");
+    const auto take = [&] {
+      if (const auto content = world.disk->content(kPersistencePath)) former.insert(*content);
+    };
+    files.on_create = take;
+    for (int life = 0; life < 3; ++life) {
+      Opened store(files, world.clock, world.engine_options());
+      ASSERT_OK(store.open());
+      for (int i = 0; i < 20; ++i) {
+        world.clock.advance(10);
+        ASSERT_OK(store.set("k", "v", Durability::kWitnessed).status);
+      }
+      if (life != 1) ASSERT_OK(store->close());
+      take();
+    }
+  }
+  ASSERT_OK(open_and_close(world));
+  ASSERT_GT(former.size(), 10U);
+  std::size_t refused = 0;
+  for (const Bytes& file : former) {
+    const Result<std::vector<ParsedPersistence>> parsed = parse_persistence(file);
+    ASSERT_OK(parsed.status());
+    for (const KeySlot& key_slot : parsed->front().header.slots) {
+      if (key_slot.type != SlotType::kTpm) continue;
+      const Result<TpmSlot> slot = parse_tpm_parameters(key_slot.parameters);
+      ASSERT_OK(slot.status());
+      const auto opener = world.chip->opener({}, {});
+      const auto tpm = opener("", slot->parent_name, slot->endorsement_name);
+      ASSERT_OK(tpm.status());
+      EXPECT_REASON(open_tpm_slot(**tpm, key_slot, *slot, {}, parsed->front().header).status(),
+                    Reason::kVaultRolledBack);
+      ++refused;
+    }
+  }
+  std::printf("tpm: former roots refused by the TPM=%zu\n", refused);
+}
+
+// --- Wear ---
+
+// A day of commits every minute: at most 27 anchors by itself, and none for TIME_TAMPER alone.
+TEST_F(TpmEngine, TheWearGovernor) {
+  for (const bool time_only : {false, true}) {
+    TpmWorld day;
+    day.options = [] {
+      EngineOptions options = tpm_options();
+      options.threads = true;
+      options.witness_interval_ms = 1;
+      return options;
+    };
+    Session session(day);
+    ASSERT_OK(session.open());
+    const std::uint64_t opened = day.chip->value();
+    for (int minute = 0; minute < 24 * 60; ++minute) {
+      day.clock.advance(60'000);
+      if (time_only) {
+        ASSERT_OK(session.engine().refresh_time_tamper());
+      } else {
+        ASSERT_OK(session.set("k", std::to_string(minute)));
+      }
+      if (minute % 10 != 0) continue;
+      const std::uint64_t newest = session.engine().status().newest.generation;
+      while (session.engine().status().witnesses.front().point.generation < newest) std::this_thread::yield();
+    }
+    const std::uint64_t moved = day.chip->value() - opened;
+    std::printf("tpm: anchors in a day of %s=%llu\n", time_only ? "time stamps" : "commits",
+                static_cast<unsigned long long>(moved));
+    if (time_only) {
+      EXPECT_EQ(moved, 0U);
+    } else {
+      EXPECT_LE(moved, 27U);
+      EXPECT_GE(moved, 20U);
+    }
+    ASSERT_OK(session.close());
+  }
+}
+
+TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.threads = true;
+    options.witness_interval_ms = 1;
+    options.compaction_bytes_min = 16 << 10;
+    return options;
+  };
+  std::mutex mutex;
+  std::condition_variable done;
+  std::size_t completed = 0;
+  std::size_t failed = 0;
+  EngineOptions options = world.engine_options();
+  Engine engine(os::Environment{*world.disk, world.clock}, std::move(options),
+                [&](std::vector<log::Completion> completions) {
+                  const std::lock_guard lock(mutex);
+                  for (const log::Completion& completion : completions)
+                    failed += completion.status.ok() ? 0 : 1;
+                  completed += completions.size();
+                  done.notify_all();
+                });
+  ASSERT_OK(open_steps(engine));
+  const std::uint64_t opened = world.chip->value();
+  constexpr std::size_t kCount = 3000;
+  std::thread other([&] {
+    for (int i = 0; i < 30; ++i) {
+      (void)engine.status();
+      engine.verify_password(as_bytes("backup")).ignore("for its locks");
+      engine.operation_log(10).status().ignore("for its locks");
+      engine.validate_before_write().ignore("for its locks");
+    }
+  });
+  for (std::size_t ticket = 1; ticket <= kCount; ++ticket) {
+    log::QueuedOperation operation;
+    operation.ticket = ticket;
+    operation.durability = ticket % 3 == 0 ? Durability::kWitnessed : Durability::kJournal;
+    const std::string key = "k" + std::to_string(ticket % 50);
+    operation.key.assign(key.begin(), key.end());
+    operation.value = WipedBuffer(as_bytes(std::string(100, 'v')));
+    ASSERT_OK(engine.submit(std::move(operation)));
+    if (ticket == kCount / 2) {
+      ASSERT_OK(engine.verify({}).status());
+      ASSERT_OK(engine.change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
+      ASSERT_OK(engine.compact());
+    }
+  }
+  {
+    std::unique_lock lock(mutex);
+    done.wait(lock, [&] { return completed == kCount; });
+  }
+  other.join();
+  EXPECT_EQ(failed, 0U);
+  EXPECT_LT(world.chip->value() - opened, kCount / 3);
+  ASSERT_OK(engine.close());
+}
+
+// --- Beside a live writer ---
+
+TEST_F(TpmEngine, ReadersBesideAWriterUnderLoad) {
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.threads = true;
+    return options;
+  };
+  Session writer(world);
+  ASSERT_OK(writer.open());
+  std::atomic<bool> stop{false};
+  std::atomic<int> written{0};
+  std::thread load([&] {
+    while (!stop) {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));  // a TPM takes its time
+      world.clock.advance(written % 20 == 0 ? 11'000 : 1);          // short epochs and long ones
+      if (!writer.engine().anchor().ok()) break;
+      if (!writer.set("k", std::to_string(written), Durability::kWitnessed).ok()) break;
+      ++written;
+    }
+  });
+  const int rounds = short_campaign() ? 10 : 60;
+  std::map<std::string, int> outcomes;
+  for (int i = 0; i < rounds; ++i) {
+    EngineOptions options = world.engine_options();
+    options.read_only = true;
+    Opened reader(*world.disk, world.clock, std::move(options));
+    ++outcomes[describe(reader.open())];
+    ++outcomes[describe(writer.engine().verify({}).status())];
+  }
+  stop = true;
+  load.join();
+  std::printf("tpm: readers beside a writer=%d commits meanwhile=%d\n", 2 * rounds, written.load());
+  EXPECT_GT(written, rounds / 10);
+  EXPECT_EQ(outcomes["ok"], 2 * rounds);
+  for (const auto& [outcome, count] : outcomes) {
+    if (outcome != "ok") ADD_FAILURE() << count << " times " << outcome;
+  }
+  ASSERT_OK(writer.close());
+}
+
+TEST_F(TpmEngine, AReaderTellsTheLagOfTheCounter) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.set("k", "1", Durability::kWitnessed));
+    for (int i = 0; i < 5; ++i) ASSERT_OK(session.set("k", "2"));
+  }  // killed
+  const std::uint64_t calls = world.disk->calls();
+  const std::uint64_t value = world.chip->value();
+  EngineOptions options = world.engine_options();
+  options.read_only = true;
+  Opened reader(*world.disk, world.clock, std::move(options));
+  ASSERT_OK(reader.open());
+  EXPECT_EQ(reader->status().witnesses.back().name, "tpm-counter");
+  EXPECT_EQ(reader->status().witnesses.back().lag_generations, 5U);
+  EXPECT_EQ(world.disk->calls(), calls);
+  EXPECT_EQ(world.chip->value(), value);
+}
+
+// --- Faults that are no attack ---
+
+TEST_F(TpmEngine, UnavailableAtOpenIsRetryable) {
+  small_tpm_store(world);
+  world.chip->unplug(true);
+  const Files before = files_of(*world.disk);
+  EXPECT_REASON(open_status(), Reason::kTpmUnavailable);
+  EXPECT_EQ(files_of(*world.disk), before);
+  world.chip->unplug(false);
+  ASSERT_OK(open_and_close(world));
+}
+
+TEST_F(TpmEngine, UnavailableAtClose) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.set("k", "1"));
+    world.chip->unplug(true);
+    EXPECT_REASON(session.close(), Reason::kTpmUnavailable);
+  }
+  world.chip->unplug(false);
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_FALSE(session.engine().status().tail_repaired);
+  EXPECT_EQ(session.contents().at("k"), "1");
+  ASSERT_OK(session.close());
+}
+
+TEST_F(TpmEngine, UnavailableAtAWitnessedCommit) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  world.chip->unplug(true);
+  const Status status = session.set("k", "1", Durability::kWitnessed);
+  EXPECT_TRUE(status.is(Reason::kWitnessNotMoved)) << describe(status);
+  EXPECT_TRUE(status.error().committed);
+  EXPECT_TRUE(counter_of(session).failing);
+  EXPECT_EQ(session.engine().status().witnesses.front().lag_generations, 0U);  // the tamper file did not wait
+  ASSERT_OK(session.set("k", "2"));                                            // journal commits go on
+  ASSERT_OK(session.engine().validate_before_write());
+  world.chip->unplug(false);
+  ASSERT_OK(session.engine().anchor());
+  EXPECT_FALSE(counter_of(session).failing);
+  EXPECT_EQ(counter_of(session).lag_generations, 0U);
+  ASSERT_OK(session.close());
+  ASSERT_OK(open_and_close(world));
+}
+
+// Each call of a witnessed commit goes unanswered once, with and without its effect; what follows heals it, and the
+// counter is never moved twice for it.
+TEST_F(TpmEngine, EveryCallOfAnAnchorGoesUnanswered) {
+  const Image image = small_tpm_store(world);
+  using When = SimulatedChip::When;
+  std::size_t failures = 0;
+  for (std::uint64_t offset = 1; offset <= 8; ++offset) {
+    for (const When when : {When::kBefore, When::kAfter}) {
+      const std::unique_ptr<World> now = image.start();
+      Session session(*now);
+      ASSERT_OK(session.open());
+      const std::uint64_t before = now->chip->value();
+      now->chip->fail_at(now->chip->calls() + offset, when);
+      const Status status = session.set("k0", "new", Durability::kWitnessed);
+      if (!status.ok()) {
+        ++failures;
+        EXPECT_TRUE(status.is(Reason::kWitnessNotMoved) && status.error().committed) << describe(status);
+      }
+      now->chip->clear_faults();
+      ASSERT_OK(session.engine().anchor());
+      EXPECT_EQ(now->chip->value(), before + 1) << "TPM call " << offset;
+      EXPECT_EQ(counter_of(session).lag_generations, 0U);
+      ASSERT_OK(session.close());
+      ASSERT_OK(open_and_close(*now));
+    }
+  }
+  EXPECT_GT(failures, 4U);
+}
+
+// The same with threads: the store mends itself without being asked.
+TEST_F(TpmEngine, AnAnchorThatFailedIsRepeatedByItself) {
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.threads = true;
+    options.witness_interval_ms = 1;
+    return options;
+  };
+  Session session(world);
+  ASSERT_OK(session.open());
+  world.chip->unplug(true);
+  EXPECT_TRUE(session.set("k", "1", Durability::kWitnessed).error().committed);
+  const std::uint64_t before = world.chip->value();
+  world.chip->unplug(false);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (counter_of(session).lag_generations != 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::yield();
+  EXPECT_EQ(counter_of(session).lag_generations, 0U);
+  EXPECT_EQ(world.chip->value(), before + 1);
+  ASSERT_OK(session.close());
+}
+
+// A sealing that failed must not let the counter past the root on the disk.
+TEST_F(TpmEngine, AFailedNewEpochHoldsTheCounter) {
+  const Image image = small_tpm_store(world);
+  for (const bool disk_fails : {false, true}) {
+    const std::unique_ptr<World> now = image.start();
+    {
+      Session session(*now);
+      ASSERT_OK(session.open());
+      const std::uint64_t before = now->chip->value();
+      if (disk_fails) {
+        now->disk->fail_at(now->disk->calls() + 3, Reason::kNoSpace, true);
+      } else {
+        now->chip->fail_at(now->chip->calls() + 3, SimulatedChip::When::kBefore);  // read, clock, seal
+      }
+      EXPECT_FALSE(session.set("k0", "1", Durability::kWitnessed).ok());
+      EXPECT_EQ(now->chip->value(), before);
+      now->disk->clear_faults();
+      if (disk_fails) {
+        const Status anchored = session.engine().anchor();
+        EXPECT_TRUE(anchored.ok() || anchored.is(Reason::kPoisoned)) << describe(anchored);
+      } else {
+        ASSERT_OK(session.engine().anchor());
+        EXPECT_EQ(now->chip->value(), before + 1);
+      }
+      EXPECT_LE(now->chip->value(), tpm_of(session).epoch_end);
+    }
+    const std::unique_ptr<World> next = Image(*now).start();
+    ASSERT_OK(open_and_close(*next));
+  }
+}
+
+TEST_F(TpmEngine, PinsLockoutAndPcrs) {
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.tpm.pin = SecretBytes(as_bytes("1234"));
+    options.tpm.pcrs = 1U << 7 | 1U << 2;
+    return options;
+  };
+  const Image image = small_tpm_store(world);
+  const auto with_pin = [&](std::string_view pin) {
+    const std::unique_ptr<World> now = image.start();
+    now->options = [pin = std::string(pin)] {
+      EngineOptions options = tpm_options();
+      options.tpm.pin = SecretBytes(as_bytes(pin));
+      return options;
+    };
+    return open_and_close(*now);
+  };
+  ASSERT_OK(with_pin("1234"));
+  EXPECT_REASON(with_pin("1235"), Reason::kPinWrong);
+  EXPECT_REASON(with_pin(""), Reason::kPinMissing);
+  world.chip->lock_out(true);
+  expect_refused(world, Reason::kTpmLockedOut, "lockout");
+  world.chip->lock_out(false);
+  world.chip->extend_pcr(3);
+  ASSERT_OK(open_and_close(world));
+  world.chip->extend_pcr(7);
+  expect_refused(world, Reason::kTpmPcrChanged, "a PCR changed");
+}
+
+TEST_F(TpmEngine, TheTpmsClockIsBelieved) {
+  small_tpm_store(world);
+  world.chip->advance(10ULL * 24 * 3600 * 1000);
+  expect_refused(world, Reason::kClockRolledBack, "ten days by the TPM's clock, and one second by the wall");
+  world.clock.advance(8ULL * 24 * 3600 * 1000);  // 85 % are believed
+  expect_refused(world, Reason::kClockRolledBack, "eight days");
+  world.clock.advance(12ULL * 3600 * 1000);
+  ASSERT_OK(open_and_close(world));
+  world.chip->reset();  // falls back a little
+  ASSERT_OK(open_and_close(world));
+}
+
+// Age alone is no matter: the counter proves the state current.
+TEST_F(TpmEngine, AgeIsExcused) {
+  small_tpm_store(world);
+  world.clock.advance(30ULL * 24 * 3600 * 1000);
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_TRUE(session.engine().status().age_excused);
+  ASSERT_OK(session.close());
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

@@ -1,0 +1,127 @@
+// A store whose root is in a simulated TPM.
+#pragma once
+
+#include "reliability_fixture.h"
+#include "store/tpm_slot.h"
+#include "vendor_key.h"
+
+namespace strongroom::store::testing {
+
+inline EngineOptions tpm_options(std::string_view password = "backup") {
+  EngineOptions options = store_options(password);
+  options.secret_store.reset();
+  options.storage = StorageType::kTpm;
+  options.without_recovery = password.empty();
+  return options;
+}
+
+struct TpmWorld : World {
+  TpmWorld() {
+    chip = std::make_shared<SimulatedChip>();
+    options = [] { return tpm_options(); };
+  }
+};
+
+inline std::uint32_t counter_index_of(const World& world) {
+  for (const auto& [number, index] : world.chip->indices()) {
+    if (index.ours) return number;
+  }
+  return 0;
+}
+
+// A cleanly closed store with a few records.
+inline Image small_tpm_store(World& world) {
+  {
+    Session session(world);
+    EXPECT_TRUE(session.open().ok());
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(session.set("k" + std::to_string(i), "value").ok());
+    EXPECT_TRUE(session.increment("tokens", 100).ok());
+    EXPECT_TRUE(session.close().ok());
+  }
+  world.clock.advance(1000);
+  return Image(world);
+}
+
+inline Status open_and_close(World& world) {
+  Session session(world);
+  SR_TRY(session.open());
+  return session.close();
+}
+
+// The steps after a root that is refused: by password to the vault.
+inline Status recovery_steps(Engine& engine, std::string_view password) {
+  SR_TRY(engine.determine_startup_state().status());
+  SR_TRY(engine.setup_persistence_files());
+  SR_TRY(engine.initialize_recovery(as_bytes(password)));
+  SR_TRY(engine.create_and_load_vault());
+  return engine.initialize_storage_identifier();
+}
+
+// As the command does: as usual, and where the TPM refuses the root, by the password.
+inline Status steps_to_authority(Engine& engine, std::string_view password) {
+  SR_TRY(engine.determine_startup_state().status());
+  SR_TRY(engine.setup_persistence_files());
+  if (const Status recovery = engine.initialize_recovery(as_bytes(password));
+      recovery.is(Reason::kNothingToDo)) {
+    SR_TRY(engine.initialize_warmstart());
+  } else {
+    SR_TRY(recovery);
+  }
+  SR_TRY(engine.create_and_load_vault());
+  return engine.initialize_storage_identifier();
+}
+
+inline Status reanchor_tpm(World& world, const Proof& proof, std::string_view password = "backup") {
+  Session session(world);
+  SR_TRY(steps_to_authority(session.engine(), password));
+  SR_TRY(session.engine().reanchor(proof));
+  return session.close();
+}
+
+inline Status reseal_tpm(World& world, const Proof& proof, std::string_view password = "backup") {
+  Session session(world);
+  SR_TRY(recovery_steps(session.engine(), password));
+  SR_TRY(session.engine().reseal(proof));
+  return session.close();
+}
+
+inline Proof token_proof(Bytes token) { return Proof{SecretBytes(), std::move(token)}; }
+
+// Over what a token must name now.
+inline Bytes tpm_token(const VendorKey& vendor, World& world, Purpose purpose) {
+  Session session(world);
+  const Status status = steps_to_authority(session.engine(), "backup");
+  EXPECT_TRUE(status.ok()) << describe(status);
+  const EngineStatus told = session.engine().status();
+  return vendor.token(purpose, told.storage_id, told.token_point);
+}
+
+class TpmStoreTest : public ::testing::Test {
+ protected:
+  static TpmStatus tpm_of(Session& session) { return *session.engine().status().tpm; }
+  static WitnessStatus counter_of(Session& session) { return session.engine().status().witnesses.back(); }
+  Status open_status() {
+    Session session(world);
+    return session.open();
+  }
+  // Refused with this reason, and neither a file nor the TPM's memory has changed.
+  void expect_refused(World& from, Reason reason, const std::string& what) {
+    const Files before = files_of(*from.disk);
+    const std::uint64_t value = from.chip->value();
+    Session session(from);
+    const Status status = session.open();
+    EXPECT_TRUE(status.is(reason)) << what << ": " << describe(status);
+    EXPECT_EQ(files_of(*from.disk), before) << what << ": a file changed";
+    EXPECT_EQ(from.chip->value(), value) << what << ": the counter moved";
+  }
+  Status change_password(const char* from, const char* to) {
+    Session session(world);
+    SR_TRY(session.open());
+    SR_TRY(session.engine().change_password(as_bytes(from), SecretBytes(as_bytes(to))));
+    return session.close();
+  }
+
+  TpmWorld world;
+};
+
+}  // namespace strongroom::store::testing

@@ -242,6 +242,7 @@ void Store::define(napi_env env, napi_value exports) {
       method("noteRestore", note_restore),
       method("completeRestore", step<&Engine::complete_restore>),
       method("rotateKek", rotate_kek),
+      method("rotateDek", rotate_dek),
       method("decommission", decommission),
       method("shut", shut),
       method("close", close),

@@ -94,6 +94,7 @@ class Store {
   static napi_value restore(napi_env env, napi_callback_info info);
   static napi_value note_restore(napi_env env, napi_callback_info info);
   static napi_value rotate_kek(napi_env env, napi_callback_info info);
+  static napi_value rotate_dek(napi_env env, napi_callback_info info);
   // What a task reports goes to `callback`, unless it is undefined.
   void keep_progress(napi_value callback);
   static napi_value decommission(napi_env env, napi_callback_info info);

@@ -84,7 +84,10 @@ Store* Store::open_task_receiver(napi_env env, napi_value value) {
 store::FieldSealer* Store::fields(napi_env env, napi_value value) {
   Store* self = open_receiver(env, value);
   if (self == nullptr) return nullptr;
-  if (self->fields_ == nullptr) {
+  // After a rotation of the DEK fields are sealed under the new one.
+  const bool outlived =
+      self->fields_ != nullptr && self->fields_->sealing_key_id() != self->engine_->epoch_keys().key_id();
+  if (self->fields_ == nullptr || outlived) {
     Result<std::unique_ptr<store::FieldSealer>> made = self->engine_->field_sealer();
     if (!made.ok()) {
       throw_error(env, made.error());

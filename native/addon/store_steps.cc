@@ -201,6 +201,29 @@ napi_value Store::rotate_kek(napi_env env, napi_callback_info info) {
                    [](Engine& engine) { return engine.rotate_kek(); });
 }
 
+// rotateDek(password | undefined, forgetFieldKeys, progress | undefined)
+napi_value Store::rotate_dek(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
+  if (!password.ok()) return throw_error(env, password.error());
+  auto secret = std::make_shared<SecretBytes>(*std::move(password));
+  bool forget = false;
+  napi_get_value_bool(env, arguments[1], &forget);
+  Engine::ProgressHook hook;
+  if (type_of(env, arguments[2]) == napi_function) {
+    self->keep_progress(arguments[2]);
+    hook = [completions = self->completions_](std::uint64_t done, std::uint64_t all) {
+      completions->report(done, all);
+    };
+  }
+  return self->run(arguments.receiver, "strongroom.rotateDek",
+                   [secret, forget, hook = std::move(hook)](Engine& engine) {
+                     return engine.rotate_dek(secret->view(), hook, forget);
+                   });
+}
+
 napi_value Store::decommission(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);

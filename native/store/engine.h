@@ -85,8 +85,9 @@ struct EngineOptions {
   crypto::Argon2Parameters argon2;
   std::string vault_file_name = "vault.bin";
 
-  // Asked before each step of restore() and rotate_kek(), by its name; a refusal ends the call there and then, as a crash
-  // would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`.
+  // Asked before each step of restore(), rotate_kek() and rotate_dek(), by its name; a refusal ends the call there and
+  // then, as a crash would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`; of rotate_dek() `dek`,
+  // `dek-begun`, `vault`, `publish`, `witnesses`, `dek-end`, `dek-ended`.
   std::function<Status(std::string_view step)> before_step;
 
   // How far the witnesses may lag behind a `journal` commit before they are moved.

@@ -182,6 +182,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
         if (to > from) SR_TRY(log::copy_frames(writer->file(), from, to, *file, offset));
         offset += to - from;
         SR_TRY(file->sync());
+        if (moving) SR_TRY(before_step("publish"));
         SR_TRY(directory->replace(fresh, core.vault_file_name));
         if (Status synced = directory->sync(); !synced.ok()) {
           // Which of the two files a power cut leaves is unknown, and later commits would be in one only.

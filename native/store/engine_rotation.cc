@@ -88,7 +88,7 @@ Status Engine::State::find_vault_key() {
     return {Reason::kVaultTampered, "the vault file names a DEK that persistence.bin does not hold"};
   }
   (void)epoch_keys->set_file_key(file.key_id);
-  if (file.key_id != header.key_id) make_witnesses(file.key_id);
+  make_witnesses(file.key_id);
   const Status older(Reason::kVaultRolledBack,
                      "the vault is one of a former DEK, and a witness of the present");
   for (SecretEvidence* witness : {&evidence.secret, &evidence.token}) {
@@ -175,9 +175,11 @@ Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) 
   crypto::random_bytes(keys.dek.span());
   SR_ASSIGN(const PersistenceHeader next, wrap_anew(keys.dek, password));
 
+  SR_TRY(before_step("dek"));
   ReservedChanges intent;
   ReservedChanges done;
   SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
+  SR_TRY(before_step("dek-begun"));
   return queue->commit_reserved(log::CommitKind::kRotation, done.list()).status();
 }
 
@@ -219,10 +221,14 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool 
     SR_TRY(state.settle_persistence());  // it may be the begin of a rotation, or its end
     if (!state.core.previous && !was_pending) SR_TRY(state.begin_rotation(password, forget_field_keys));
   }
+  SR_TRY(state.before_step("vault"));
   SR_TRY(state.move_vault(progress));
+  SR_TRY(state.before_step("witnesses"));
   SR_TRY(state.witnesses->move(false, true));
+  SR_TRY(state.before_step("dek-end"));
   SR_TRY(state.end_rotation());
-  return state.move_witnesses(true);
+  SR_TRY(state.before_step("dek-ended"));
+  return although_durable(state.move_witnesses(true));
 }
 
 }  // namespace strongroom::store

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "rotation_fixture.h"
+#include "store/field_sealer.h"
 
 namespace strongroom::store::testing {
 namespace {

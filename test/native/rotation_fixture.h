@@ -1,17 +1,11 @@
-// What the tests of the DEK's rotation share: a store with a password on the simulated disk, and the search for anything
-// that is still of a former DEK.
+// What the tests of the DEK's rotation share: a store with a password on the simulated disk, a rotation that is pending, and
+// what must hold after one that was cut.
 #pragma once
 
-#include <set>
-
-#include "base/limits.h"
 #include "hooked_files.h"
-#include "reliability_fixture.h"
-#include "store/field_sealer.h"
+#include "rotation_search.h"
 
 namespace strongroom::store::testing {
-
-inline constexpr const char* kBackup = "backup";
 
 inline EngineOptions rotation_options() {
   EngineOptions options = store_options(kBackup);
@@ -19,165 +13,142 @@ inline EngineOptions rotation_options() {
   return options;
 }
 
-inline PersistenceHeader header_in(const Files& files) {
-  const auto parsed = parse_persistence(files.at(kPersistencePath));
-  EXPECT_TRUE(parsed.ok() && parsed->size() == 1);
-  return parsed->front().header;
+inline std::string text_of(const std::vector<std::string>& list) {
+  std::string text;
+  for (const std::string& item : list) text += item + "; ";
+  return text;
 }
 
-inline SecretBytes dek_in(const Files& files, std::string_view password = kBackup) {
-  auto dek = open_by_password(header_in(files), as_bytes(password));
-  EXPECT_TRUE(dek.ok());
-  return dek.ok() ? *std::move(dek) : SecretBytes(crypto::kKeyBytes);
-}
+class Rotation : public ::testing::Test {
+ protected:
+  Rotation() { world.options = rotation_options; }
 
-inline CoreData core_in(const Files& files) {
-  const auto parsed = parse_persistence(files.at(kPersistencePath));
-  auto core = open_core_data(parsed->front(), dek_in(files).view());
-  EXPECT_TRUE(core.ok());
-  return *std::move(core);
-}
-
-// The value in a file of the SecretStore: the record's, in its first copy.
-inline Bytes secret_value(const Bytes& file) {
-  const std::size_t instance = file[11];
-  const auto size = load_le<std::uint32_t>(file.data() + 12);
-  const auto begin = file.begin() + static_cast<std::ptrdiff_t>(32 + instance);
-  return {begin, begin + static_cast<std::ptrdiff_t>(size)};
-}
-
-// Every frame of a vault file that opens under some epoch key of this DEK, whatever salt it is tried with.
-inline std::size_t frames_of(const Bytes& vault, ByteView dek, const Bytes& vault_salt,
-                             const StorageId& storage_id) {
-  const SecretBytes vault_key = create_get_vault_key(dek, vault_salt);
-  std::vector<log::EpochSalt> salts;
-  struct Frame {
-    log::FrameHeader header;
-    std::size_t at;
-  };
-  std::vector<Frame> frames;
-  for (std::size_t at = log::kFileHeaderBytes; at + log::kFrameHeaderBytes <= vault.size(); at += 8) {
-    const auto header = log::parse_frame_header(ByteView(vault).subspan(at), storage_id);
-    if (!header) continue;
-    frames.push_back({*header, at});
-    if (header->salt_bytes() != 0) {
-      std::copy_n(vault.begin() + static_cast<std::ptrdiff_t>(at + log::kFrameHeaderBytes), log::kSaltBytes,
-                  salts.emplace_back().begin());
+  // Cleanly closed, with more commits than the log's base.
+  Image small_store() {
+    Session session(world);
+    EXPECT_TRUE(session.open().ok());
+    for (int i = 0; i < 4; ++i) {
+      EXPECT_TRUE(session.set("k" + std::to_string(i), "value of some length " + std::to_string(i)).ok());
     }
+    EXPECT_TRUE(session.increment("tokens", 100).ok());
+    EXPECT_TRUE(session.close().ok());
+    world.clock.advance(1000);
+    return Image(world);
   }
-  // A frame behind the base takes its salt from the base's description, so what the base seals is looked at through the
-  // chain: all that is wanted here is whether a directory authenticates, so each possible chain value is tried as well.
-  std::vector<Digest> chains{log::base_chain_start(ByteView(vault).first(log::kFileHeaderBytes))};
-  std::size_t found = 0;
-  for (const Frame& frame : frames) {
-    const std::size_t salt_bytes = frame.header.salt_bytes();
-    const ByteView header_and_salt = ByteView(vault).subspan(frame.at, log::kFrameHeaderBytes + salt_bytes);
-    const ByteView directory =
-        ByteView(vault).subspan(frame.at + header_and_salt.size(), frame.header.directory_bytes);
-    const ByteView tag =
-        ByteView(vault).subspan(frame.at + header_and_salt.size() + directory.size(), crypto::kTagBytes);
-    bool opened = false;
-    for (const log::EpochSalt& salt : salts) {
-      const SecretBytes key = crypto::hkdf_sha256(vault_key.view(), salt, "strongroom/v5 epoch");
-      crypto::Aead cipher(key.view());
-      for (const Digest& chain : chains) {
-        Bytes associated(storage_id.begin(), storage_id.end());
-        associated.insert(associated.end(), chain.begin(), chain.end());
-        associated.insert(associated.end(), header_and_salt.begin(), header_and_salt.end());
-        Bytes out(directory.size() + 1);
-        opened |= cipher.open(log::counter_nonce(frame.header.counter), associated, directory, tag.data(),
-                              out.data());
-        if (opened && frame.header.kind == log::CommitKind::kBaseHead) {
-          out.resize(directory.size());
-          if (const auto info = log::parse_base_info(out)) {
-            chains.push_back(info->point.head);
-            for (const auto& [epoch, announced] : info->epochs) salts.push_back(announced);
-          }
-        }
-        if (opened) break;
-      }
-      if (opened) break;
-    }
-    found += opened ? 1 : 0;
-    std::vector<Digest> next;
-    for (const Digest& chain : chains) next.push_back(log::next_link(chain, header_and_salt, tag));
-    chains.insert(chains.end(), next.begin(), next.end());
-    if (chains.size() > 64) chains.erase(chains.begin(), chains.end() - 64);
+  static Status rotate(World& world, std::string_view password = kBackup) {
+    Session session(world);
+    SR_TRY(session.open());
+    SR_TRY(session.engine().rotate_dek(as_bytes(password)));
+    return session.close();
   }
-  return found;
-}
 
-// What of these files and secrets still opens or authenticates under `dek`, which is not the present one. `vault_before`
-// is the vault file of its time: none of the bytes that it sealed may be there.
-inline std::vector<std::string> left_of(const Files& files, ByteView dek, const Bytes& vault_before) {
-  std::vector<std::string> left;
-  const PersistenceHeader header = header_in(files);
-  const StorageId& id = header.storage_id;
-  const auto parsed = parse_persistence(files.at(kPersistencePath));
-  if (open_core_data(parsed->front(), dek).ok()) left.emplace_back("core data");
-  for (const KeySlot& slot : header.slots) {
-    if (slot.type != SlotType::kPassword) continue;
-    const auto opened = open_by_password(header, as_bytes(kBackup));
-    if (opened.ok() && equal(opened->view(), dek)) left.emplace_back("password slot");
-  }
+  World world;
+};
+
+// Makes a rotation find no room for the new vault file.
+inline void fail_in_move(World& world, Session& session) {
+  // The call that makes vault.bin.new is found by trying.
+  const std::unique_ptr<World> trial = Image(world).start();
+  std::uint64_t number = 0;
   {
-    const Bytes root = secret_value(files.at(kRootKeyPath));
-    for (const KeySlot& slot : header.slots) {
-      if (slot.type != SlotType::kSoftware) continue;
-      bool fits = false;
-      const auto opened = unwrap_dek(slot, software_kek(root, id).view(), id, header.key_id, &fits);
-      if (!opened.ok()) left.emplace_back("a root slot that does not open");
-      if (opened.ok() && equal(opened->view(), dek)) left.emplace_back("root slot");
+    Session probe(*trial);
+    ASSERT_OK(probe.open());
+    const std::uint64_t from = trial->disk->calls();
+    ASSERT_OK(probe.engine().rotate_dek(as_bytes(kBackup)));
+    const std::vector<std::string> log = trial->disk->call_log();
+    for (std::uint64_t i = from; i < log.size() && number == 0; ++i) {
+      if (log[i].find("create") != std::string::npos && log[i].find("vault.bin.new") != std::string::npos)
+        number = i + 1 - from;
     }
+    ASSERT_NE(number, 0U);
   }
-  const CoreData core = core_in(files);
-  if (core.previous) left.emplace_back("previous DEK in the core data");
-  const Bytes salt(core.vault_salt.begin(), core.vault_salt.end());
-  if (frames_of(files.at(kVaultPath), dek, salt, id) != 0) left.emplace_back("frames of vault.bin");
-  const SecretBytes present = dek_in(files);
-  if (frames_of(files.at(kVaultPath), present.view(), salt, id) == 0)
-    left.emplace_back("the search finds no frame of the present DEK: it searches wrongly");
-  const SecretBytes tamper = tamper_key(dek, id);
-  if (parse_tamper_file(files.at(kTamperPath), tamper.view(), id).ok()) left.emplace_back("tmtmp.bin");
-  const Bytes& entries = files.at(kTamperPath);
-  for (std::size_t at = kTamperHeaderBytes; at + kTamperEntryBytes <= entries.size();
-       at += kTamperEntryBytes) {
-    Digest previous;
-    std::copy_n(entries.begin() + static_cast<std::ptrdiff_t>(at == kTamperHeaderBytes ? 80 : at - 32), 32,
-                previous.begin());
-    const Digest chain =
-        crypto::hmac_sha256(tamper.view(), {previous, ByteView(entries).subspan(at, kTamperEntryBytes - 32)});
-    if (equal(chain, ByteView(entries).subspan(at + kTamperEntryBytes - 32, 32)))
-      left.emplace_back("an entry of tmtmp.bin");
-  }
-  const SecretBytes witness = witness_key(dek, id);
-  if (parse_vault_hash(secret_value(files.at(kVaultHashPath)), witness.view(), id).ok())
-    left.emplace_back("VaultHash");
-  if (parse_witness_time(secret_value(files.at(kTimeTamperPath)), witness.view(), id).ok())
-    left.emplace_back("TimeTamper");
+  world.disk->fail_at(world.disk->calls() + number, Reason::kNoSpace);
+  EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kNoSpace);
+  world.disk->clear_faults();
+}
 
-  // The bytes themselves: every run of 24 that stood in the former vault file, but for zeros, headers and salts.
-  constexpr std::size_t kRun = 24;
-  std::set<std::string_view> runs;
-  std::size_t at = log::kFileHeaderBytes;
-  while (at + log::kFrameHeaderBytes <= vault_before.size()) {
-    const auto frame = log::parse_frame_header(ByteView(vault_before).subspan(at), id);
-    if (!frame) break;
-    const std::size_t begin = at + log::kFrameHeaderBytes + frame->salt_bytes();
-    const std::size_t end = at + frame->content_bytes();
-    for (std::size_t run = begin; run + kRun <= end; run += 8)
-      runs.insert(as_text(ByteView(vault_before).subspan(run, kRun)));
-    at += frame->frame_bytes();
+// A rotation that found no room for the new vault file.
+class Pending : public Rotation {
+ protected:
+  void SetUp() override {
+    small_store();
+    before = files_of(*world.disk);
+    Session session(world);
+    ASSERT_OK(session.open());
+    fail_in_move(world, session);
+    const EngineStatus status = session.engine().status();
+    EXPECT_TRUE(status.rotation_pending);
+    EXPECT_EQ(status.key_id, 2U);
+    EXPECT_EQ(session.contents(), world.ledger.newest());
+    ASSERT_OK(session.set("k2", "while it is pending", log::Durability::kWitnessed));
+    ASSERT_OK(session.close());
   }
-  if (runs.empty()) left.emplace_back("nothing to search for");
-  for (const auto& [path, content] : files) {
-    for (std::size_t from = 0; from + kRun <= content.size(); ++from) {
-      if (!runs.contains(as_text(ByteView(content).subspan(from, kRun)))) continue;
-      left.push_back("sealed bytes of the former vault in " + path);
-      break;
+  void expect_completed() {
+    Session session(world);
+    ASSERT_OK(session.open());
+    EXPECT_EQ(session.contents(), world.ledger.newest());
+    const EngineStatus status = session.engine().status();
+    EXPECT_FALSE(status.rotation_pending);
+    EXPECT_EQ(status.key_id, 2U);
+    ASSERT_OK(session.close());
+    const std::vector<std::string> left =
+        left_of(files_of(*world.disk), dek_in(before).view(), before.at(kVaultPath));
+    EXPECT_TRUE(left.empty()) << text_of(left);
+  }
+  Files before;
+};
+
+inline Status rotation_act(World& world) {
+  Session session(world);
+  SR_TRY(session.open());
+  SR_TRY(session.set("k0", "before"));
+  SR_TRY(session.engine().rotate_dek(as_bytes(kBackup)));
+  SR_TRY(session.set("k1", "after", log::Durability::kWitnessed));
+  return session.close();
+}
+
+struct Outcomes {
+  std::size_t not_begun = 0;
+  std::size_t pending = 0;
+  std::size_t complete = 0;
+  void print(const char* name) const {
+    std::printf("rotation: %s found not begun=%zu pending=%zu complete=%zu\n", name, not_begun, pending,
+                complete);
+  }
+};
+
+// The store opens, holds what it should, and the rotation, begun or gone on with, ends in the same state.
+inline Check ends_rotated(const Image& image, Outcomes& outcomes, const Check& opens = check_opens) {
+  const Files before = files_of(*image.disk);
+  auto former = std::make_shared<SecretBytes>(dek_in(before));
+  return [before, former, opens, &outcomes](Tally& tally, World& after, const std::string& where) {
+    if (!opens(tally, after, where)) return false;
+    {
+      Session session(after);
+      if (!expect_clean(tally, session.open(), where, "third open")) return false;
+      const EngineStatus status = session.engine().status();
+      ++(status.rotation_pending ? outcomes.pending
+         : status.key_id == 1    ? outcomes.not_begun
+                                 : outcomes.complete);
+      if (status.key_id == 1 || status.rotation_pending) {
+        if (!expect_clean(tally, session.engine().rotate_dek(as_bytes(kBackup)), where, "rotate"))
+          return false;
+      }
+      if (!expect_clean(tally, session.close(), where, "third close")) return false;
     }
-  }
-  return left;
+    Session session(after);
+    if (!expect_clean(tally, session.open(), where, "fourth open")) return false;
+    const EngineStatus status = session.engine().status();
+    if (status.key_id != 2 || status.rotation_pending || session.contents() != after.ledger.newest()) {
+      fault(tally, &Tally::lost, where, "the rotation does not end in the same state");
+      return false;
+    }
+    if (!expect_clean(tally, session.close(), where, "fourth close")) return false;
+    const std::vector<std::string> left =
+        left_of(files_of(*after.disk), former->view(), before.at(kVaultPath));
+    if (!left.empty()) fault(tally, &Tally::refused, where, "left of the former DEK: " + text_of(left));
+    return left.empty();
+  };
 }
 
 }  // namespace strongroom::store::testing

@@ -1,9 +1,10 @@
 // The rotation of the data encryption key through the library. What a crash or an older file does is shown in
 // test/native/rotation_test.cc.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { Forge } from './acceptance/forge.js';
 import { rejectsReason } from './support/errors.js';
 import { quickKdf, World } from './support/stores.js';
 
@@ -66,6 +67,32 @@ describe('rotateDek', () => {
     await store.rotateDek();
     assert.equal(store.status().dek.keyId, 2);
     await store.close();
+  });
+
+  // By another implementation of the formats, in the hands of somebody who has the root key and every file.
+  it('leaves nothing that the DEK of an old persistence.bin opens', async () => {
+    const persistence = join(world.directory, 'persistence.bin');
+    const store = await world.open({ recovery });
+    await store.vault.set('seats', Buffer.from('12'));
+    const old = readFileSync(persistence);
+    const former = new Forge(world.directory, world.secrets).dek;
+    await store.rotateDek({ password });
+    await store.close();
+
+    const now = new Forge(world.directory, world.secrets);
+    assert.notDeepEqual(now.dek, former);
+    assert.equal(now.readVault().records.get('seats')?.toString(), '12');
+    assert.equal(now.witnessedPoint().generation, now.readVault().generation);
+    const present = readFileSync(persistence);
+    writeFileSync(persistence, old);
+    const before = new Forge(world.directory, world.secrets);
+    assert.deepEqual(before.dek, former);
+    assert.throws(() => before.readVault(), /authenticate/);
+    assert.throws(() => before.witnessedPoint(), /authenticate/);
+    assert.throws(() => before.witnessedStamp(), /authenticate/);
+    await rejectsReason(world.open(), 'persistence-rolled-back');
+    writeFileSync(persistence, present);
+    await (await world.open()).close();
   });
 
   it('keeps sealed fields readable, seals new ones under the new key, and lets go of keys when told to', async () => {

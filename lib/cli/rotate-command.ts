@@ -58,7 +58,7 @@ async function rotateWith(
   hasPassword: boolean,
 ): Promise<void> {
   const pending = persistence.status().dek.rotation === 'pending';
-  if (pending) tell('Going on with the rotation that was interrupted.');
+  if (pending && options.json !== true) tell('Going on with the rotation that was interrupted.');
   const password = hasPassword && !pending ? await readPassword(options) : undefined;
   const bar = new ProgressBar('Sealing anew');
   try {

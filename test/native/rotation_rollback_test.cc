@@ -228,6 +228,33 @@ TEST_F(Pending, EveryFlippedByteIsRefusedOrMended) {
 }
 
 // The old persistence.bin with the old password gives the former DEK, and it opens nothing new.
+TEST_F(RotationRollback, AnOldPasswordYieldsNothingNew) {
+  world.options = [] {
+    EngineOptions options = rotation_options();
+    options.recovery_password = SecretBytes(as_bytes("first"));
+    return options;
+  };
+  small_store();
+  const Files before = files_of(*world.disk);
+  world.options = rotation_options;
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes(kBackup))));
+    // Without a rotation it is the DEK of today.
+    EXPECT_TRUE(equal(dek_in(before, "first").view(), dek_in(files_of(*world.disk)).view()));
+    EXPECT_REASON(session.engine().rotate_dek(as_bytes("first")), Reason::kPasswordWrong);
+    ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+    ASSERT_OK(session.close());
+  }
+  const Files after = files_of(*world.disk);
+  const SecretBytes former = dek_in(before, "first");
+  EXPECT_FALSE(equal(former.view(), dek_in(after).view()));
+  const std::vector<std::string> left = left_of(after, former.view(), before.at(kVaultPath));
+  EXPECT_TRUE(left.empty()) << text_of(left);
+  EXPECT_REASON(open_by_password(header_in(after), as_bytes("first")).status(), Reason::kPasswordWrong);
+}
+
 TEST_F(RotationRollback, TheFormerDekOpensNothingNew) {
   live();
   const Files& before = points.front().second;

@@ -73,7 +73,10 @@ const serviceSlot = slot(1, 1, Buffer.concat([u8(2), u16(0)]), softwareKek);
 const passwordSlot = slot(2, 4, Buffer.concat([range(0xe0, 16), u32(65536), u32(3), u32(1)]), passwordKek);
 
 const previous = Buffer.concat([u32(keyId - 1), range(0x20, 32)]);
-const fieldKeys = [Buffer.concat([u32(3), range(0x30, 32)]), Buffer.concat([u32(keyId - 1), range(0x50, 32)])];
+const fieldKeys = [
+  Buffer.concat([u32(3), range(0x30, 32)]),
+  Buffer.concat([u32(keyId - 1), range(0x50, 32)]),
+];
 const rotating = Buffer.concat([u8(1), u8(fieldKeys.length), previous, ...fieldKeys]);
 const rotated = Buffer.concat([u8(0), u8(fieldKeys.length), ...fieldKeys]);
 

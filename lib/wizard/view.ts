@@ -99,11 +99,4 @@ export interface ErrorView {
   readonly message: string;
 }
 
-export type View =
-  | CodeView
-  | PasswordView
-  | HsmView
-  | ProgressView
-  | WaitingView
-  | ResultView
-  | ErrorView;
+export type View = CodeView | PasswordView | HsmView | ProgressView | WaitingView | ResultView | ErrorView;

@@ -36,6 +36,8 @@ export interface SlotView {
 
 interface Base {
   readonly facts: StoreFacts;
+  /** Why the store does not open, as detection found it: the reason of its cause. */
+  readonly found?: Reason | undefined;
   /** All steps of the restore, in their order. */
   readonly steps: readonly StepView[];
   readonly problem: Problem | undefined;
@@ -66,6 +68,8 @@ export interface HsmView extends Base {
   readonly csrf: string;
   readonly hsmType: 'softhsm' | 'physical';
   readonly slots: readonly SlotView[];
+  /** The server was started with the security officer's PIN: the field may stay empty. */
+  readonly soPinConfigured?: boolean;
   /** What was typed before, so that it need not be typed again; never a PIN. */
   readonly given: { readonly slotId: number | undefined; readonly label: string };
 }
@@ -99,11 +103,4 @@ export interface ErrorView {
   readonly message: string;
 }
 
-export type View =
-  | CodeView
-  | PasswordView
-  | HsmView
-  | ProgressView
-  | WaitingView
-  | ResultView
-  | ErrorView;
+export type View = CodeView | PasswordView | HsmView | ProgressView | WaitingView | ResultView | ErrorView;

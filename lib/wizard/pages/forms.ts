@@ -40,7 +40,7 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
       <form class="card" method="post" action="/setup-wizard/code/">
         ${csrfField(csrf)}
         <label for="code">One-time code</label>
-        <p class="hint" id="code-hint">It works once. Capitals and hyphens as in the log.</p>
+        <p class="hint" id="code-hint">Five groups of four. It works once.</p>
         <input
           class="code"
           name="code"
@@ -127,7 +127,7 @@ function slotChoice(slot: SlotView, checked: boolean): Html {
   return html`<label class="slot">
     <input
       type="radio"
-      name="slot"
+      name="slotId"
       value="${slotId}"
       required
       ${checked && 'checked'}
@@ -184,7 +184,7 @@ export function hsmPage(view: HsmView): PageParts {
           brought back.
         </p>
         <input
-          name="confirm"
+          name="erase"
           type="text"
           autocomplete="off"
           autocapitalize="off"
@@ -209,7 +209,7 @@ export function hsmPage(view: HsmView): PageParts {
     <label for="so-pin">PIN of the security officer</label>
     <p class="hint" id="so-pin-hint">
       ${
-        view.soPinConfigured === true
+        !view.asksSoPin
           ? 'The server has one already. Leave this empty to use it.'
           : 'It sets up the token, and can reset its PIN later. Keep it.'
       }
@@ -218,7 +218,7 @@ export function hsmPage(view: HsmView): PageParts {
       name="soPin"
       type="password"
       autocomplete="off"
-      ${view.soPinConfigured !== true && 'required'}
+      ${view.asksSoPin && 'required'}
       ${fieldState('so-pin', ['so-pin-hint'], wrong('so-pin'))}
     />
     <button type="submit">

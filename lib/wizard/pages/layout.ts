@@ -33,17 +33,19 @@ const mark = html`<svg
   <path d="M16 5v6M16 21v6M5 16h6M21 16h6" />
 </svg>`;
 
-function stageList(page: View['page']): Html {
+function stageList(view: View): Html {
+  const { page } = view;
   const at = stages.findIndex(({ pages }) => pages.includes(page));
   const current = stages[at];
-  if (current === undefined) return html``;
+  // Who only waited went through none of them.
+  if (current === undefined || (view.page === 'result' && view.healed)) return html``;
   // The last stage is reached, not under way.
   const done = page === 'result' ? stages.length : at;
   return html`<ol class="stages" aria-label="Stages">
     ${stages.map(
       ({ name: stage }, index) =>
         html`<li
-          class="${index < done ? 'done' : index === at ? 'current' : 'to-come'}"
+          class="${index < done && 'done'} ${index === at && 'current'}"
           ${index === at && html`aria-current="step"`}
         >
           <span class="stage">${stage}</span>${index < done && html`<span class="unseen">, done</span>`}
@@ -83,7 +85,7 @@ export function layout(view: View, { title, main, aside, pollMs, refreshSeconds 
           </div>
         </header>
         <main class="wrap">
-          ${stageList(view.page)}
+          ${stageList(view)}
           <div class="${aside === undefined ? 'single' : 'columns'}">
             <div class="column">${main}</div>
             ${aside !== undefined && html`<div class="column">${aside}</div>`}

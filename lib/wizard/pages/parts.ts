@@ -87,7 +87,7 @@ export function stepList(steps: readonly StepView[]): Html {
 
 export function stepsCard(steps: readonly StepView[], title: string): Html {
   if (steps.length === 0) return html``;
-  return html`<section class="card" aria-labelledby="steps">
+  return html`<section class="card brief" aria-labelledby="steps">
     <h2 id="steps">${title}</h2>
     ${stepList(steps)}
   </section>`;

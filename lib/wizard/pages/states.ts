@@ -100,14 +100,50 @@ function fingerprintOf(hex: string): Html {
   >`;
 }
 
+function keysSection(keys: ResultView['deactivatedKeys']): Html {
+  if (keys.length === 0) {
+    return html`<section class="note good" aria-labelledby="keys">
+      <h2 id="keys">No key is lost</h2>
+      <p>All keys of the store are active.</p>
+    </section>`;
+  }
+  return html`<section class="card" aria-labelledby="keys">
+    <h2 id="keys">${keys.length === 1 ? 'One key is' : `${keys.length} keys are`} deactivated</h2>
+    <p>They were only in the lost token and sign no more. All other keys are active.</p>
+    <ul class="keys">
+      ${keys.map(({ id, why }) => html`<li><code>${name(id)}</code> <span class="soft">${name(why)}</span></li>`)}
+    </ul>
+  </section>`;
+}
+
+function certificateSection(fingerprint: string | undefined): Html {
+  return html`<section class="card" aria-labelledby="tls">
+    <h2 id="tls">The web server’s certificate</h2>
+    ${
+      fingerprint === undefined
+        ? html`<p>The store holds none, so none was written.</p>`
+        : html`<p>Its SHA-256 fingerprint. The browser must show the same one when the service is back.</p>
+            ${fingerprintOf(fingerprint)}
+            <button class="copy" type="button" data-copy="fingerprint" hidden>Copy</button>
+            <span class="hint" id="copied" role="status"></span>`
+    }
+  </section>`;
+}
+
 export function resultPage(view: ResultView): PageParts {
-  const { deactivatedKeys: keys, tlsFingerprint, unproven, facts } = view;
+  const { deactivatedKeys: keys, tlsFingerprint, unproven, healed, completedMs, steps } = view;
+  const title = healed ? 'The store opens again by itself' : 'The store serves again';
   return {
-    title: 'Restored',
-    main: html`<h1><span class="seal" aria-hidden="true"></span>The store serves again</h1>
+    title: healed ? 'Healed' : 'Restored',
+    main: html`<h1><span class="seal" aria-hidden="true"></span>${title}</h1>
       <p class="lead">
-        Completed on ${timeOf(view.completedMs)}. The next start needs no password. Note or print what you
-        need: this page is closed when the service takes its place.
+        ${
+          healed
+            ? html`What did not answer, answered again on ${timeOf(completedMs)}. Nothing was restored, and
+              nothing was changed.`
+            : html`Completed on ${timeOf(completedMs)}. The next start needs no password. Note or print what
+              you need: this page is closed when the service takes its place.`
+        }
       </p>
       ${
         unproven &&
@@ -119,36 +155,8 @@ export function resultPage(view: ResultView): PageParts {
           </p>
         </section>`
       }
-      ${
-        keys.length > 0
-          ? html`<section class="card" aria-labelledby="keys">
-              <h2 id="keys">${keys.length === 1 ? 'One key is' : `${keys.length} keys are`} deactivated</h2>
-              <p>They were only in the lost token and sign no more. All other keys are active.</p>
-              <ul class="keys">
-                ${keys.map(
-                  ({ id, why }) =>
-                    html`<li><code>${name(id)}</code> <span class="soft">${name(why)}</span></li>`,
-                )}
-              </ul>
-            </section>`
-          : html`<section class="note good" aria-labelledby="keys">
-              <h2 id="keys">No key is lost</h2>
-              <p>All keys of the store are active.</p>
-            </section>`
-      }
-      <section class="card" aria-labelledby="tls">
-        <h2 id="tls">The web server’s certificate</h2>
-        ${
-          tlsFingerprint === undefined
-            ? html`<p>The store holds none, so none was written.</p>`
-            : html`<p>
-                  Its SHA-256 fingerprint. The browser must show the same one when the service is back.
-                </p>
-                ${fingerprintOf(tlsFingerprint)}
-                <button class="copy" type="button" data-copy="fingerprint" hidden>Copy</button>
-                <span class="hint" id="copied" role="status"></span>`
-        }
-      </section>
+      ${(!healed || keys.length > 0) && keysSection(keys)}
+      ${(!healed || tlsFingerprint !== undefined) && certificateSection(tlsFingerprint)}
       <section class="card" aria-labelledby="next">
         <h2 id="next">What happens now</h2>
         <ol class="plain">
@@ -163,7 +171,7 @@ export function resultPage(view: ResultView): PageParts {
           <li>See all of it in <code>strongroom status</code> and <code>strongroom log</code>.</li>
         </ol>
       </section>`,
-    aside: html`${factsCard(facts)}${stepsCard(view.steps, 'What was done')}`,
+    aside: html`${factsCard(view.facts)}${!healed && stepsCard(steps, 'What was done')}`,
   };
 }
 

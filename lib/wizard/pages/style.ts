@@ -44,7 +44,7 @@ body {
   flex-direction: column;
   background: var(--paper);
   color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif;
+  font: 1rem/1.55 -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", system-ui, sans-serif;
   overflow-wrap: break-word;
 }
 .wrap { width: 100%; max-width: 66rem; margin: 0 auto; padding: 0 1.25rem; }
@@ -95,7 +95,7 @@ code { font-family: var(--mono); font-size: .875em; overflow-wrap: anywhere; }
 .stages { display: flex; gap: .4rem; margin: 0 0 2rem; padding: 0; list-style: none; }
 .stages li { flex: 1; padding-top: .5rem; border-top: .25rem solid var(--line); font-size: .85rem; color: var(--soft); }
 .stages .done { border-color: var(--key); }
-.stages .current { border-color: var(--key); color: var(--ink); font-weight: 650; }
+.stages .current, .stages .current.done { border-color: var(--key); color: var(--ink); font-weight: 650; }
 .stages .done .stage::after { content: ""; display: inline-block; width: .3em; height: .62em; margin-left: .5em; border: solid var(--key); border-width: 0 .14em .14em 0; transform: rotate(42deg) translate(-.05em, -.1em); }
 @media (max-width: 34rem) {
   .stages { margin-bottom: 1.5rem; }
@@ -178,6 +178,12 @@ details p { margin: .5rem 0 0; }
 .steps li::before { content: ""; position: absolute; left: 0; top: .2rem; width: 1.15rem; height: 1.15rem; border: 2px solid var(--edge); border-radius: 50%; background: var(--card); z-index: 1; }
 .steps li:not(:last-child)::after { content: ""; position: absolute; left: calc(.575rem - 1px); top: 1rem; bottom: -.2rem; border-left: 2px solid var(--line); }
 .steps .state { font-size: .85rem; }
+.steps + .hint, .steps + .hint + noscript .hint { margin-top: 1.25rem; }
+.brief .steps { font-size: .95rem; }
+.brief .steps li { flex-wrap: nowrap; padding-bottom: .7rem; }
+.brief .steps li:last-child { padding-bottom: 0; }
+.brief [data-state="done"] .state, .brief [data-state="to-come"] .state { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.brief .state { white-space: nowrap; line-height: 1.8; }
 .steps [data-state="done"], .steps [data-state="under-way"], .steps [data-state="failed"] { color: var(--ink); }
 .steps [data-state="done"] .state { color: var(--key); }
 .steps [data-state="done"]::before { border: 2px solid var(--key); background: var(--key) var(--check) center / .7rem no-repeat; }

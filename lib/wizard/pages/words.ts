@@ -7,12 +7,12 @@ import type { StepView, View } from '../view.js';
 export const stepWords: Readonly<Record<RestoreStep, string>> = {
   detect: 'Find out what is lost',
   password: 'Check the backup password',
-  witnesses: 'Compare the history with its witnesses',
+  witnesses: 'Check history and witnesses',
   token: 'Find the token',
   kek: 'Make a new key in the token',
-  witness: 'Let the token remember this point',
-  commit: 'Save all of it in one commit',
-  tls: 'Write the web server’s certificate',
+  witness: 'Note this point in the token',
+  commit: 'Save it in one commit',
+  tls: 'Write certificate and key files',
   hook: 'Test and reload the web server',
   completed: 'Open the store for service',
 };
@@ -52,7 +52,7 @@ export interface ProblemWords {
 /** Whatever is wrong with the one-time code, but that a wait is asked for. */
 export const codeWords: ProblemWords = {
   title: 'That code is not accepted',
-  remedy: 'Take the newest code from the log. Each code works once.',
+  remedy: 'Take the newest code from the log. Capitals and hyphens do not matter.',
   field: 'code',
 };
 

@@ -112,6 +112,8 @@ class Pages {
           styleSrc: ["'self'"],
           scriptSrc: ["'self'"],
           connectSrc: ["'self'"],
+          // The pages' icon stands in them.
+          imgSrc: ['data:'],
           formAction: ["'self'"],
           frameAncestors: ["'none'"],
           baseUri: ["'none'"],

@@ -68,7 +68,7 @@ export interface WizardOptions {
   readonly sessionIdleMs?: number;
   /** How often it is looked whether the token is back. Default 2,000 ms. */
   readonly detectEveryMs?: number;
-  /** How long the pages stay after the result was fetched. Default 3,000 ms. */
+  /** How long the pages stay after the result was fetched. Default 5,000 ms. */
   readonly resultGraceMs?: number;
   /** How long the result waits to be fetched. Default 60,000 ms. */
   readonly resultLimitMs?: number;
@@ -184,7 +184,7 @@ export function readWizardOptions(options: unknown): ReadWizardOptions {
     },
     sessionIdleMs: readMs(given.sessionIdleMs, 'sessionIdleMs', 900_000),
     detectEveryMs: readMs(given.detectEveryMs, 'detectEveryMs', 2000),
-    resultGraceMs: readMs(given.resultGraceMs, 'resultGraceMs', 3000, 0),
+    resultGraceMs: readMs(given.resultGraceMs, 'resultGraceMs', 5000, 0),
     resultLimitMs: readMs(given.resultLimitMs, 'resultLimitMs', 60_000, 0),
     signal,
   };

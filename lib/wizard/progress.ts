@@ -127,9 +127,10 @@ export class Progress {
   /** What is to be shown now. */
   show(): Shown {
     if (this.#result !== undefined) return this.#result;
-    const base = { facts: this.#facts(), steps: this.#stepViews(), problem: this.#problem };
+    const base = this.#base();
+
     if (this.#act !== undefined) return { page: 'progress', ...base, problem: undefined };
-    const { state, restore } = this.#detection;
+    const { state, cause, restore } = this.#detection;
     if (state === 'WIZARD_SETUP_HSM_AUTORESTORE') {
       const slots = this.#slots.map(({ slotId, manufacturer, model, initialised, label, serial }) => ({
         slotId,
@@ -146,7 +147,6 @@ export class Progress {
     }
     const page = waitingPages[state];
     if (page !== undefined) {
-      const { cause } = this.#detection;
       return { page, ...base, problem: cause === undefined ? undefined : problemOf(cause) };
     }
     const { wrong, waitMs } = this.#parts.throttle.peek(this.#options.directory);
@@ -286,12 +286,12 @@ export class Progress {
     this.#result = Object.freeze({
       page: 'result',
       healed: false,
+      ...this.#base(),
       facts: {
         ...this.#facts(),
         token: status.token && { label: status.token.label, serial: status.token.serial },
         lastGoodMs: status.newestMs,
       },
-      steps: this.#stepViews(),
       problem: undefined,
       completedMs: status.restore?.completedMs ?? Date.now(),
       deactivatedKeys: lost.map(({ id, reason }) => ({ id, why: reason ?? '' })),
@@ -355,8 +355,7 @@ export class Progress {
       this.#result ??= Object.freeze({
         page: 'result',
         healed: true,
-        facts: this.#facts(),
-        steps: this.#stepViews(),
+        ...this.#base(),
         problem: undefined,
         completedMs: Date.now(),
         deactivatedKeys: [],
@@ -436,6 +435,15 @@ export class Progress {
     clearTimeout(this.#timer);
     this.#options.onEvent({ event: 'finished', outcome });
     this.#settle(outcome);
+  }
+
+  #base(): Pick<ProgressView, 'facts' | 'steps' | 'found' | 'problem'> {
+    return {
+      facts: this.#facts(),
+      steps: this.#stepViews(),
+      found: this.#detection.cause?.reason,
+      problem: this.#problem,
+    };
   }
 
   #facts(): StoreFacts {

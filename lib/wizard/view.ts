@@ -41,6 +41,8 @@ export interface SlotView {
 
 interface Base {
   readonly facts: StoreFacts;
+  /** Why the store does not open, as detection found it: the reason of its cause. */
+  readonly found?: Reason | undefined;
   /** All steps of the restore, in their order. */
   readonly steps: readonly StepView[];
   readonly problem: Problem | undefined;

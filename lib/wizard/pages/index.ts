@@ -1,32 +1,46 @@
-// The pages.
+// The pages of the restore wizard: a pure function from a view to a document, a stylesheet and a script. They wholly work
+// without the script.
+import { printable } from '../../printable.js';
 import type { View } from '../view.js';
+import { codePage, hsmPage, passwordPage } from './forms.js';
+import { layout, type PageParts } from './layout.js';
+import { errorPage, progressPage, resultPage, waitingPage } from './states.js';
 
-const escape = (text: string): string =>
-  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+export { script } from './script.js';
+export { stylesheet } from './style.js';
 
-function fields(view: View): string {
-  const field = (name: string, type = 'text'): string =>
-    `<label>${name} <input name="${name}" type="${type}" autocomplete="off"></label>`;
-  if (view.page === 'code') return field('code');
-  if (view.page === 'password') return field('password', 'password');
-  if (view.page === 'hsm')
-    return field('slotId') + field('label') + field('soPin', 'password') + field('erase');
-  return '';
-}
-
-/** A whole HTML document. */
+/** A whole HTML document. Names and messages may be anything: they are shown harmlessly. */
 export function render(view: View): string {
-  const csrf =
-    'csrf' in view
-      ? `<form method="post"><input type="hidden" name="csrf" value="${view.csrf}">${fields(view)}<button>Go on</button></form>`
-      : '';
-  const refresh =
-    view.page === 'progress' || view.page === 'outage'
-      ? '<noscript><meta http-equiv="refresh" content="2"></noscript>'
-      : '';
-  const shown = JSON.stringify({ ...view, csrf: undefined }, undefined, 2);
-  return `<!doctype html><html lang="en"><head><title>${view.page}</title>${refresh}<link rel="stylesheet" href="/setup-wizard/style.css"></head><body><pre>${escape(shown)}</pre>${csrf}</body></html>`;
+  const harmless = withPrintableText(view);
+  const document = layout(harmless, partsOf(harmless));
+  if (document instanceof Promise) throw new TypeError('a page is made of what is there, not of promises');
+  return document.toString();
 }
 
-export const stylesheet = 'body { font-family: system-ui }';
-export const script = '';
+/** Every text of the view, so that no page can forget one. */
+const withPrintableText = (view: View): View =>
+  JSON.parse(JSON.stringify(view), (_, value: unknown) =>
+    typeof value === 'string' ? printable(value) : value,
+  ) as View;
+
+function partsOf(view: View): PageParts {
+  switch (view.page) {
+    case 'code':
+      return codePage(view);
+    case 'password':
+      return passwordPage(view);
+    case 'hsm':
+      return hsmPage(view);
+    case 'progress':
+      return progressPage(view);
+    case 'outage':
+    case 'pin':
+    case 'attention':
+    case 'refused':
+      return waitingPage(view);
+    case 'result':
+      return resultPage(view);
+    case 'error':
+      return errorPage(view);
+  }
+}

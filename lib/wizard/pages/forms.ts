@@ -118,8 +118,16 @@ export function passwordPage(view: PasswordView): PageParts {
 }
 
 const typeWords = {
-  softhsm: { title: 'Set up a new SoftHSM token', empty: 'Make a slot available' },
-  physical: { title: 'Set up a new hardware token', empty: 'Connect the device' },
+  softhsm: {
+    title: 'Set up a new SoftHSM token',
+    absent: 'If the directory of the tokens is only not mounted, mount it and',
+    empty: 'Check the configuration of SoftHSM',
+  },
+  physical: {
+    title: 'Set up a new hardware token',
+    absent: 'If it is only unplugged, connect it and',
+    empty: 'Connect the device',
+  },
 } as const;
 
 function slotChoice(slot: SlotView, checked: boolean): Html {
@@ -235,7 +243,7 @@ export function hsmPage(view: HsmView): PageParts {
             ? html`The token of this store is not there.`
             : html`The token <strong>${name(facts.token.label)}</strong> is not there.`
         }
-        If it is only unplugged, connect it and
+        ${typeWords[hsmType].absent}
         <a href="/setup-wizard/auto-restore-hsm-setup/${hsmType}/">look again</a>. If it is lost, set up
         another; then the backup password gives the store a new key in it.
       </p>

@@ -62,7 +62,7 @@ export const script = `'use strict';
         if (view.steps) show(view.steps);
       } catch {
         failures += 1;
-        if (failures > 2) {
+        if (failures > 1) {
           say('stale', 'The server does not answer just now. This page goes on asking; if the restore is completed, the service is starting.');
         }
       }

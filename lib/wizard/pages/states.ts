@@ -61,7 +61,7 @@ export function waitingPage(view: WaitingView): PageParts {
   const begun = steps.some(({ state }) => state !== 'to-come');
   return {
     title: words.title,
-    ...(heals && { pollMs: 5000, refreshSeconds: 15 }),
+    ...(heals && { pollMs: 5000, refreshSeconds: 10 }),
     main: html`<h1>${words.title}</h1>
       <p class="lead">${words.lead}</p>
       ${

@@ -183,13 +183,17 @@ details p { margin: .5rem 0 0; }
 .brief .steps li { flex-wrap: nowrap; padding-bottom: .7rem; }
 .brief .steps li:last-child { padding-bottom: 0; }
 .brief [data-state="done"] .state, .brief [data-state="to-come"] .state { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.brief .state { white-space: nowrap; line-height: 1.8; }
+.steps .state { white-space: nowrap; line-height: 1.8; }
+@media (max-width: 34rem) {
+  .steps li { flex-wrap: nowrap; }
+  .steps [data-state="done"] .state, .steps [data-state="to-come"] .state { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+}
 .steps [data-state="done"], .steps [data-state="under-way"], .steps [data-state="failed"] { color: var(--ink); }
 .steps [data-state="done"] .state { color: var(--key); }
 .steps [data-state="done"]::before { border: 2px solid var(--key); background: var(--key) var(--check) center / .7rem no-repeat; }
 .steps [data-state="done"]:not(:last-child)::after { border-color: var(--key); }
 .steps [data-state="under-way"] { font-weight: 650; }
-.steps [data-state="under-way"]::before { border-color: var(--line); border-top-color: var(--key); animation: turn 1s linear infinite; }
+.steps [data-state="under-way"]::before { border: 3px solid var(--key); border-right-color: transparent; animation: turn 1s linear infinite; }
 .steps [data-state="skipped"]::before { border-style: dashed; }
 .steps [data-state="failed"] .state { color: var(--bad); font-weight: 650; }
 .steps [data-state="failed"]::before { border-color: var(--bad); background: linear-gradient(var(--bad), var(--bad)) center / .5rem 2px no-repeat; }
@@ -230,7 +234,7 @@ progress::-moz-progress-bar { background: var(--key); }
 }
 @media (forced-colors: active) {
   .steps [data-state="done"]::before, .seal, .beat { forced-color-adjust: none; background-color: Highlight; }
-  .steps [data-state="under-way"]::before { border-color: Highlight; border-width: 4px; }
+  .steps [data-state="under-way"]::before { border-color: Highlight; border-right-color: Canvas; }
   .mark rect { fill: Highlight; }
   progress { border: 1px solid CanvasText; }
   .stages .current { border-color: Highlight; }

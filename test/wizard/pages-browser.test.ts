@@ -286,6 +286,21 @@ describe('the pages of the restore wizard in Chromium', function () {
     assert.equal(pages.posted.length, 1);
   });
 
+  it('sends no label to be erased with an empty slot', async () => {
+    const page = await openPage();
+    await page.goto(`${pages.origin}/show/hsm`);
+    await page.getByRole('radio', { name: /^Slot 372605755 / }).check();
+    await page.getByLabel('Label of the token to be erased').fill('staging');
+    await page.getByRole('radio', { name: /^Slot 0 / }).check();
+    await page.getByLabel('PIN of the security officer').fill('1234');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/show');
+    assert.deepEqual(
+      [pages.posted[0]?.fields.get('slotId'), pages.posted[0]?.fields.get('erase')],
+      ['0', ''],
+    );
+  });
+
   it('copies the fingerprint as one piece', async () => {
     const page = await openPage({ permissions: ['clipboard-read', 'clipboard-write'] });
     await page.goto(`${pages.origin}/show/result`);

@@ -113,7 +113,7 @@ describe('the pages of the restore wizard', () => {
     const refreshing = all
       .filter(([, view]) => render(view).includes('http-equiv="refresh"'))
       .map(([, { page }]) => page);
-    assert.deepEqual(refreshing, ['progress', 'outage']);
+    assert.deepEqual(refreshing, ['progress', 'progress', 'outage', 'attention']);
   });
 
   it('names what would be erased, and preselects nothing of it', () => {
@@ -163,7 +163,7 @@ describe('the pages of the restore wizard', () => {
     for (const [, view] of all) {
       if (!('facts' in view)) continue;
       const bare = { ...view, facts: nothing, found: undefined, problem: undefined, steps: [] };
-      const text = textOf(render(bare as View));
+      const text = textOf(render(bare));
       assert.match(text, /not known/);
       assert.doesNotMatch(text, /undefined|NaN|Invalid|\[object/);
     }
@@ -177,6 +177,29 @@ describe('the pages of the restore wizard', () => {
     assert.match(text, /Make a new key in the token Under way Note this point in the token To come/);
     const steps = restoreSteps.map((step) => ({ step, state: 'skipped' }) as const);
     assert.match(textOf(render({ ...views.progress, steps })), /All steps are done/);
+  });
+
+  it('says that a token is set up, and not that a password is checked', () => {
+    const text = textOf(render(views['progress-token']));
+    assert.match(text, /Setting up the token.*Step 4 of 10: Find the token/);
+    assert.match(text, /Code , done Token Password/);
+  });
+
+  it('asks for the password of a store with a new token in other words', () => {
+    const steps = views.password.steps.map((each) =>
+      each.step === 'token' ? { ...each, state: 'done' as const } : each,
+    );
+    assert.match(textOf(render({ ...views.password, steps })), /The new token is ready/);
+    assert.match(textOf(render(views.password)), /no longer in it/);
+  });
+
+  it('does not ask for the PIN of the configuration', () => {
+    const text = textOf(
+      render({ ...views.password, problem: problemOf('pin-wrong', 'the token does not take it') }),
+    );
+    assert.match(text, /The token does not take the PIN.*configuration of the server/);
+    for (const name of ['pin', 'refused'] as const)
+      assert.doesNotMatch(render(views[name]), /href="\/setup-wizard\/"|data-poll/);
   });
 
   it('groups the fingerprint of the web server, as OpenSSL writes it', () => {

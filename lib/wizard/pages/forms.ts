@@ -14,7 +14,7 @@ import {
   type Html,
 } from './parts.js';
 import type { PageParts } from './layout.js';
-import { codeWords, lossWords, problemWords } from './words.js';
+import { codeWords, configuredPinWords, lossWords, problemWords } from './words.js';
 
 const csrfField = (csrf: string): Html => html`<input type="hidden" name="csrf" value="${csrf}" />`;
 
@@ -74,11 +74,14 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
 
 export function passwordPage(view: PasswordView): PageParts {
   const { problem, found, resumes, wrongAttempts, waitMs } = view;
-  const about = problem === undefined ? undefined : problemWords[problem.reason]?.field;
+  const words = problem && (configuredPinWords(problem.reason) ?? problemWords[problem.reason]);
+  const isNewToken = view.steps.some(({ step, state }) => step === 'token' && state === 'done');
   const loss = found === undefined ? undefined : lossWords[found];
   const lead = resumes
     ? 'A restore was begun and is not completed. It goes on where it stopped; what is done is not done again.'
-    : `${loss ?? 'The key that opens this store is not available.'} The backup password opens it, and a new key is made.`;
+    : isNewToken
+      ? 'The new token is ready. The backup password opens the store, and a new key is made in the token.'
+      : `${loss ?? 'The key that opens this store is not available.'} The backup password opens it, and a new key is made.`;
   const describedBy = ['password-hint', ...(waitMs > 0 ? ['wait'] : [])];
   return {
     title:
@@ -87,7 +90,7 @@ export function passwordPage(view: PasswordView): PageParts {
         : `Error: ${problemWords[problem.reason]?.title ?? 'restore'}`,
     main: html`<h1>${resumes ? 'Go on with the restore' : 'Enter the backup password'}</h1>
       <p class="lead">${lead}</p>
-      ${problemBox(problem, ['password'])}
+      ${problemBox(problem, ['password'], words)}
       <form class="card" method="post" action="/setup-wizard/auto_restore_password/" data-busy="Checking…">
         ${csrfField(view.csrf)}
         <label for="password">Backup password</label>
@@ -99,7 +102,7 @@ export function passwordPage(view: PasswordView): PageParts {
           type="password"
           autocomplete="current-password"
           required
-          ${fieldState('password', describedBy, about === 'password')}
+          ${fieldState('password', describedBy, words?.field === 'password')}
         />
         <p class="hint caps" id="caps" role="status"></p>
         ${wrongAttempts > 0 && html`<p class="hint">Wrong passwords so far: ${wrongAttempts}.</p>`}

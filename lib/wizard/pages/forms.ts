@@ -34,7 +34,7 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
     main: html`<h1>Enter the one-time code</h1>
       <p class="lead">
         This service cannot open its store. To see why, and what helps, type the code that was printed to the
-        log of the server: only who can read the log may go on.
+        log of the server: only those who can read it may go on.
       </p>
       ${problemBox(problem, ['code'], words && { ...words, field: 'code' })}
       <form class="card" method="post" action="/setup-wizard/code/">
@@ -205,7 +205,7 @@ export function hsmPage(view: HsmView): PageParts {
       </div>`
     }
     <label for="label">Label of the new token</label>
-    <p class="hint" id="label-hint">At most 32 bytes. The lost token’s label is a good choice.</p>
+    <p class="hint" id="label-hint">Up to 32 letters and digits. The lost token’s label is a good choice.</p>
     <input
       name="label"
       type="text"

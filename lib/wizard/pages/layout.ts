@@ -95,7 +95,7 @@ export function layout(view: View, { title, main, aside, pollMs, refreshSeconds 
         </main>
         <footer>
           <div class="wrap">
-            <p>This page is there only while the store is closed.</p>
+            <p>The restore page is there only while the store is closed.</p>
           </div>
         </footer>
       </body>

@@ -90,8 +90,10 @@ export function waitingPage(view: WaitingView): PageParts {
       <p class="again">
         ${
           looksAgain
-            ? html`<span class="beat" aria-hidden="true"></span>
-                <span>This page looks again every few seconds.</span>
+            ? html`<span class="looks"
+                  ><span class="beat" aria-hidden="true"></span> This page looks again every few
+                  seconds.</span
+                >
                 <a href="/setup-wizard/">Look again now</a>`
             : html`When that is done, start the service again.`
         }
@@ -120,13 +122,13 @@ function fingerprintOf(hex: string): Html {
 function keysSection(keys: ResultView['deactivatedKeys']): Html {
   if (keys.length === 0) {
     return html`<section class="note good" aria-labelledby="keys">
-      <h2 id="keys">No key is lost</h2>
-      <p>All keys of the store are active.</p>
+      <h2 id="keys">No key was deactivated</h2>
+      <p>Every key of the store is as it was before.</p>
     </section>`;
   }
   return html`<section class="card" aria-labelledby="keys">
     <h2 id="keys">${keys.length === 1 ? 'One key is' : `${keys.length} keys are`} deactivated</h2>
-    <p>They were only in the lost token and sign no more. All other keys are active.</p>
+    <p>They refuse to sign. Every other key of the store is as it was before.</p>
     <ul class="keys">
       ${keys.map(({ id, why }) => html`<li><code>${name(id)}</code> <span class="soft">${name(why)}</span></li>`)}
     </ul>

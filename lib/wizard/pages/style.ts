@@ -66,7 +66,7 @@ p { margin: 0 0 .75rem; }
 p:last-child { margin-bottom: 0; }
 a { color: var(--key); text-underline-offset: .2em; }
 code { font-family: var(--mono); font-size: .875em; overflow-wrap: anywhere; }
-.lead { margin-bottom: 1.5rem; max-width: 38rem; font-size: 1.075rem; color: var(--soft); text-wrap: pretty; }
+.lead { margin-bottom: 1.5rem; max-width: 38rem; font-size: 1.075rem; color: var(--soft); text-wrap: balance; }
 .lead strong { color: var(--ink); }
 .soft, .hint { color: var(--soft); }
 .hint { font-size: .9rem; }
@@ -210,7 +210,8 @@ progress::-moz-progress-bar { background: var(--key); }
 
 .again { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem .75rem; }
 .again a { display: inline-block; padding: .25rem 0; font-weight: 600; }
-.beat { width: .7rem; height: .7rem; border-radius: 50%; background: var(--key); animation: beat 2.4s ease-in-out infinite; }
+.looks { display: flex; align-items: baseline; gap: .6rem; }
+.beat { flex: none; width: .7rem; height: .7rem; border-radius: 50%; background: var(--key); animation: beat 2.4s ease-in-out infinite; }
 @keyframes beat { 50% { opacity: .25; } }
 .seal { display: inline-block; width: 1.1em; height: 1.1em; margin-right: .45em; border-radius: 50%; vertical-align: -.14em; background: var(--key) var(--check) center / .66em no-repeat; }
 .print { display: block; margin-bottom: .75rem; padding: .75rem 1rem; border-radius: .5rem; background: var(--paper); font-size: .95rem; line-height: 1.8; user-select: all; }
@@ -237,12 +238,14 @@ progress::-moz-progress-bar { background: var(--key); }
   .steps [data-state="under-way"]::before { border-color: Highlight; border-right-color: Canvas; }
   .mark rect { fill: Highlight; }
   progress { border: 1px solid CanvasText; }
+  progress::-webkit-progress-value { forced-color-adjust: none; background: Highlight; }
   .stages .current { border-color: Highlight; }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #333; --line: #999; --key: #000; --key-dim: #fff; --warn-dim: #fff; --bad-dim: #fff; }
   form, .again, button, .stages, footer { display: none !important; }
   .columns { display: block; }
+  .steps li::before, .seal { print-color-adjust: exact; }
   .card, .note { break-inside: avoid; }
 }
 `;

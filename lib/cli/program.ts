@@ -19,6 +19,7 @@ import { OutputClosed, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
 import { addTokenCommand } from './token-command.js';
 import { addVaultCommands } from './vault-commands.js';
+import { addWizardCommand } from './wizard-command.js';
 
 /** Runs one command line, without the names of Node and of the program. Resolves to the exit code; never rejects. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -67,6 +68,7 @@ export function createProgram(): Command {
   addTlsCommand(program);
   addRestoreCommand(program);
   addServeGateCommand(program);
+  addWizardCommand(program);
   addHsmCommands(program);
   addRotateCommand(program);
   addTokenCommand(program);

@@ -190,7 +190,7 @@ describe('the pages of the restore wizard', () => {
       each.step === 'token' ? { ...each, state: 'done' as const } : each,
     );
     assert.match(textOf(render({ ...views.password, steps })), /The new token is ready/);
-    assert.match(textOf(render(views.password)), /no longer in it/);
+    assert.match(textOf(render(views.password)), /does not hold the key/);
   });
 
   it('does not ask for the PIN of the configuration', () => {

@@ -36,7 +36,7 @@ export const stages: readonly { readonly name: string; readonly pages: readonly 
 
 /** Why the password is asked for. */
 export const lossWords: Partial<Record<Reason, string>> = {
-  'kek-missing': 'The token is there, but the key that opens this store is no longer in it.',
+  'kek-missing': 'The token is there, but it does not hold the key that opens this store.',
   'kek-replaced': 'The token is there, but the key in it is not the one that opens this store.',
   'wrapped-dek-corrupt': 'The token and its key are there, but the store’s copy of its own key is damaged.',
 };

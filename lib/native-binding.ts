@@ -373,6 +373,11 @@ export interface NativeBinding {
       readonly pin: Uint8Array;
     },
   ): Promise<void>;
+  /** Both PEM; the caller wipes the key. EC P-256, self-signed, for a TLS server with these addresses and host names. */
+  temporaryCertificate(
+    names: readonly string[],
+    lifetimeSeconds: number,
+  ): { readonly key: Buffer; readonly certificate: Buffer };
   parsePkcs11Uri(uri: string): Omit<NativeTokenLocator, 'initArguments' | 'timeLimitMs'> & {
     readonly id?: string | undefined;
     readonly pinSource?: string | undefined;

@@ -14,6 +14,7 @@
       "crypto/library.cc",
       "crypto/private_key.cc",
       "crypto/certificate.cc",
+      "crypto/temporary_certificate.cc",
       "log/format.cc",
       "log/index.cc",
       "log/reader.cc",
@@ -75,6 +76,7 @@
     ],
     "addon_sources": [
       "addon/addon.cc",
+      "addon/certificates.cc",
       "addon/describe.cc",
       "addon/files.cc",
       "addon/options.cc",

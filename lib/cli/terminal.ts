@@ -3,6 +3,8 @@
 import type { WriteStream } from 'node:tty';
 import { styleText } from 'node:util';
 
+export { printable } from '../printable.js';
+
 /** Standard output was closed by its reader, as `head` does: no failure, but nothing more can be written. */
 export class OutputClosed extends Error {}
 
@@ -46,9 +48,4 @@ export type Paint = (style: Style, text: string) => string;
 
 export function painter(stream: WriteStream): Paint {
   return hasColours(stream) ? (style, text) => styleText(style, text) : (_, text) => text;
-}
-
-/** Replaces what could move the cursor, forge a line or turn the direction of the text. */
-export function printable(text: string): string {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u{fffd}');
 }

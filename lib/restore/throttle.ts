@@ -57,6 +57,14 @@ export class PasswordThrottle {
     }
   }
 
+  /** How many wrong passwords there were for a store, and how long none is tried. */
+  peek(store: string): { readonly wrong: number; readonly waitMs: number } {
+    const tries = this.#tries.get(store);
+    const now = this.#nowMs();
+    if (tries === undefined || now - tries.lastMs > forgottenAfterMs) return { wrong: 0, waitMs: 0 };
+    return { wrong: tries.wrong, waitMs: Math.max(0, Math.ceil(tries.untilMs - now)) };
+  }
+
   #admit(store: string): void {
     const tries = this.#tries.get(store);
     if (tries === undefined) return;

@@ -1,5 +1,10 @@
 // What a page of the wizard shows. The server makes it from a Detection and the restore's events; the pages turn it into
 // HTML and know nothing else; its JSON twin is the same object, without the CSRF token.
+//
+// The forms post to the path of their own page, as application/x-www-form-urlencoded, with the fields `csrf` and
+//   code page      `code`
+//   password page  `password`
+//   HSM page       `slotId`, `label`, `soPin` (empty: the configured one), `erase` (the label of the token that is erased)
 import type { Reason } from '../errors.js';
 import type { RestoreStep } from '../restore/steps.js';
 
@@ -36,6 +41,8 @@ export interface SlotView {
 
 interface Base {
   readonly facts: StoreFacts;
+  /** Why the store does not open, as detection found it: the reason of its cause. */
+  readonly found?: Reason | undefined;
   /** All steps of the restore, in their order. */
   readonly steps: readonly StepView[];
   readonly problem: Problem | undefined;
@@ -66,6 +73,8 @@ export interface HsmView extends Base {
   readonly csrf: string;
   readonly hsmType: 'softhsm' | 'physical';
   readonly slots: readonly SlotView[];
+  /** False: the PIN of the security officer is configured, and need not be typed. */
+  readonly asksSoPin: boolean;
   /** What was typed before, so that it need not be typed again; never a PIN. */
   readonly given: { readonly slotId: number | undefined; readonly label: string };
 }
@@ -83,6 +92,8 @@ export interface WaitingView extends Base {
 /** The store serves again. */
 export interface ResultView extends Base {
   readonly page: 'result';
+  /** The token answered again by itself: nothing was restored, and nothing was changed. */
+  readonly healed: boolean;
   readonly completedMs: number;
   readonly deactivatedKeys: readonly { readonly id: string; readonly why: string }[];
   /** SHA-256 of the web server's certificate, in hexadecimal; undefined where the vault holds none. */

@@ -1,6 +1,7 @@
 // The entry point. Nothing here is shared between environments: each worker has its own classes and stores.
 #include <node_api.h>
 
+#include "addon/certificates.h"
 #include "addon/files.h"
 #include "addon/store.h"
 #include "addon/tokens.h"
@@ -13,6 +14,7 @@
 NAPI_MODULE_INIT() {
   using namespace strongroom::addon;  // NOLINT(google-build-using-namespace): one function, at the very edge
   Store::define(env, exports);
+  define_certificates(env, exports);
   define_files(env, exports);
   define_tokens(env, exports);
   napi_set_named_property(env, exports, "libraryVersion",

@@ -1,0 +1,476 @@
+// What the wizard knows and does: detections, one act at a time, and how it ends. Nothing here speaks HTTP.
+//
+// Invariants
+// - One act at a time, from the call that begins it: a second one is `restore-busy` before anything is awaited.
+// - restore() and setUpToken() are the only ones that change anything. A detection never runs beside them.
+// - The PIN is not tried again by itself once it was wrong: tokens lock after a few wrong ones.
+import { X509Certificate } from 'node:crypto';
+
+import { PersistenceError } from '../errors.js';
+import type { NativeBinding, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
+import { toPersistenceError } from '../native-errors.js';
+import { readStorage, type PasswordSource } from '../options.js';
+import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
+import type { PersistenceService } from '../persistence-service.js';
+import type { RestoreState } from '../restore/detect.js';
+import { restoreWith, type RestoreOptions } from '../restore/restore.js';
+import { restoreSteps, type RestoreEvent, type RestoreStep } from '../restore/steps.js';
+import type { PasswordThrottle } from '../restore/throttle.js';
+import { listTokensWith, setUpTokenWith, type TokenInfo } from '../restore/token-setup.js';
+import { detectRestoreWith, type Detection } from '../restore/world.js';
+import type { ReadWizardOptions, WizardOutcome } from './options.js';
+import type {
+  HsmView,
+  PasswordView,
+  Problem,
+  ProgressView,
+  ResultView,
+  StepView,
+  StoreFacts,
+  WaitingView,
+} from './view.js';
+
+/** The states in which there is something to serve. */
+const waitingPages: Partial<Readonly<Record<RestoreState, WaitingView['page']>>> = {
+  OUTAGE: 'outage',
+  PIN: 'pin',
+  ATTENTION: 'attention',
+  REFUSED: 'refused',
+};
+
+/** A view without what belongs to the session. */
+export type Shown =
+  Omit<PasswordView, 'csrf'> | Omit<HsmView, 'csrf' | 'hsmType'> | ProgressView | WaitingView | ResultView;
+
+/** What is given for a new token. */
+export interface TokenPlan {
+  readonly slotId: number;
+  readonly label: string;
+  readonly soPin: Buffer | undefined;
+  readonly erase: string | undefined;
+}
+
+/** What tests give in place of the real parts. */
+export interface ProgressParts {
+  readonly binding: NativeBinding;
+  readonly throttle: PasswordThrottle;
+  readonly internals?: Partial<NativeStoreOptions>;
+}
+
+function problemOf(error: PersistenceError): Problem {
+  const { reason, message, remedy, retryAfterMs } = error;
+  return Object.freeze({ reason, message, remedy, retryAfterMs });
+}
+
+const busy = (): PersistenceError =>
+  new PersistenceError('restore-busy', 'the store is being restored by this process already');
+
+/** The label that the caller's options name. */
+function labelOf(storage: ReadWizardOptions['storage']): string | undefined {
+  if (storage.type !== 'pkcs11') return undefined;
+  return typeof storage.token === 'string' ? storage.token : storage.token?.label;
+}
+
+export class Progress {
+  readonly #options: ReadWizardOptions;
+  readonly #parts: ProgressParts;
+  #storage: Pkcs11StorageOptions | { readonly type: 'software' };
+  #detection: Detection;
+  #detecting: Promise<void> = Promise.resolve();
+  #slots: readonly TokenInfo[] = [];
+  #act: 'restore' | 'token' | undefined;
+  #steps = new Map<RestoreStep, StepView['state']>();
+  #problem: Problem | undefined;
+  #given: HsmView['given'];
+  #result: ResultView | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #ended = false;
+  /** A restore was refused the PIN that a detection was not: looking again would try it once more. */
+  #pinRefused = false;
+  #settle: (outcome: WizardOutcome) => void = () => undefined;
+  /** Resolves when nothing is to be served any more; never rejects. */
+  readonly finished: Promise<WizardOutcome>;
+
+  private constructor(options: ReadWizardOptions, parts: ProgressParts, detection: Detection) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#storage = options.storage;
+    this.#detection = detection;
+    this.#given = { slotId: undefined, label: labelOf(options.storage) ?? detection.token?.label ?? '' };
+    this.finished = new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    this.#noteDetection(detection);
+    this.#schedule();
+  }
+
+  /**
+   * Looks at the store.
+   * @throws PersistenceError `nothing-to-do` where a start goes on as usual; `no-store`
+   */
+  static async begin(options: ReadWizardOptions, parts: ProgressParts): Promise<Progress> {
+    const { directory, storage, secretStore } = options;
+    const detection = await detectRestoreWith(
+      parts.binding,
+      { directory, storage, ...(secretStore !== undefined && { secretStore }) },
+      parts.internals,
+    );
+    if (detection.state === 'NO_STORE')
+      throw new PersistenceError('no-store', `there is no store in ${directory}`);
+    if (detection.state === 'WIZARD_COMPLETED')
+      throw new PersistenceError('nothing-to-do', 'a start of this store goes on as usual');
+    return new Progress(options, parts, detection);
+  }
+
+  get state(): RestoreState {
+    return this.#detection.state;
+  }
+
+  get isBusy(): boolean {
+    return this.#act !== undefined;
+  }
+
+  /** What is to be shown now. */
+  show(): Shown {
+    if (this.#result !== undefined) return this.#result;
+    const base = this.#base();
+
+    if (this.#act !== undefined) return { page: 'progress', ...base, problem: undefined };
+    const { state, cause, restore } = this.#detection;
+    if (state === 'WIZARD_SETUP_HSM_AUTORESTORE') {
+      const slots = this.#slots.map(({ slotId, manufacturer, model, initialised, label, serial }) => ({
+        slotId,
+        description: `${manufacturer} ${model}`.trim(),
+        erases: initialised ? { label, serial } : undefined,
+      }));
+      return {
+        page: 'hsm',
+        ...base,
+        slots,
+        asksSoPin: this.#options.soPin === undefined,
+        given: this.#given,
+      };
+    }
+    const page = waitingPages[state];
+    if (page !== undefined) {
+      return { page, ...base, problem: cause === undefined ? undefined : problemOf(cause) };
+    }
+    const { wrong, waitMs } = this.#parts.throttle.peek(this.#options.directory);
+    return {
+      page: 'password',
+      ...base,
+      resumes: restore?.completed === false,
+      wrongAttempts: wrong,
+      waitMs,
+    };
+  }
+
+  /** Whether the tokens look like those of SoftHSM2. */
+  get looksLikeSoftHsm(): boolean {
+    return this.#slots.some(({ manufacturer }) => /softhsm/i.test(manufacturer));
+  }
+
+  /**
+   * Begins a restore, which goes on by itself. The password is copied at once.
+   * @throws PersistenceError `restore-busy`, `password-throttled`, `password-missing`; nothing has begun then
+   */
+  restore(password: Uint8Array): void {
+    if (this.#act !== undefined) throw busy();
+    const { waitMs } = this.#parts.throttle.peek(this.#options.directory);
+    if (waitMs > 0) {
+      const seconds = Math.ceil(waitMs / 1000);
+      throw new PersistenceError('password-throttled', `wrong passwords; the next is tried in ${seconds} s`, {
+        retryAfterMs: waitMs,
+      });
+    }
+    if (password.length === 0) throw new PersistenceError('password-missing', 'no password was given');
+    const copy = Buffer.allocUnsafeSlow(password.length);
+    copy.set(password);
+    this.#begin('restore', async () => {
+      try {
+        await this.#restore(copy);
+      } finally {
+        copy.fill(0);
+      }
+    });
+  }
+
+  /**
+   * Sets up a token, which goes on by itself.
+   * @throws PersistenceError `restore-busy`, `pin-missing`; nothing has begun then
+   */
+  setUp(plan: TokenPlan): void {
+    if (this.#act !== undefined) throw busy();
+    this.#given = { slotId: plan.slotId, label: plan.label };
+    const soPin = plan.soPin === undefined ? this.#options.soPin : Buffer.from(plan.soPin);
+    if (soPin === undefined)
+      throw new PersistenceError('pin-missing', "the security officer's PIN was not given");
+    this.#begin('token', async () => {
+      try {
+        await this.#setUp({ ...plan, soPin });
+      } finally {
+        if (plan.soPin !== undefined && soPin instanceof Uint8Array) soPin.fill(0);
+      }
+    });
+  }
+
+  /** The result was fetched: the pages stay a little longer. */
+  delivered(): void {
+    if (this.#result !== undefined) this.#endIn(this.#options.resultGraceMs);
+  }
+
+  /** Ends without a result. What is under way is waited for. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    while (this.#act !== undefined) await this.#running;
+    await this.#detecting;
+    this.#end('closed');
+  }
+
+  #running: Promise<void> = Promise.resolve();
+
+  #begin(act: 'restore' | 'token', work: () => Promise<void>): void {
+    clearTimeout(this.#timer);
+    this.#act = act;
+    this.#problem = undefined;
+    this.#pinRefused = false;
+    this.#steps.clear();
+    if (act === 'token') this.#steps.set('token', 'under-way');
+    this.#running = this.#detecting
+      .then(work)
+      .catch((error: unknown) => {
+        this.#fail(toPersistenceError(error, 'internal'));
+      })
+      .then(() => (this.#result === undefined && !this.#pinRefused ? this.#look() : undefined))
+      .finally(() => {
+        this.#act = undefined;
+        this.#schedule();
+      });
+  }
+
+  #fail(error: PersistenceError): void {
+    for (const [step, state] of this.#steps) if (state === 'under-way') this.#steps.set(step, 'failed');
+    this.#problem = problemOf(error);
+    this.#pinRefused = error.reason === 'pin-wrong' && this.#act === 'restore';
+    this.#options.onEvent({ event: 'failed', reason: error.reason, message: error.message });
+  }
+
+  async #restore(password: Buffer): Promise<void> {
+    const { directory, secretStore, tlsDirectory, hook, hookTimeLimitMs, token, onEvent } = this.#options;
+    const options: RestoreOptions = {
+      directory,
+      storage: this.#storage,
+      proof: { password, ...(token !== undefined && { token }) },
+      ...(secretStore !== undefined && { secretStore }),
+      ...(tlsDirectory !== undefined && { tls: { directory: tlsDirectory } }),
+      ...(hook !== undefined && { hook, hookTimeLimitMs }),
+      onStep: (event: RestoreEvent) => {
+        this.#steps.set(event.step, event.state === 'begun' ? 'under-way' : event.state);
+        onEvent({ event: 'step', ...event });
+      },
+    };
+    const { binding, throttle, internals } = this.#parts;
+    const service = await restoreWith(binding, options, { throttle, ...(internals && { internals }) });
+    let result: ResultView;
+    try {
+      result = await this.#resultOf(service);
+    } finally {
+      // The store is restored, whatever its closing says; the service that starts next opens it.
+      await service.close().catch((error: unknown) => {
+        const { reason, message } = toPersistenceError(error, 'internal');
+        onEvent({ event: 'failed', reason, message });
+      });
+    }
+    this.#finish(result, 'restored');
+  }
+
+  async #resultOf(service: PersistenceService): Promise<ResultView> {
+    const status = service.status();
+    const credential = await service.tls.certificate();
+    const lost = service.keys
+      .list()
+      .filter(({ state, location }) => state === 'deactivated' && location === 'hsm');
+    return Object.freeze({
+      page: 'result',
+      healed: false,
+      ...this.#base(),
+      facts: {
+        ...this.#facts(),
+        token: status.token && { label: status.token.label, serial: status.token.serial },
+        lastGoodMs: status.newestMs,
+      },
+      problem: undefined,
+      completedMs: status.restore?.completedMs ?? Date.now(),
+      deactivatedKeys: lost.map(({ id, reason }) => ({ id, why: reason ?? '' })),
+      tlsFingerprint:
+        credential &&
+        new X509Certificate(credential.certificate).fingerprint256.replaceAll(':', '').toLowerCase(),
+      unproven: status.continuity === 'unproven',
+    });
+  }
+
+  async #setUp(plan: Omit<TokenPlan, 'soPin'> & { soPin: PasswordSource }): Promise<void> {
+    const { slotId, label, soPin, erase } = plan;
+    const storage = this.#storage;
+    const made = await this.#withModule(
+      async ({ module = '', initArguments, timeLimitMs, pin, label: named }) => {
+        if (pin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');
+        if (named !== undefined && named !== label)
+          throw new PersistenceError(
+            'invalid-option',
+            `the token of this store is configured to be '${named}'`,
+          );
+        return setUpTokenWith(this.#parts.binding, {
+          module,
+          ...(initArguments !== undefined && { initArguments }),
+          ...(timeLimitMs !== undefined && { timeLimitMs }),
+          slotId,
+          label,
+          soPin,
+          pin,
+          ...(erase !== undefined && { erase }),
+        });
+      },
+    );
+    this.#steps.set('token', 'done');
+    if (storage.type === 'pkcs11' && storage.uri === undefined)
+      this.#storage = { ...storage, token: { label: made.label, serial: made.serial } };
+    this.#options.onEvent({ event: 'token', slotId: made.slotId, label: made.label, serial: made.serial });
+  }
+
+  /** Looks again; an act comes after it, and it never comes beside one. */
+  async #look(): Promise<void> {
+    const { directory, secretStore } = this.#options;
+    const { binding, internals } = this.#parts;
+    const before = this.#detection;
+    try {
+      this.#detection = await detectRestoreWith(
+        binding,
+        { directory, storage: this.#storage, ...(secretStore !== undefined && { secretStore }) },
+        internals,
+      );
+    } catch (error) {
+      // The options were good at the start: what is wrong now, such as a PIN that its source does not give, may pass.
+      this.#problem = problemOf(toPersistenceError(error, 'internal'));
+      return;
+    }
+    await this.#listSlots();
+    const { state, cause } = this.#detection;
+    if (state !== before.state || cause?.reason !== before.cause?.reason)
+      this.#noteDetection(this.#detection);
+    if (state !== 'WIZARD_COMPLETED') return;
+    this.#finish(
+      Object.freeze({
+        page: 'result',
+        healed: true,
+        ...this.#base(),
+        problem: undefined,
+        completedMs: Date.now(),
+        deactivatedKeys: [],
+        tlsFingerprint: undefined,
+        unproven: false,
+      }),
+      'healed',
+    );
+  }
+
+  async #listSlots(): Promise<void> {
+    this.#slots =
+      this.#detection.tokens ??
+      (await this.#withModule(({ module = '', initArguments, timeLimitMs }) =>
+        listTokensWith(this.#parts.binding, {
+          module,
+          ...(initArguments !== undefined && { initArguments }),
+          ...(timeLimitMs !== undefined && { timeLimitMs }),
+        }),
+      ).catch(() => []));
+  }
+
+  /** The module and the rest, whether they were given by themselves or in a URI. */
+  async #withModule<T>(work: (storage: NativePkcs11Storage) => Promise<T>): Promise<T> {
+    const { native, pin } = readStorage(this.#storage);
+    try {
+      if (native?.type !== 'pkcs11')
+        throw new PersistenceError('invalid-option', "the store is in a token; storage must be 'pkcs11'");
+      const { storage, wipe } = await locateToken(this.#parts.binding, native, pin?.take);
+      try {
+        return await work(storage);
+      } finally {
+        wipe();
+      }
+    } finally {
+      pin?.forget();
+    }
+  }
+
+  #noteDetection({ state, cause, tokens }: Detection): void {
+    this.#slots = tokens ?? this.#slots;
+    this.#options.onEvent({ event: 'state', state, message: cause?.message });
+  }
+
+  /** The next look, where one may find something else. */
+  #schedule(): void {
+    if (this.#ended || this.#result !== undefined) return;
+    clearTimeout(this.#timer);
+    const { state } = this.#detection;
+    if (state === 'PIN' || state === 'REFUSED' || this.#pinRefused) return;
+    this.#timer = setTimeout(() => {
+      if (this.#act !== undefined) return;
+      this.#detecting = this.#look().finally(() => {
+        if (this.#act === undefined) this.#schedule();
+      });
+    }, this.#options.detectEveryMs);
+    this.#timer.unref();
+  }
+
+  #outcome: WizardOutcome = 'closed';
+
+  /** Nothing of the store is open any more. */
+  #finish(result: ResultView, outcome: 'restored' | 'healed'): void {
+    this.#result = result;
+    this.#outcome = outcome;
+    this.#endIn(this.#options.resultLimitMs);
+  }
+
+  #endIn(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#end(this.#outcome);
+    }, ms);
+  }
+
+  #end(outcome: WizardOutcome): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    this.#options.onEvent({ event: 'finished', outcome });
+    this.#settle(outcome);
+  }
+
+  #base(): Pick<ProgressView, 'facts' | 'steps' | 'found' | 'problem'> {
+    return {
+      facts: this.#facts(),
+      steps: this.#stepViews(),
+      found: this.#detection.cause?.reason,
+      problem: this.#problem,
+    };
+  }
+
+  #facts(): StoreFacts {
+    const { instance, storageId, token, newestMs } = this.#detection;
+    return {
+      instance,
+      storageId,
+      token: token && { label: token.label, serial: token.serial },
+      lastGoodMs: newestMs,
+    };
+  }
+
+  #stepViews(): readonly StepView[] {
+    // A detection has come before whatever is shown.
+    return restoreSteps.map((step) => ({
+      step,
+      state: this.#steps.get(step) ?? (step === 'detect' ? 'done' : 'to-come'),
+    }));
+  }
+}

@@ -1,0 +1,194 @@
+// The wizard over TLS: a certificate that lives as long as this process, and limits within which a client that is slow, or
+// comes in crowds, holds nobody up.
+//
+// Invariant: the certificate's key is never written, and its buffer is wiped as soon as OpenSSL has read it.
+import { X509Certificate } from 'node:crypto';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import { isIP, type AddressInfo, type Socket } from 'node:net';
+import { hostname } from 'node:os';
+
+import { getRequestListener } from '@hono/node-server';
+
+import { PersistenceError } from '../errors.js';
+import type { NativeBinding } from '../native-binding.js';
+import { toPersistenceError } from '../native-errors.js';
+import { bodyBytesMax } from './body.js';
+
+export interface ListenOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** 0: any that is free. */
+  readonly port: number;
+}
+
+export interface Listening {
+  /** Of the pages, such as `https://127.0.0.1:8443/setup-wizard/`. */
+  readonly url: string;
+  readonly port: number;
+  /** The temporary certificate, PEM. */
+  readonly certificate: string;
+  /** Its SHA-256, in hexadecimal with colons. */
+  readonly fingerprint: string;
+}
+
+const lifetimeSeconds = 86_400;
+/** Milliseconds and bytes, as of node:https. */
+export const serverLimits = {
+  headersTimeout: 10_000,
+  requestTimeout: 20_000,
+  handshakeTimeout: 10_000,
+  keepAliveTimeout: 5000,
+  connectionsCheckingInterval: 1000,
+  maxHeaderSize: 8192,
+};
+const headersMax = 64;
+const connectionsMax = 128;
+const connectionsOfAnAddressMax = 32;
+const goodbyeMs = 1000;
+
+type FetchHandler = (request: Request, env: unknown) => Response | Promise<Response>;
+
+/** For node:http and node:https. The body of a request is read into a buffer that is wiped when it is answered. */
+export function listenerOf(fetch: FetchHandler): RequestListener {
+  const listener = getRequestListener(fetch, { overrideGlobalObjects: false });
+  const answer = async (
+    incoming: IncomingMessage & { rawBody?: Buffer },
+    outgoing: ServerResponse,
+  ): Promise<void> => {
+    const body = await takeBody(incoming);
+    try {
+      // Where the adapter finds it, in place of a stream that would copy it once more.
+      if (body !== undefined) incoming.rawBody = body;
+      await listener(incoming, outgoing);
+    } finally {
+      body?.fill(0);
+    }
+  };
+  return (incoming, outgoing) => {
+    answer(incoming, outgoing).catch(() => {
+      // The client went away in the middle of its body.
+      outgoing.destroy();
+    });
+  };
+}
+
+/** Nothing where the length says that the body will be refused, or that there is none. */
+async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> {
+  const length = Number(incoming.headers['content-length'] ?? 0);
+  if (incoming.headers['transfer-encoding'] !== undefined || !(length > 0 && length <= bodyBytesMax))
+    return undefined;
+  const body = Buffer.allocUnsafeSlow(length);
+  let used = 0;
+  try {
+    for await (const chunk of incoming as AsyncIterable<Buffer>) {
+      used += chunk.copy(body, used);
+      chunk.fill(0);
+    }
+    return body;
+  } catch (error) {
+    body.fill(0);
+    throw error;
+  }
+}
+
+/** The names that the certificate is for. */
+function namesFor(host: string, names: readonly string[]): string[] {
+  const anywhere = host === '0.0.0.0' || host === '::';
+  const local = ['localhost', '127.0.0.1', '::1'];
+  return [...new Set([...(anywhere ? [] : [host]), ...names, ...(anywhere ? [hostname()] : []), ...local])];
+}
+
+/**
+ * Listens on one address with a new certificate.
+ * @throws PersistenceError `permission-denied`, `io-error` where the address cannot be had; `invalid-option`
+ */
+export async function listen(
+  binding: NativeBinding,
+  listener: RequestListener,
+  names: readonly string[],
+  { host = '127.0.0.1', port }: ListenOptions,
+  limits = serverLimits,
+): Promise<{ readonly listening: Listening; readonly close: () => Promise<void> }> {
+  const { key, certificate } = certificateFor(binding, namesFor(host, names));
+  let server: ReturnType<typeof createServer>;
+  try {
+    server = createServer({ key, cert: certificate, minVersion: 'TLSv1.2', ...limits }, listener);
+  } finally {
+    key.fill(0);
+  }
+  server.maxHeadersCount = headersMax;
+  server.maxConnections = connectionsMax;
+  // A fault of one connection, such as a client that does not take the certificate.
+  server.on('tlsClientError', (_error, socket) => {
+    socket.destroy();
+  });
+  limitAddresses(server);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const reason = error.code === 'EACCES' ? 'permission-denied' : 'io-error';
+      reject(
+        new PersistenceError(reason, `cannot listen on ${host} port ${port}: ${error.message}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen({ host, port }, () => {
+      resolve();
+    });
+  });
+  const { port: actual } = server.address() as AddressInfo;
+  const shownHost = host === '0.0.0.0' || host === '::' ? hostname() : isIP(host) === 6 ? `[${host}]` : host;
+  const close = async (): Promise<void> => {
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => {
+        resolve();
+      });
+    });
+    server.closeIdleConnections();
+    const timer = setTimeout(() => {
+      server.closeAllConnections();
+    }, goodbyeMs);
+    await closed;
+    clearTimeout(timer);
+  };
+  return {
+    listening: Object.freeze({
+      url: `https://${shownHost}:${actual}/setup-wizard/`,
+      port: actual,
+      certificate: certificate.toString(),
+      fingerprint: new X509Certificate(certificate).fingerprint256,
+    }),
+    close,
+  };
+}
+
+function certificateFor(
+  binding: NativeBinding,
+  names: readonly string[],
+): { readonly key: Buffer; readonly certificate: Buffer } {
+  try {
+    return binding.temporaryCertificate(names, lifetimeSeconds);
+  } catch (error) {
+    throw toPersistenceError(error, 'internal');
+  }
+}
+
+/** One address must not take all of the connections. */
+function limitAddresses(server: ReturnType<typeof createServer>): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    const count = (open.get(address) ?? 0) + 1;
+    if (count > connectionsOfAnAddressMax) {
+      socket.destroy();
+      return;
+    }
+    open.set(address, count);
+    socket.once('close', () => {
+      const left = (open.get(address) ?? 1) - 1;
+      if (left === 0) open.delete(address);
+      else open.set(address, left);
+    });
+  });
+}

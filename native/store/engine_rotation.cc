@@ -60,18 +60,19 @@ void Engine::State::make_epoch_keys() {
 }
 
 Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
-  SR_ASSIGN(const std::uint32_t named, peek_tamper_key_id(*directory, kTamperFileName));
-  if (key_id != nullptr) *key_id = named;
   StorageId storage_id{};
-  SecretBytes key;
   {
     const std::lock_guard lock(header_mutex);
     storage_id = header.storage_id;
+  }
+  const auto key_of = [&](std::uint32_t named) {
+    if (key_id != nullptr) *key_id = named;
+    const std::lock_guard lock(header_mutex);
     // One that names a DEK of another time cannot be authentic; read with the present one it says so.
     const SecretBytes* const of = dek_of(named);
-    key = tamper_key(of != nullptr ? of->view() : dek.view(), storage_id);
-  }
-  return read_tamper_file(*directory, kTamperFileName, key.view(), storage_id);
+    return tamper_key(of != nullptr ? of->view() : dek.view(), storage_id);
+  };
+  return read_tamper_file(*directory, kTamperFileName, key_of, storage_id);
 }
 
 Status Engine::State::find_vault_key() {

@@ -208,28 +208,28 @@ Result<TamperContent> parse_tamper_file(ByteView file, ByteView tamper_key, cons
   return content;
 }
 
-Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_view name, ByteView tamper_key,
-                                       const StorageId& storage_id) {
+Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_view name,
+                                       const TamperKeyOf& tamper_key_of, const StorageId& storage_id) {
   SR_ASSIGN(const std::unique_ptr<os::File> file, directory.open(name, os::OpenMode::kRead));
   // What follows the header is read only when an authentic capacity bounds it. One byte more than the exact
   // size tells a file that is too long.
   Bytes bytes(kTamperHeaderBytes);
   SR_ASSIGN(const std::size_t header_size, file->read_at(0, bytes));
   bytes.resize(header_size);
-  SR_ASSIGN(const Header header, parse_header(bytes, tamper_key, storage_id));
+  if (bytes.size() < kKeyIdAt + 4) return tampered("cut short in the header");
+  const SecretBytes tamper_key = tamper_key_of(load_le<std::uint32_t>(bytes.data() + kKeyIdAt));
+  SR_ASSIGN(const Header header, parse_header(bytes, tamper_key.view(), storage_id));
   bytes.resize(tamper_file_bytes(header.capacity) + 1);
   SR_ASSIGN(const std::size_t rest_size,
             file->read_at(kTamperHeaderBytes, MutableBytes(bytes).subspan(kTamperHeaderBytes)));
   bytes.resize(kTamperHeaderBytes + rest_size);
-  return parse_tamper_file(bytes, tamper_key, storage_id);
+  return parse_tamper_file(bytes, tamper_key.view(), storage_id);
 }
 
-Result<std::uint32_t> peek_tamper_key_id(os::Directory& directory, std::string_view name) {
-  SR_ASSIGN(const std::unique_ptr<os::File> file, directory.open(name, os::OpenMode::kRead));
-  std::array<std::uint8_t, kKeyIdAt + 4> bytes{};
-  SR_ASSIGN(const std::size_t size, file->read_at(0, bytes));
-  if (size < bytes.size()) return tampered("cut short in the header");
-  return load_le<std::uint32_t>(bytes.data() + kKeyIdAt);
+Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_view name, ByteView tamper_key,
+                                       const StorageId& storage_id) {
+  return read_tamper_file(
+      directory, name, [tamper_key](std::uint32_t) { return SecretBytes(tamper_key); }, storage_id);
 }
 
 Result<Bytes> encode_tamper_file(const TamperContent& content, ByteView tamper_key,

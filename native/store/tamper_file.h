@@ -12,6 +12,7 @@
 //   had been synced.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -65,9 +66,12 @@ struct TamperContent {
 // is not an error here: the run ends before it and `clean` is false.
 [[nodiscard]] Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_view name,
                                                      ByteView tamper_key, const StorageId& storage_id);
-// The DEK that the file names, unauthenticated: with which key it is to be read. kNotFound; kTamperFileTampered for what
-// is too short to name one.
-[[nodiscard]] Result<std::uint32_t> peek_tamper_key_id(os::Directory& directory, std::string_view name);
+// The same with the key that belongs to the DEK which the file names, unauthenticated. A file that is replaced meanwhile
+// by one of another DEK is read as one or the other.
+using TamperKeyOf = std::function<SecretBytes(std::uint32_t key_id)>;
+[[nodiscard]] Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_view name,
+                                                     const TamperKeyOf& tamper_key_of,
+                                                     const StorageId& storage_id);
 // read_tamper_file() over bytes in memory (the fuzzer's entry).
 [[nodiscard]] Result<TamperContent> parse_tamper_file(ByteView file, ByteView tamper_key,
                                                       const StorageId& storage_id);

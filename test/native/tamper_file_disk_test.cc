@@ -248,6 +248,30 @@ TEST(TamperFile, ReadIsBoundedByTheAuthenticCapacity) {
   EXPECT_TRUE(store.read().is(Reason::kTamperFileTampered)) << "an empty file is present and damaged";
 }
 
+// A rotation of the DEK replaces the file while somebody reads it: what he reads is of the key that he was asked for.
+TEST(TamperFile, AFileOfAnotherKeyIsReadAsOneOrTheOther) {
+  Store store;
+  ASSERT_TRUE(store.create(kCapacity, entries_between(1, 3)).ok());
+  const Bytes next_key(32, 0x77);
+  std::vector<std::uint32_t> asked;
+  const auto key_of = [&](std::uint32_t named) {
+    asked.push_back(named);
+    if (named != kKeyId) return SecretBytes(next_key);
+    EXPECT_TRUE(TamperFile::create(*store.directory, std::string(kName), SecretBytes(next_key), kStorageId,
+                                   kKeyId + 1, {}, entries_between(1, 4), kCapacity)
+                    .ok());
+    return SecretBytes(key());
+  };
+  for (const std::uint64_t newest : {3U, 4U}) {
+    const Result<TamperContent> got = read_tamper_file(*store.directory, kName, key_of, kStorageId);
+    ASSERT_TRUE(got.ok()) << got.error().detail;
+    EXPECT_TRUE(got->clean);
+    EXPECT_EQ(got->newest.generation, newest);
+    EXPECT_EQ(got->key_id, newest == 3 ? kKeyId : kKeyId + 1);
+  }
+  EXPECT_EQ(asked, (std::vector<std::uint32_t>{kKeyId, kKeyId + 1}));
+}
+
 TEST(TamperFile, PowerCutAtEveryCall) {
   Store rehearsal;
   std::uint64_t attempted = 0;

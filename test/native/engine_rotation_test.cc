@@ -180,5 +180,17 @@ TEST(EngineRotation, ReadersBesideItAreNeverAlarmed) {
   EXPECT_GT(opened, 10U);
 }
 
+TEST(EngineRotation, ReadersBesideALiveWriter) {
+  World world;
+  world.options = rotation_options;
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    for (int i = 0; i < 5; ++i) ASSERT_OK(session.set("k" + std::to_string(i), "value"));
+    ASSERT_OK(session.close());
+  }
+  readers_beside_rotations(world, "software");
+}
+
 }  // namespace
 }  // namespace strongroom::store::testing

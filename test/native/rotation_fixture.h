@@ -2,6 +2,9 @@
 // what must hold after one that was cut.
 #pragma once
 
+#include <atomic>
+#include <thread>
+
 #include "hooked_files.h"
 #include "rotation_search.h"
 
@@ -149,6 +152,55 @@ inline Check ends_rotated(const Image& image, Outcomes& outcomes, const Check& o
     if (!left.empty()) fault(tally, &Tally::refused, where, "left of the former DEK: " + text_of(left));
     return left.empty();
   };
+}
+
+// Readers beside a writer that rotates, with its threads: opened, or told to begin again.
+inline void readers_beside_rotations(World& world, const char* name) {
+  std::atomic<bool> stop{false};
+  std::atomic<bool> ended{false};
+  std::atomic<int> rotations{0};
+  const auto usual = world.options;
+  world.options = [usual] {
+    EngineOptions options = usual();
+    options.threads = true;
+    return options;
+  };
+  Session writer(world);
+  ASSERT_OK(writer.open());
+  world.options = usual;
+  std::thread rotating([&] {
+    while (!stop) {
+      if (!writer.engine().rotate_dek(as_bytes(kBackup), {}, true).ok()) break;
+      if (!writer.set("k0", std::to_string(rotations), log::Durability::kWitnessed).ok()) break;
+      ++rotations;
+    }
+    ended = true;
+  });
+  std::map<std::string, int> outcomes;
+  const int rounds = static_cast<int>(bounded(150, 2000));
+  for (int readers = 0; !ended && (readers < rounds || rotations < 5); ++readers) {
+    EngineOptions options = world.engine_options();
+    options.read_only = true;
+    Opened reader(*world.disk, world.clock, std::move(options));
+    ++outcomes[describe(reader.open())];
+  }
+  EXPECT_FALSE(ended);
+  stop = true;
+  rotating.join();
+  ASSERT_OK(writer.close());
+  int opened = 0;
+  int busy = 0;
+  for (const auto& [status, count] : outcomes) {
+    if (status == "ok") {
+      opened += count;
+    } else if (status.starts_with("locked")) {
+      busy += count;
+    } else {
+      ADD_FAILURE() << count << " readers: " << status;
+    }
+  }
+  std::printf("%s: readers beside rotations: opened=%d told to begin again=%d rotations=%d alarms=0\n", name,
+              opened, busy, rotations.load());
 }
 
 }  // namespace strongroom::store::testing

@@ -1,10 +1,6 @@
 // A rotation of the DEK of a store with a TPM, cut at every call of the disk and the TPM, and with each call of the TPM
 // failing: the store opens with the former DEK or the new one, and the rotation, begun or gone on with, ends in the same
 // state. STRONGROOM_LONG=1 raises the bounds.
-#include <atomic>
-#include <map>
-#include <thread>
-
 #include "rotation_fixture.h"
 #include "tpm_crash_fixture.h"
 
@@ -181,54 +177,9 @@ TEST_F(TpmRotation, ARootIsSealedAnewWhileItIsPending) {
   EXPECT_EQ(tally.faults(), 0U);
 }
 
-// Readers beside a writer that rotates, with its threads: opened, or told to begin again.
 TEST_F(TpmRotation, ReadersBesideIt) {
   small_tpm_store(world);
-  std::atomic<bool> stop{false};
-  std::atomic<bool> ended{false};
-  std::atomic<int> rotations{0};
-  const auto usual = world.options;
-  world.options = [usual] {
-    EngineOptions options = usual();
-    options.threads = true;
-    return options;
-  };
-  Session writer(world);
-  ASSERT_OK(writer.open());
-  world.options = usual;
-  std::thread rotating([&] {
-    while (!stop) {
-      if (!writer.engine().rotate_dek(as_bytes(kBackup), {}, true).ok()) break;
-      if (!writer.set("k0", std::to_string(rotations), Durability::kWitnessed).ok()) break;
-      ++rotations;
-    }
-    ended = true;
-  });
-  std::map<std::string, int> outcomes;
-  const int rounds = static_cast<int>(bounded(150, 2000));
-  for (int readers = 0; !ended && (readers < rounds || rotations < 5); ++readers) {
-    EngineOptions options = world.engine_options();
-    options.read_only = true;
-    Opened reader(*world.disk, world.clock, std::move(options));
-    ++outcomes[describe(reader.open())];
-  }
-  EXPECT_FALSE(ended);
-  stop = true;
-  rotating.join();
-  ASSERT_OK(writer.close());
-  int opened = 0;
-  int busy = 0;
-  for (const auto& [status, count] : outcomes) {
-    if (status == "ok") {
-      opened += count;
-    } else if (status.starts_with("locked")) {
-      busy += count;
-    } else {
-      ADD_FAILURE() << count << " readers: " << status;
-    }
-  }
-  std::printf("tpm: readers beside rotations: opened=%d told to begin again=%d rotations=%d alarms=0\n",
-              opened, busy, rotations.load());
+  readers_beside_rotations(world, "tpm");
 }
 
 }  // namespace

@@ -50,9 +50,10 @@ export type {
   StorageOptions,
   TpmStorageOptions,
 } from './options.js';
-export type { Persistence, VerifyOptions } from './persistence.js';
+export type { Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';
 export type {
+  DekStatus,
   OperationEntry,
   PersistenceStatus,
   RestoreStatus,

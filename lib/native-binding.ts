@@ -172,6 +172,9 @@ export interface NativeStatus {
   /** TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state. */
   readonly ageExcused: boolean;
   readonly poisoned: boolean;
+  readonly keyId: number;
+  readonly rotationPending: boolean;
+  readonly formerFieldKeys: number;
   readonly records: number;
   readonly logBytes: number;
   readonly liveBytes: number;
@@ -296,6 +299,12 @@ export interface NativeStore {
   noteRestore(step: 'tls' | 'hook'): Promise<void>;
   completeRestore(): Promise<void>;
   rotateKek(progress?: NativeProgress): Promise<void>;
+  /** The progress counts records. */
+  rotateDek(
+    password: Uint8Array | undefined,
+    forgetFieldKeys: boolean,
+    progress?: NativeProgress,
+  ): Promise<void>;
   decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
   /** From now on every call of the vault answers `closed`; tasks still run. */
   shut(): void;

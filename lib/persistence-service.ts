@@ -4,7 +4,7 @@
 // - The steps run in the document's order, each once; a failed start lets go of everything and writes nothing more.
 // - Tasks of the core run one at a time, in the order of the calls.
 // - After close() has been called every other call answers `closed`.
-import { aborted, untilAborted } from './abort.js';
+import { aborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
@@ -12,44 +12,30 @@ import { Keys } from './keys.js';
 import { loadLicenseProviderManifests } from './manifest-loader.js';
 import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
-import type {
-  NativeBinding,
-  NativeProgress,
-  NativeStatus,
-  NativeStore,
-  NativeStoreOptions,
-} from './native-binding.js';
+import type { NativeBinding, NativeStatus, NativeStore, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import { noticesOf } from './notices.js';
-import {
-  readClosed,
-  readFunction,
-  readOpenOptions,
-  readPassword,
-  type PasswordSource,
-  type ReadOptions,
-} from './options.js';
+import { readOpenOptions, type PasswordSource, type ReadOptions } from './options.js';
 import { PendingOperations } from './pending.js';
-import type { Persistence, VerifyOptions } from './persistence.js';
+import type { Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { locateRoot } from './root-place.js';
 import {
   toStatus,
-  toVerifyReport,
   type OperationEntry,
   type PersistenceStatus,
   type RestoreStatus,
   type VerifyReport,
 } from './status.js';
 import { Tls } from './tls.js';
+import * as upkeep from './upkeep.js';
 import { Vault } from './vault.js';
 
 export type { Persistence, VerifyOptions } from './persistence.js';
 
 /** How often TIME_TAMPER is refreshed by itself: hourly. */
 const refreshMs = 3_600_000;
-const operationLogMax = 1_048_576;
 
 /** In place of the last steps of a start, or of the root. */
 export type Act =
@@ -92,6 +78,7 @@ export class PersistenceService implements Persistence {
   #closing: Promise<void> | undefined;
   #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
   #tasks: Promise<unknown> = Promise.resolve();
+  readonly #run: upkeep.RunTask = (work) => this.#task(work);
 
   /**
    * @param binding - the compiled core
@@ -232,7 +219,7 @@ export class PersistenceService implements Persistence {
       events: this.#events,
       anchor: () => this.anchor(),
     });
-    const parts = { native, validator, task: this.#task.bind(this) };
+    const parts = { native, validator, task: this.#run };
     this.#parts = { fields: new Fields(native), keys: new Keys(parts), tls: new Tls(parts) };
   }
 
@@ -438,54 +425,19 @@ export class PersistenceService implements Persistence {
   }
 
   async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
-    const { onProgress, signal } = readClosed(options, 'the options', ['onProgress', 'signal']);
-    const progress = readFunction<NativeProgress>(onProgress, 'onProgress');
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw new PersistenceError('invalid-option', 'signal must be an AbortSignal');
-    }
-    if (signal?.aborted === true) throw aborted(signal);
-    const report = PersistenceService.#checked(this)
-      .#task((native) => native.verify(guarded('progress', progress)))
-      .then(toVerifyReport);
-    return signal === undefined ? report : untilAborted(report, signal);
+    return upkeep.verify(PersistenceService.#checked(this).#run, options);
   }
 
-  async operationLog(limit = operationLogMax): Promise<readonly OperationEntry[]> {
-    if (!Number.isInteger(limit) || limit < 0) {
-      throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
-    }
-    return PersistenceService.#checked(this).#task((native) => native.operationLog(limit));
+  async operationLog(limit = upkeep.operationLogMax): Promise<readonly OperationEntry[]> {
+    return upkeep.operationLog(PersistenceService.#checked(this).#run, limit);
   }
 
   async changePassword(current: PasswordSource, next: PasswordSource): Promise<void> {
-    const before = readPassword(current, 'the current password');
-    const after = readPassword(next, 'the new password');
-    if (before === undefined || after === undefined) {
-      throw new PersistenceError('invalid-argument', 'changePassword needs two passwords');
-    }
-    try {
-      const [old, fresh] = [await before.take(), await after.take()];
-      await this.#task((native) => native.changePassword(old, fresh));
-    } catch (error) {
-      throw toPersistenceError(error);
-    } finally {
-      before.forget();
-      after.forget();
-    }
+    return upkeep.changePassword(PersistenceService.#checked(this).#run, current, next);
   }
 
   async verifyPassword(password: PasswordSource): Promise<void> {
-    const source = readPassword(password, 'the password');
-    if (source === undefined)
-      throw new PersistenceError('invalid-argument', 'verifyPassword needs a password');
-    try {
-      const bytes = await source.take();
-      await this.#task((native) => native.verifyPassword(bytes));
-    } catch (error) {
-      throw toPersistenceError(error);
-    } finally {
-      source.forget();
-    }
+    return upkeep.verifyPassword(PersistenceService.#checked(this).#run, password);
   }
 
   /** For the last steps of a restore. @internal */
@@ -500,6 +452,10 @@ export class PersistenceService implements Persistence {
 
   async rotateKek(): Promise<void> {
     return PersistenceService.#checked(this).#task((native) => native.rotateKek());
+  }
+
+  async rotateDek(options: RotateDekOptions = {}): Promise<void> {
+    return upkeep.rotateDek(PersistenceService.#checked(this).#run, options);
   }
 
   close(): Promise<void> {

@@ -16,6 +16,19 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of {@link Persistence.rotateDek}. */
+export interface RotateDekOptions {
+  /** The backup password; needed where the store has one, except to go on with a rotation that is pending. */
+  readonly password?: PasswordSource;
+  /**
+   * Lets go of the keys of former rotations, so that fields which were sealed before the last one open no more. Needed
+   * once 8 are kept.
+   */
+  readonly forgetFieldKeys?: boolean;
+  /** Called with records done and records in all. */
+  readonly onProgress?: (done: number, all: number) => void;
+}
+
 /** An open store. */
 export interface Persistence extends AsyncDisposable {
   /** `COLDSTART`: this start made the store. */
@@ -43,6 +56,12 @@ export interface Persistence extends AsyncDisposable {
    * Reads and writes go on. Interrupted, it is completed or undone by the next start.
    */
   rotateKek(): Promise<void>;
+  /**
+   * Makes a new data encryption key and seals everything anew under it. Reads and writes go on. Interrupted, it is
+   * `pending` in the status, and the next call goes on with it. Rejects with `password-wrong` and `password-missing`;
+   * then nothing was changed.
+   */
+  rotateDek(options?: RotateDekOptions): Promise<void>;
   /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
   changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
   /**

@@ -91,6 +91,16 @@ export interface TpmWear {
   readonly yearsTo500k: number;
 }
 
+/** The data encryption key of a store. */
+export interface DekStatus {
+  /** 1 at COLDSTART, one more with each rotation. Sealed fields name it. */
+  readonly keyId: number;
+  /** `pending`: a rotation was interrupted; the next `rotateDek` completes it. */
+  readonly rotation: 'complete' | 'pending';
+  /** How many former keys are kept for opening fields that were sealed under them; at most 8. */
+  readonly formerFieldKeys: number;
+}
+
 /** The state of an open or closed store. */
 export interface PersistenceStatus {
   readonly state: 'open' | 'closed';
@@ -138,6 +148,8 @@ export interface PersistenceStatus {
     readonly secret: boolean;
     readonly clock: boolean;
   };
+  /** The data encryption key, under which everything is sealed. */
+  readonly dek: DekStatus;
   /** A write or sync of the log failed: no further write is accepted. */
   readonly poisoned: boolean;
   /** Records, the vault's own included. */
@@ -297,6 +309,11 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
       persistenceFile: native.persistenceRepaired,
       secret: native.secretRepaired,
       clock: native.clockCorrected,
+    }),
+    dek: Object.freeze({
+      keyId: native.keyId,
+      rotation: native.rotationPending ? 'pending' : 'complete',
+      formerFieldKeys: native.formerFieldKeys,
     }),
     poisoned: native.poisoned,
     records: native.records,

@@ -64,6 +64,7 @@
       "store/engine_tpm.cc",
       "store/tpm_slot.cc",
       "store/engine_token.cc",
+      "store/engine_rotation.cc",
       "store/engine_restore.cc",
       "store/token_slot.cc",
       "store/token_store.cc",

@@ -1,10 +1,19 @@
-// rotate kek: another key-encryption key in the token.
+// rotate kek: another key-encryption key in the token. rotate dek: another key under everything that the store holds.
 import type { Command } from 'commander';
 
+import type { Persistence } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { addHsmOptions, addPinSources, type HsmOptions } from './hsm-options.js';
-import { withStore } from './store.js';
+import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
+import { ProgressBar } from './progress.js';
+import { grouped } from './report.js';
+import { requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
+import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+
+interface DekOptions extends CommonOptions, PasswordOptions, TpmOptions {
+  readonly forgetFieldKeys?: boolean;
+}
 
 export function addRotateCommand(program: Command): void {
   const rotate = program.command('rotate').description('Replace a key of a store.');
@@ -15,6 +24,53 @@ export function addRotateCommand(program: Command): void {
     ['strongroom rotate kek DIR --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin.txt'],
   ).argument('<dir>', 'the directory of the store');
   addPinSources(addHsmOptions(kek)).action(rotateKek);
+
+  const dek = addCommand(
+    rotate,
+    'dek',
+    'Give the store a new data encryption key and seal everything anew under it. Interrupted, run it again.',
+    ['strongroom rotate dek DIR', 'strongroom rotate dek DIR --password-file backup.txt'],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .option(
+      '--forget-field-keys',
+      'let go of the keys of former rotations: what the application sealed before the last one opens no more',
+    );
+  addPasswordOptions(addTpmOptions(dek)).action(rotateDek);
+}
+
+async function rotateDek(directory: string, options: DekOptions): Promise<void> {
+  const hasPassword = (await requireStore(directory)).keySlots.some(({ type }) => type === 'password');
+  const { dek, records } = await withStore(directory, options, async (persistence) => {
+    await rotateWith(persistence, options, hasPassword);
+    return persistence.status();
+  });
+  if (options.json === true) await writeJson({ rotated: 'dek', dek, records });
+  else
+    tell(
+      `The store has data encryption key ${grouped(dek.keyId)}; ${grouped(records)} records are sealed under it.`,
+    );
+}
+
+async function rotateWith(
+  persistence: Persistence,
+  options: DekOptions,
+  hasPassword: boolean,
+): Promise<void> {
+  const pending = persistence.status().dek.rotation === 'pending';
+  if (pending && options.json !== true) tell('Going on with the rotation that was interrupted.');
+  const password = hasPassword && !pending ? await readPassword(options) : undefined;
+  const bar = new ProgressBar('Sealing anew');
+  try {
+    await persistence.rotateDek({
+      ...(password !== undefined && { password }),
+      forgetFieldKeys: options.forgetFieldKeys === true,
+      onProgress: bar.update,
+    });
+  } finally {
+    bar.finish();
+    password?.fill(0);
+  }
 }
 
 async function rotateKek(directory: string, options: CommonOptions & HsmOptions): Promise<void> {

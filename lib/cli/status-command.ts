@@ -120,7 +120,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
   const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
-  const { storage, securityLevel, tpm, token, restore, passwordVerifiedMs } = status;
+  const { storage, securityLevel, tpm, token, restore, passwordVerifiedMs, dek } = status;
   const { rewindableBy, continuity, time, repaired, records, logBytes, liveBytes, secretStore, library } =
     status;
   return {
@@ -144,6 +144,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     token,
     restore,
     passwordVerifiedMs,
+    dek,
     rewindableBy,
     continuity,
     time,
@@ -204,6 +205,7 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
     ['security level', securityText[status.securityLevel]],
     ...(status.tpm === undefined ? [] : tpmRows(status.tpm)),
     ...tokenRows(status),
+    ['data key', dekText(status.dek)],
     ['rewindable by', status.rewindableBy],
     ['continuity', status.continuity],
     ['age', time.excused ? `${age}; the TPM's counter vouches for it` : age],
@@ -238,6 +240,14 @@ const securityText: Readonly<Record<SecurityLevel, string>> = {
   pkcs11: 'a key in a token; whoever has its PIN can put the witness in it back',
   'tpm-virtual': 'tpm-virtual (whoever restores the virtual machine restores its TPM too)',
 };
+
+function dekText({ keyId, rotation }: PersistenceStatus['dek']): string {
+  const rotations =
+    keyId === 1 ? 'never rotated' : `rotated ${keyId === 2 ? 'once' : `${grouped(keyId - 1)} times`}`;
+  return rotation === 'pending'
+    ? `number ${grouped(keyId)}; its rotation is PENDING`
+    : `number ${grouped(keyId)}, ${rotations}`;
+}
 
 /** What could be rewound now without every witness noticing. */
 function windowText({ window: { generations } }: PersistenceStatus): string {
@@ -298,6 +308,8 @@ function notesOf({ files, status }: Inspection): string[] {
   if (status.repaired.secret)
     notes.push('one copy of the root key is damaged; the next start for writing mends it');
   if (status.repaired.clock) notes.push('the clock had run ahead and was put right');
+  if (status.dek.rotation === 'pending')
+    notes.push('a rotation of the data encryption key was interrupted; `strongroom rotate dek` completes it');
   if (status.continuity === 'unproven') {
     notes.push('the root was lost and replaced; accept the present state with `strongroom reanchor`');
   }

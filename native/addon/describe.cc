@@ -84,20 +84,16 @@ napi_value describe(napi_env env, const store::RestoreRecord& record) {
 }
 
 napi_value describe(napi_env env, const std::vector<store::WitnessStatus>& witnesses) {
-  napi_value list = nullptr;
-  napi_create_array(env, &list);
-  std::uint32_t at = 0;
-  for (const store::WitnessStatus& witness : witnesses) {
-    Object object(env);
-    object.set("name", to_value(env, std::string_view(witness.name)))
+  return list_value(env, witnesses, [env](const store::WitnessStatus& witness) {
+    return Object(env)
+        .set("name", to_value(env, std::string_view(witness.name)))
         .set("generation", count_value(env, witness.point.generation))
         .set("head", to_hex_value(env, witness.point.head))
         .set("lagGenerations", count_value(env, witness.lag_generations))
         .set("movedMs", time_value(env, witness.moved_wall_ms))
-        .set("failing", to_value(env, witness.failing));
-    napi_set_element(env, list, at++, object.value());
-  }
-  return list;
+        .set("failing", to_value(env, witness.failing))
+        .value();
+  });
 }
 
 std::string_view text_of(store::ProvisionState state) {
@@ -160,6 +156,9 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("clockCorrected", to_value(env, status.clock_corrected))
       .set("ageExcused", to_value(env, status.age_excused))
       .set("poisoned", to_value(env, status.poisoned))
+      .set("keyId", to_value(env, static_cast<double>(status.key_id)))
+      .set("rotationPending", to_value(env, status.rotation_pending))
+      .set("formerFieldKeys", to_value(env, static_cast<double>(status.former_field_keys)))
       .set("records", count_value(env, status.records))
       .set("logBytes", count_value(env, status.log_bytes))
       .set("liveBytes", count_value(env, status.live_bytes))

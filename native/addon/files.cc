@@ -71,16 +71,8 @@ napi_value read_directory_files(napi_env env, napi_callback_info info) {
   };
   task.value = [found](napi_env task_env) {
     if (!found->directory) return undefined(task_env);
-    napi_value list = nullptr;
-    napi_create_array_with_length(task_env, found->files.size(), &list);
-    std::uint32_t at = 0;
-    for (const FileEntry& entry : found->files) {
-      napi_handle_scope scope = nullptr;
-      napi_open_handle_scope(task_env, &scope);
-      napi_set_element(task_env, list, at++, entry_value(task_env, entry));
-      napi_close_handle_scope(task_env, scope);
-    }
-    return list;
+    return list_value(task_env, found->files,
+                      [task_env](const FileEntry& entry) { return entry_value(task_env, entry); });
   };
   return start_task(env, nullptr, "strongroom.readDirectoryFiles", std::move(task));
 }

@@ -20,13 +20,13 @@ constexpr std::size_t kDeliveryMax = 1024;
 constexpr std::size_t kNumbersAt = kDeliveryMax * 8;
 constexpr std::size_t kFlagsAt = kDeliveryMax * 16;
 constexpr std::size_t kResultsBytes = kDeliveryMax * 17;
-// The steps of restore() and rotateKek() in their order; lib/restore/steps.ts has the same numbers.
+// The steps of restore() and rotateKek() in their order; lib/restore/steps.ts has the same numbers. Those of rotateDek(),
+// whose progress counts records, are not reported.
 constexpr std::array<std::string_view, 7> kStepNames = {"begin", "kek",    "witness", "commit",
                                                         "file",  "settle", "strays"};
 
-std::uint64_t step_number(std::string_view step) {
-  return static_cast<std::uint64_t>(std::find(kStepNames.begin(), kStepNames.end(), step) -
-                                    kStepNames.begin());
+std::size_t step_number(std::string_view step) {
+  return static_cast<std::size_t>(std::find(kStepNames.begin(), kStepNames.end(), step) - kStepNames.begin());
 }
 
 enum DeliveryFlags : std::uint8_t { kFailed = 1, kSwapped = 2, kOfWitnessed = 4 };
@@ -103,7 +103,8 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
 #ifdef STRONGROOM_TESTING
     if (step == kill) testing::kill_this_process();
 #endif
-    completions->report(step_number(step), kStepNames.size());
+    const std::size_t number = step_number(step);
+    if (number < kStepNames.size()) completions->report(number, kStepNames.size());
     return {};
   };
   self->engine_ = std::make_unique<store::Engine>(
@@ -242,6 +243,7 @@ void Store::define(napi_env env, napi_value exports) {
       method("noteRestore", note_restore),
       method("completeRestore", step<&Engine::complete_restore>),
       method("rotateKek", rotate_kek),
+      method("rotateDek", rotate_dek),
       method("decommission", decommission),
       method("shut", shut),
       method("close", close),

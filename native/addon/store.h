@@ -94,8 +94,11 @@ class Store {
   static napi_value restore(napi_env env, napi_callback_info info);
   static napi_value note_restore(napi_env env, napi_callback_info info);
   static napi_value rotate_kek(napi_env env, napi_callback_info info);
+  static napi_value rotate_dek(napi_env env, napi_callback_info info);
   // What a task reports goes to `callback`, unless it is undefined.
   void keep_progress(napi_value callback);
+  // The same for a task that reports by a hook of its own; empty without a callback.
+  store::Engine::ProgressHook progress_to(napi_value callback);
   static napi_value decommission(napi_env env, napi_callback_info info);
   static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);

@@ -84,7 +84,10 @@ Store* Store::open_task_receiver(napi_env env, napi_value value) {
 store::FieldSealer* Store::fields(napi_env env, napi_value value) {
   Store* self = open_receiver(env, value);
   if (self == nullptr) return nullptr;
-  if (self->fields_ == nullptr) {
+  // After a rotation of the DEK fields are sealed under the new one.
+  const bool outlived =
+      self->fields_ != nullptr && self->fields_->sealing_key_id() != self->engine_->epoch_keys().key_id();
+  if (self->fields_ == nullptr || outlived) {
     Result<std::unique_ptr<store::FieldSealer>> made = self->engine_->field_sealer();
     if (!made.ok()) {
       throw_error(env, made.error());
@@ -230,16 +233,7 @@ napi_value Store::list_keys(napi_env env, napi_callback_info info) {
   const store::KeyRecords records(self->engine_->queue(), *self->cipher_, self->engine_->token_keys());
   const Result<std::vector<ManagedKey>> keys = records.list();
   if (!keys.ok()) return throw_error(env, keys.error());
-  napi_value list = nullptr;
-  napi_create_array_with_length(env, keys->size(), &list);
-  std::uint32_t at = 0;
-  for (const ManagedKey& key : *keys) {
-    napi_handle_scope scope = nullptr;
-    napi_open_handle_scope(env, &scope);
-    napi_set_element(env, list, at++, describe_key(env, key));
-    napi_close_handle_scope(env, scope);
-  }
-  return list;
+  return list_value(env, *keys, [env](const ManagedKey& key) { return describe_key(env, key); });
 }
 
 // signWithKey(id, digest or message, whether it is a digest, whether the signature is raw)

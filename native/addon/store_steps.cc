@@ -86,13 +86,7 @@ napi_value Store::create_and_load_vault(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  Engine::ProgressHook hook;
-  if (type_of(env, arguments[0]) == napi_function) {
-    napi_create_reference(env, arguments[0], 1, &self->progress_);
-    hook = [completions = self->completions_](std::uint64_t done, std::uint64_t all) {
-      completions->report(done, all);
-    };
-  }
+  Engine::ProgressHook hook = self->progress_to(arguments[0]);
   return self->run(arguments.receiver, "strongroom.createAndLoadVault",
                    [hook = std::move(hook)](Engine& engine) { return engine.create_and_load_vault(hook); });
 }
@@ -155,6 +149,13 @@ void Store::keep_progress(napi_value callback) {
   if (type_of(env_, callback) == napi_function) napi_create_reference(env_, callback, 1, &progress_);
 }
 
+Engine::ProgressHook Store::progress_to(napi_value callback) {
+  keep_progress(callback);
+  if (progress_ == nullptr) return {};
+  return
+      [completions = completions_](std::uint64_t done, std::uint64_t all) { completions->report(done, all); };
+}
+
 // validateRestore(password | undefined, token | undefined)
 napi_value Store::validate_restore(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
@@ -199,6 +200,23 @@ napi_value Store::rotate_kek(napi_env env, napi_callback_info info) {
   self->keep_progress(arguments[0]);
   return self->run(arguments.receiver, "strongroom.rotateKek",
                    [](Engine& engine) { return engine.rotate_kek(); });
+}
+
+// rotateDek(password | undefined, forgetFieldKeys, progress | undefined)
+napi_value Store::rotate_dek(napi_env env, napi_callback_info info) {
+  const Arguments<3> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
+  if (!password.ok()) return throw_error(env, password.error());
+  auto secret = std::make_shared<SecretBytes>(*std::move(password));
+  bool forget = false;
+  napi_get_value_bool(env, arguments[1], &forget);
+  Engine::ProgressHook hook = self->progress_to(arguments[2]);
+  return self->run(arguments.receiver, "strongroom.rotateDek",
+                   [secret, forget, hook = std::move(hook)](Engine& engine) {
+                     return engine.rotate_dek(secret->view(), hook, forget);
+                   });
 }
 
 napi_value Store::decommission(napi_env env, napi_callback_info info) {
@@ -341,13 +359,7 @@ napi_value Store::verify(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  Engine::ProgressHook hook = [](std::uint64_t, std::uint64_t) {};
-  if (type_of(env, arguments[0]) == napi_function) {
-    napi_create_reference(env, arguments[0], 1, &self->progress_);
-    hook = [completions = self->completions_](std::uint64_t done, std::uint64_t all) {
-      completions->report(done, all);
-    };
-  }
+  Engine::ProgressHook hook = self->progress_to(arguments[0]);
   auto report = std::make_shared<store::VerifyReport>();
   return self->run(
       arguments.receiver, "strongroom.verify",
@@ -372,16 +384,9 @@ napi_value Store::operation_log(napi_env env, napi_callback_info info) {
         return {};
       },
       [entries](napi_env task_env) {
-        napi_value list = nullptr;
-        napi_create_array_with_length(task_env, entries->size(), &list);
-        std::uint32_t at = 0;
-        for (const store::OperationEntry& entry : *entries) {
-          napi_handle_scope scope = nullptr;
-          napi_open_handle_scope(task_env, &scope);
-          napi_set_element(task_env, list, at++, describe(task_env, entry));
-          napi_close_handle_scope(task_env, scope);
-        }
-        return list;
+        return list_value(task_env, *entries, [task_env](const store::OperationEntry& entry) {
+          return describe(task_env, entry);
+        });
       });
 }
 

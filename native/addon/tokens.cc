@@ -62,12 +62,8 @@ napi_value list_tokens(napi_env env, napi_callback_info info) {
     return {};
   };
   task.value = [tokens](napi_env task_env) {
-    napi_value list = nullptr;
-    napi_create_array_with_length(task_env, tokens->size(), &list);
-    std::uint32_t at = 0;
-    for (const roots::TokenInfo& token : *tokens)
-      napi_set_element(task_env, list, at++, describe(task_env, token));
-    return list;
+    return list_value(task_env, *tokens,
+                      [task_env](const roots::TokenInfo& token) { return describe(task_env, token); });
   };
   return start_task(env, nullptr, "strongroom.listTokens", std::move(task));
 }

@@ -46,6 +46,21 @@ class Object {
   napi_value value_ = nullptr;
 };
 
+// An array of what `make` makes of each entry; no handle of an entry outlives it, however long the list.
+template <typename Entries, typename Make>
+[[nodiscard]] napi_value list_value(napi_env env, const Entries& entries, const Make& make) {
+  napi_value list = nullptr;
+  napi_create_array_with_length(env, entries.size(), &list);
+  std::uint32_t at = 0;
+  for (const auto& entry : entries) {
+    napi_handle_scope scope = nullptr;
+    napi_open_handle_scope(env, &scope);
+    napi_set_element(env, list, at++, make(entry));
+    napi_close_handle_scope(env, scope);
+  }
+  return list;
+}
+
 // How errors cross: a plain object {reason, message, systemError, committed}, made an Error in TypeScript.
 [[nodiscard]] napi_value error_value(napi_env env, const Error& error);
 // Throws it; returns null for the caller to return.

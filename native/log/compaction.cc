@@ -22,7 +22,7 @@ Status BaseWriter::begin(const BaseInfo& info) {
   generation_ = info.point.generation;
   info_ = encode_base_info(info);
   salt_ = crypto::random_array<kSaltBytes>();
-  keys_.add(epoch_, salt_);
+  keys_.add_of(key_id_, epoch_, salt_);
   return {};
 }
 

@@ -5,6 +5,8 @@
 // - The history does not change: the head of every generation from the base on is the same in the old log and the new.
 // - Before a base is begun, every witness and the synced tamper file have reached its point; the base keeps the points
 //   of the last 1,024 witnessed commits for a witness that lost its last move.
+// - When the DEK was changed, every frame behind the base is of an epoch of the present one: the base names its salt, and
+//   the file's header the DEK. So a compaction is what moves the vault to a new DEK.
 // - Until the rename the old log is the vault; a crash leaves at most a file ".new", which nothing reads.
 #pragma once
 
@@ -16,7 +18,7 @@ namespace strongroom::log {
 // Writes a whole new vault file up to the end of its base.
 class BaseWriter {
  public:
-  // `epoch` is fresh (LogWriter::take_epoch()).
+  // `epoch` is fresh (LogWriter::take_epoch()). The file is one of the DEK `key_id`.
   BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch);
 
   [[nodiscard]] Status begin(const BaseInfo& info);

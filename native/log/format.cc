@@ -59,6 +59,8 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "restore-completed";
     case CommitKind::kKek:
       return "kek";
+    case CommitKind::kRotation:
+      return "rotation";
     case CommitKind::kBaseHead:
     case CommitKind::kBaseData:
       return "base";

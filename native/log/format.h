@@ -61,12 +61,14 @@ enum class CommitKind : std::uint8_t {
   kRestoreHook = 17,       // the hook ended well
   kRestoreCompleted = 18,  // the store serves again
   kKek = 19,               // the KEK was replaced in the token
+  kRotation = 20,          // the DEK is rotated: a new one begins, or the former one is given up
   kBaseHead = 32,
   kBaseData = 33,
 };
 [[nodiscard]] std::string_view commit_kind_text(std::uint8_t kind);  // "data", "open", …; "unknown"
 
-enum FrameFlags : std::uint16_t { kHasSalt = 1, kLast = 2 };
+// kNextKey: the epoch that is announced is one of the DEK after that of the file's header (a rotation is under way).
+enum FrameFlags : std::uint16_t { kHasSalt = 1, kLast = 2, kNextKey = 4 };
 enum class Operation : std::uint8_t { kPut = 1, kDelete = 2, kBase = 3 };
 
 using EpochSalt = std::array<std::uint8_t, kSaltBytes>;

@@ -133,6 +133,7 @@ class LogReader {
     SR_ASSIGN(const ByteView bytes, window_.peek(kFileHeaderBytes));
     SR_ASSIGN(loaded_.file_header, parse_file_header(bytes, storage_id_));
     if (!all_zero(bytes.subspan(10, 2)) || !all_zero(bytes.subspan(48))) return damaged_base();
+    if (!keys_.set_file_key(loaded_.file_header.key_id)) return damaged_base();
     chain_ = base_chain_start(bytes);
     window_.consume(kFileHeaderBytes);
     return {};
@@ -158,11 +159,13 @@ class LogReader {
       loaded_.witnessed = base.witnessed;
       loaded_.tamper_synced = base.point.generation;
       for (const auto& [epoch, salt] : base.epochs) {
-        keys_.add(epoch, salt);
+        // An epoch has one salt; that of the base itself was announced by the base.
+        if (const auto known = keys_.salt(epoch); known && *known != salt) return damaged_base();
+        keys_.add_of_file(epoch, salt);
         loaded_.epoch_highest = std::max(loaded_.epoch_highest, epoch);
       }
       chain_ = base.point.head;
-      if (options_.on_base) options_.on_base(base.operation_chain, base.point);
+      if (options_.on_base) options_.on_base(base);
     }
     loaded_.end_offset = window_.offset();
     return classify_end();
@@ -183,7 +186,17 @@ class LogReader {
       EpochSalt salt{};
       std::copy_n(header_and_salt.begin() + kFrameHeaderBytes, kSaltBytes, salt.begin());
       if (header.epoch <= loaded_.epoch_highest) return end;  // an epoch begins once
-      keys_.add(header.epoch, salt);
+      if ((header.flags & kNextKey) == 0) {
+        keys_.add_of_file(header.epoch, salt);
+      } else if (!base_done) {
+        return end;
+      } else if (keys_.key_id() != loaded_.file_header.key_id) {
+        keys_.add(header.epoch, salt);
+      } else {
+        // The new DEK was in persistence.bin before any frame was sealed under it.
+        return Status(Reason::kPersistenceRolledBack,
+                      "the vault goes on under a DEK that persistence.bin does not hold");
+      }
     }
     crypto::Aead* cipher = cipher_.find(header.epoch);
     if (cipher == nullptr) return end;
@@ -365,6 +378,7 @@ Bytes encode_base_info(const BaseInfo& info) {
     writer.number(point.generation);
     writer.bytes(point.head);
   }
+  if (info.former_chain) writer.bytes(*info.former_chain);
   return out;
 }
 
@@ -388,6 +402,7 @@ std::optional<BaseInfo> parse_base_info(ByteView bytes) {
     point.head = reader.array<32>();
     info.witnessed.push_back(point);
   }
+  if (reader.ok() && reader.remaining() != 0) info.former_chain = reader.array<32>();
   if (!reader.done()) return std::nullopt;
   return info;
 }

@@ -15,6 +15,21 @@
 
 namespace strongroom::log {
 
+// What a base says of itself.
+struct BaseInfo {
+  Point point;
+  Digest operation_chain{};
+  std::deque<Point> witnessed;
+  std::map<std::uint32_t, EpochSalt>
+      epochs;  // epochs that the commit frames behind the base use without announcing
+  std::uint64_t records = 0;
+  // Where the base moved the vault to another DEK: the operation log's chain under the tamper key of the former one, for a
+  // tamper file that is still of that time.
+  std::optional<Digest> former_chain;
+};
+[[nodiscard]] Bytes encode_base_info(const BaseInfo& info);
+[[nodiscard]] std::optional<BaseInfo> parse_base_info(ByteView bytes);
+
 // What follows the last authentic frame.
 enum class LogEnd : std::uint8_t {
   kExact,          // nothing
@@ -39,26 +54,15 @@ struct LoadedLog {
 };
 
 struct ReadOptions {
-  std::function<void(const Digest& base_operation_chain, const Point& base)> on_base;
+  std::function<void(const BaseInfo&)> on_base;
   std::function<void(const CommitInfo&)> on_commit;
   std::function<void(std::uint64_t done_bytes, std::uint64_t all_bytes)> on_progress;  // may be empty
 };
 
 // kVaultTampered when the file header or the base does not authenticate (both were durable before the file got its
-// name). Damage behind them is told by `end`.
+// name), or the header names a DEK whose vault key is not in `keys`; kPersistenceRolledBack when the history goes on under
+// a DEK after those in `keys`. Damage behind the base is told by `end`.
 [[nodiscard]] Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys,
                                          Index& index, const ReadOptions& options);
-
-// The parts that the writer of a base and the reader share.
-struct BaseInfo {
-  Point point;
-  Digest operation_chain{};
-  std::deque<Point> witnessed;
-  std::map<std::uint32_t, EpochSalt>
-      epochs;  // epochs that the commit frames behind the base use without announcing
-  std::uint64_t records = 0;
-};
-[[nodiscard]] Bytes encode_base_info(const BaseInfo& info);
-[[nodiscard]] std::optional<BaseInfo> parse_base_info(ByteView bytes);
 
 }  // namespace strongroom::log

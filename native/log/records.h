@@ -59,13 +59,33 @@ class Record {
   std::uint16_t key_bytes_ = 0;
 };
 
-// The epoch keys of an open vault: HKDF(vault key, epoch salt). Thread-safe; keys are only ever added.
+// The epoch keys of an open vault: HKDF(vault key, epoch salt). A new epoch belongs to the present vault key; while the
+// DEK is rotated the file still names the former one, and such an epoch is announced with kNextKey.
+// Thread-safe; keys of epochs are only ever added.
 class EpochKeys {
  public:
-  EpochKeys(SecretBytes vault_key, const StorageId& storage_id)
-      : vault_key_(std::move(vault_key)), storage_id_(storage_id) {}
+  // `vault_key` is that of the DEK `key_id`.
+  EpochKeys(SecretBytes vault_key, const StorageId& storage_id, std::uint32_t key_id = 1)
+      : key_id_(key_id), file_key_id_(key_id), storage_id_(storage_id) {
+    vault_keys_.emplace(key_id, std::move(vault_key));
+  }
 
+  // Another DEK's vault key, for what is sealed under it; with `present`, for new epochs from now on.
+  void add_vault_key(std::uint32_t key_id, SecretBytes vault_key, bool present);
+  void forget_former_vault_keys();
+  // The DEK that the vault file's header names. False for one whose vault key is not here.
+  [[nodiscard]] bool set_file_key(std::uint32_t key_id);
+  [[nodiscard]] std::uint32_t file_key_id() const;
+  [[nodiscard]] std::uint32_t key_id() const;  // the present DEK
+  // The flags of a frame that announces a new epoch.
+  [[nodiscard]] std::uint16_t announcement() const;
+
+  // Under the present vault key, that of the file, or that of a DEK which is here.
   void add(std::uint32_t epoch, const EpochSalt& salt);
+  void add_of_file(std::uint32_t epoch, const EpochSalt& salt);
+  void add_of(std::uint32_t key_id, std::uint32_t epoch, const EpochSalt& salt);
+  // Whether an epoch is one of the present vault key.
+  [[nodiscard]] bool is_present(std::uint32_t epoch) const;
   [[nodiscard]] bool has(std::uint32_t epoch) const;
   [[nodiscard]] std::optional<EpochSalt> salt(std::uint32_t epoch) const;
   [[nodiscard]] std::uint32_t highest() const;  // 0 when there is none
@@ -77,10 +97,15 @@ class EpochKeys {
   struct Epoch {
     EpochSalt salt{};
     SecretBytes key;
+    std::uint32_t key_id = 0;
   };
-  SecretBytes vault_key_;
-  StorageId storage_id_;
+  void add(std::uint32_t epoch, const EpochSalt& salt, std::uint32_t key_id);  // with the lock held
+
   mutable std::mutex mutex_;
+  std::map<std::uint32_t, SecretBytes> vault_keys_;  // by the id of their DEK
+  std::uint32_t key_id_;
+  std::uint32_t file_key_id_;
+  const StorageId storage_id_;
   std::map<std::uint32_t, Epoch> epochs_;
 };
 

@@ -116,7 +116,7 @@ Result<Appended> LogWriter::append(CommitKind kind, const std::vector<Change>& c
     salt = crypto::random_array<kSaltBytes>();
     epoch_ = take_epoch();
     keys_.add(epoch_, salt);
-    header.flags = kHasSalt;
+    header.flags = keys_.announcement();
     counter_ = 1;
   }
   header.epoch = epoch_;

@@ -49,6 +49,7 @@ class LogWriter {
   // For a base that is written beside the log: epochs come from one counter.
   [[nodiscard]] std::uint32_t take_epoch() { return ++epoch_highest_; }
   [[nodiscard]] std::uint32_t current_epoch() const { return epoch_; }  // 0 before the first append
+  void end_epoch() { epoch_ = 0; }                                      // the next append begins another
 
   [[nodiscard]] const Point& newest() const { return newest_; }
   [[nodiscard]] std::uint64_t offset() const { return offset_; }

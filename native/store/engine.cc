@@ -286,7 +286,7 @@ Status Engine::initialize_coldstart() {
   SR_ASSIGN(const Bytes provisioning,
             encode_persistence(header, core, state.dek.view(), &state.persistence_hash));
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
-  state.make_witnesses();
+  state.make_witnesses(header.key_id);
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp = first_stamp(read_clock(state.environment.clock));
   state.stamp = stamp;
@@ -323,8 +323,7 @@ Status Engine::initialize_coldstart() {
 
 Status Engine::State::create_vault() {
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
-  epoch_keys =
-      std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  make_epoch_keys();
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   SR_TRY(directory->remove(fresh));
   SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
@@ -354,7 +353,7 @@ Status Engine::create_and_load_vault(const ProgressHook& progress) {
     constexpr int kLooksMax = 20;
     for (int look = 1;; ++look) {
       SR_TRY(state.gather_evidence());
-      SR_TRY(state.load_log(progress));
+      SR_TRY(state.unless_changed(state.load_log(progress)));
       if (!state.options.read_only || !state.counter || look == kLooksMax) break;
       SR_ASSIGN(const bool consistent, state.looks_consistent());
       if (consistent) break;
@@ -406,8 +405,8 @@ Status Engine::validate_vault_integrity() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (state.startup == StartupState::kWarmstart) {
-    SR_TRY(state.verdict.status);
-    SR_TRY(state.check_persistence_record());
+    SR_TRY(state.unless_changed(state.verdict.status));
+    SR_TRY(state.unless_changed(state.check_persistence_record()));
     if (state.has_token() && state.restore_pending()) {
       return {Reason::kRestoreRequired, "a restore of this store was begun and is not completed"};
     }

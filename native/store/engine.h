@@ -85,8 +85,9 @@ struct EngineOptions {
   crypto::Argon2Parameters argon2;
   std::string vault_file_name = "vault.bin";
 
-  // Asked before each step of restore() and rotate_kek(), by its name; a refusal ends the call there and then, as a crash
-  // would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`.
+  // Asked before each step of restore(), rotate_kek() and rotate_dek(), by its name; a refusal ends the call there and
+  // then, as a crash would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`; of rotate_dek() `dek`,
+  // `dek-begun`, `vault`, `publish`, `witnesses`, `dek-end`, `dek-ended`.
   std::function<Status(std::string_view step)> before_step;
 
   // How far the witnesses may lag behind a `journal` commit before they are moved.
@@ -170,6 +171,9 @@ struct EngineStatus {
   bool secret_repaired = false;
   bool clock_corrected = false;  // a clock that had run ahead was put right
   bool poisoned = false;
+  std::uint32_t key_id = 1;       // of the DEK: one more with each rotation
+  bool rotation_pending = false;  // of the DEK; the next rotate_dek() goes on with it
+  std::uint32_t former_field_keys = 0;
   std::uint64_t records = 0;
   std::uint64_t log_bytes = 0;
   std::uint64_t live_bytes = 0;
@@ -241,6 +245,13 @@ class Engine {
   [[nodiscard]] Status complete_restore();
   // Makes a new KEK, wraps the DEK with it and removes the old one; what an interrupted one left is removed first.
   [[nodiscard]] Status rotate_kek();
+  // Gives the store a new DEK: every key slot is wrapped anew, and everything that was sealed or authenticated under the
+  // former DEK is written anew, while commits and reads go on. Where there is a password slot, `password` must open it
+  // (kPasswordMissing, kPasswordWrong; nothing is changed). Interrupted, by an error or a crash, it stays pending, and
+  // the next call goes on with it; the password is not looked at then. `forget_field_keys`: fields that were sealed under
+  // former DEKs open no more; without it there is room for 8 of them, then kInvalidOption. `progress` counts records.
+  [[nodiscard]] Status rotate_dek(ByteView password, const ProgressHook& progress = {},
+                                  bool forget_field_keys = false);
   // After create_and_load_vault(): removes the store with its secrets, restartable at every step.
   [[nodiscard]] Status decommission(const Proof& proof);
 
@@ -275,7 +286,8 @@ class Engine {
   [[nodiscard]] Result<std::vector<OperationEntry>> operation_log(std::size_t count_max);
   [[nodiscard]] EngineStatus status();
 
-  // Seals fields of the user's own database under the present DEK; one for each thread. In engine_keys.cc.
+  // Seals fields of the user's own database under the present DEK, opens those of former ones too; one for each thread.
+  // Made before a rotation of the DEK it goes on under what was the DEK then. In engine_keys.cc.
   [[nodiscard]] Result<std::unique_ptr<FieldSealer>> field_sealer();
   // The store's token as a place of managed keys; null where it has none. From any thread, once open.
   [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;

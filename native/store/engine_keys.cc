@@ -10,8 +10,11 @@ Result<std::unique_ptr<FieldSealer>> Engine::field_sealer() {
   if (state.stage == State::Stage::kClosed) return Status(Reason::kClosed, "the store was closed");
   if (state.stage != State::Stage::kOpen) return Status(Reason::kNotOpen, "the store is not open");
   const std::lock_guard lock(state.header_mutex);
-  return std::make_unique<FieldSealer>(state.header.key_id,
-                                       field_key(state.dek.view(), state.header.storage_id));
+  auto sealer = std::make_unique<FieldSealer>(state.header.key_id,
+                                              field_key(state.dek.view(), state.header.storage_id));
+  for (const IdentifiedKey& key : state.core.former_field_keys)
+    sealer->add_former_key(key.key_id, key.key.clone());
+  return sealer;
 }
 
 std::shared_ptr<TokenKeys> Engine::token_keys() const {

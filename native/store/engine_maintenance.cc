@@ -5,16 +5,29 @@
 #include "store/engine_state.h"
 
 namespace strongroom::store {
+namespace {
+
+constexpr std::uint64_t kProgressRecords = 4096;  // between two reports
+
+}  // namespace
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                          ReservedChanges& changes, ReservedChanges* last) {
+                                          ReservedChanges& changes, ReservedChanges* last,
+                                          std::optional<NextKeys> keys) {
   // The intent permits two files. Another one before it is known which of them is there would make a third.
   SR_TRY(settle_persistence());
   Digest hash{};
-  SR_ASSIGN(Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
+  CoreData next = core.clone();
+  ByteView dek_next = dek.view();
+  if (keys) {
+    next.previous = clone(keys->previous);
+    next.former_field_keys = clone(keys->former_field_keys);
+    if (!keys->dek.empty()) dek_next = keys->dek.view();
+  }
+  SR_ASSIGN(Bytes file, encode_persistence(header_new, next, dek_next, &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(queue->commit_reserved(kind, changes.list()).status());
-  persistence_pending = PendingPersistence{std::move(file), header_new, hash};
+  persistence_pending = PendingPersistence{std::move(file), header_new, hash, std::move(keys)};
   SR_TRY(settle_persistence());
   ReservedChanges done;
   (last != nullptr ? *last : done).put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
@@ -27,10 +40,13 @@ Status Engine::State::settle_persistence(bool* settled) {
   {
     const std::lock_guard lock(header_mutex);
     header = std::move(persistence_pending->header);
+    if (persistence_pending->keys) adopt_keys(*persistence_pending->keys);
   }
   persistence_hash = persistence_pending->hash;
+  const bool keys_changed = persistence_pending->keys.has_value();
   persistence_pending.reset();
   adopt_slot();
+  if (keys_changed) follow_keys();
   if (settled != nullptr) *settled = true;
   return {};
 }
@@ -98,21 +114,37 @@ void Engine::State::compact_if_worthwhile() {
   });
 }
 
-Status Engine::State::compact_now() {
+Status Engine::State::compact_now(const ProgressHook& progress) {
+  // With a new DEK the log moves to it. One that begins while a base is being written waits for the next compaction.
+  const std::uint32_t key_id = epoch_keys->key_id();
+  const bool moving = epoch_keys->file_key_id() != key_id;
+  if (moving) witnesses->prepare_next(witness_keys(key_id));
+  bool begun_meanwhile = false;
   log::BaseInfo info;
   std::vector<const log::Record*> records;
   std::uint64_t from = 0;
   std::uint32_t epoch = 0;
   Status poisoned;
   queue->exclusively([&] {
+    begun_meanwhile = epoch_keys->key_id() != key_id;
+    if (begun_meanwhile) return;
     poisoned = writer->poisoned();
     info.point = writer->newest();
     info.operation_chain = witnesses->newest().chain;
-    info.epochs[writer->current_epoch()] = *epoch_keys->salt(writer->current_epoch());
+    if (moving) {
+      info.former_chain = info.operation_chain;
+      info.operation_chain = witnesses->newest_next().chain;
+      // What follows is copied as it is, so it has to be of the new DEK.
+      if (poisoned.ok() && !epoch_keys->is_present(writer->current_epoch()))
+        poisoned = Status(Reason::kInternal, "the log's epoch is not one of the new DEK");
+    }
+    if (writer->current_epoch() != 0)
+      info.epochs[writer->current_epoch()] = *epoch_keys->salt(writer->current_epoch());
     from = writer->offset();
     epoch = writer->take_epoch();
     records = queue->hold_snapshot();
   });
+  if (begun_meanwhile) return compact_now(progress);
   info.records = records.size();
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   const auto attempt = [&]() -> Status {
@@ -121,9 +153,14 @@ Status Engine::State::compact_now() {
     info.witnessed = witnesses->witnessed_points();
     SR_TRY(directory->remove(fresh));
     SR_ASSIGN(std::unique_ptr<os::File> file, directory->open(fresh, os::OpenMode::kCreate));
-    log::BaseWriter base(*file, *epoch_keys, header_now().key_id, epoch);
+    log::BaseWriter base(*file, *epoch_keys, key_id, epoch);
     SR_TRY(base.begin(info));
-    for (const log::Record* record : records) SR_TRY(base.add(*record));
+    std::uint64_t done = 0;
+    for (const log::Record* record : records) {
+      SR_TRY(base.add(*record));
+      if (progress && (++done % kProgressRecords == 0 || done == records.size()))
+        progress(done, records.size());
+    }
     SR_ASSIGN(std::uint64_t offset, base.finish());
     SR_TRY(file->sync());
     // The bulk of what was committed meanwhile is copied beside the writer; only the rest with the lock held.
@@ -136,6 +173,8 @@ Status Engine::State::compact_now() {
     }
     Status published;
     std::unique_ptr<os::File> old;  // closed without the lock
+    Witnesses::Hold hold;
+    if (moving) hold = witnesses->hold_moves();
     queue->exclusively([&] {
       const std::uint64_t to = writer->offset();
       published = [&]() -> Status {
@@ -143,6 +182,7 @@ Status Engine::State::compact_now() {
         if (to > from) SR_TRY(log::copy_frames(writer->file(), from, to, *file, offset));
         offset += to - from;
         SR_TRY(file->sync());
+        if (moving) SR_TRY(before_step("publish"));
         SR_TRY(directory->replace(fresh, core.vault_file_name));
         if (Status synced = directory->sync(); !synced.ok()) {
           // Which of the two files a power cut leaves is unknown, and later commits would be in one only.
@@ -154,12 +194,17 @@ Status Engine::State::compact_now() {
       if (published.ok()) {
         old = writer->switch_file(std::move(file), offset);
         log_bytes = offset;
+        if (moving) {
+          (void)epoch_keys->set_file_key(key_id);
+          witnesses->adopt_next(hold);
+        }
       }
     });
     return published;
   };
   Status status = attempt();
   queue->release_snapshot();
+  if (moving && !status.ok()) witnesses->abandon_next();
   return status;
 }
 
@@ -199,9 +244,7 @@ Result<std::vector<OperationEntry>> Engine::operation_log(std::size_t count_max)
   State& state = *state_;
   if (!state.directory || !state.witnesses) return Status(Reason::kNotOpen, "the store is not open");
   std::vector<OperationEntry> entries;
-  const StorageId storage_id = state.header_now().storage_id;
-  Result<TamperContent> content = read_tamper_file(
-      *state.directory, kTamperFileName, tamper_key(state.dek.view(), storage_id).view(), storage_id);
+  Result<TamperContent> content = state.read_tamper();
   if (content.ok()) {
     entries = std::move(content->entries);
   } else if (!content.is(Reason::kNotFound)) {

@@ -119,7 +119,7 @@ Status Engine::initialize_warmstart() {
     opened = state.open_root();
   }
   SR_TRY(opened);
-  state.make_witnesses();
+  state.make_witnesses(state.header.key_id);
   state.stage = State::Stage::kRootOpen;
   return {};
 }
@@ -222,7 +222,7 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   if (state.has_counter()) {
     SR_TRY(state.connect_tpm_for_reseal());
-    state.make_witnesses();
+    state.make_witnesses(state.header.key_id);
     state.recovering = true;
     state.stage = State::Stage::kRootOpen;
     return {};
@@ -234,16 +234,14 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   SR_ASSIGN(state.secrets,
             open_secret_store(state.environment, state.secret_config, state.header.instance, true));
-  state.make_witnesses();
+  state.make_witnesses(state.header.key_id);
   state.recovering = true;
   state.stage = State::Stage::kRootOpen;
   return {};
 }
 
-void Engine::State::make_witnesses() {
-  Witnesses::Keys keys{tamper_key(dek.view(), header.storage_id), witness_key(dek.view(), header.storage_id),
-                       header.storage_id, header.key_id};
-  witnesses = std::make_unique<Witnesses>(*directory, secrets.get(), token_store.get(), std::move(keys),
+void Engine::State::make_witnesses(std::uint32_t key_id) {
+  witnesses = std::make_unique<Witnesses>(*directory, secrets.get(), token_store.get(), witness_keys(key_id),
                                           options.tamper_capacity);
 }
 
@@ -256,9 +254,8 @@ Status Engine::State::gather_evidence() {
   }
   SR_TRY(gather_counter());
 
-  Result<TamperContent> content = read_tamper_file(
-      *directory, kTamperFileName, tamper_key(dek.view(), header.storage_id).view(), header.storage_id);
   TamperEvidence& tamper = evidence.tamper;
+  Result<TamperContent> content = read_tamper(&tamper.key_id);
   tamper.present = !content.is(Reason::kNotFound);
   if (content.ok()) {
     tamper.content = *std::move(content);
@@ -290,7 +287,16 @@ Status Engine::State::gather_vault_hash(SecretStore& store, const char* where, S
                           std::string("VaultHash in the ") + where + " belongs to another store");
     return {};
   }
-  const SecretBytes key = witness_key(dek.view(), header.storage_id);
+  found.key_id = peek_key_id(*raw);
+  const SecretBytes* const named = dek_of(found.key_id.value_or(header.key_id));
+  if (named == nullptr) {
+    const bool later = *found.key_id > header.key_id;
+    found.damage = Status(later ? Reason::kVaultRolledBack : Reason::kWitnessReplaced,
+                          std::string("VaultHash in the ") + where + " is of a " +
+                              (later ? "later" : "former") + " DEK than persistence.bin holds");
+    return {};
+  }
+  const SecretBytes key = witness_key(named->view(), header.storage_id);
   Result<VaultHash> value = parse_vault_hash(*raw, key.view(), header.storage_id);
   if (value.ok()) {
     found.value = *std::move(value);
@@ -302,7 +308,6 @@ Status Engine::State::gather_vault_hash(SecretStore& store, const char* where, S
 
 Status Engine::State::gather_secrets() {
   SR_TRY(gather_vault_hash(*secrets, "SecretStore", evidence.secret, secret_raw_hash));
-  const SecretBytes key = witness_key(dek.view(), header.storage_id);
   std::optional<Secret> time;
   Status time_damage;
   if (Result<std::optional<Secret>> found = secrets->load(SecretName::kTimeTamper); found.ok()) {
@@ -321,7 +326,13 @@ Status Engine::State::gather_secrets() {
   } else if (time->storage_id != header.storage_id) {
     secret_stamp_damage =
         Status(Reason::kWitnessReplaced, "TimeTamper in the SecretStore belongs to another store");
+  } else if (const SecretBytes* const named = dek_of(peek_key_id(time->value.view()).value_or(header.key_id));
+             named == nullptr) {
+    secret_stamp_damage =
+        Status(Reason::kWitnessReplaced,
+               "TimeTamper in the SecretStore is of another DEK than persistence.bin holds");
   } else {
+    const SecretBytes key = witness_key(named->view(), header.storage_id);
     const Result<TimeStamp> value = parse_witness_time(time->value.view(), key.view(), header.storage_id);
     secret_stamp_damage = value.status();
     if (value.ok()) secret_stamp = *value;
@@ -330,8 +341,7 @@ Status Engine::State::gather_secrets() {
 }
 
 Status Engine::State::load_log(const ProgressHook& progress) {
-  epoch_keys =
-      std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt), header.storage_id);
+  make_epoch_keys();
   Result<std::unique_ptr<os::File>> opened = directory->open(
       core.vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
   if (opened.is(Reason::kNotFound)) {
@@ -339,6 +349,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   }
   if (!opened.ok()) return opened.status();
   vault_file = *std::move(opened);
+  SR_TRY(find_vault_key());
 
   std::optional<PointWatch> secret_watch;
   std::optional<PointWatch> token_watch;
@@ -350,26 +361,36 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     tamper_watch.emplace(log::Point{newest.generation, newest.head});
   }
   bool chain_differs = false;
+  // Beside a vault that has just moved to another DEK the tamper file may be one of the former.
+  const std::uint32_t tamper_key_id = evidence.tamper.content ? evidence.tamper.content->key_id : 0;
+  const bool tamper_is_former = evidence.tamper.content && tamper_key_id != epoch_keys->file_key_id();
+  const SecretBytes former_key =
+      tamper_is_former ? witness_keys(tamper_key_id).tamper.clone() : SecretBytes();
+  std::optional<Digest> former_chain;
   const auto see = [&](const log::Point& point) {
     if (secret_watch) secret_watch->see(point);
     if (token_watch) token_watch->see(point);
     if (tamper_watch) tamper_watch->see(point);
     if (evidence.tamper.content && evidence.tamper.content->newest.generation == point.generation) {
-      chain_differs = evidence.tamper.content->newest.chain != witnesses->newest().chain;
+      const Digest chain = tamper_is_former ? former_chain.value_or(Digest{}) : witnesses->newest().chain;
+      chain_differs = evidence.tamper.content->newest.chain != chain;
     }
   };
   log::ReadOptions read;
-  read.on_base = [&](const Digest& chain, const log::Point& base) {
-    anchor_places = {{base, log::CommitKind::kBaseHead}};
-    witnesses->begin(TamperPoint{base.generation, base.head, chain});
+  read.on_base = [&](const log::BaseInfo& base) {
+    anchor_places = {{base.point, log::CommitKind::kBaseHead}};
+    witnesses->begin(TamperPoint{base.point.generation, base.point.head, base.operation_chain});
+    former_chain = base.former_chain;
     if (secret_watch) secret_watch->begin();
     if (token_watch) token_watch->begin();
     if (tamper_watch) tamper_watch->begin();
     chain_differs = false;
-    see(base);
+    see(base.point);
   };
   read.on_commit = [&](const log::CommitInfo& commit) {
     witnesses->committed(commit, std::nullopt);
+    if (tamper_is_former && former_chain)
+      former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
     newest_wall_ms = commit.wall_ms;
     if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.point, commit.kind);
     see(commit.point);
@@ -384,8 +405,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (!options.read_only || !damaged || (before && before->newest == loaded.newest)) break;
     before = loaded;
     index.clear();
-    epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt),
-                                                  header.storage_id);
+    make_epoch_keys();
   }
 
   evidence.newest = loaded.newest;

@@ -287,6 +287,9 @@ EngineStatus Engine::status() {
   out.persistence_repaired = state.persistence_damaged;
   out.secret_repaired = state.root_damaged || state.secrets_damaged;
   out.secret_store = state.secret_config;
+  out.key_id = state.header.key_id;
+  out.rotation_pending = state.core.previous.has_value();
+  out.former_field_keys = static_cast<std::uint32_t>(state.core.former_field_keys.size());
   if (!state.witnesses) return out;
   const TamperPoint newest = state.witnesses->newest();
   out.newest = {newest.generation, newest.head};

@@ -78,6 +78,13 @@ class ReservedChanges {
   std::vector<log::Change> changes_;
 };
 
+// What a change of persistence.bin may change besides the header.
+struct NextKeys {
+  SecretBytes dek;  // empty: as it is
+  std::optional<IdentifiedKey> previous;
+  std::vector<IdentifiedKey> former_field_keys;
+};
+
 struct Engine::State {
   enum class Stage : std::uint8_t {
     kNew,
@@ -107,7 +114,8 @@ struct Engine::State {
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
 
-  std::mutex header_mutex;  // guards header once the store is open
+  // Guards header, core and dek once the store is open; they change with the persistence lock held, too.
+  std::mutex header_mutex;
   PersistenceHeader header;
   CoreData core;
   Digest persistence_hash{};
@@ -120,6 +128,7 @@ struct Engine::State {
     Bytes file;
     PersistenceHeader header;
     Digest hash{};
+    std::optional<NextKeys> keys;
   };
   std::optional<PendingPersistence> persistence_pending;
   SecretBytes root_key;  // only to repair a damaged copy
@@ -209,7 +218,7 @@ struct Engine::State {
   [[nodiscard]] Status check_policy() const;
   [[nodiscard]] Status check_storage(SlotType type) const;
   [[nodiscard]] std::uint8_t present_files(const std::vector<std::string>& names) const;
-  void make_witnesses();
+  void make_witnesses(std::uint32_t key_id);
   [[nodiscard]] Status gather_evidence();
   [[nodiscard]] Status gather_secrets();
   [[nodiscard]] Status gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
@@ -235,7 +244,8 @@ struct Engine::State {
   // Changes persistence.bin as part of the history: intent, replace, done. With the persistence lock held. The record
   // `done` goes into `last` where the caller commits something anyhow, else into a commit of its own.
   [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                           ReservedChanges& changes, ReservedChanges* last = nullptr);
+                                           ReservedChanges& changes, ReservedChanges* last = nullptr,
+                                           std::optional<NextKeys> keys = std::nullopt);
   // Tries once more what a failed replacement left open. True in `settled` when there was something.
   [[nodiscard]] Status settle_persistence(bool* settled = nullptr);
   [[nodiscard]] PersistenceHeader header_now() {
@@ -298,6 +308,22 @@ struct Engine::State {
   [[nodiscard]] Status note(log::CommitKind kind);
   [[nodiscard]] Status resume_restore();
 
+  // engine_rotation.cc
+  [[nodiscard]] const SecretBytes* dek_of(std::uint32_t key_id) const;  // null for a DEK that is not here
+  [[nodiscard]] Witnesses::Keys witness_keys(std::uint32_t key_id);
+  void make_epoch_keys();
+  [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
+  // Which DEK the vault file is of; then the witnesses are, too.
+  [[nodiscard]] Status find_vault_key();
+  // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
+  [[nodiscard]] Status unless_changed(Status finding);
+  [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password);
+  void adopt_keys(NextKeys& keys);  // with the header lock held
+  void follow_keys();               // after adopt_keys(): the log's epochs
+  [[nodiscard]] Status begin_rotation(ByteView password, bool forget_field_keys);
+  [[nodiscard]] Status move_vault(const ProgressHook& progress);
+  [[nodiscard]] Status end_rotation();
+
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;
   [[nodiscard]] log::Point authority_point(const log::Point& point) const {
@@ -330,7 +356,7 @@ struct Engine::State {
   void settle_waiting();  // without threads: the operations that wait for witnesses
   void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
   void compact_if_worthwhile();
-  [[nodiscard]] Status compact_now();
+  [[nodiscard]] Status compact_now(const ProgressHook& progress = {});
 };
 
 }  // namespace strongroom::store

@@ -279,6 +279,8 @@ Status Engine::State::read_persistence_again() {
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
   Status refusal;
   for (const ParsedPersistence& candidate : candidates) {
+    if (candidate.header.key_id != header.key_id)
+      return {Reason::kLocked, "the DEK was rotated while the store was being read; try again"};
     refusal = open_core(candidate, dek.clone());
     if (refusal.ok()) break;
   }

@@ -56,6 +56,7 @@ class FieldSealer {
   // kFieldKeyUnknown; kInvalidArgument for another size of `out` and an overlong context.
   [[nodiscard]] Status open(ByteView sealed, ByteView context, MutableBytes out);
 
+  [[nodiscard]] std::uint32_t sealing_key_id() const { return key_id_; }
   // Unauthenticated. kFieldNotAuthentic for what no release wrote.
   [[nodiscard]] static Result<std::uint32_t> key_id(ByteView sealed);
   // Whether another key than the present one sealed it. As key_id(); kFieldKeyUnknown.

@@ -16,6 +16,8 @@
 //     18  Ed25519 public key (32), zeros for authority 0
 //     50  vault salt (32)    82  u8 length of the vault's file name (1 to 64), the name
 //         with the witness TPM: u32 index of the counter, its secret (32)
+//         once the DEK was rotated: u8 1 while a rotation is under way, else 0; u8 number of former field keys (at most 8);
+//         with 1: u32 key id, the DEK before this one (32); for each field key, oldest first: u32 key id, the key (32)
 //
 // Invariants:
 // - There is one encoding: a copy is as short as its content allows, every byte between is zero.
@@ -51,7 +53,9 @@ static_assert(kStateAt == 10 && kCopyBytesAt == 12 && kStorageIdAt == 16 && kKey
 constexpr std::size_t kSlotBytesWithoutParameters =
     4 + 1 + 2 + crypto::kNonceBytes + crypto::kKeyBytes + crypto::kTagBytes + 8;
 // A name longer than any release writes is unsealed all the same, so that it is refused for what it is.
-constexpr std::size_t kCoreBytesMax = 83 + UINT8_MAX + 4 + 32;
+constexpr std::size_t kIdentifiedKeyBytes = 4 + crypto::kKeyBytes;
+constexpr std::size_t kCoreBytesMax =
+    83 + UINT8_MAX + 4 + 32 + 2 + kIdentifiedKeyBytes * (1 + kFormerFieldKeysMax);
 constexpr std::size_t kCopyBytesMax = limits::kPersistenceFileBytesMax / 2;
 static_assert(kInstanceAt + 1 + limits::kInstanceBytesMax +
                   limits::kKeySlotsMax * (kSlotBytesWithoutParameters + limits::kSlotParametersBytesMax) + 2 +
@@ -154,7 +158,42 @@ Bytes encode_core(const CoreData& core) {
     writer.number(core.counter_index);
     writer.bytes(core.counter_secret.view());
   }
+  if (!core.previous && core.former_field_keys.empty()) return out;
+  writer.number(static_cast<std::uint8_t>(core.previous ? 1 : 0));
+  writer.number(static_cast<std::uint8_t>(core.former_field_keys.size()));
+  const auto put = [&writer](const IdentifiedKey& key) {
+    writer.number(key.key_id);
+    writer.bytes(key.key.view());
+  };
+  if (core.previous) put(*core.previous);
+  for (const IdentifiedKey& key : core.former_field_keys) put(key);
   return out;
+}
+
+// The part that a rotation leaves. Empty where the DEK was never rotated; there is one encoding for that.
+bool parse_former_keys(ByteReader& reader, CoreData& core) {
+  if (reader.ok() && reader.remaining() == 0) return true;
+  const auto has_previous = reader.number<std::uint8_t>();
+  const auto count = reader.number<std::uint8_t>();
+  if (has_previous > 1 || count > kFormerFieldKeysMax || (has_previous == 0 && count == 0)) return false;
+  const auto take = [&reader] {
+    const auto key_id = reader.number<std::uint32_t>();
+    return IdentifiedKey{key_id, SecretBytes(reader.bytes(crypto::kKeyBytes))};
+  };
+  if (has_previous == 1) core.previous = take();
+  for (unsigned i = 0; i < count && reader.ok(); ++i) core.former_field_keys.push_back(take());
+  return true;
+}
+
+// Each former key is of another DEK before the present one.
+bool former_keys_fit(const CoreData& core, std::uint32_t key_id) {
+  if (core.previous && (key_id == 0 || core.previous->key_id != key_id - 1)) return false;
+  std::uint64_t next = 0;
+  for (const IdentifiedKey& key : core.former_field_keys) {
+    if (key.key_id < next || key.key_id >= key_id) return false;
+    next = std::uint64_t{key.key_id} + 1;
+  }
+  return true;
 }
 
 Result<CoreData> parse_core(ByteView plaintext) {
@@ -174,7 +213,7 @@ Result<CoreData> parse_core(ByteView plaintext) {
     core.counter_index = reader.number<std::uint32_t>();
     core.counter_secret = SecretBytes(reader.bytes(32));
   }
-  if (!reader.done()) return corrupt("wrong length");
+  if (!parse_former_keys(reader, core) || !reader.done()) return corrupt("wrong length");
   if ((core.witnesses & ~kWitnessBitsAll) != 0) return corrupt("unknown witness");
   if (authority == static_cast<std::uint8_t>(AuthorityType::kVendorKey)) {
     core.authority.vendor_public_key = vendor_key;
@@ -283,6 +322,9 @@ Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData
     return Status(Reason::kInvalidArgument, "a counter's secret has 32 bytes");
   }
   if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");
+  if (core.former_field_keys.size() > kFormerFieldKeysMax || !former_keys_fit(core, header.key_id)) {
+    return Status(Reason::kInvalidArgument, "former keys that are not of DEKs before the present one");
+  }
 
   Bytes copy;
   write_header(header, copy);
@@ -359,7 +401,37 @@ Result<CoreData> open_core_data(const ParsedPersistence& parsed, ByteView dek) {
   }
   Result<CoreData> core = parse_core(plaintext);
   wipe(plaintext);
+  if (core.ok() && !former_keys_fit(*core, parsed.header.key_id)) {
+    return Status(Reason::kPersistenceCorrupt, "core data of persistence.bin: former keys out of order");
+  }
   return core;
+}
+
+std::optional<IdentifiedKey> clone(const std::optional<IdentifiedKey>& key) {
+  if (!key) return std::nullopt;
+  return IdentifiedKey{key->key_id, key->key.clone()};
+}
+
+std::vector<IdentifiedKey> clone(const std::vector<IdentifiedKey>& keys) {
+  std::vector<IdentifiedKey> out;
+  out.reserve(keys.size());
+  for (const IdentifiedKey& key : keys) out.push_back({key.key_id, key.key.clone()});
+  return out;
+}
+
+CoreData CoreData::clone() const {
+  CoreData out;
+  out.vault_file_name = vault_file_name;
+  out.vault_salt = vault_salt;
+  out.witnesses = witnesses;
+  out.clock_tolerance_ms = clock_tolerance_ms;
+  out.age_ms_max = age_ms_max;
+  out.authority = authority;
+  out.counter_index = counter_index;
+  out.counter_secret = counter_secret.clone();
+  out.previous = store::clone(previous);
+  out.former_field_keys = store::clone(former_field_keys);
+  return out;
 }
 
 }  // namespace strongroom::store

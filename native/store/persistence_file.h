@@ -58,6 +58,15 @@ enum WitnessBits : std::uint8_t {
 };
 inline constexpr std::uint64_t kMaxAgeOff = UINT64_MAX;
 
+// A DEK, or a key that was made from it.
+struct IdentifiedKey {
+  std::uint32_t key_id = 0;
+  SecretBytes key;
+};
+[[nodiscard]] std::optional<IdentifiedKey> clone(const std::optional<IdentifiedKey>& key);
+[[nodiscard]] std::vector<IdentifiedKey> clone(const std::vector<IdentifiedKey>& keys);
+inline constexpr std::size_t kFormerFieldKeysMax = 8;
+
 struct CoreData {
   std::string vault_file_name = "vault.bin";
   std::array<std::uint8_t, 32> vault_salt{};
@@ -68,6 +77,12 @@ struct CoreData {
   // With kWitnessTpm: where the counter stands, and what authorises an increment of it.
   std::uint32_t counter_index = 0;
   SecretBytes counter_secret;  // 32 bytes
+  // While a rotation is under way: the DEK before the present one, which some files and witnesses are still of.
+  std::optional<IdentifiedKey> previous;
+  // The field keys of former DEKs, oldest first, so that what the application sealed under them stays readable.
+  std::vector<IdentifiedKey> former_field_keys;
+
+  [[nodiscard]] CoreData clone() const;
 };
 
 // A plain name, 1 to 64 bytes, that contains "vault.bin" and no '/', NUL or control character, and is not one
@@ -96,7 +111,7 @@ struct ParsedPersistence {
 [[nodiscard]] Result<std::vector<ParsedPersistence>> parse_persistence(ByteView file);
 
 // kPersistenceTampered when the core data do not authenticate under this DEK; kPersistenceCorrupt when they
-// authenticate but hold what no release writes (the vault file name is validated here).
+// authenticate but hold what no release writes (the vault file name and the ids of former keys are validated here).
 [[nodiscard]] Result<CoreData> open_core_data(const ParsedPersistence& parsed, ByteView dek);
 
 // Key slots. The KEK of a software slot is HKDF(RootKey), of a password slot Argon2id(password).

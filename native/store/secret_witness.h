@@ -35,6 +35,8 @@ class SecretWitness {
 
   // What was found at start, so that it is gone on with.
   void adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
+  // The key became another one: with the next move every value is written anew.
+  void rekeyed() { stamp_moved_.reset(); }
   // `replace_foreign` skips the check of what it holds now (reanchor, recover).
   [[nodiscard]] Status move(const VaultHash& target, const std::optional<TimeStamp>& stamp,
                             bool replace_foreign);

@@ -224,6 +224,14 @@ Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_vie
   return parse_tamper_file(bytes, tamper_key, storage_id);
 }
 
+Result<std::uint32_t> peek_tamper_key_id(os::Directory& directory, std::string_view name) {
+  SR_ASSIGN(const std::unique_ptr<os::File> file, directory.open(name, os::OpenMode::kRead));
+  std::array<std::uint8_t, kKeyIdAt + 4> bytes{};
+  SR_ASSIGN(const std::size_t size, file->read_at(0, bytes));
+  if (size < bytes.size()) return tampered("cut short in the header");
+  return load_le<std::uint32_t>(bytes.data() + kKeyIdAt);
+}
+
 Result<Bytes> encode_tamper_file(const TamperContent& content, ByteView tamper_key,
                                  const StorageId& storage_id) {
   if (!acceptable_capacity(content.capacity)) return invalid("capacity out of bounds");
@@ -300,6 +308,18 @@ Status TamperFile::append(const std::vector<OperationEntry>& entries) {
   records_.insert(records_.end(), fresh.begin(), fresh.end());
   newest_ = newest;
   return {};
+}
+
+TamperContent TamperFile::content() const {
+  TamperContent out;
+  out.checkpoint = checkpoint_;
+  out.newest = newest_;
+  out.capacity = capacity_;
+  out.key_id = key_id_;
+  for (ByteView rest = records_; !rest.empty(); rest = rest.subspan(kTamperEntryBytes)) {
+    out.entries.push_back(decode_entry(rest.first(kTamperEntryBytes)));
+  }
+  return out;
 }
 
 Status TamperFile::open_file() {

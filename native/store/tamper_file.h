@@ -65,7 +65,10 @@ struct TamperContent {
 // is not an error here: the run ends before it and `clean` is false.
 [[nodiscard]] Result<TamperContent> read_tamper_file(os::Directory& directory, std::string_view name,
                                                      ByteView tamper_key, const StorageId& storage_id);
-// The same over bytes in memory (the fuzzer's entry).
+// The DEK that the file names, unauthenticated: with which key it is to be read. kNotFound; kTamperFileTampered for what
+// is too short to name one.
+[[nodiscard]] Result<std::uint32_t> peek_tamper_key_id(os::Directory& directory, std::string_view name);
+// read_tamper_file() over bytes in memory (the fuzzer's entry).
 [[nodiscard]] Result<TamperContent> parse_tamper_file(ByteView file, ByteView tamper_key,
                                                       const StorageId& storage_id);
 // The clean file that holds this content; `newest` and `clean` are not looked at. kInvalidArgument for a
@@ -99,6 +102,7 @@ class TamperFile {
   // none, writes the whole file anew.
   [[nodiscard]] Status append(const std::vector<OperationEntry>& entries);
   [[nodiscard]] const TamperPoint& newest() const { return newest_; }
+  [[nodiscard]] TamperContent content() const;  // what the file holds after the last append
 
  private:
   TamperFile(os::Directory& directory, std::string name, SecretBytes tamper_key, const StorageId& storage_id,

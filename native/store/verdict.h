@@ -25,6 +25,7 @@ struct SecretEvidence {
   bool present = false;
   Status damage;  // why it cannot be believed; ok otherwise
   std::optional<VaultHash> value;
+  std::optional<std::uint32_t> key_id;  // the DEK that it names; believed only with `value`
   Standing standing = Standing::kContained;
 };
 
@@ -32,6 +33,7 @@ struct TamperEvidence {
   bool present = false;
   Status damage;
   std::optional<TamperContent> content;
+  std::optional<std::uint32_t> key_id;  // the DEK that it names; believed only with `content`
   Standing standing = Standing::kContained;
 };
 

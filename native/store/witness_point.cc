@@ -85,6 +85,11 @@ std::optional<std::uint64_t> peek_generation(ByteView vault_hash) {
   return load_le<std::uint64_t>(vault_hash.data() + kPrefixBytes);
 }
 
+std::optional<std::uint32_t> peek_key_id(ByteView value) {
+  if (value.size() < kPrefixBytes || value[0] != kVersion) return std::nullopt;
+  return load_le<std::uint32_t>(value.data() + 4);
+}
+
 Bytes encode_witness_time(const TimeStamp& stamp, ByteView witness_key, const StorageId& storage_id,
                           std::uint32_t key_id) {
   Bytes out;

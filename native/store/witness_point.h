@@ -25,6 +25,8 @@ struct VaultHash {
 // kWitnessReplaced when it does not authenticate.
 [[nodiscard]] Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key,
                                                  const StorageId& storage_id);
+// The DEK that a value of either kind names, unauthenticated: with which key it is to be read.
+[[nodiscard]] std::optional<std::uint32_t> peek_key_id(ByteView value);
 // The generation alone, unauthenticated: whether a leftover of an interrupted COLDSTART is still at its initial point.
 [[nodiscard]] std::optional<std::uint64_t> peek_generation(ByteView vault_hash);
 

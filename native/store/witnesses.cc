@@ -1,10 +1,24 @@
 #include "store/witnesses.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <utility>
 
 #include "base/limits.h"
 
 namespace strongroom::store {
+namespace {
+
+TamperPoint following(const TamperPoint& point, const OperationEntry& entry, const SecretBytes& tamper_key) {
+  return {entry.generation, entry.head, next_chain(tamper_key.view(), point.chain, entry)};
+}
+
+}  // namespace
+
+OperationEntry entry_of(const log::CommitInfo& commit) {
+  return {commit.point.generation, commit.wall_ms, static_cast<std::uint8_t>(commit.kind), commit.operations,
+          commit.point.head};
+}
 
 Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
                      std::uint32_t tamper_capacity)
@@ -28,16 +42,18 @@ void Witnesses::begin(const TamperPoint& start) {
 }
 
 void Witnesses::committed(const log::CommitInfo& commit, const std::optional<TimeStamp>& stamp) {
-  const OperationEntry entry{commit.point.generation, commit.wall_ms, static_cast<std::uint8_t>(commit.kind),
-                             commit.operations, commit.point.head};
+  const OperationEntry entry = entry_of(commit);
   const std::lock_guard lock(mutex_);
-  newest_ = TamperPoint{entry.generation, entry.head, next_chain(keys_.tamper.view(), newest_.chain, entry)};
+  newest_ = following(newest_, entry, keys_.tamper);
+  if (next_) next_->newest = following(next_->newest, entry, next_->keys.tamper);
   newest_wall_ms_ = entry.wall_ms;
   entries_.push_back(entry);
   // The tail is bounded; what falls out of it is folded into the start. A tamper file that lags further is made anew.
   while (entries_.size() > tamper_capacity_) {
-    start_ = TamperPoint{entries_.front().generation, entries_.front().head,
-                         next_chain(keys_.tamper.view(), start_.chain, entries_.front())};
+    start_ = following(start_, entries_.front(), keys_.tamper);
+    if (next_ && next_->start.generation < start_.generation) {
+      next_->start = following(next_->start, entries_.front(), next_->keys.tamper);
+    }
     entries_.pop_front();
   }
   if (stamp) stamp_ = stamp;
@@ -90,6 +106,50 @@ void Witnesses::burn(const UsedPoint& point) {
   if (used_points_.size() > kUsedPointsMax) used_points_.erase(used_points_.begin());
 }
 
+void Witnesses::prepare_next(Keys next) {
+  const std::lock_guard move(move_mutex_);
+  const std::optional<TamperContent> file = tamper_ ? tamper_->content() : tamper_found_;
+  const std::lock_guard lock(mutex_);
+  // The chain at a checkpoint is taken as it is: what is before it nobody can recompute.
+  TamperPoint at = start_;
+  if (file && file->newest.generation >= start_.generation) {
+    at = file->checkpoint;
+    for (const OperationEntry& entry : file->entries) {
+      if (entry.generation > start_.generation) break;
+      at = following(at, entry, next.tamper);
+    }
+  }
+  next_.emplace(Next{std::move(next), at, at});
+  for (const OperationEntry& entry : entries_) {
+    if (entry.generation > at.generation) next_->newest = following(next_->newest, entry, next_->keys.tamper);
+  }
+}
+
+TamperPoint Witnesses::newest_next() const {
+  const std::lock_guard lock(mutex_);
+  return next_->newest;
+}
+
+void Witnesses::abandon_next() {
+  const std::lock_guard lock(mutex_);
+  next_.reset();
+}
+
+void Witnesses::adopt_next(const Hold& hold) {
+  if (!hold.owns_lock()) std::abort();
+  if (tamper_) tamper_found_ = tamper_->content();
+  tamper_.reset();
+  const std::lock_guard lock(mutex_);
+  start_ = next_->start;
+  newest_ = next_->newest;
+  while (!entries_.empty() && entries_.front().generation <= start_.generation) entries_.pop_front();
+  keys_ = std::move(next_->keys);
+  witness_key_ = WitnessKey{keys_.witness.clone(), keys_.storage_id, keys_.key_id};
+  next_.reset();
+  if (secret_) secret_->rekeyed();
+  if (token_) token_->rekeyed();
+}
+
 Witnesses::Target Witnesses::target() const {
   const std::lock_guard lock(mutex_);
   Target target;
@@ -138,6 +198,8 @@ Status Witnesses::move(bool replace_foreign, bool with_token) {
 }
 
 Status Witnesses::move_tamper(const Target& target) {
+  std::optional<TamperContent> former;
+  if (tamper_found_ && tamper_found_->key_id != keys_.key_id) former = std::exchange(tamper_found_, {});
   if (!tamper_ && tamper_found_) {
     // A file whose run ends before the noted log begins cannot be gone on with without a gap.
     if (tamper_found_->newest.generation >= target.start.generation) {
@@ -151,11 +213,9 @@ Status Witnesses::move_tamper(const Target& target) {
   }
   if (tamper_ && tamper_->newest().generation < target.start.generation) tamper_.reset();
   if (!tamper_) {
-    Result<std::unique_ptr<TamperFile>> created =
-        TamperFile::create(directory_, std::string(kTamperFileName), keys_.tamper.clone(), keys_.storage_id,
-                           keys_.key_id, target.start, target.entries, tamper_capacity_);
-    if (!created.ok()) return created.status();
-    tamper_ = *std::move(created);
+    const Status made = make_tamper(target, former ? &*former : nullptr);
+    if (!made.ok() && former) tamper_found_ = std::move(former);  // for the next attempt
+    SR_TRY(made);
   } else {
     std::vector<OperationEntry> entries = target.entries;
     std::erase_if(entries, [&](const OperationEntry& entry) {
@@ -164,6 +224,31 @@ Status Witnesses::move_tamper(const Target& target) {
     if (!entries.empty()) SR_TRY(tamper_->append(entries));
   }
   tamper_synced_ = target.newest.generation;
+  return {};
+}
+
+// A file of a former DEK is made anew under the present one from its own checkpoint, if that leads to where the noted log
+// begins; else with what is noted.
+Status Witnesses::make_tamper(const Target& target, const TamperContent* former) {
+  TamperPoint checkpoint = target.start;
+  std::vector<OperationEntry> entries;
+  if (former != nullptr) {
+    TamperPoint at = former->checkpoint;
+    for (const OperationEntry& entry : former->entries) {
+      if (entry.generation > target.start.generation) break;
+      at = following(at, entry, keys_.tamper);
+      entries.push_back(entry);
+    }
+    if (at.generation == target.start.generation && at.chain == target.start.chain) {
+      checkpoint = former->checkpoint;
+    } else {
+      entries.clear();
+    }
+  }
+  entries.insert(entries.end(), target.entries.begin(), target.entries.end());
+  SR_ASSIGN(tamper_,
+            TamperFile::create(directory_, std::string(kTamperFileName), keys_.tamper.clone(),
+                               keys_.storage_id, keys_.key_id, checkpoint, entries, tamper_capacity_));
   return {};
 }
 

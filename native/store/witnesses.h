@@ -3,6 +3,7 @@
 // Invariants:
 // - A witness moves only to a point that is durable in the vault, and in this order: tamper file, SecretStore, token. So
 //   what a `VaultHash` remembers is also in the tamper file, synced.
+// - Tamper file and witness values are of the DEK that the vault file names, or of the one before it until their next move.
 // Thread-safe; moves are serialised.
 #pragma once
 
@@ -19,6 +20,8 @@
 namespace strongroom::store {
 
 inline constexpr std::string_view kTamperFileName = "tmtmp.bin";
+
+[[nodiscard]] OperationEntry entry_of(const log::CommitInfo& commit);
 
 class Witnesses {
  public:
@@ -49,6 +52,16 @@ class Witnesses {
   void adopt_witnessed(std::deque<log::Point> points);
   void burn(const UsedPoint& point);  // kept in VaultHash from the next move on
 
+  // The vault moves to another DEK. From prepare_next() on the operation log is chained under the next tamper key as well,
+  // from the tamper file's checkpoint on. adopt_next(), when the vault file is one of the next DEK: with the commit lock
+  // held, and no move under way (`hold`); the next move writes everything under the next keys.
+  void prepare_next(Keys next);
+  [[nodiscard]] TamperPoint newest_next() const;
+  void abandon_next();
+  using Hold = std::unique_lock<std::mutex>;
+  [[nodiscard]] Hold hold_moves() { return Hold(move_mutex_); }
+  void adopt_next(const Hold& hold);
+
   // Moves the witnesses to the newest noted commit; the token, which is slow and wears, only when asked for.
   // kWitnessNotMoved (with the cause in the detail) where one fails. `replace_foreign` skips the check of what VaultHash
   // holds now (reanchor, recover).
@@ -76,12 +89,18 @@ class Witnesses {
     VaultHash vault_hash;
   };
   [[nodiscard]] Target target() const;
+  struct Next {
+    Keys keys;
+    TamperPoint start;  // not before start_
+    TamperPoint newest;
+  };
   [[nodiscard]] Status move_tamper(const Target& target);
+  [[nodiscard]] Status make_tamper(const Target& target, const TamperContent* former);
   void adopt_used(const std::optional<VaultHash>& vault_hash);
 
   os::Directory& directory_;
-  const Keys keys_;
-  const WitnessKey witness_key_;
+  Keys keys_;               // changed with both mutexes held
+  WitnessKey witness_key_;  // guarded by move_mutex_
   const std::uint32_t tamper_capacity_;
 
   std::mutex move_mutex_;                      // one move at a time; before mutex_
@@ -95,6 +114,7 @@ class Witnesses {
   TamperPoint start_;
   std::deque<OperationEntry> entries_;  // after start_, consecutive
   TamperPoint newest_;
+  std::optional<Next> next_;
   std::int64_t newest_wall_ms_ = 0;
   std::optional<TimeStamp> stamp_;
   std::vector<UsedPoint> used_points_;

@@ -1,6 +1,6 @@
 // Beyond the auto-restore document: what operators expect of a store in a token besides its restore.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { isPersistenceError } from '../../lib/errors.js';
@@ -64,6 +64,37 @@ describe('acceptance: beyond the auto-restore document', function () {
     await rejectsReason(world.restore(), 'password-wrong');
     const restored = await world.restore({ proof: { password: bytes('another') } });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
+  });
+
+  it('beyond the document: rotation of the DEK beside writes; an old persistence.bin opens nothing with its password', async () => {
+    await world.makeStore();
+    const old = readFileSync(join(world.directory, 'persistence.bin'));
+    const service = await world.open();
+    const kek = service.status().token?.kekId;
+    const context = bytes('customers/7/iban');
+    const sealed = service.fields.seal(bytes('DE02'), { context });
+    await service.changePassword(bytes(backupPassword), bytes('another'));
+    const writes = Array.from({ length: 50 }, (_, n) => service.vault.set(`k${n}`, bytes('v')));
+    await Promise.all([service.rotateDek({ password: bytes('another') }), ...writes]);
+    assert.deepEqual(service.status().dek, { keyId: 2, rotation: 'complete', formerFieldKeys: 1 });
+    assert.equal(service.status().token?.kekId, kek);
+    assert.equal(service.status().window.generations, 0);
+    assert.equal(service.fields.needsRotation(sealed), true);
+    assert.equal(service.fields.open(sealed, { context }).toString(), 'DE02');
+    await service.close();
+    await (await world.open()).close();
+
+    const present = readFileSync(join(world.directory, 'persistence.bin'));
+    writeFileSync(join(world.directory, 'persistence.bin'), old);
+    await rejectsReason(world.open(), 'persistence-rolled-back');
+    world.destroyKek();
+    await rejectsReason(world.restore(), 'persistence-rolled-back');
+    writeFileSync(join(world.directory, 'persistence.bin'), present);
+    await rejectsReason(world.restore(), 'password-wrong');
+    const restored = await world.restore({ proof: { password: bytes('another') } });
+    assert.equal(restored.vault.get('seats')?.toString(), '12');
+    assert.equal(restored.vault.get('k49')?.toString(), 'v');
+    assert.equal(restored.fields.open(sealed, { context }).toString(), 'DE02');
   });
 
   it('beyond the document: two stores in one token do not meet', async () => {

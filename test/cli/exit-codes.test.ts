@@ -92,10 +92,14 @@ describe('strongroom: exit codes', () => {
        process.stdin.resume().on('end', () => void persistence.close());`,
     ]);
     await once(owner.stdout!, 'data');
-    for (const command of ['set', 'delete', 'increment']) {
-      const args = [command, directory, 'k', ...(command === 'set' ? ['v'] : []), '--json'];
-      const { code, stderr } = await strongroom(args);
-      assert.equal(code, 4, command);
+    for (const args of [
+      ['set', directory, 'k', 'v'],
+      ['delete', directory, 'k'],
+      ['increment', directory, 'k'],
+      ['rotate', 'dek', directory],
+    ]) {
+      const { code, stderr } = await strongroom([...args, '--json']);
+      assert.equal(code, 4, args.join(' '));
       const error = json(stderr);
       assert.deepEqual([error.reason, error.retryable], ['locked', true]);
       assert.match(error.message, new RegExp(`\\b${owner.pid}\\b`));

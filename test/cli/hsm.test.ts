@@ -116,6 +116,8 @@ describe('strongroom on a token', function () {
     await ok(['verify', directory, ...place()]);
     const rotated = json((await ok(['rotate', 'kek', directory, '--json', ...place()])).stdout);
     assert.notEqual(rotated.token.kekId, status.token.kekId);
+    const anew = ['rotate', 'dek', directory, '--json', '--password-file', files.password, ...place()];
+    assert.equal(json((await ok(anew)).stdout).dek.keyId, 2);
     await ok(['password', 'verify', directory, '--password-file', files.password, ...place()]);
     const after = json((await ok(['status', directory, '--json', ...place()])).stdout);
     assert.ok(Date.now() - after.passwordVerifiedMs < 60_000);

@@ -108,8 +108,19 @@ describe('cli: storage tpm', function () {
     assert.deepEqual([missing.code, reasonOf(missing)], [1, 'pin-missing']);
     const { verdict, instance, tpm: slot } = json(missing.stdout);
     assert.deepEqual([verdict, instance, slot.pin], ['pin-missing', 'acme', true]);
-    const set = await strongroom(['set', directory, 'key', 'value', '--json']);
-    assert.deepEqual([set.code, reasonOf(set)], [1, 'pin-missing']);
+    for (const args of [
+      ['set', directory, 'key', 'value'],
+      ['rotate', 'dek', directory],
+    ]) {
+      const refused = await strongroom([...args, '--json']);
+      assert.deepEqual([refused.code, reasonOf(refused)], [1, 'pin-missing'], args.join(' '));
+    }
+    const rotated = await strongroom(
+      ['rotate', 'dek', directory, '--pin-file', file, '--json'],
+      withPassword,
+    );
+    assert.deepEqual([rotated.code, json(rotated.stdout).dek.keyId], [0, 2], rotated.stderr);
+    assert.equal((await strongroom([...get, '--pin-file', file])).code, 0);
   });
 
   it('older files are exit code 3; reanchor by the password, once', async () => {

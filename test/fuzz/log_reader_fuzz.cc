@@ -2,7 +2,8 @@
 //   0  a whole vault file, as it is;
 //   1  parts of one, which are sealed here, because no mutation finds a GCM tag: the bytes of the base's info, then
 //      blocks of u8 type, u8 operations, u16 size, content. Type 0: a frame whose directory is the content. Type 1:
-//      a frame of well-formed operations made of the content. Type 2: the content, unsealed, and nothing after it;
+//      a frame of well-formed operations made of the content. Type 2: the content, unsealed, and nothing after it.
+//      Type 3: a frame that announces an epoch of the next DEK;
 //   2  the bytes of a base's info.
 //
 // Built with -DSTRONGROOM_MAKE_SEEDS (and without -fsanitize=fuzzer) it writes its seeds into the directory named by
@@ -25,7 +26,12 @@ constexpr StorageId kStorageId = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
 constexpr std::uint32_t kEpoch = 1;
 constexpr log::EpochSalt kSalt = {42};
 
-log::EpochKeys make_keys() { return {SecretBytes(Bytes(32, 0x5a)), kStorageId}; }
+// `rotating`: with the key of the next DEK.
+std::unique_ptr<log::EpochKeys> make_keys(bool rotating) {
+  auto keys = std::make_unique<log::EpochKeys>(SecretBytes(Bytes(32, 0x5a)), kStorageId, 1);
+  if (rotating) keys->add_vault_key(2, SecretBytes(Bytes(32, 0xa5)), true);
+  return keys;
+}
 
 void require(bool condition) {
   if (!condition) std::abort();
@@ -65,14 +71,15 @@ class MemoryFile final : public os::File {
 };
 
 // The file must not be changed by reading, and what is read must hang together.
-void check(const Bytes& content) {
+void check(const Bytes& content, bool rotating) {
   MemoryFile file(content);
-  log::EpochKeys keys = make_keys();
+  const std::unique_ptr<log::EpochKeys> owned = make_keys(rotating);
+  log::EpochKeys& keys = *owned;
   log::Index index;
   std::uint64_t generation = 0;
   std::size_t commits = 0;
   log::ReadOptions options;
-  options.on_base = [&](const Digest&, const log::Point& base) { generation = base.generation; };
+  options.on_base = [&](const log::BaseInfo& base) { generation = base.point.generation; };
   options.on_commit = [&](const log::CommitInfo& commit) {
     ++commits;
     require(commit.point.generation == ++generation);
@@ -80,7 +87,7 @@ void check(const Bytes& content) {
   const Result<log::LoadedLog> loaded = log::read_log(file, kStorageId, keys, index, options);
   require(file.content() == content);
   if (!loaded.ok()) {
-    require(loaded.is(Reason::kVaultTampered));
+    require(loaded.is(Reason::kVaultTampered) || (!rotating && loaded.is(Reason::kPersistenceRolledBack)));
     return;
   }
   require(loaded->newest.generation == generation && loaded->base.generation + commits == generation);
@@ -101,19 +108,24 @@ void check(const Bytes& content) {
   if (loaded->end != log::LogEnd::kExact) {
     MemoryFile shorter(
         Bytes(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(loaded->end_offset)));
-    log::EpochKeys fresh = make_keys();
+    const std::unique_ptr<log::EpochKeys> fresh = make_keys(rotating);
     log::Index again;
-    const Result<log::LoadedLog> cut = log::read_log(shorter, kStorageId, fresh, again, {});
+    const Result<log::LoadedLog> cut = log::read_log(shorter, kStorageId, *fresh, again, {});
     require(cut.ok() && cut->end == log::LogEnd::kExact && cut->newest == loaded->newest);
     require(again.size() == index.size());
   }
 }
 
+void check(const Bytes& content) {
+  check(content, false);
+  check(content, true);
+}
+
 // Seals what it is given, as the writer would.
 class Sealer {
  public:
-  Sealer() : keys_(make_keys()), values_(keys_) {
-    keys_.add(kEpoch, kSalt);
+  Sealer() : owned_(make_keys(true)), keys_(*owned_), values_(keys_) {
+    keys_.add_of_file(kEpoch, kSalt);
     out_.resize(log::kFileHeaderBytes);
     log::encode_file_header(log::FileHeader{1, kStorageId, {7}}, out_.data());
     chain_ = log::base_chain_start(out_);
@@ -150,11 +162,19 @@ class Sealer {
       at += key + value;
     }
     Bytes frame;
-    const FrameHeader header = commit();
+    FrameHeader header = commit();
+    header.epoch = epoch_;
     counter_ += changes.size();
-    chain_ = log::build_frame(header, kSalt, chain_, changes, {}, *values_.find(kEpoch), values_, kStorageId,
+    chain_ = log::build_frame(header, kSalt, chain_, changes, {}, *values_.find(epoch_), values_, kStorageId,
                               frame, nullptr);
     out_.insert(out_.end(), frame.begin(), frame.end());
+  }
+  void announce(std::uint8_t operations, ByteView directory) {
+    keys_.add(++epoch_, kSalt);
+    FrameHeader header = commit();
+    header.flags = log::kHasSalt | log::kNextKey;
+    header.operations = operations;
+    seal(header, directory);
   }
   void append(ByteView bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
   [[nodiscard]] const Bytes& file() const { return out_; }
@@ -167,7 +187,7 @@ class Sealer {
     return header;
   }
   void seal(FrameHeader header, ByteView directory) {
-    header.epoch = kEpoch;
+    header.epoch = epoch_;
     header.counter = counter_ += 300;
     header.directory_bytes = static_cast<std::uint32_t>(directory.size());
     Bytes frame(header.frame_bytes());
@@ -179,14 +199,16 @@ class Sealer {
     associated.insert(associated.end(), chain_.begin(), chain_.end());
     associated.insert(associated.end(), frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(prefix));
     std::uint8_t* const tag = frame.data() + prefix + directory.size();
-    keys_.cipher(kEpoch)->seal(log::counter_nonce(header.counter), associated, directory,
+    keys_.cipher(epoch_)->seal(log::counter_nonce(header.counter), associated, directory,
                                frame.data() + prefix, tag);
     chain_ = log::next_link(chain_, ByteView(frame).first(prefix), {tag, crypto::kTagBytes});
     out_.insert(out_.end(), frame.begin(), frame.end());
   }
 
-  log::EpochKeys keys_;
+  std::unique_ptr<log::EpochKeys> owned_;
+  log::EpochKeys& keys_;
   log::ValueCipher values_;
+  std::uint32_t epoch_ = kEpoch;
   Bytes out_;
   Digest chain_{};
   std::uint64_t generation_ = 0;
@@ -203,9 +225,10 @@ void check_sealed(ByteView input) {
     const auto operations = reader.number<std::uint8_t>();
     const ByteView content = reader.bytes(reader.number<std::uint16_t>());
     if (!reader.ok()) break;
-    if (type % 3 == 0) sealer.raw_directory(operations, content);
-    if (type % 3 == 1) sealer.well_formed(operations, content);
-    if (type % 3 == 2) {
+    if (type % 4 == 0) sealer.raw_directory(operations, content);
+    if (type % 4 == 1) sealer.well_formed(operations, content);
+    if (type % 4 == 3) sealer.announce(operations, content);
+    if (type % 4 == 2) {
       sealer.append(content);
       break;
     }
@@ -218,7 +241,8 @@ void check_base_info(ByteView input) {
   if (!info) return;
   const std::optional<log::BaseInfo> again = log::parse_base_info(log::encode_base_info(*info));
   require(again && again->point == info->point && again->witnessed == info->witnessed &&
-          again->epochs == info->epochs && again->records == info->records);
+          again->epochs == info->epochs && again->records == info->records &&
+          again->former_chain == info->former_chain);
 }
 
 }  // namespace
@@ -278,6 +302,22 @@ int main(int, char** arguments) {
   block(2, operations);
   save("sealed-torn", 1, parts);
   save("base-info", 2, base);
+  info.former_chain = Digest{7};
+  save("base-info-moved", 2, log::encode_base_info(info));
+
+  parts.clear();
+  writer.number(static_cast<std::uint16_t>(base.size()));
+  writer.bytes(base);
+  block(1, operations);
+  block(3, directory);
+  block(1, operations);
+  save("sealed-next-key", 1, parts);
+  Sealer rotating;
+  rotating.base(base);
+  rotating.well_formed(4, operations);
+  rotating.announce(4, directory);
+  rotating.well_formed(4, operations);
+  save("whole-next-key", 0, rotating.file());
   return 0;
 }
 #endif

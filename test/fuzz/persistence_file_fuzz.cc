@@ -43,6 +43,13 @@ void check_core(const CoreData& core, const PersistenceHeader& header) {
         again->vault_salt == core.vault_salt && again->age_ms_max == core.age_ms_max &&
         again->witnesses == core.witnesses &&
         again->authority.vendor_public_key == core.authority.vendor_public_key);
+  check(again->previous.has_value() == core.previous.has_value() &&
+        again->former_field_keys.size() == core.former_field_keys.size());
+  check(core.former_field_keys.size() <= kFormerFieldKeysMax);
+  for (std::size_t i = 0; i < core.former_field_keys.size(); ++i) {
+    check(again->former_field_keys[i].key_id == core.former_field_keys[i].key_id);
+    check(equal(again->former_field_keys[i].key.view(), core.former_field_keys[i].key.view()));
+  }
 }
 
 void check_slot(const KeySlot& slot, const PersistenceHeader& header) {
@@ -94,7 +101,9 @@ void check_core_plaintext(ByteView plaintext) {
   ParsedPersistence parsed;
   PersistenceHeader& header = parsed.header;
   header.instance = "fuzz";
-  header.slots.push_back(wrap_dek(1, SlotType::kPassword, {}, kPasswordKek, kDek, header.storage_id, 1));
+  header.key_id = 7;  // that of the seeds
+  header.slots.push_back(
+      wrap_dek(1, SlotType::kPassword, {}, kPasswordKek, kDek, header.storage_id, header.key_id));
   parsed.core_sealed.resize(plaintext.size());
   crypto::Aead(crypto::hkdf_sha256(kDek, header.storage_id, "strongroom/v5 core").view())
       .seal(parsed.core_nonce, {}, plaintext, parsed.core_sealed.data(), parsed.core_tag.data());

@@ -61,7 +61,7 @@ TEST(LogFormat, FrameHeader) {
   log::encode_frame_header(header, kId, bytes.data());
   EXPECT_FALSE(log::parse_frame_header(bytes, kId));
   header.value_bytes = header.directory_bytes = 0;
-  for (const int kind : {0, 20, 31, 34, 255}) {
+  for (const int kind : {0, 21, 31, 34, 255}) {
     header.kind = static_cast<log::CommitKind>(kind);
     log::encode_frame_header(header, kId, bytes.data());
     EXPECT_FALSE(log::parse_frame_header(bytes, kId)) << kind;
@@ -83,8 +83,15 @@ TEST(LogFormat, BaseInfo) {
   EXPECT_EQ(parsed->epochs, info.epochs);
   EXPECT_EQ(parsed->witnessed, info.witnessed);
   EXPECT_EQ(parsed->records, 7U);
+  EXPECT_FALSE(parsed->former_chain);
   for (std::size_t size = 0; size < bytes.size(); ++size)
     EXPECT_FALSE(log::parse_base_info(ByteView(bytes).first(size)));
+  log::BaseInfo moved = info;
+  moved.former_chain = Digest{8};
+  const Bytes with_chain = log::encode_base_info(moved);
+  EXPECT_EQ(log::parse_base_info(with_chain)->former_chain, moved.former_chain);
+  for (std::size_t size = bytes.size() + 1; size < with_chain.size(); ++size)
+    EXPECT_FALSE(log::parse_base_info(ByteView(with_chain).first(size)));
   Bytes longer = bytes;
   longer.push_back(0);
   EXPECT_FALSE(log::parse_base_info(longer));

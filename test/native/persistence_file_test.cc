@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include "base/limits.h"
@@ -95,6 +96,25 @@ void expect_same(const CoreData& a, const CoreData& b) {
   EXPECT_EQ(a.clock_tolerance_ms, b.clock_tolerance_ms);
   EXPECT_EQ(a.age_ms_max, b.age_ms_max);
   EXPECT_EQ(a.authority.vendor_public_key, b.authority.vendor_public_key);
+  ASSERT_EQ(a.previous.has_value(), b.previous.has_value());
+  if (a.previous) {
+    EXPECT_EQ(a.previous->key_id, b.previous->key_id);
+    EXPECT_TRUE(equal(a.previous->key.view(), b.previous->key.view()));
+  }
+  ASSERT_EQ(a.former_field_keys.size(), b.former_field_keys.size());
+  for (std::size_t i = 0; i < a.former_field_keys.size(); ++i) {
+    EXPECT_EQ(a.former_field_keys[i].key_id, b.former_field_keys[i].key_id);
+    EXPECT_TRUE(equal(a.former_field_keys[i].key.view(), b.former_field_keys[i].key.view()));
+  }
+}
+
+// As in persistence_v5_rotating.bin.
+CoreData rotating_core() {
+  CoreData core = some_core();
+  core.previous = IdentifiedKey{kKeyId - 1, SecretBytes(counted<32>(0x20))};
+  core.former_field_keys.push_back({3, SecretBytes(counted<32>(0x30))});
+  core.former_field_keys.push_back({kKeyId - 1, SecretBytes(counted<32>(0x50))});
+  return core;
 }
 
 // Makes the checksums of both halves fit again, as anyone can who edits the file.
@@ -179,6 +199,44 @@ TEST(PersistenceFile, ReadsVersion5File) {
   const auto core = open_core_data(only, kDek);
   ASSERT_TRUE(core.ok());
   expect_same(*core, some_core());
+}
+
+TEST(PersistenceFile, GoldenFileOfARotation) {
+  std::ifstream stream(
+      std::string(STRONGROOM_SOURCE_DIR) + "/test/native/vectors/persistence_v5_rotating.bin",
+      std::ios::binary);
+  const Bytes file{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+  const auto parsed = parse_persistence(file);
+  ASSERT_TRUE(parsed.ok());
+  const auto core = open_core_data((*parsed)[0], kDek);
+  ASSERT_TRUE(core.ok());
+  expect_same(*core, rotating_core());
+  expect_same(core->clone(), rotating_core());
+  const auto again = parse_persistence(encoded(some_header(), rotating_core()));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)[0].core_sealed.size(), (*parsed)[0].core_sealed.size());
+  const auto reopened = open_core_data((*again)[0], kDek);
+  ASSERT_TRUE(reopened.ok());
+  expect_same(*reopened, rotating_core());
+}
+
+// Former keys are of DEKs before the present one, each of another.
+TEST(PersistenceFile, FormerKeysOutOfOrderAreNotWritten) {
+  const auto refused = [](const std::function<void(CoreData&)>& change) {
+    CoreData core = rotating_core();
+    change(core);
+    return encode_persistence(some_header(), core, kDek, nullptr).is(Reason::kInvalidArgument);
+  };
+  EXPECT_FALSE(refused([](CoreData&) {}));
+  EXPECT_TRUE(refused([](CoreData& core) { core.previous->key_id = kKeyId; }));
+  EXPECT_TRUE(refused([](CoreData& core) { core.previous->key_id = kKeyId - 2; }));
+  EXPECT_TRUE(refused([](CoreData& core) { core.former_field_keys[1].key_id = 3; }));
+  EXPECT_TRUE(refused([](CoreData& core) { core.former_field_keys[1].key_id = kKeyId; }));
+  EXPECT_TRUE(refused([](CoreData& core) {
+    core.former_field_keys.clear();
+    for (std::uint32_t i = 0; i <= kFormerFieldKeysMax; ++i)
+      core.former_field_keys.push_back({i, SecretBytes(counted<32>(1))});
+  }));
 }
 
 TEST(PersistenceFile, RoundTripOfEveryChoice) {
@@ -534,6 +592,32 @@ TEST(CoreData, AuthenticButImpossibleIsCorrupt) {
       EXPECT_TRUE(corrupt(plaintext)) << plaintext.size();
     }
   }
+}
+
+// The header that opened() makes has key id 1: a DEK before it has id 0.
+TEST(CoreData, FormerKeysThatNoReleaseWritesAreCorrupt) {
+  const auto with = [](std::initializer_list<int> head, const std::vector<std::uint32_t>& key_ids) {
+    Bytes plaintext = core_plaintext(3, 0, 0, "vault.bin");
+    ByteWriter writer(plaintext);
+    for (const int byte : head) writer.number(static_cast<std::uint8_t>(byte));
+    for (const std::uint32_t key_id : key_ids) {
+      writer.number(key_id);
+      writer.bytes(counted<32>(9));
+    }
+    return opened(plaintext);
+  };
+  EXPECT_TRUE(with({1, 0}, {0}).ok());
+  EXPECT_TRUE(with({0, 1}, {0}).ok());
+  EXPECT_TRUE(with({1, 1}, {0, 0}).ok());
+  EXPECT_TRUE(with({0, 0}, {}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({0}, {}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({2, 0}, {0}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({1, 0}, {1}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({1, 0}, {0, 0}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({1, 0}, {}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({0, 1}, {1}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({0, 2}, {0, 0}).is(Reason::kPersistenceCorrupt));
+  EXPECT_TRUE(with({0, 9}, {0, 0, 0, 0, 0, 0, 0, 0, 0}).is(Reason::kPersistenceCorrupt));
 }
 
 TEST(CoreData, VaultFileName) {

@@ -1,4 +1,4 @@
-// Writes persistence_v5.bin and the seeds of the persistence.bin fuzzer, from the text of docs/format.md alone: an
+// Writes persistence_v5.bin, persistence_v5_rotating.bin (a rotation of the DEK is under way) and the seeds of the persistence.bin fuzzer, from the text of docs/format.md alone: an
 // implementation of the format beside the core's, over Node's own crypto. Every input is fixed, so that running it
 // again changes nothing. Prints the derived keys that persistence_file_test.cc expects.
 //
@@ -72,7 +72,21 @@ const fileSlot = slot(
 const serviceSlot = slot(1, 1, Buffer.concat([u8(2), u16(0)]), softwareKek);
 const passwordSlot = slot(2, 4, Buffer.concat([range(0xe0, 16), u32(65536), u32(3), u32(1)]), passwordKek);
 
-function core({ witnesses = 3, ageMax = 604_800_000n, vendor = true, name = 'acme-vault.bin' } = {}) {
+const previous = Buffer.concat([u32(keyId - 1), range(0x20, 32)]);
+const fieldKeys = [
+  Buffer.concat([u32(3), range(0x30, 32)]),
+  Buffer.concat([u32(keyId - 1), range(0x50, 32)]),
+];
+const rotating = Buffer.concat([u8(1), u8(fieldKeys.length), previous, ...fieldKeys]);
+const rotated = Buffer.concat([u8(0), u8(fieldKeys.length), ...fieldKeys]);
+
+function core({
+  witnesses = 3,
+  ageMax = 604_800_000n,
+  vendor = true,
+  name = 'acme-vault.bin',
+  former = Buffer.alloc(0),
+} = {}) {
   const authority = vendor ? Buffer.concat([u8(1), vendorKey]) : Buffer.alloc(33);
   return Buffer.concat([
     u8(witnesses),
@@ -82,6 +96,7 @@ function core({ witnesses = 3, ageMax = 604_800_000n, vendor = true, name = 'acm
     vaultSalt,
     u8(name.length),
     Buffer.from(name),
+    former,
   ]);
 }
 
@@ -112,6 +127,8 @@ function copyOf({ state = 2, instance = 'acme-licensing', slots, plaintext }) {
 
 const golden = copyOf({ slots: [fileSlot, passwordSlot], plaintext: core() });
 writeFileSync(here('persistence_v5.bin'), Buffer.concat([golden, golden]));
+const pending = copyOf({ slots: [fileSlot, passwordSlot], plaintext: core({ former: rotating }) });
+writeFileSync(here('persistence_v5_rotating.bin'), Buffer.concat([pending, pending]));
 
 // The first byte of a seed tells the fuzzer what follows: 0 a file as it is, 1 a file whose checksums it corrects,
 // 2 the plaintext of core data.
@@ -132,7 +149,10 @@ const files = {
   'file-0-copies-differ': [u8(0), golden, service],
   'file-1-complete': [u8(1), golden, golden],
   'file-1-provisioning': [u8(1), service, service],
+  'file-0-rotating': [u8(0), pending, pending],
   'core-2-vendor': [u8(2), core()],
+  'core-2-rotating': [u8(2), core({ former: rotating })],
+  'core-2-rotated': [u8(2), core({ former: rotated })],
   'core-2-password': [u8(2), core({ vendor: false, ageMax: 2n ** 64n - 1n, name: 'vault.bin' })],
 };
 for (const [name, parts] of Object.entries(files)) writeFileSync(seeds + name, Buffer.concat(parts));
@@ -143,3 +163,4 @@ show('tamper key', hkdf(dek, storageId, 'strongroom/v5 tamper'));
 show('witness key', hkdf(dek, storageId, 'strongroom/v5 witness'));
 show('software KEK', softwareKek);
 show('hash of a copy', sha256(golden));
+show('hash while rotating', sha256(pending));

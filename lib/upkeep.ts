@@ -1,0 +1,85 @@
+// What is done to an open store besides reading and writing its vault: verification, the operation log, its passwords and
+// the rotation of its data encryption key. Arguments are checked here; the work is a task of the core.
+import { aborted, untilAborted } from './abort.js';
+import { PersistenceError } from './errors.js';
+import { guarded } from './events.js';
+import type { NativeProgress, NativeStore } from './native-binding.js';
+import { toPersistenceError } from './native-errors.js';
+import { readClosed, readFunction, readPassword, type PasswordSource } from './options.js';
+import type { RotateDekOptions, VerifyOptions } from './persistence.js';
+import { toVerifyReport, type OperationEntry, type VerifyReport } from './status.js';
+
+/** Runs a task of the core when those before it are done. */
+export type RunTask = <T>(work: (native: NativeStore) => Promise<T>) => Promise<T>;
+
+export const operationLogMax = 1_048_576;
+
+export async function verify(run: RunTask, options: VerifyOptions): Promise<VerifyReport> {
+  const { onProgress, signal } = readClosed(options, 'the options', ['onProgress', 'signal']);
+  const progress = readFunction<NativeProgress>(onProgress, 'onProgress');
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new PersistenceError('invalid-option', 'signal must be an AbortSignal');
+  }
+  if (signal?.aborted === true) throw aborted(signal);
+  const report = run((native) => native.verify(guarded('progress', progress))).then(toVerifyReport);
+  return signal === undefined ? report : untilAborted(report, signal);
+}
+
+export async function operationLog(run: RunTask, limit: number): Promise<readonly OperationEntry[]> {
+  if (!Number.isInteger(limit) || limit < 0) {
+    throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
+  }
+  return run((native) => native.operationLog(limit));
+}
+
+export async function changePassword(
+  run: RunTask,
+  current: PasswordSource,
+  next: PasswordSource,
+): Promise<void> {
+  const before = readPassword(current, 'the current password');
+  const after = readPassword(next, 'the new password');
+  if (before === undefined || after === undefined) {
+    throw new PersistenceError('invalid-argument', 'changePassword needs two passwords');
+  }
+  try {
+    const [old, fresh] = [await before.take(), await after.take()];
+    await run((native) => native.changePassword(old, fresh));
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    before.forget();
+    after.forget();
+  }
+}
+
+export async function verifyPassword(run: RunTask, password: PasswordSource): Promise<void> {
+  const source = readPassword(password, 'the password');
+  if (source === undefined) throw new PersistenceError('invalid-argument', 'verifyPassword needs a password');
+  try {
+    const bytes = await source.take();
+    await run((native) => native.verifyPassword(bytes));
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    source.forget();
+  }
+}
+
+export async function rotateDek(run: RunTask, options: RotateDekOptions): Promise<void> {
+  const known = ['password', 'forgetFieldKeys', 'onProgress'] as const;
+  const { password, forgetFieldKeys = false, onProgress } = readClosed(options, 'the options', known);
+  if (typeof forgetFieldKeys !== 'boolean') {
+    throw new PersistenceError('invalid-option', 'forgetFieldKeys must be true or false');
+  }
+  const progress = guarded('progress', readFunction<NativeProgress>(onProgress, 'onProgress'));
+  const source = readPassword(password, 'the password');
+  try {
+    const bytes = await source?.take();
+    await run((native) => native.rotateDek(bytes, forgetFieldKeys, progress));
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    source?.forget();
+  }
+}

@@ -1,0 +1,234 @@
+// The DEK and its rotation.
+//
+// A rotation is a sequence of durable states, each of which opens as usual:
+//   1. persistence.bin has the new DEK in every slot, and the former one in its core data ("pending"). The log goes on in
+//      an epoch of the new DEK.
+//   2. A compaction writes the vault under the new DEK; the tamper file and the witness values follow.
+//   3. persistence.bin without the former DEK. What is still of the former DEK, from a copy, is refused from now on.
+//
+// Invariants:
+// - Nothing is sealed under a new DEK before a persistence.bin that holds it is durable.
+// - Nothing of the former DEK is left in the files and witnesses when persistence.bin gives it up.
+// - No witness is of a later DEK than the vault file.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+bool has_password_slot(const PersistenceHeader& header) {
+  return std::any_of(header.slots.begin(), header.slots.end(),
+                     [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
+}
+
+// With the root key that opens the slot now.
+Result<KeySlot> wrap_software_anew(SecretStore& secrets, const KeySlot& slot, std::uint32_t slot_id,
+                                   const PersistenceHeader& former, std::uint32_t key_id, ByteView dek) {
+  SR_ASSIGN(const std::optional<Secret> root, secrets.load(SecretName::kRootKey));
+  if (!root || root->storage_id != former.storage_id) {
+    return Status(Reason::kRootUnavailable, "the SecretStore does not hold the RootKey of this store");
+  }
+  const SecretBytes kek = software_kek(root->value.view(), former.storage_id);
+  bool fits = false;
+  SR_TRY(unwrap_dek(slot, kek.view(), former.storage_id, former.key_id, &fits).status());
+  return wrap_dek(slot_id, SlotType::kSoftware, slot.parameters, kek.view(), dek, former.storage_id, key_id);
+}
+
+}  // namespace
+
+const SecretBytes* Engine::State::dek_of(std::uint32_t key_id) const {
+  if (key_id == header.key_id) return &dek;
+  return core.previous && core.previous->key_id == key_id ? &core.previous->key : nullptr;
+}
+
+Witnesses::Keys Engine::State::witness_keys(std::uint32_t key_id) {
+  const std::lock_guard lock(header_mutex);
+  const SecretBytes& of = *dek_of(key_id);
+  return {tamper_key(of.view(), header.storage_id), witness_key(of.view(), header.storage_id),
+          header.storage_id, key_id};
+}
+
+void Engine::State::make_epoch_keys() {
+  epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt),
+                                                header.storage_id, header.key_id);
+  if (!core.previous) return;
+  const SecretBytes& former = core.previous->key;
+  epoch_keys->add_vault_key(core.previous->key_id, create_get_vault_key(former.view(), core.vault_salt),
+                            false);
+}
+
+Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
+  SR_ASSIGN(const std::uint32_t named, peek_tamper_key_id(*directory, kTamperFileName));
+  if (key_id != nullptr) *key_id = named;
+  StorageId storage_id{};
+  SecretBytes key;
+  {
+    const std::lock_guard lock(header_mutex);
+    storage_id = header.storage_id;
+    // One that names a DEK of another time cannot be authentic; read with the present one it says so.
+    const SecretBytes* const of = dek_of(named);
+    key = tamper_key(of != nullptr ? of->view() : dek.view(), storage_id);
+  }
+  return read_tamper_file(*directory, kTamperFileName, key.view(), storage_id);
+}
+
+Status Engine::State::find_vault_key() {
+  Bytes bytes(log::kFileHeaderBytes);
+  SR_ASSIGN(const std::size_t size, vault_file->read_at(0, bytes));
+  bytes.resize(size);
+  SR_ASSIGN(const log::FileHeader file, log::parse_file_header(bytes, header.storage_id));
+  if (dek_of(file.key_id) == nullptr) {
+    // Nothing here is authenticated; it only tells why the start is refused.
+    if (file.key_id < header.key_id)
+      return {Reason::kVaultRolledBack, "the vault file is one of a former DEK"};
+    if (evidence.secret.key_id == file.key_id || evidence.tamper.key_id == file.key_id)
+      return {Reason::kPersistenceRolledBack, "the vault is one of a later DEK than persistence.bin holds"};
+    return {Reason::kVaultTampered, "the vault file names a DEK that persistence.bin does not hold"};
+  }
+  (void)epoch_keys->set_file_key(file.key_id);
+  make_witnesses(file.key_id);
+  const Status older(Reason::kVaultRolledBack,
+                     "the vault is one of a former DEK, and a witness of the present");
+  for (SecretEvidence* witness : {&evidence.secret, &evidence.token}) {
+    if (witness->value && *witness->key_id > file.key_id) witness->damage = older;
+  }
+  TamperEvidence& tamper = evidence.tamper;
+  if (tamper.content && tamper.content->key_id > file.key_id) tamper.damage = older;
+  return {};
+}
+
+Status Engine::State::unless_changed(Status finding) {
+  if (finding.ok() || !options.read_only) return finding;
+  const Bytes before = persistence_copy;
+  if (read_persistence().ok() && persistence_copy == before) return finding;
+  return {Reason::kLocked, "persistence.bin was replaced while the store was being read; try again"};
+}
+
+// Every slot with the new DEK. The TPM's root stays openable for as long as it was.
+Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, ByteView password) {
+  PersistenceHeader next = header;
+  ++next.key_id;
+  std::uint32_t slot_id = next_slot_id();
+  for (KeySlot& slot : next.slots) {
+    switch (slot.type) {
+      case SlotType::kSoftware: {
+        SR_ASSIGN(slot, wrap_software_anew(*secrets, slot, slot_id++, header, next.key_id, dek_next.view()));
+        break;
+      }
+      case SlotType::kTpm: {
+        SR_ASSIGN(slot,
+                  seal_tpm_slot(*tpm, slot_id++, tpm_slot, pin_authorisation.view(), dek_next.view(), next));
+        break;
+      }
+      case SlotType::kPkcs11: {
+        SR_ASSIGN(slot, wrap_token_slot(*token, slot_id++, token_slot, dek_next.view()));
+        break;
+      }
+      case SlotType::kPassword: {
+        SR_ASSIGN(PasswordParameters parameters, parse_password_parameters(slot.parameters));
+        parameters.salt = crypto::random_array<16>();
+        SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
+        slot = wrap_dek(slot_id++, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
+                        dek_next.view(), next.storage_id, next.key_id);
+        break;
+      }
+    }
+  }
+  return next;
+}
+
+void Engine::State::adopt_keys(NextKeys& keys) {
+  // The rest of the core data is read without a lock and stays as it is.
+  core.previous = std::move(keys.previous);
+  core.former_field_keys = std::move(keys.former_field_keys);
+  if (!keys.dek.empty()) dek = std::move(keys.dek);
+}
+
+// With the persistence lock held. One epoch ends and the next belongs to the new DEK, in one step for the writer.
+void Engine::State::follow_keys() {
+  if (epoch_keys->key_id() != header.key_id) {
+    queue->exclusively([this] {
+      epoch_keys->add_vault_key(header.key_id, create_get_vault_key(dek.view(), core.vault_salt), true);
+      writer->end_epoch();
+    });
+  }
+  if (!core.previous) epoch_keys->forget_former_vault_keys();
+}
+
+// With the persistence lock held.
+Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) {
+  if (has_password_slot(header)) SR_TRY(open_by_password(header, password).status());
+  if (header.key_id == UINT32_MAX) return {Reason::kUnsupported, "the DEK was rotated too often"};
+
+  NextKeys keys;
+  if (!forget_field_keys) keys.former_field_keys = clone(core.former_field_keys);
+  if (keys.former_field_keys.size() == kFormerFieldKeysMax) {
+    return {Reason::kInvalidOption,
+            "forgetFieldKeys: the field keys of 8 former DEKs are kept; seal the fields anew, then let go of "
+            "them"};
+  }
+  keys.former_field_keys.push_back({header.key_id, field_key(dek.view(), header.storage_id)});
+  keys.previous = IdentifiedKey{header.key_id, dek.clone()};
+  keys.dek = SecretBytes(crypto::kKeyBytes);
+  crypto::random_bytes(keys.dek.span());
+  SR_ASSIGN(const PersistenceHeader next, wrap_anew(keys.dek, password));
+
+  SR_TRY(before_step("dek"));
+  ReservedChanges intent;
+  ReservedChanges done;
+  SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
+  SR_TRY(before_step("dek-begun"));
+  return queue->commit_reserved(log::CommitKind::kRotation, done.list()).status();
+}
+
+Status Engine::State::move_vault(const ProgressHook& progress) {
+  if (epoch_keys->file_key_id() == epoch_keys->key_id()) return {};
+  bool begun = false;
+  queue->exclusively([&] {
+    begun = epoch_keys->is_present(writer->current_epoch());
+    if (!begun) writer->end_epoch();
+  });
+  if (!begun) {  // the commit that was to begin the epoch had failed
+    const std::lock_guard persistence(persistence_mutex);
+    ReservedChanges done;
+    done.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
+    SR_TRY(queue->commit_reserved(log::CommitKind::kRotation, done.list()).status());
+  }
+  return compact_now(progress);
+}
+
+Status Engine::State::end_rotation() {
+  const std::lock_guard persistence(persistence_mutex);
+  SR_TRY(settle_persistence());
+  if (!core.previous) return {};
+  const PersistenceHeader same = header;
+  NextKeys keys;
+  keys.former_field_keys = clone(core.former_field_keys);
+  ReservedChanges intent;
+  return replace_persistence(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
+}
+
+Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool forget_field_keys) {
+  State& state = *state_;
+  const std::lock_guard maintenance(state.maintenance_mutex);
+  SR_TRY(state.accepts_writes());
+  if (state.compaction_thread.joinable()) state.compaction_thread.join();
+  {
+    const std::lock_guard persistence(state.persistence_mutex);
+    const bool was_pending = state.core.previous.has_value();
+    SR_TRY(state.settle_persistence());  // it may be the begin of a rotation, or its end
+    if (!state.core.previous && !was_pending) SR_TRY(state.begin_rotation(password, forget_field_keys));
+  }
+  SR_TRY(state.before_step("vault"));
+  SR_TRY(state.move_vault(progress));
+  SR_TRY(state.before_step("witnesses"));
+  SR_TRY(state.witnesses->move(false, true));
+  SR_TRY(state.before_step("dek-end"));
+  SR_TRY(state.end_rotation());
+  SR_TRY(state.before_step("dek-ended"));
+  return although_durable(state.move_witnesses(true));
+}
+
+}  // namespace strongroom::store

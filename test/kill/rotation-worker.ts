@@ -1,0 +1,69 @@
+// The process that is killed in the middle of rotations of the data encryption key. Its part comes as JSON on the command
+// line; each line that it writes is a JSON document, or `a N` for an acknowledged write of the record `wN`.
+import { writeSync } from 'node:fs';
+
+import { toPersistenceError } from '../../lib/native-errors.js';
+import type { OpenOptions } from '../../lib/options.js';
+import { PersistenceService } from '../../lib/persistence-service.js';
+import { binding } from '../support/stores.js';
+
+export interface RotationPart {
+  readonly options: Omit<OpenOptions, 'storage'>;
+  readonly storage:
+    | { readonly type: 'software' }
+    | { readonly type: 'tpm'; readonly tcti: string }
+    | { readonly type: 'pkcs11'; readonly module: string; readonly token: string; readonly pin: string };
+  readonly password: string;
+  /** One rotation, or going on with one; SIGKILL before this step of it. */
+  readonly killAt?: string;
+  /** Rotations one after the other, with writes of `wN` from this N on beside them, until it is killed. */
+  readonly writeFrom?: number;
+}
+
+const part = JSON.parse(process.argv[2] ?? '') as RotationPart;
+const storage =
+  part.storage.type === 'pkcs11' ? { ...part.storage, pin: Buffer.from(part.storage.pin) } : part.storage;
+
+function say(what: object | string): void {
+  writeSync(1, `${typeof what === 'string' ? what : JSON.stringify(what)}\n`);
+}
+
+async function rotate(service: PersistenceService): Promise<void> {
+  const forgetFieldKeys = service.status().dek.formerFieldKeys === 8;
+  await service.rotateDek({ password: Buffer.from(part.password), forgetFieldKeys });
+}
+
+async function write(service: PersistenceService, from: number): Promise<void> {
+  for (let n = from; ; n += 1) {
+    const durability = n % 10 === 0 ? 'witnessed' : 'journal';
+    await service.vault.set(`w${n}`, Buffer.from(`value ${n}`), { durability });
+    say(`a ${n}`);
+  }
+}
+
+try {
+  const internals = part.killAt === undefined ? {} : { killBeforeStep: part.killAt };
+  const service = new PersistenceService(binding, { ...part.options, storage }, internals);
+  await service.initialize();
+  say({ event: 'open', dek: service.status().dek });
+  if (part.writeFrom === undefined) {
+    await rotate(service);
+    await service.verify();
+    await service.close();
+    say({ event: 'done', dek: service.status().dek });
+  } else {
+    const writing = write(service, part.writeFrom);
+    const rotating = async (): Promise<void> => {
+      for (;;) {
+        say({ event: 'rotating' });
+        await rotate(service);
+        say({ event: 'rotated', dek: service.status().dek });
+      }
+    };
+    await Promise.all([writing, rotating()]);
+  }
+} catch (error) {
+  const { reason, message } = toPersistenceError(error);
+  say({ event: 'fault', reason, message });
+  process.exitCode = 1;
+}

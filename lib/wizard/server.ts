@@ -85,7 +85,8 @@ async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> 
       used += chunk.copy(body, used);
       chunk.fill(0);
     }
-    return body;
+    // Shorter only where somebody else has read of it before.
+    return body.subarray(0, used);
   } catch (error) {
     body.fill(0);
     throw error;

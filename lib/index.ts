@@ -20,6 +20,8 @@ export type {
   RestoreState,
   TokenFound,
 } from './restore/detect.js';
+export { serveGate } from './restore/gate.js';
+export type { Gate, GateOptions, GateStart } from './restore/gate.js';
 export { restore } from './restore/restore.js';
 export type { RestoreOptions, TokenSetup } from './restore/restore.js';
 export { restoreSteps } from './restore/steps.js';

@@ -13,6 +13,7 @@ import { addKeyCommand } from './key-command.js';
 import { addPasswordCommand } from './password-command.js';
 import { addRestoreCommand } from './restore-command.js';
 import { addRotateCommand } from './rotate-command.js';
+import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { OutputClosed, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
@@ -31,6 +32,7 @@ export async function run(args: readonly string[]): Promise<number> {
     return exitCodes.ok;
   } catch (error) {
     if (error instanceof OutputClosed) return exitCodes.ok;
+    if (error instanceof GateClosed) return error.exitCode;
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     // The help page that a missing command is answered with was written already.
     if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.usage;
@@ -65,6 +67,7 @@ export function createProgram(): Command {
   addKeyCommand(program);
   addTlsCommand(program);
   addRestoreCommand(program);
+  addServeGateCommand(program);
   addWizardCommand(program);
   addHsmCommands(program);
   addRotateCommand(program);

@@ -127,6 +127,8 @@ export function detect(found: Found): Decision {
     case 'hsm-refused':
       return decided('ATTENTION');
     case 'not-asked':
+      // The history was refused before or beside the token: no waiting heals that.
+      return decided(history === 'refused' ? 'REFUSED' : 'OUTAGE');
     case 'hsm-unreachable':
       return decided('OUTAGE');
   }

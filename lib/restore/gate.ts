@@ -1,0 +1,123 @@
+// What an entrypoint starts: the service, the wizard, or nothing yet.
+//
+// Invariants
+// - Reads only: no lock, no file, no object in the token; in a restore state nothing is unwrapped.
+// - Only what is lost leads to the wizard. An outage is waited for, and what needs the operator starts nothing.
+// - It answers within its time limit, whatever hangs.
+import { untilAborted } from '../abort.js';
+import { PersistenceError } from '../errors.js';
+import { loadNative } from '../native.js';
+import type { NativeBinding } from '../native-binding.js';
+import { toPersistenceError } from '../native-errors.js';
+import type { RestoreState } from './detect.js';
+import type { TokenInfo } from './token-setup.js';
+import { detectRestoreWith, type DetectOptions, type Detection } from './world.js';
+
+export const gateTimeLimitMs = 60_000;
+
+export interface GateOptions extends DetectOptions {
+  /** For the whole answer; default 60,000 ms. Calls into a module have a limit of their own besides. */
+  readonly timeLimitMs?: number;
+}
+
+/**
+ * - `service`: start it.
+ * - `wizard`: the store must be restored first; `strongroom wizard`, or its library function.
+ * - `wait`: ask again; it heals by itself.
+ * - `none`: the operator must act first.
+ */
+export type GateStart = 'service' | 'wizard' | 'wait' | 'none';
+
+export interface Gate {
+  readonly start: GateStart;
+  readonly state: RestoreState;
+  readonly scenario: 1 | 2 | 3 | undefined;
+  /** The wizard's page that comes first. */
+  readonly path: string | undefined;
+  /** Why it is not the service. */
+  readonly cause: PersistenceError | undefined;
+  /** All that was found; undefined where the time limit cut it off. */
+  readonly detection: Detection | undefined;
+}
+
+const starts: Readonly<Record<RestoreState, GateStart>> = {
+  WIZARD_COMPLETED: 'service',
+  // A start makes the store, and refuses by itself where there was one.
+  NO_STORE: 'service',
+  WIZARD_AUTO_RESTORE_PASSWORD: 'wizard',
+  WIZARD_SETUP_HSM_AUTORESTORE: 'wizard',
+  OUTAGE: 'wait',
+  PIN: 'none',
+  ATTENTION: 'none',
+  REFUSED: 'none',
+};
+
+/**
+ * Decides what a start should start. Can be repeated; changes nothing.
+ * @throws PersistenceError `invalid-option`; what is found is never thrown
+ */
+export async function serveGate(options: GateOptions): Promise<Gate> {
+  return serveGateWith(loadNative(), options);
+}
+
+/** {@link serveGate} with a binding of the caller's choice. */
+export async function serveGateWith(binding: NativeBinding, options: GateOptions): Promise<Gate> {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new PersistenceError('invalid-option', 'the options must be an object');
+  }
+  const { timeLimitMs = gateTimeLimitMs, ...place } = options;
+  if (typeof timeLimitMs !== 'number' || !(timeLimitMs > 0 && timeLimitMs <= 3_600_000)) {
+    throw new PersistenceError('invalid-option', 'timeLimitMs must be a number above 0, at most 3,600,000');
+  }
+  const clock = new AbortController();
+  const timer = setTimeout(() => {
+    clock.abort();
+  }, timeLimitMs);
+  try {
+    return gateOf(await untilAborted(detectRestoreWith(binding, place), clock.signal));
+  } catch (error) {
+    if (clock.signal.aborted) return late(timeLimitMs);
+    throw toPersistenceError(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The decision from what was found. */
+export function gateOf(detection: Detection): Gate {
+  const { state, scenario, cause, tokens } = detection;
+  // What no waiting heals is for the operator.
+  const start = state === 'OUTAGE' && cause?.retryable === false ? 'none' : starts[state];
+  return Object.freeze({
+    start,
+    state,
+    scenario,
+    path: wizardPath(state, tokens),
+    cause: cause ?? (start === 'wizard' ? notCompleted() : undefined),
+    detection,
+  });
+}
+
+function notCompleted(): PersistenceError {
+  return new PersistenceError('restore-required', 'a restore of this store was begun and is not completed');
+}
+
+function late(timeLimitMs: number): Gate {
+  return Object.freeze({
+    start: 'wait',
+    state: 'OUTAGE',
+    scenario: undefined,
+    path: undefined,
+    cause: new PersistenceError('aborted', `what a start would meet was not known within ${timeLimitMs} ms`),
+    detection: undefined,
+  });
+}
+
+function wizardPath(state: RestoreState, tokens: readonly TokenInfo[] | undefined): string | undefined {
+  if (state === 'WIZARD_AUTO_RESTORE_PASSWORD') return '/setup-wizard/auto_restore_password/';
+  if (state !== 'WIZARD_SETUP_HSM_AUTORESTORE') return undefined;
+  // Both pages are the same but for their words.
+  const soft =
+    tokens?.some(({ model, manufacturer }) => /softhsm/i.test(`${manufacturer} ${model}`)) === true;
+  return `/setup-wizard/auto-restore-hsm-setup/${soft ? 'softhsm' : 'physical'}/`;
+}

@@ -56,10 +56,10 @@ describe("the wizard's fields", () => {
         .map(([each], at) =>
           at % 2 === 0 || each.startsWith('\\')
             ? each
-            : [...each]
-                .flatMap((c) => c.split(''))
-                .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-                .join(''),
+            : Array.from(
+                { length: each.length },
+                (_, unit) => `\\u${each.charCodeAt(unit).toString(16).padStart(4, '0')}`,
+              ).join(''),
         )
         .join('');
     fc.assert(

@@ -3,16 +3,8 @@ import assert from 'node:assert/strict';
 
 import { PasswordThrottle } from '../../lib/restore/throttle.js';
 import { backupPassword, bytes, HsmWorld } from '../support/softhsm.js';
-import {
-  Browser,
-  codePath,
-  hsmPath,
-  passwordPath,
-  progressPath,
-  resultPath,
-  Rig,
-  type Answer,
-} from './support.js';
+import type { Browser } from './support.js';
+import { codePath, hsmPath, passwordPath, progressPath, resultPath, Rig, type Answer } from './support.js';
 
 const idle = 2000;
 

@@ -36,6 +36,8 @@ const waitingPages: Partial<Readonly<Record<RestoreState, WaitingView['page']>>>
   PIN: 'pin',
   ATTENTION: 'attention',
   REFUSED: 'refused',
+  // It was there at the start.
+  NO_STORE: 'attention',
 };
 
 /** Where a person is at work, it is looked less often whether the token came back: each look logs in. */

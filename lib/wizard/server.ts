@@ -114,7 +114,10 @@ export async function listen(
   const { key, certificate } = certificateFor(binding, namesFor(host, names));
   let server: ReturnType<typeof createServer>;
   try {
-    server = createServer({ key, cert: certificate, minVersion: 'TLSv1.2', ...limits }, listener);
+    server = createServer(
+      { key, cert: certificate, minVersion: 'TLSv1.2', insecureHTTPParser: false, ...limits },
+      listener,
+    );
   } finally {
     key.fill(0);
   }

@@ -255,6 +255,8 @@ describe('acceptance: auto-restore, the pages', function () {
       assert.deepEqual([answer.status, answer.headers.location], [303, aim], path);
       assert.equal(answer.headers['cache-control'], 'no-store');
     }
+    const head = await browser.ask('HEAD', passwordPath);
+    assert.deepEqual([head.status, head.text], [200, '']);
     const before = world.files();
     for (const method of ['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE', 'PROPFIND']) {
       const answer = await browser.ask(method, passwordPath, { headers: { origin: browser.origin } });

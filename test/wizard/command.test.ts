@@ -1,12 +1,12 @@
 // `strongroom wizard` as a process of its own.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { connect } from 'node:tls';
 
-import { start, strongroom } from '../cli/support.js';
+import { program, start, strongroom } from '../cli/support.js';
 import { backupPassword, HsmWorld, pin, softhsm, soPin } from '../support/softhsm.js';
 import { Browser, hsmPath, passwordPath } from './support.js';
 
@@ -27,12 +27,11 @@ describe('strongroom wizard', function () {
   afterEach(() => world.closeAll());
 
   /** The process, its events as they come, and a browser that trusts the certificate of the logged fingerprint. */
-  const serve = (...args: string[]) => {
+  const serve = (args: readonly string[] = [], nodeArguments: readonly string[] = program) => {
     const child = start(
       ['wizard', world.directory, '--listen', '127.0.0.1:0', '--json', ...place(), ...args],
-      {
-        env: world.environment(),
-      },
+      { env: world.environment() },
+      nodeArguments,
     );
     const events: any[] = [];
     const lines = createInterface({ input: child.stdout! });
@@ -69,12 +68,12 @@ describe('strongroom wizard', function () {
     world.loseTokens();
     const hook = join(world.root, 'hook');
     writeFileSync(hook, `#!/bin/sh\necho called >> ${world.root}/called\n`, { mode: 0o755 });
-    const { child, events, until, browse, ended } = serve(
+    const { child, events, until, browse, ended } = serve([
       '--so-pin-file',
       files.soPin,
       '--on-restored',
       hook,
-    );
+    ]);
     const browser = await browse();
     const { code } = await until(({ event }) => event === 'code');
     await browser.enter(code);
@@ -93,6 +92,33 @@ describe('strongroom wizard', function () {
     const service = await world.open();
     assert.equal(service.vault.get('seats')?.toString(), '12');
     await service.close();
+  });
+
+  it('a password does not stay in its heap, whether it came by a form or by JSON', async () => {
+    world.destroyKek();
+    const { child, until, browse, ended } = serve(
+      [],
+      ['--heapsnapshot-signal=SIGUSR2', `--diagnostic-dir=${world.root}`, ...program],
+    );
+    const browser = await browse();
+    const { code } = await until(({ event }) => event === 'code');
+    await browser.enter(code);
+    const csrf = await browser.csrf(passwordPath);
+    await browser.post(passwordPath, { csrf, password: 'geheim-by-a-form' });
+    assert.equal((await browser.settled()).problem.reason, 'password-wrong');
+    await browser.postJson(passwordPath, { csrf, password: 'geheim-by-json' });
+    assert.equal((await browser.settled()).wrongAttempts, 2);
+    child.kill('SIGUSR2');
+    const taken = () => readdirSync(world.root).find((name) => name.endsWith('.heapsnapshot'));
+    // It is written by the thread that answers: the next answer comes after it.
+    while (taken() === undefined) await browser.get(passwordPath);
+    await browser.get(passwordPath);
+    const heap = readFileSync(join(world.root, taken()!), 'utf8');
+    assert.ok(heap.includes(softhsm), 'the snapshot holds strings');
+    assert.ok(!heap.includes('geheim-by'));
+    child.kill();
+    await ended;
+    browser.close();
   });
 
   it('tells another code on SIGHUP, and leaves nothing behind on SIGTERM', async () => {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import type { KeyAlgorithm, Keys } from '../lib/keys.js';
 import type { PersistenceService } from '../lib/persistence-service.js';
-import { makeCertificates } from './support/certificates.js';
+import { certifyFor, makeCertificates } from './support/certificates.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { temporaryDirectory, World } from './support/stores.js';
 
@@ -384,57 +384,3 @@ describe('managed keys', () => {
     }
   });
 });
-
-/** A certificate for a public key whose private half is out of reach, issued by a CA that is made for it. */
-function certifyFor(key: KeyObject): string {
-  const directory = temporaryDirectory();
-  const file = (name: string): string => join(directory, name);
-  const openssl = (...args: string[]): void => {
-    execFileSync('openssl', args, { stdio: 'pipe' });
-  };
-  writeFileSync(file('key.pem'), key.export({ format: 'pem', type: 'spki' }));
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ed25519',
-    '-noenc',
-    '-keyout',
-    file('ca.key'),
-    '-out',
-    file('ca.crt'),
-    '-subj',
-    '/CN=ca',
-  );
-  openssl(
-    'req',
-    '-new',
-    '-newkey',
-    'ed25519',
-    '-noenc',
-    '-keyout',
-    file('r.key'),
-    '-out',
-    file('r.csr'),
-    '-subj',
-    '/CN=key',
-  );
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    file('r.csr'),
-    '-force_pubkey',
-    file('key.pem'),
-    '-CA',
-    file('ca.crt'),
-    '-CAkey',
-    file('ca.key'),
-    '-CAcreateserial',
-    '-out',
-    file('key.crt'),
-    '-days',
-    '30',
-  );
-  return readFileSync(file('key.crt'), 'utf8');
-}

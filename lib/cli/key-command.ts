@@ -1,4 +1,4 @@
-// key generate, list, public, sign, deactivate, reactivate and remove: the managed keys.
+// key generate, list, public, chain, sign, deactivate, reactivate and remove: the managed keys.
 import { createPublicKey } from 'node:crypto';
 import { Option, type Command } from 'commander';
 
@@ -13,6 +13,8 @@ import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 
 const messageBytesMax = 1024 * 1024;
+// Of native/base/limits.h.
+const chainBytesMax = 256 * 1024;
 
 export function addKeyCommand(program: Command): void {
   const key = program.command('key').description('Managed signing keys.');
@@ -48,6 +50,15 @@ export function addKeyCommand(program: Command): void {
     .argument('<id>', 'the key')
     .option('--der', 'in DER, as bytes')
     .action(writePublicKey);
+
+  command('chain', 'Write the certificate chain of a key to standard output, attach one or remove it.', [
+    'strongroom key chain DIR ca-1 > ca-1-chain.pem',
+    'strongroom key chain DIR ca-1 --attach ca-1-chain.pem',
+  ])
+    .argument('<id>', 'the key')
+    .option('--attach <file>', "keep this chain with the key: PEM, the key's own certificate first")
+    .option('--remove', 'forget the chain')
+    .action(chain);
 
   command('sign', 'Write a signature to standard output, over a file or else standard input as it is.', [
     'strongroom key sign DIR ca-1 --file licence.json > licence.sig',
@@ -118,6 +129,30 @@ async function writePublicKey(
   });
   if (options.json === true) await writeJson({ id, publicKey: pem });
   else await writeData(options.der === true ? der : pem.toString());
+}
+
+async function chain(
+  directory: string,
+  id: string,
+  options: CommonOptions & TpmOptions & { attach?: string; remove?: true },
+): Promise<void> {
+  const { attach, remove: forget } = options;
+  if (attach !== undefined && forget === true) throw wrongOption('--attach and --remove exclude each other');
+  if (attach !== undefined || forget === true) {
+    const pem = attach === undefined ? '' : await readFile(attach, chainBytesMax);
+    await changed(
+      directory,
+      id,
+      options,
+      forget === true ? 'Removed the chain of' : 'Attached the chain to',
+      ({ keys }) => keys.attachCertificateChain(id, pem),
+    );
+    return;
+  }
+  const pem = await withStoreForReading(directory, options, ({ keys }) => keys.certificateChain(id));
+  if (options.json === true) await writeJson({ id, chain: pem ?? null });
+  else if (pem === undefined) tell(`The key ${printable(id)} has no certificate chain.`);
+  else await writeData(pem);
 }
 
 async function sign(

@@ -3,7 +3,7 @@ import { createHash, createPublicKey, verify } from 'node:crypto';
 import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { makeCertificates } from '../support/certificates.js';
+import { certifyFor, makeCertificates } from '../support/certificates.js';
 import {
   json,
   makeStore,
@@ -82,6 +82,26 @@ describe('strongroom key', () => {
     await fails('remove', ['b'], 2, 'invalid-option');
     assert.deepEqual(await says('remove', ['b', '--yes']), { id: 'b', removed: true });
     await fails('public', ['b'], 1, 'key-not-found');
+  });
+
+  it('keeps a certificate chain with a key, writes it and forgets it', async () => {
+    assert.equal((await run('generate', ['served'])).code, 0);
+    const file = join(await temporaryDirectory(), 'chain.pem');
+    await writeFile(file, certifyFor(createPublicKey((await run('public', ['served'])).stdout)));
+    const none = await run('chain', ['served']);
+    assert.deepEqual([none.code, none.stdout], [0, '']);
+    assert.match(none.stderr, /has no certificate chain/);
+    assert.equal((await says('chain', ['served'])).chain, null);
+    assert.match(
+      (await run('chain', ['served', '--attach', file])).stderr,
+      /Attached the chain to the key served/,
+    );
+    assert.equal((await run('chain', ['served'])).stdout, await readFile(file, 'utf8'));
+    await fails('chain', ['served', '--attach', file, '--remove'], 2, 'invalid-option');
+    await fails('chain', ['ca-1', '--attach', file], 1, 'certificate-mismatch');
+    await fails('chain', ['none'], 1, 'key-not-found');
+    assert.equal((await says('chain', ['served', '--remove'])).hasCertificateChain, false);
+    assert.equal((await says('chain', ['served'])).chain, null);
   });
 
   it('fails with the reasons of the library and their exit codes', async () => {

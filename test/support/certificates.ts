@@ -1,6 +1,7 @@
 // Certificates for tests, made by the command openssl.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import type { KeyObject } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { temporaryDirectory } from './stores.js';
@@ -63,4 +64,58 @@ export function makeCertificates(algorithm: 'rsa:2048' | 'ec' | 'ed25519' = 'ec'
   issue('localhost', 'intermediate');
   const read = (name: string): string => readFileSync(file(name), 'utf8');
   return { key: read('localhost.key'), certificate: read('localhost.crt'), chain: read('intermediate.crt') };
+}
+
+/** A certificate for a public key whose private half is out of reach, issued by a CA that is made for it. */
+export function certifyFor(key: KeyObject): string {
+  const directory = temporaryDirectory();
+  const file = (name: string): string => join(directory, name);
+  const openssl = (...args: string[]): void => {
+    execFileSync('openssl', args, { stdio: 'pipe' });
+  };
+  writeFileSync(file('key.pem'), key.export({ format: 'pem', type: 'spki' }));
+  openssl(
+    'req',
+    '-x509',
+    '-newkey',
+    'ed25519',
+    '-noenc',
+    '-keyout',
+    file('ca.key'),
+    '-out',
+    file('ca.crt'),
+    '-subj',
+    '/CN=ca',
+  );
+  openssl(
+    'req',
+    '-new',
+    '-newkey',
+    'ed25519',
+    '-noenc',
+    '-keyout',
+    file('r.key'),
+    '-out',
+    file('r.csr'),
+    '-subj',
+    '/CN=key',
+  );
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    file('r.csr'),
+    '-force_pubkey',
+    file('key.pem'),
+    '-CA',
+    file('ca.crt'),
+    '-CAkey',
+    file('ca.key'),
+    '-CAcreateserial',
+    '-out',
+    file('key.crt'),
+    '-days',
+    '30',
+  );
+  return readFileSync(file('key.crt'), 'utf8');
 }

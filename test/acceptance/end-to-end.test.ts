@@ -144,7 +144,7 @@ describe('acceptance: end to end', function () {
     assert.equal(certificate.fingerprint256, fingerprint, 'the fingerprint is that of the log');
     const spki = createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' }));
     browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
+      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
       args: [
         `--ignore-certificate-errors-spki-list=${spki.digest('base64')}`,
         ...(isRoot ? ['--no-sandbox'] : []),

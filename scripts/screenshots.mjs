@@ -13,7 +13,9 @@ const { servePages, views } = await import('../test/support/wizard-views.ts');
 const directory = fileURLToPath(new URL('../docs/images/', import.meta.url));
 const largest = 60 * 1024;
 const widths = { wide: 1120, narrow: 360 };
-const chosen = process.argv.slice(2);
+const pictured =
+  'code password password-wrong hsm hsm-erase progress outage pin attention refused result error'.split(' ');
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : pictured;
 
 mkdirSync(directory, { recursive: true });
 const pages = await servePages();
@@ -30,8 +32,8 @@ try {
         reducedMotion: 'reduce',
         timezoneId: 'UTC',
       });
-      for (const name of Object.keys(views)) {
-        if (chosen.length > 0 && !chosen.includes(name)) continue;
+      for (const name of chosen) {
+        if (!(name in views)) throw new Error(`no page has the name ${name}`);
         await page.goto(`${pages.origin}/show/${name}`);
         const path = `${directory}wizard-${name}-${colorScheme}-${size}.png`;
         await page.screenshot({ path, fullPage: true });

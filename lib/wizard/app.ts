@@ -134,11 +134,14 @@ class Pages {
       if (sent !== c.req.path)
         return this.#error(c, 400, 'Bad request', 'The path is not in its plain form.');
       if (!sent.startsWith(paths.start) && sent !== base) return this.#unavailable(c);
-      if (c.req.header('Transfer-Encoding') !== undefined)
+      const counted = c.req.header('Content-Length') !== undefined;
+      if (c.req.header('Transfer-Encoding') !== undefined || (c.req.method === 'POST' && !counted))
         return this.#error(c, 411, 'Length required', 'A body must have its length in front.');
       return next();
     });
-    app.use(
+    app.on(
+      'POST',
+      '*',
       bodyLimit({
         maxSize: bodyBytesMax,
         onError: (c: Page) => this.#error(c, 413, 'Too large', `A body has at most ${bodyBytesMax} bytes.`),

@@ -8,7 +8,7 @@ import type { RestoreState } from '../restore/detect.js';
 import { makeApp, type Bindings } from './app.js';
 import { readWizardOptions, type WizardOptions, type WizardOutcome } from './options.js';
 import { Progress } from './progress.js';
-import { listen, listenerOf, type Listening, type ListenOptions } from './server.js';
+import { listen, listenerOf, serverLimits, type Listening, type ListenOptions } from './server.js';
 import { sessionLimits, Sessions } from './session.js';
 
 export type { Bindings } from './app.js';
@@ -47,13 +47,14 @@ export function createWizard(options: WizardOptions): Promise<Wizard> {
 export interface WizardParts {
   readonly internals?: Partial<NativeStoreOptions>;
   readonly throttle?: PasswordThrottle;
+  readonly limits?: Partial<typeof serverLimits>;
 }
 
 /** {@link createWizard} with a binding of the caller's choice. */
 export async function createWizardWith(
   binding: NativeBinding,
   options: WizardOptions,
-  { internals, throttle = passwordThrottle }: WizardParts = {},
+  { internals, throttle = passwordThrottle, limits = {} }: WizardParts = {},
 ): Promise<Wizard> {
   const read = readWizardOptions(options);
   const progress = await Progress.begin(read, { binding, throttle, ...(internals && { internals }) });
@@ -89,7 +90,10 @@ export async function createWizardWith(
     fetch,
     listener,
     listen: async (where: ListenOptions) => {
-      const { listening, close: closeServer } = await listen(binding, listener, read.names, where);
+      const { listening, close: closeServer } = await listen(binding, listener, read.names, where, {
+        ...serverLimits,
+        ...limits,
+      });
       servers.push(closeServer);
       read.onEvent({ event: 'listening', url: listening.url, fingerprint: listening.fingerprint });
       return listening;

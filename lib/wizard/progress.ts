@@ -65,6 +65,12 @@ function problemOf(error: PersistenceError): Problem {
 const busy = (): PersistenceError =>
   new PersistenceError('restore-busy', 'the store is being restored by this process already');
 
+/** The label that the caller's options name. */
+function labelOf(storage: ReadWizardOptions['storage']): string | undefined {
+  if (storage.type !== 'pkcs11') return undefined;
+  return typeof storage.token === 'string' ? storage.token : storage.token?.label;
+}
+
 export class Progress {
   readonly #options: ReadWizardOptions;
   readonly #parts: ProgressParts;
@@ -90,7 +96,7 @@ export class Progress {
     this.#parts = parts;
     this.#storage = options.storage;
     this.#detection = detection;
-    this.#given = { slotId: undefined, label: detection.token?.label ?? '' };
+    this.#given = { slotId: undefined, label: labelOf(options.storage) ?? detection.token?.label ?? '' };
     this.finished = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -265,8 +271,9 @@ export class Progress {
     };
     const { binding, throttle, internals } = this.#parts;
     const service = await restoreWith(binding, options, { throttle, ...(internals && { internals }) });
+    let result: ResultView;
     try {
-      await this.#tellResult(service);
+      result = await this.#resultOf(service);
     } finally {
       // The store is restored, whatever its closing says; the service that starts next opens it.
       await service.close().catch((error: unknown) => {
@@ -274,16 +281,16 @@ export class Progress {
         onEvent({ event: 'failed', reason, message });
       });
     }
-    this.#finish('restored');
+    this.#finish(result, 'restored');
   }
 
-  async #tellResult(service: PersistenceService): Promise<void> {
+  async #resultOf(service: PersistenceService): Promise<ResultView> {
     const status = service.status();
     const credential = await service.tls.certificate();
     const lost = service.keys
       .list()
       .filter(({ state, location }) => state === 'deactivated' && location === 'hsm');
-    this.#result = Object.freeze({
+    return Object.freeze({
       page: 'result',
       healed: false,
       ...this.#base(),
@@ -351,8 +358,9 @@ export class Progress {
     const { state, cause } = this.#detection;
     if (state !== before.state || cause?.reason !== before.cause?.reason)
       this.#noteDetection(this.#detection);
-    if (state === 'WIZARD_COMPLETED') {
-      this.#result ??= Object.freeze({
+    if (state !== 'WIZARD_COMPLETED') return;
+    this.#finish(
+      Object.freeze({
         page: 'result',
         healed: true,
         ...this.#base(),
@@ -361,9 +369,9 @@ export class Progress {
         deactivatedKeys: [],
         tlsFingerprint: undefined,
         unproven: false,
-      });
-      this.#finish('healed');
-    }
+      }),
+      'healed',
+    );
   }
 
   async #listSlots(): Promise<void> {
@@ -417,7 +425,9 @@ export class Progress {
 
   #outcome: WizardOutcome = 'closed';
 
-  #finish(outcome: 'restored' | 'healed'): void {
+  /** Nothing of the store is open any more. */
+  #finish(result: ResultView, outcome: 'restored' | 'healed'): void {
+    this.#result = result;
     this.#outcome = outcome;
     this.#endIn(this.#options.resultLimitMs);
   }

@@ -33,7 +33,8 @@ export interface Listening {
 }
 
 const lifetimeSeconds = 86_400;
-const limits = {
+/** Milliseconds and bytes, as of node:https. */
+export const serverLimits = {
   headersTimeout: 10_000,
   requestTimeout: 20_000,
   handshakeTimeout: 10_000,
@@ -107,6 +108,7 @@ export async function listen(
   listener: RequestListener,
   names: readonly string[],
   { host = '127.0.0.1', port }: ListenOptions,
+  limits = serverLimits,
 ): Promise<{ readonly listening: Listening; readonly close: () => Promise<void> }> {
   const { key, certificate } = certificateFor(binding, namesFor(host, names));
   let server: ReturnType<typeof createServer>;

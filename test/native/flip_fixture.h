@@ -104,6 +104,37 @@ class FlipTools : public ::testing::Test {
     }
   }
 
+  // Each byte and each cut of the three files; `of` begins what is printed.
+  void vault_everywhere(const std::string& of) {
+    const std::vector<Reason> permitted{Reason::kVaultTampered, Reason::kVaultRolledBack};
+    Counts flips;
+    flip_everywhere(flips, kVaultPath, permitted);
+    flips.print(of + "vault.bin, flips");
+    EXPECT_EQ(flips.refused, flips.cases);
+    Counts cuts;
+    truncate_everywhere(cuts, kVaultPath, 0, files_.at(kVaultPath).size(), permitted);
+    cuts.print(of + "vault.bin, cuts");
+    EXPECT_EQ(cuts.refused, cuts.cases);
+  }
+  void tamper_file_everywhere(const std::string& of) {
+    Counts flips;
+    flip_everywhere(flips, kTamperPath, {Reason::kTamperFileTampered});
+    flips.print(of + "tmtmp.bin, flips");
+    Counts cuts;
+    truncate_everywhere(cuts, kTamperPath, 0, files_.at(kTamperPath).size(), {Reason::kTamperFileTampered});
+    cuts.print(of + "tmtmp.bin, cuts");
+  }
+  void persistence_everywhere(const std::string& of) {
+    const std::size_t size = files_.at(kPersistencePath).size();
+    Counts flips;
+    flip_everywhere(flips, kPersistencePath, {});
+    flips.print(of + "persistence.bin, flips");
+    Counts cuts;
+    truncate_everywhere(cuts, kPersistencePath, 0, size / 2, {Reason::kPersistenceTampered});
+    truncate_everywhere(cuts, kPersistencePath, size / 2, size, {});
+    cuts.print(of + "persistence.bin, cuts");
+  }
+
   World world_;
   std::optional<Image> image_;
   Files files_;

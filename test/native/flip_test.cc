@@ -23,36 +23,11 @@ class Flip : public FlipTools {
   }
 };
 
-TEST_F(Flip, VaultEveryByteAndEveryCut) {
-  Counts counts;
-  flip_everywhere(counts, kVaultPath, {Reason::kVaultTampered, Reason::kVaultRolledBack});
-  counts.print("vault.bin, flips");
-  Counts cuts;
-  truncate_everywhere(cuts, kVaultPath, 0, files_.at(kVaultPath).size(),
-                      {Reason::kVaultTampered, Reason::kVaultRolledBack});
-  cuts.print("vault.bin, cuts");
-  EXPECT_EQ(counts.refused, counts.cases);
-}
+TEST_F(Flip, VaultEveryByteAndEveryCut) { vault_everywhere(""); }
 
-TEST_F(Flip, TamperFileEveryByteAndEveryCut) {
-  Counts counts;
-  flip_everywhere(counts, kTamperPath, {Reason::kTamperFileTampered});
-  counts.print("tmtmp.bin, flips");
-  Counts cuts;
-  truncate_everywhere(cuts, kTamperPath, 0, files_.at(kTamperPath).size(), {Reason::kTamperFileTampered});
-  cuts.print("tmtmp.bin, cuts");
-}
+TEST_F(Flip, TamperFileEveryByteAndEveryCut) { tamper_file_everywhere(""); }
 
-TEST_F(Flip, PersistenceEveryByteAndEveryCut) {
-  const std::size_t size = files_.at(kPersistencePath).size();
-  Counts counts;
-  flip_everywhere(counts, kPersistencePath, {});
-  counts.print("persistence.bin, flips");
-  Counts cuts;
-  truncate_everywhere(cuts, kPersistencePath, 0, size / 2, {Reason::kPersistenceTampered});
-  truncate_everywhere(cuts, kPersistencePath, size / 2, size, {});
-  cuts.print("persistence.bin, cuts");
-}
+TEST_F(Flip, PersistenceEveryByteAndEveryCut) { persistence_everywhere(""); }
 
 TEST_F(Flip, SecretStoreEveryByteAndEveryCut) {
   for (const char* path : {kVaultHashPath, kTimeTamperPath, kRootKeyPath}) {

@@ -20,36 +20,13 @@ class TpmFlip : public FlipTools {
   }
 };
 
-TEST_F(TpmFlip, VaultEveryByteAndEveryCut) {
-  Counts counts;
-  flip_everywhere(counts, kVaultPath, {Reason::kVaultTampered, Reason::kVaultRolledBack});
-  counts.print("tpm: vault.bin, flips");
-  EXPECT_EQ(counts.refused, counts.cases);
-  Counts cuts;
-  truncate_everywhere(cuts, kVaultPath, 0, files_.at(kVaultPath).size(),
-                      {Reason::kVaultTampered, Reason::kVaultRolledBack});
-  cuts.print("tpm: vault.bin, cuts");
-  EXPECT_EQ(cuts.refused, cuts.cases);
-}
+TEST_F(TpmFlip, VaultEveryByteAndEveryCut) { vault_everywhere("tpm: "); }
 
-TEST_F(TpmFlip, TamperFileEveryByteAndEveryCut) {
-  Counts counts;
-  flip_everywhere(counts, kTamperPath, {Reason::kTamperFileTampered});
-  counts.print("tpm: tmtmp.bin, flips");
-  Counts cuts;
-  truncate_everywhere(cuts, kTamperPath, 0, files_.at(kTamperPath).size(), {Reason::kTamperFileTampered});
-  cuts.print("tpm: tmtmp.bin, cuts");
-}
+TEST_F(TpmFlip, TamperFileEveryByteAndEveryCut) { tamper_file_everywhere("tpm: "); }
 
 TEST_F(TpmFlip, PersistenceEveryByteAndEveryCut) {
+  persistence_everywhere("tpm: ");
   const std::size_t size = files_.at(kPersistencePath).size();
-  Counts counts;
-  flip_everywhere(counts, kPersistencePath, {});
-  counts.print("tpm: persistence.bin, flips");
-  Counts cuts;
-  truncate_everywhere(cuts, kPersistencePath, 0, size / 2, {Reason::kPersistenceTampered});
-  truncate_everywhere(cuts, kPersistencePath, size / 2, size, {});
-  cuts.print("tpm: persistence.bin, cuts");
   Counts both;
   for (std::size_t at = 0; at < size / 2; at += kStride) {
     Bytes edited = files_.at(kPersistencePath);

@@ -113,6 +113,14 @@ export const views = {
     given: { slotId: undefined, label: 'acme' },
   },
   progress: { page: 'progress', ...base, steps: stepsUpTo(5, 'under-way') },
+  'progress-token': {
+    page: 'progress',
+    ...base,
+    steps: restoreSteps.map((step) => ({
+      step,
+      state: step === 'detect' ? 'done' : step === 'token' ? 'under-way' : 'to-come',
+    })),
+  },
   outage: {
     page: 'outage',
     ...closed,

@@ -14,7 +14,7 @@ import {
   type Html,
 } from './parts.js';
 import type { PageParts } from './layout.js';
-import { codeWords, lossWords, problemWords } from './words.js';
+import { codeWords, configuredPinWords, lossWords, problemWords } from './words.js';
 
 const csrfField = (csrf: string): Html => html`<input type="hidden" name="csrf" value="${csrf}" />`;
 
@@ -34,7 +34,7 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
     main: html`<h1>Enter the one-time code</h1>
       <p class="lead">
         This service cannot open its store. To see why, and what helps, type the code that was printed to the
-        log of the server: only who can read the log may go on.
+        log of the server: only those who can read it may go on.
       </p>
       ${problemBox(problem, ['code'], words && { ...words, field: 'code' })}
       <form class="card" method="post" action="/setup-wizard/code/">
@@ -74,11 +74,14 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
 
 export function passwordPage(view: PasswordView): PageParts {
   const { problem, found, resumes, wrongAttempts, waitMs } = view;
-  const about = problem === undefined ? undefined : problemWords[problem.reason]?.field;
+  const words = problem && (configuredPinWords(problem.reason) ?? problemWords[problem.reason]);
+  const isNewToken = view.steps.some(({ step, state }) => step === 'token' && state === 'done');
   const loss = found === undefined ? undefined : lossWords[found];
   const lead = resumes
     ? 'A restore was begun and is not completed. It goes on where it stopped; what is done is not done again.'
-    : `${loss ?? 'The key that opens this store is not available.'} The backup password opens it, and a new key is made.`;
+    : isNewToken
+      ? 'The new token is ready. The backup password opens the store, and a new key is made in the token.'
+      : `${loss ?? 'The key that opens this store is not available.'} The backup password opens it, and a new key is made.`;
   const describedBy = ['password-hint', ...(waitMs > 0 ? ['wait'] : [])];
   return {
     title:
@@ -87,7 +90,7 @@ export function passwordPage(view: PasswordView): PageParts {
         : `Error: ${problemWords[problem.reason]?.title ?? 'restore'}`,
     main: html`<h1>${resumes ? 'Go on with the restore' : 'Enter the backup password'}</h1>
       <p class="lead">${lead}</p>
-      ${problemBox(problem, ['password'])}
+      ${problemBox(problem, ['password'], words)}
       <form class="card" method="post" action="/setup-wizard/auto_restore_password/" data-busy="Checking…">
         ${csrfField(view.csrf)}
         <label for="password">Backup password</label>
@@ -99,7 +102,7 @@ export function passwordPage(view: PasswordView): PageParts {
           type="password"
           autocomplete="current-password"
           required
-          ${fieldState('password', describedBy, about === 'password')}
+          ${fieldState('password', describedBy, words?.field === 'password')}
         />
         <p class="hint caps" id="caps" role="status"></p>
         ${wrongAttempts > 0 && html`<p class="hint">Wrong passwords so far: ${wrongAttempts}.</p>`}
@@ -118,8 +121,16 @@ export function passwordPage(view: PasswordView): PageParts {
 }
 
 const typeWords = {
-  softhsm: { title: 'Set up a new SoftHSM token', empty: 'Make a slot available' },
-  physical: { title: 'Set up a new hardware token', empty: 'Connect the device' },
+  softhsm: {
+    title: 'Set up a new SoftHSM token',
+    absent: 'If the directory of the tokens is only not mounted, mount it and',
+    empty: 'Check the configuration of SoftHSM',
+  },
+  physical: {
+    title: 'Set up a new hardware token',
+    absent: 'If it is only unplugged, connect it and',
+    empty: 'Connect the device',
+  },
 } as const;
 
 function slotChoice(slot: SlotView, checked: boolean): Html {
@@ -194,7 +205,7 @@ export function hsmPage(view: HsmView): PageParts {
       </div>`
     }
     <label for="label">Label of the new token</label>
-    <p class="hint" id="label-hint">At most 32 bytes. The lost token’s label is a good choice.</p>
+    <p class="hint" id="label-hint">Up to 32 letters and digits. The lost token’s label is a good choice.</p>
     <input
       name="label"
       type="text"
@@ -235,7 +246,7 @@ export function hsmPage(view: HsmView): PageParts {
             ? html`The token of this store is not there.`
             : html`The token <strong>${name(facts.token.label)}</strong> is not there.`
         }
-        If it is only unplugged, connect it and
+        ${typeWords[hsmType].absent}
         <a href="/setup-wizard/auto-restore-hsm-setup/${hsmType}/">look again</a>. If it is lost, set up
         another; then the backup password gives the store a new key in it.
       </p>

@@ -11,17 +11,19 @@ export { stylesheet } from './style.js';
 
 /** A whole HTML document. Names and messages may be anything: they are shown harmlessly. */
 export function render(view: View): string {
-  const harmless = withPrintableText(view);
+  const harmless = withPrintableText(view) as View;
   const document = layout(harmless, partsOf(harmless));
   if (document instanceof Promise) throw new TypeError('a page is made of what is there, not of promises');
   return document.toString();
 }
 
 /** Every text of the view, so that no page can forget one. */
-const withPrintableText = (view: View): View =>
-  JSON.parse(JSON.stringify(view), (_, value: unknown) =>
-    typeof value === 'string' ? printable(value) : value,
-  ) as View;
+function withPrintableText(value: unknown): unknown {
+  if (typeof value === 'string') return printable(value);
+  if (Array.isArray(value)) return value.map(withPrintableText);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, withPrintableText(each)]));
+}
 
 function partsOf(view: View): PageParts {
   switch (view.page) {

@@ -3,6 +3,7 @@ import { html } from 'hono/html';
 
 import type { View } from '../view.js';
 import { name, type Html } from './parts.js';
+import { isTokenSetUp } from './states.js';
 import { stages } from './words.js';
 
 /** What a page puts into the frame. */
@@ -35,7 +36,8 @@ const mark = html`<svg
 
 function stageList(view: View): Html {
   const { page } = view;
-  const at = stages.findIndex(({ pages }) => pages.includes(page));
+  const shown = page === 'progress' && isTokenSetUp(view) ? 'hsm' : page;
+  const at = stages.findIndex(({ pages }) => pages.includes(shown));
   const current = stages[at];
   // Who only waited went through none of them.
   if (current === undefined || (view.page === 'result' && view.healed)) return html``;
@@ -93,7 +95,7 @@ export function layout(view: View, { title, main, aside, pollMs, refreshSeconds 
         </main>
         <footer>
           <div class="wrap">
-            <p>This page is there only while the store is closed.</p>
+            <p>The restore page is there only while the store is closed.</p>
           </div>
         </footer>
       </body>

@@ -39,10 +39,15 @@ export function prose(text: string): Html {
 /** A name that came from a file or a token: kept from turning the direction of the text around it. */
 export const name = (text: string): Html => html`<bdi>${text}</bdi>`;
 
-export function factsCard({ instance, storageId, token, lastGoodMs }: StoreFacts): Html {
+const foundWords = { title: 'What was found', when: 'Last good start' };
+
+export function factsCard(
+  { instance, storageId, token, lastGoodMs }: StoreFacts,
+  words: { readonly title: string; readonly when: string } = foundWords,
+): Html {
   const unknown = html`<span class="soft">not known</span>`;
   return html`<section class="card facts" aria-labelledby="facts">
-    <h2 id="facts">What was found</h2>
+    <h2 id="facts">${words.title}</h2>
     <dl>
       <div>
         <dt>Token</dt>
@@ -53,7 +58,7 @@ export function factsCard({ instance, storageId, token, lastGoodMs }: StoreFacts
         <dd>${token === undefined ? unknown : html`<code>${name(token.serial)}</code>`}</dd>
       </div>
       <div>
-        <dt>Last good start</dt>
+        <dt>${words.when}</dt>
         <dd>
           ${
             lastGoodMs === undefined

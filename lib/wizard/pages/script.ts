@@ -34,9 +34,10 @@ export const script = `'use strict';
       const bar = byId('bar');
       if (!bar) return;
       const done = steps.filter(settled).length;
-      const at = steps.findIndex((step) => !settled(step));
+      const underWay = steps.findIndex((step) => step.state === 'under-way');
+      const at = underWay >= 0 ? underWay : steps.findIndex((step) => !settled(step));
       bar.value = done;
-      document.title = 'Restoring, ' + done + ' of ' + steps.length + ' steps - Strongroom';
+      document.title = document.title.replace(/\\d+ of \\d+/, done + ' of ' + steps.length);
       const item = at < 0 ? null : document.querySelector('li[data-step="' + steps[at].step + '"] .what');
       say('live', item ? 'Step ' + (at + 1) + ' of ' + steps.length + ': ' + item.textContent : 'All steps are done');
     };
@@ -62,7 +63,7 @@ export const script = `'use strict';
         if (view.steps) show(view.steps);
       } catch {
         failures += 1;
-        if (failures > 2) {
+        if (failures > 1) {
           say('stale', 'The server does not answer just now. This page goes on asking; if the restore is completed, the service is starting.');
         }
       }
@@ -104,6 +105,9 @@ export const script = `'use strict';
         return;
       }
       sent = true;
+      // A label that was typed before another slot was chosen.
+      const erase = each.elements.namedItem('erase');
+      if (erase && !each.querySelector('.erases:checked')) erase.value = '';
       button.setAttribute('aria-disabled', 'true');
       if (each.dataset.busy) button.textContent = each.dataset.busy;
     });

@@ -18,27 +18,42 @@ import { stepWords, waitingWords } from './words.js';
 
 const settled = ({ state }: StepView): boolean => state === 'done' || state === 'skipped';
 
+/** The step that is under way, else the next one. */
+function currentStep(steps: readonly StepView[]): number {
+  const underWay = steps.findIndex(({ state }) => state === 'under-way');
+  return underWay >= 0 ? underWay : steps.findIndex((step) => !settled(step));
+}
+
 /** `Step 4 of 10: …`, as the script says it too. */
-export function progressText(steps: readonly StepView[]): string {
-  const at = steps.findIndex((step) => !settled(step));
+function progressText(steps: readonly StepView[]): string {
+  const at = currentStep(steps);
   const step = steps[at];
   return step === undefined
     ? 'All steps are done'
     : `Step ${at + 1} of ${steps.length}: ${stepWords[step.step]}`;
 }
 
+/** A token is set up before the password is asked for. */
+export function isTokenSetUp({ steps }: ProgressView): boolean {
+  const stateOf = (name: StepView['step']) => steps.find(({ step }) => step === name)?.state;
+  return stateOf('token') === 'under-way' && stateOf('password') === 'to-come';
+}
+
 export function progressPage(view: ProgressView): PageParts {
   const { steps, problem } = view;
   const done = steps.filter(settled).length;
+  const [title, lead] = isTokenSetUp(view)
+    ? ['Setting up the token', 'This takes a moment. Then the backup password is asked for.']
+    : [
+        'Restoring',
+        'You need not do anything, and may close this page: the restore goes on without it. Were it cut off, it would go on where it stopped.',
+      ];
   return {
-    title: `Restoring, ${done} of ${steps.length} steps`,
+    title: `${title}, ${done} of ${steps.length} steps`,
     pollMs: 1000,
     refreshSeconds: 4,
-    main: html`<h1>Restoring</h1>
-      <p class="lead">
-        You need not do anything, and may close this page: the restore goes on without it. Were it cut off, it
-        would go on where it stopped.
-      </p>
+    main: html`<h1>${title}</h1>
+      <p class="lead">${lead}</p>
       ${problemBox(problem, [])}
       <section class="card" aria-labelledby="live">
         <p class="now" id="live" role="status" aria-live="polite">${progressText(steps)}</p>
@@ -57,11 +72,12 @@ export function waitingPage(view: WaitingView): PageParts {
   const { page, problem, steps } = view;
   const words = waitingWords(page, problem?.reason ?? view.found);
   const remedy = words.remedy ?? problem?.remedy;
-  const heals = page === 'outage';
-  const begun = steps.some(({ state }) => state !== 'to-come');
+  // The server looks again by itself, but with a wrong PIN never: a token may lock.
+  const looksAgain = page === 'outage' || page === 'attention';
+  const begun = steps.some(({ step, state }) => step !== 'detect' && state !== 'to-come');
   return {
     title: words.title,
-    ...(heals && { pollMs: 5000, refreshSeconds: 15 }),
+    ...(looksAgain && { pollMs: 5000, refreshSeconds: 10 }),
     main: html`<h1>${words.title}</h1>
       <p class="lead">${words.lead}</p>
       ${
@@ -73,11 +89,14 @@ export function waitingPage(view: WaitingView): PageParts {
       }
       <p class="again">
         ${
-          heals &&
-          html`<span class="beat" aria-hidden="true"></span>
-            <span id="live" role="status">This page looks again every few seconds.</span>`
+          looksAgain
+            ? html`<span class="looks"
+                  ><span class="beat" aria-hidden="true"></span> This page looks again every few
+                  seconds.</span
+                >
+                <a href="/setup-wizard/">Look again now</a>`
+            : html`When that is done, start the service again.`
         }
-        <a href="/setup-wizard/">Look again now</a>
       </p>
       <p class="hint" id="stale" role="status"></p>`,
     aside: html`${factsCard(view.facts)}${begun && stepsCard(steps, 'The steps')}`,
@@ -103,13 +122,13 @@ function fingerprintOf(hex: string): Html {
 function keysSection(keys: ResultView['deactivatedKeys']): Html {
   if (keys.length === 0) {
     return html`<section class="note good" aria-labelledby="keys">
-      <h2 id="keys">No key is lost</h2>
-      <p>All keys of the store are active.</p>
+      <h2 id="keys">No key was deactivated</h2>
+      <p>Every key of the store is as it was before.</p>
     </section>`;
   }
   return html`<section class="card" aria-labelledby="keys">
     <h2 id="keys">${keys.length === 1 ? 'One key is' : `${keys.length} keys are`} deactivated</h2>
-    <p>They were only in the lost token and sign no more. All other keys are active.</p>
+    <p>They refuse to sign. Every other key of the store is as it was before.</p>
     <ul class="keys">
       ${keys.map(({ id, why }) => html`<li><code>${name(id)}</code> <span class="soft">${name(why)}</span></li>`)}
     </ul>
@@ -171,7 +190,7 @@ export function resultPage(view: ResultView): PageParts {
           <li>See all of it in <code>strongroom status</code> and <code>strongroom log</code>.</li>
         </ol>
       </section>`,
-    aside: html`${factsCard(view.facts)}${!healed && stepsCard(steps, 'What was done')}`,
+    aside: html`${factsCard(view.facts, { title: 'The store now', when: 'Last written' })}${!healed && stepsCard(steps, 'What was done')}`,
   };
 }
 

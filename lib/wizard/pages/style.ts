@@ -66,7 +66,7 @@ p { margin: 0 0 .75rem; }
 p:last-child { margin-bottom: 0; }
 a { color: var(--key); text-underline-offset: .2em; }
 code { font-family: var(--mono); font-size: .875em; overflow-wrap: anywhere; }
-.lead { margin-bottom: 1.5rem; max-width: 38rem; font-size: 1.075rem; color: var(--soft); text-wrap: pretty; }
+.lead { margin-bottom: 1.5rem; max-width: 38rem; font-size: 1.075rem; color: var(--soft); text-wrap: balance; }
 .lead strong { color: var(--ink); }
 .soft, .hint { color: var(--soft); }
 .hint { font-size: .9rem; }
@@ -183,13 +183,17 @@ details p { margin: .5rem 0 0; }
 .brief .steps li { flex-wrap: nowrap; padding-bottom: .7rem; }
 .brief .steps li:last-child { padding-bottom: 0; }
 .brief [data-state="done"] .state, .brief [data-state="to-come"] .state { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.brief .state { white-space: nowrap; line-height: 1.8; }
+.steps .state { white-space: nowrap; line-height: 1.8; }
+@media (max-width: 34rem) {
+  .steps li { flex-wrap: nowrap; }
+  .steps [data-state="done"] .state, .steps [data-state="to-come"] .state { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+}
 .steps [data-state="done"], .steps [data-state="under-way"], .steps [data-state="failed"] { color: var(--ink); }
 .steps [data-state="done"] .state { color: var(--key); }
 .steps [data-state="done"]::before { border: 2px solid var(--key); background: var(--key) var(--check) center / .7rem no-repeat; }
 .steps [data-state="done"]:not(:last-child)::after { border-color: var(--key); }
 .steps [data-state="under-way"] { font-weight: 650; }
-.steps [data-state="under-way"]::before { border-color: var(--line); border-top-color: var(--key); animation: turn 1s linear infinite; }
+.steps [data-state="under-way"]::before { border: 3px solid var(--key); border-right-color: transparent; animation: turn 1s linear infinite; }
 .steps [data-state="skipped"]::before { border-style: dashed; }
 .steps [data-state="failed"] .state { color: var(--bad); font-weight: 650; }
 .steps [data-state="failed"]::before { border-color: var(--bad); background: linear-gradient(var(--bad), var(--bad)) center / .5rem 2px no-repeat; }
@@ -206,7 +210,8 @@ progress::-moz-progress-bar { background: var(--key); }
 
 .again { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem .75rem; }
 .again a { display: inline-block; padding: .25rem 0; font-weight: 600; }
-.beat { width: .7rem; height: .7rem; border-radius: 50%; background: var(--key); animation: beat 2.4s ease-in-out infinite; }
+.looks { display: flex; align-items: baseline; gap: .6rem; }
+.beat { flex: none; width: .7rem; height: .7rem; border-radius: 50%; background: var(--key); animation: beat 2.4s ease-in-out infinite; }
 @keyframes beat { 50% { opacity: .25; } }
 .seal { display: inline-block; width: 1.1em; height: 1.1em; margin-right: .45em; border-radius: 50%; vertical-align: -.14em; background: var(--key) var(--check) center / .66em no-repeat; }
 .print { display: block; margin-bottom: .75rem; padding: .75rem 1rem; border-radius: .5rem; background: var(--paper); font-size: .95rem; line-height: 1.8; user-select: all; }
@@ -230,15 +235,17 @@ progress::-moz-progress-bar { background: var(--key); }
 }
 @media (forced-colors: active) {
   .steps [data-state="done"]::before, .seal, .beat { forced-color-adjust: none; background-color: Highlight; }
-  .steps [data-state="under-way"]::before { border-color: Highlight; border-width: 4px; }
+  .steps [data-state="under-way"]::before { border-color: Highlight; border-right-color: Canvas; }
   .mark rect { fill: Highlight; }
   progress { border: 1px solid CanvasText; }
+  progress::-webkit-progress-value { forced-color-adjust: none; background: Highlight; }
   .stages .current { border-color: Highlight; }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --ink: #000; --soft: #333; --line: #999; --key: #000; --key-dim: #fff; --warn-dim: #fff; --bad-dim: #fff; }
   form, .again, button, .stages, footer { display: none !important; }
   .columns { display: block; }
+  .steps li::before, .seal { print-color-adjust: exact; }
   .card, .note { break-inside: avoid; }
 }
 `;

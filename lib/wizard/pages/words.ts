@@ -36,7 +36,7 @@ export const stages: readonly { readonly name: string; readonly pages: readonly 
 
 /** Why the password is asked for. */
 export const lossWords: Partial<Record<Reason, string>> = {
-  'kek-missing': 'The token is there, but the key that opens this store is no longer in it.',
+  'kek-missing': 'The token is there, but it does not hold the key that opens this store.',
   'kek-replaced': 'The token is there, but the key in it is not the one that opens this store.',
   'wrapped-dek-corrupt': 'The token and its key are there, but the store’s copy of its own key is damaged.',
 };
@@ -97,6 +97,12 @@ export const problemWords: Partial<Record<Reason, ProblemWords>> = {
     remedy: 'Give the right PIN. Some tokens lock after a few wrong ones.',
     field: 'so-pin',
   },
+  'pin-locked': { title: 'The token has locked its PIN' },
+  'pin-not-initialized': { title: 'The token has no PIN yet' },
+  'invalid-option': {
+    title: 'Something in the form is not right',
+    remedy: 'Correct what is named below, then send it again. Nothing was changed.',
+  },
   'hsm-refused': { title: 'The token refused' },
   'hsm-unreachable': {
     title: 'The token does not answer',
@@ -129,12 +135,23 @@ export const problemWords: Partial<Record<Reason, ProblemWords>> = {
   },
 };
 
+/** On the page of the password, a PIN is that of the configuration. */
+export const configuredPinWords = (reason: Reason): ProblemWords | undefined => {
+  if (!['pin-missing', 'pin-wrong', 'pin-locked', 'pin-not-initialized'].includes(reason)) return undefined;
+  return {
+    title: pinTitles[reason] ?? pinTitle,
+    remedy:
+      'It belongs to the configuration of the server: correct it there, then start the service again. Some tokens lock after a few wrong PINs.',
+  };
+};
+
 interface WaitingWords {
   readonly title: string;
   readonly lead: string;
   readonly remedy?: string;
 }
 
+const pinTitle = 'The token does not take the PIN';
 const pinTitles: Partial<Record<Reason, string>> = {
   'pin-missing': 'The token’s PIN is missing',
   'pin-locked': 'The token has locked its PIN',
@@ -171,7 +188,7 @@ export function waitingWords(
       };
     case 'pin':
       return {
-        title: titled(pinTitles, 'The token does not take the PIN'),
+        title: titled(pinTitles, pinTitle),
         lead: 'Nothing is lost. The PIN belongs to the configuration of the server, so it cannot be typed here.',
       };
     case 'attention':

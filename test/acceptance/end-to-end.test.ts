@@ -16,7 +16,6 @@ import { quickKdf } from '../support/stores.js';
 
 describe('acceptance: end to end', function () {
   this.timeout(90_000);
-  this.bail(true);
   let world: HsmWorld;
   let account: Account;
   let apache: Apache;
@@ -74,6 +73,14 @@ describe('acceptance: end to end', function () {
       ); // prettier-ignore
       running.push(container);
     };
+  });
+  // Each goes on where the one before it ended.
+  let broken = false;
+  beforeEach(function () {
+    if (broken) this.skip();
+  });
+  afterEach(function () {
+    broken ||= this.currentTest?.state === 'failed';
   });
   after(async () => {
     await browser?.close();

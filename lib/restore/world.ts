@@ -54,6 +54,8 @@ export interface Detection {
   readonly restore: RestoreStatus | undefined;
   /** When the newest commit was made, where the root is open. */
   readonly newestMs: number | undefined;
+  /** When the vault was last written: as `newestMs`; while the root is not open, what the file system says. */
+  readonly lastWrittenMs: number | undefined;
 }
 
 /**
@@ -225,5 +227,6 @@ function conclude(
     tokens,
     restore: status?.restore,
     newestMs: status?.newestMs,
+    lastWrittenMs: status?.newestMs ?? (header?.vaultModifiedMs === 0 ? undefined : header?.vaultModifiedMs),
   });
 }

@@ -36,7 +36,12 @@ const waitingPages: Partial<Readonly<Record<RestoreState, WaitingView['page']>>>
   PIN: 'pin',
   ATTENTION: 'attention',
   REFUSED: 'refused',
+  // It was there at the start.
+  NO_STORE: 'attention',
 };
+
+/** Where a person is at work, it is looked less often whether the token came back: each look logs in. */
+const restoreFactor = 5;
 
 /** A view without what belongs to the session. */
 export type Shown =
@@ -416,12 +421,15 @@ export class Progress {
     clearTimeout(this.#timer);
     const { state } = this.#detection;
     if (state === 'PIN' || state === 'REFUSED' || this.#pinRefused) return;
-    this.#timer = setTimeout(() => {
-      if (this.#act !== undefined) return;
-      this.#detecting = this.#look().finally(() => {
-        if (this.#act === undefined) this.#schedule();
-      });
-    }, this.#options.detectEveryMs);
+    this.#timer = setTimeout(
+      () => {
+        if (this.#act !== undefined) return;
+        this.#detecting = this.#look().finally(() => {
+          if (this.#act === undefined) this.#schedule();
+        });
+      },
+      this.#options.detectEveryMs * (waitingPages[state] === undefined ? restoreFactor : 1),
+    );
     this.#timer.unref();
   }
 
@@ -460,12 +468,12 @@ export class Progress {
   }
 
   #facts(): StoreFacts {
-    const { instance, storageId, token, newestMs } = this.#detection;
+    const { instance, storageId, token, lastWrittenMs } = this.#detection;
     return {
       instance,
       storageId,
       token: token && { label: token.label, serial: token.serial },
-      lastGoodMs: newestMs,
+      lastGoodMs: lastWrittenMs,
     };
   }
 

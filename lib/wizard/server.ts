@@ -85,7 +85,8 @@ async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> 
       used += chunk.copy(body, used);
       chunk.fill(0);
     }
-    return body;
+    // Shorter only where somebody else has read of it before.
+    return body.subarray(0, used);
   } catch (error) {
     body.fill(0);
     throw error;
@@ -113,7 +114,10 @@ export async function listen(
   const { key, certificate } = certificateFor(binding, namesFor(host, names));
   let server: ReturnType<typeof createServer>;
   try {
-    server = createServer({ key, cert: certificate, minVersion: 'TLSv1.2', ...limits }, listener);
+    server = createServer(
+      { key, cert: certificate, minVersion: 'TLSv1.2', insecureHTTPParser: false, ...limits },
+      listener,
+    );
   } finally {
     key.fill(0);
   }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -640,6 +641,36 @@ TEST_F(Posix, LargeTransfersComplete) {
 }
 
 // ---- Clocks ----
+
+// The limit of a file's size stands in for a device that fails: a write past the page cache ends in the middle of its blocks.
+TEST(PosixTail, AFailedDirectWriteHurtsNothingBeforeIt) {
+  const TemporaryDirectory place;
+  const std::shared_ptr<Directory> directory =
+      must_open(posix_files(), place.path() + "/store", DirectoryMode::kCreate);
+  const std::unique_ptr<File> file = *directory->open("a", OpenMode::kCreate);
+  ASSERT_TRUE(file->allocate(0, std::uint64_t{1} << 20).ok());
+  const std::string first(20000, 'a');
+  const std::string second(20000, 'b');
+  ASSERT_TRUE(file->append_at(0, as_bytes(first)).ok());
+
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  struct rlimit small = before;
+  small.rlim_cur = 30000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const Status failed = file->append_at(first.size(), as_bytes(second));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  ASSERT_TRUE(failed.is(Reason::kIoError));
+  EXPECT_EQ(failed.error().system_error, EFBIG);
+
+  EXPECT_EQ(as_text(*read_whole(*directory, "a", std::size_t{1} << 20)).substr(0, first.size()), first);
+  ASSERT_TRUE(file->append_at(first.size(), as_bytes(second)).ok());
+  ASSERT_TRUE(file->sync().ok());
+  EXPECT_EQ(as_text(*read_whole(*directory, "a", std::size_t{1} << 20)).substr(0, 40001),
+            first + second + std::string(1, '\0'));
+}
 
 TEST(PosixClock, TellsTimeAndBoot) {
   Clock& clock = posix_clock();

@@ -60,6 +60,8 @@ export interface ProgressParts {
   readonly binding: NativeBinding;
   readonly throttle: PasswordThrottle;
   readonly internals?: Partial<NativeStoreOptions>;
+  /** Whether somebody has a session, and may wait for the result. */
+  readonly isWatched?: () => boolean;
 }
 
 function problemOf(error: PersistenceError): Problem {
@@ -437,7 +439,8 @@ export class Progress {
   #finish(result: ResultView, outcome: 'restored' | 'healed'): void {
     this.#result = result;
     this.#outcome = outcome;
-    this.#endIn(this.#options.resultLimitMs);
+    // Nobody waits for it: the service need not, either.
+    this.#endIn(this.#parts.isWatched?.() === false ? 0 : this.#options.resultLimitMs);
   }
 
   #endIn(ms: number): void {

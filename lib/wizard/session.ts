@@ -101,6 +101,11 @@ export class Sessions {
     }
   }
 
+  /** Whether somebody gave the code, and is here still. */
+  get isOpen(): boolean {
+    return this.#session !== undefined;
+  }
+
   /** Whether this is the id of the session; it is used by that. */
   knows(id: string | undefined): boolean {
     const session = this.#session;

@@ -134,8 +134,7 @@ class Pages {
       if (sent !== c.req.path)
         return this.#error(c, 400, 'Bad request', 'The path is not in its plain form.');
       if (!sent.startsWith(paths.start) && sent !== base) return this.#unavailable(c);
-      const counted = c.req.header('Content-Length') !== undefined;
-      if (c.req.header('Transfer-Encoding') !== undefined || (c.req.method === 'POST' && !counted))
+      if (c.req.method === 'POST' && c.req.header('Content-Length') === undefined)
         return this.#error(c, 411, 'Length required', 'A body must have its length in front.');
       return next();
     });

@@ -76,8 +76,7 @@ export function listenerOf(fetch: FetchHandler): RequestListener {
 /** Nothing where the length says that the body will be refused, or that there is none. */
 async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> {
   const length = Number(incoming.headers['content-length'] ?? 0);
-  if (incoming.headers['transfer-encoding'] !== undefined || !(length > 0 && length <= bodyBytesMax))
-    return undefined;
+  if (!(length > 0 && length <= bodyBytesMax)) return undefined;
   const body = Buffer.allocUnsafeSlow(length);
   let used = 0;
   try {

@@ -22,6 +22,7 @@ import {
   type Found,
   type JournalFound,
   type RestoreState,
+  tokenRefusals,
   type TokenFound,
 } from './detect.js';
 import type { TokenInfo } from './token-setup.js';
@@ -143,20 +144,7 @@ async function filesWithout(binding: NativeBinding, directory: string): Promise<
   return { files: error.code === 'PERS_8003' ? 'partial' : 'unreadable', refusal: error };
 }
 
-const tokenFound: ReadonlySet<string> = new Set<Reason>([
-  'hsm-unreachable',
-  'hsm-refused',
-  'token-missing',
-  'token-ambiguous',
-  'pin-missing',
-  'pin-wrong',
-  'pin-locked',
-  'pin-not-initialized',
-  'kek-missing',
-  'kek-duplicate',
-  'kek-replaced',
-  'wrapped-dek-corrupt',
-]);
+const tokenFound: ReadonlySet<string> = new Set<Reason>(tokenRefusals);
 
 interface Place {
   readonly directory: string;

@@ -213,6 +213,8 @@ export interface NativeInspection {
   readonly secretStore: NativeSecretStore | undefined;
   readonly oneCopyDamaged: boolean;
   readonly vaultFilePresent: boolean;
+  /** By the clock of the file system; 0: not known. */
+  readonly vaultModifiedMs: number;
   readonly tamperFilePresent: boolean;
 }
 

@@ -140,6 +140,8 @@ function checkTypeScript() {
       if (/^(node:)?fs(\/|$)/.test(specifier) && name !== 'native.ts')
         report(file, line, `${specifier}: lib/ touches no file`);
       if (kind === 'require' && name !== 'native.ts') report(file, line, `require() only in lib/native.ts`);
+      if (/^@?hono(\/|$)/.test(specifier) && !name.startsWith('wizard/'))
+        report(file, line, `${specifier}: only lib/wizard has a web server`);
       if (!isRelative(specifier)) continue;
       const target = relative(lib, resolveModule(file, specifier));
       if (target.startsWith('..')) report(file, line, `${specifier}: out of lib/`);
@@ -193,6 +195,7 @@ function printTable() {
   console.log('  */testing/: only tests, and #ifdef STRONGROOM_TESTING');
   console.log('lib/         may import');
   console.log('  cli/       lib/, packages, node:');
+  console.log('  wizard/    lib/ without cli/, hono, node:; nobody else imports hono');
   console.log('  the rest   lib/ without cli/, node:; packages only by import(), from what index.ts loads');
   console.log("  node:fs    nowhere (native.ts: to list the package's own prebuilds)");
   console.log(`any file     fewer than ${linesMax} lines; a test fewer than ${testLinesMax}`);

@@ -29,6 +29,7 @@ fail() { # code words
 safe=$(find "$configuration" -maxdepth 0 -type f -uid "$(id -u)" ! -perm /022 2>/dev/null) || safe=
 [ -n "$safe" ] || fail 10 "$configuration is missing, not root's, or others may write to it"
 TLS_DIR='' WEB_ADDRESS='' WEB_NAME='' WEB_TEST='apache2ctl configtest' WEB_RELOAD='apache2ctl graceful' WEB_WAIT_S=20
+WEB_PID_FILE='' WEB_PROCESS=apache2
 sh -n "$configuration" 2>/dev/null || fail 10 "$configuration is no shell script"
 # shellcheck source=/dev/null
 . "$configuration"
@@ -50,6 +51,12 @@ of_certificate=$(openssl x509 -in "$TLS_DIR/tls.crt" -noout -pubkey 2>/dev/null)
 # WEB_TEST and WEB_RELOAD are command lines of the configuration.
 # shellcheck disable=SC2086
 said=$($WEB_TEST 2>&1 9<&-) || fail 12 "the configuration is wrong: $(printf %s "$said" | grep -v '^AH00558' | head -n 1)"
+# A container that is started anew finds the pid file of its former life. If another process has that number by now, it
+# would get the signal.
+if [ -n "$WEB_PID_FILE" ] && pid=$(cat "$WEB_PID_FILE" 2>/dev/null); then
+  name=$(cat "/proc/$pid/comm" 2>/dev/null) || name=''
+  case $name in '' | "$WEB_PROCESS") ;; *) rm -f "$WEB_PID_FILE" ;; esac
+fi
 # shellcheck disable=SC2086
 $WEB_RELOAD >/dev/null 2>&1 9<&- || fail 13 "'$WEB_RELOAD' failed"
 

@@ -15,27 +15,29 @@ export type FilesFound =
   /** They cannot be read now. */
   | 'unreadable';
 
-/** How the token answered; each failure is classified before anything is decided. */
+/** Why a token does not open the store; each failure is classified before anything is decided. */
+export const tokenRefusals = [
+  'hsm-unreachable',
+  'hsm-refused',
+  'token-missing',
+  'token-ambiguous',
+  'pin-missing',
+  'pin-wrong',
+  'pin-locked',
+  'pin-not-initialized',
+  'kek-missing',
+  'kek-duplicate',
+  'kek-replaced',
+  'wrapped-dek-corrupt',
+] as const satisfies readonly Reason[];
+
+/** How the token answered. */
 export type TokenFound =
   /** Nobody asked: the storage is none, or the files answer already. */
   | 'not-asked'
   /** The KEK is there, and unwraps. */
   | 'ok'
-  | Extract<
-      Reason,
-      | 'hsm-unreachable'
-      | 'hsm-refused'
-      | 'token-missing'
-      | 'token-ambiguous'
-      | 'pin-missing'
-      | 'pin-wrong'
-      | 'pin-locked'
-      | 'pin-not-initialized'
-      | 'kek-missing'
-      | 'kek-duplicate'
-      | 'kek-replaced'
-      | 'wrapped-dek-corrupt'
-    >;
+  | (typeof tokenRefusals)[number];
 
 /** What the journal in the vault says of a restore. It can be read only when the root is open. */
 export type JournalFound = 'unknown' | 'none' | 'pending' | 'completed';

@@ -22,6 +22,7 @@ import {
   type Found,
   type JournalFound,
   type RestoreState,
+  tokenRefusals,
   type TokenFound,
 } from './detect.js';
 import type { TokenInfo } from './token-setup.js';
@@ -54,6 +55,8 @@ export interface Detection {
   readonly restore: RestoreStatus | undefined;
   /** When the newest commit was made, where the root is open. */
   readonly newestMs: number | undefined;
+  /** When the vault was last written: as `newestMs`; while the root is not open, what the file system says. */
+  readonly lastWrittenMs: number | undefined;
 }
 
 /**
@@ -141,20 +144,7 @@ async function filesWithout(binding: NativeBinding, directory: string): Promise<
   return { files: error.code === 'PERS_8003' ? 'partial' : 'unreadable', refusal: error };
 }
 
-const tokenFound: ReadonlySet<string> = new Set<Reason>([
-  'hsm-unreachable',
-  'hsm-refused',
-  'token-missing',
-  'token-ambiguous',
-  'pin-missing',
-  'pin-wrong',
-  'pin-locked',
-  'pin-not-initialized',
-  'kek-missing',
-  'kek-duplicate',
-  'kek-replaced',
-  'wrapped-dek-corrupt',
-]);
+const tokenFound: ReadonlySet<string> = new Set<Reason>(tokenRefusals);
 
 interface Place {
   readonly directory: string;
@@ -225,5 +215,6 @@ function conclude(
     tokens,
     restore: status?.restore,
     newestMs: status?.newestMs,
+    lastWrittenMs: status?.newestMs ?? (header?.vaultModifiedMs === 0 ? undefined : header?.vaultModifiedMs),
   });
 }

@@ -134,8 +134,7 @@ class Pages {
       if (sent !== c.req.path)
         return this.#error(c, 400, 'Bad request', 'The path is not in its plain form.');
       if (!sent.startsWith(paths.start) && sent !== base) return this.#unavailable(c);
-      const counted = c.req.header('Content-Length') !== undefined;
-      if (c.req.header('Transfer-Encoding') !== undefined || (c.req.method === 'POST' && !counted))
+      if (c.req.method === 'POST' && c.req.header('Content-Length') === undefined)
         return this.#error(c, 411, 'Length required', 'A body must have its length in front.');
       return next();
     });
@@ -322,7 +321,8 @@ class Pages {
     } catch (error) {
       if (!isPersistenceError(error)) throw error;
       const problem = problemOf(error);
-      this.#options.onEvent({ event: 'code-refused', address, retryAfterMs: error.retryAfterMs });
+      // Those that were not even compared would only fill the log.
+      if (error.retryAfterMs === undefined) this.#options.onEvent({ event: 'code-refused', address });
       return this.#codePage(c, statusOf(problem), problem);
     }
     const path = this.#pathOf(this.#progress.show());
@@ -357,12 +357,9 @@ class Pages {
   }
 
   #codePage(c: Page, status: 200 | 400 | 401 | 403 | 409 | 429, problem?: Problem): Response {
-    let id = this.#idOf(c);
-    // One who comes for the first time; or whose session is over, and then the token of its forms must be over too.
-    if (id === undefined || status === 200 || status === 401) {
-      id = this.#sessions.visitorId();
-      this.#setId(c, id);
-    }
+    const given = this.#idOf(c);
+    const id = this.#sessions.visitorId(given);
+    if (id !== given) this.#setId(c, id);
     return this.#send(c, { page: 'code', csrf: this.#sessions.csrfOf(id), problem }, status);
   }
 

@@ -1,7 +1,7 @@
 // The body of a POST: its fields as text, and the secret ones as bytes, which never become a JavaScript string and can be
 // wiped. Two formats: application/x-www-form-urlencoded (URL Standard), and a flat JSON object (RFC 8259).
 //
-// Invariant: a body that is not wholly understood is refused; a name that comes twice is.
+// Invariant: a body that is not wholly understood is refused, and so is a secret that comes twice.
 
 /** At most 16 KiB. */
 export const bodyBytesMax = 16_384;
@@ -122,7 +122,8 @@ export function readJson(body: Uint8Array, secretNames: ReadonlySet<string>): Fi
     for (const [name, value] of Object.entries(parsed)) {
       // One whose name was written in another way, or whose value is no string, is not among those cut out.
       if (secretNames.has(name)) {
-        if (!fields.secrets.has(name)) throw new MalformedBody(`'${name}' must be a plain string`);
+        if (!fields.secrets.has(name) || !/^x*$/.test(String(value)))
+          throw new MalformedBody(`'${name}' must be a plain string`);
         continue;
       }
       if (value === null) continue;

@@ -57,7 +57,13 @@ export async function createWizardWith(
   { internals, throttle = passwordThrottle, limits = {} }: WizardParts = {},
 ): Promise<Wizard> {
   const read = readWizardOptions(options);
-  const progress = await Progress.begin(read, { binding, throttle, ...(internals && { internals }) });
+  const isWatched = (): boolean => sessions.isOpen;
+  const progress = await Progress.begin(read, {
+    binding,
+    throttle,
+    isWatched,
+    ...(internals && { internals }),
+  });
   const sessions = new Sessions(
     (code) => {
       read.onEvent({ event: 'code', code });

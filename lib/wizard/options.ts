@@ -25,7 +25,7 @@ export type WizardEvent =
     }
   /** The one-time code: at the start, and whenever a session has ended. */
   | { readonly event: 'code'; readonly code: string }
-  | { readonly event: 'code-refused'; readonly address: string; readonly retryAfterMs: number | undefined }
+  | { readonly event: 'code-refused'; readonly address: string }
   | { readonly event: 'session'; readonly address: string }
   /** What was found, and why the store does not open. */
   | { readonly event: 'state'; readonly state: RestoreState; readonly message: string | undefined }

@@ -36,7 +36,12 @@ const waitingPages: Partial<Readonly<Record<RestoreState, WaitingView['page']>>>
   PIN: 'pin',
   ATTENTION: 'attention',
   REFUSED: 'refused',
+  // It was there at the start.
+  NO_STORE: 'attention',
 };
+
+/** Where a person is at work, it is looked less often whether the token came back: each look logs in. */
+const restoreFactor = 5;
 
 /** A view without what belongs to the session. */
 export type Shown =
@@ -55,6 +60,8 @@ export interface ProgressParts {
   readonly binding: NativeBinding;
   readonly throttle: PasswordThrottle;
   readonly internals?: Partial<NativeStoreOptions>;
+  /** Whether somebody has a session, and may wait for the result. */
+  readonly isWatched?: () => boolean;
 }
 
 function problemOf(error: PersistenceError): Problem {
@@ -414,12 +421,15 @@ export class Progress {
     clearTimeout(this.#timer);
     const { state } = this.#detection;
     if (state === 'PIN' || state === 'REFUSED' || this.#pinRefused) return;
-    this.#timer = setTimeout(() => {
-      if (this.#act !== undefined) return;
-      this.#detecting = this.#look().finally(() => {
-        if (this.#act === undefined) this.#schedule();
-      });
-    }, this.#options.detectEveryMs);
+    this.#timer = setTimeout(
+      () => {
+        if (this.#act !== undefined) return;
+        this.#detecting = this.#look().finally(() => {
+          if (this.#act === undefined) this.#schedule();
+        });
+      },
+      this.#options.detectEveryMs * (waitingPages[state] === undefined ? restoreFactor : 1),
+    );
     this.#timer.unref();
   }
 
@@ -429,7 +439,8 @@ export class Progress {
   #finish(result: ResultView, outcome: 'restored' | 'healed'): void {
     this.#result = result;
     this.#outcome = outcome;
-    this.#endIn(this.#options.resultLimitMs);
+    // Nobody waits for it: the service need not, either.
+    this.#endIn(this.#parts.isWatched?.() === false ? 0 : this.#options.resultLimitMs);
   }
 
   #endIn(ms: number): void {
@@ -457,12 +468,12 @@ export class Progress {
   }
 
   #facts(): StoreFacts {
-    const { instance, storageId, token, newestMs } = this.#detection;
+    const { instance, storageId, token, lastWrittenMs } = this.#detection;
     return {
       instance,
       storageId,
       token: token && { label: token.label, serial: token.serial },
-      lastGoodMs: newestMs,
+      lastGoodMs: lastWrittenMs,
     };
   }
 

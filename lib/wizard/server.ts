@@ -76,8 +76,7 @@ export function listenerOf(fetch: FetchHandler): RequestListener {
 /** Nothing where the length says that the body will be refused, or that there is none. */
 async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> {
   const length = Number(incoming.headers['content-length'] ?? 0);
-  if (incoming.headers['transfer-encoding'] !== undefined || !(length > 0 && length <= bodyBytesMax))
-    return undefined;
+  if (!(length > 0 && length <= bodyBytesMax)) return undefined;
   const body = Buffer.allocUnsafeSlow(length);
   let used = 0;
   try {
@@ -85,7 +84,8 @@ async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> 
       used += chunk.copy(body, used);
       chunk.fill(0);
     }
-    return body;
+    // Shorter only where somebody else has read of it before.
+    return body.subarray(0, used);
   } catch (error) {
     body.fill(0);
     throw error;
@@ -113,7 +113,10 @@ export async function listen(
   const { key, certificate } = certificateFor(binding, namesFor(host, names));
   let server: ReturnType<typeof createServer>;
   try {
-    server = createServer({ key, cert: certificate, minVersion: 'TLSv1.2', ...limits }, listener);
+    server = createServer(
+      { key, cert: certificate, minVersion: 'TLSv1.2', insecureHTTPParser: false, ...limits },
+      listener,
+    );
   } finally {
     key.fill(0);
   }

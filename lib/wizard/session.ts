@@ -41,7 +41,7 @@ export class Sessions {
   readonly #limits: SessionLimits;
   readonly #tellCode: (code: string) => void;
   readonly #isBusy: () => boolean;
-  readonly #csrfKey = randomBytes(32);
+  readonly #key = randomBytes(32);
   readonly #throttle: PasswordThrottle;
   #code: Buffer | undefined;
   #session: { readonly id: Buffer; readonly beganMs: number; usedMs: number } | undefined;
@@ -101,6 +101,11 @@ export class Sessions {
     }
   }
 
+  /** Whether somebody gave the code, and is here still. */
+  get isOpen(): boolean {
+    return this.#session !== undefined;
+  }
+
   /** Whether this is the id of the session; it is used by that. */
   knows(id: string | undefined): boolean {
     const session = this.#session;
@@ -110,19 +115,30 @@ export class Sessions {
     return true;
   }
 
-  /** An id that opens nothing, for the form that asks for the code. */
-  visitorId(): string {
-    return randomBytes(idBytes).toString('base64url');
+  /** An id that opens nothing, for the form that asks for the code: the given one, if it was drawn here as such. */
+  visitorId(given?: string): string {
+    if (given !== undefined && this.#isVisitor(given)) return given;
+    const drawn = randomBytes(idBytes).toString('base64url');
+    return `${drawn}.${this.#macOf('visitor', drawn)}`;
   }
 
   /** The token that a form must bring along with this id: a form of another session, or of another site, has another. */
   csrfOf(id: string): string {
-    return createHmac('sha256', this.#csrfKey).update(id).digest('base64url');
+    return this.#macOf('form', id);
   }
 
   isCsrf(id: string | undefined, token: string | undefined): boolean {
     if (id === undefined || token === undefined) return false;
     return timingSafeEqual(digestOf(token), digestOf(this.csrfOf(id)));
+  }
+
+  #isVisitor(id: string): boolean {
+    const [drawn = '', mac] = id.split('.', 2);
+    return mac !== undefined && timingSafeEqual(digestOf(mac), digestOf(this.#macOf('visitor', drawn)));
+  }
+
+  #macOf(purpose: 'visitor' | 'form', id: string): string {
+    return createHmac('sha256', this.#key).update(`${purpose} ${id}`).digest('base64url');
   }
 
   #open(): string {

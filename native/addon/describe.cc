@@ -240,6 +240,7 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
       .set("secretStore", secret_store)
       .set("oneCopyDamaged", to_value(env, inspection.one_copy_damaged))
       .set("vaultFilePresent", to_value(env, inspection.vault_file_present))
+      .set("vaultModifiedMs", time_value(env, inspection.vault_modified_ms))
       .set("tamperFilePresent", to_value(env, inspection.tamper_file_present))
       .value();
 }

@@ -302,6 +302,7 @@ struct Inspection {
   PersistenceHeader header;
   bool one_copy_damaged = false;
   bool vault_file_present = false;
+  std::int64_t vault_modified_ms = 0;  // by the clock of the file system, since 1970; 0: not known
   bool tamper_file_present = false;
 };
 [[nodiscard]] Result<Inspection> inspect(os::Environment environment, const std::string& directory);

@@ -259,6 +259,10 @@ Result<std::vector<OperationEntry>> Engine::operation_log(std::size_t count_max)
   return entries;
 }
 
+namespace {
+constexpr std::int64_t kNanosecondsPerMs = 1'000'000;
+}  // namespace
+
 Result<Inspection> inspect(os::Environment environment, const std::string& path) {
   SR_ASSIGN(const std::shared_ptr<os::Directory> directory,
             environment.files.open_directory(path, os::DirectoryMode::kExisting));
@@ -272,7 +276,10 @@ Result<Inspection> inspect(os::Environment environment, const std::string& path)
   SR_ASSIGN(const std::vector<std::string> names, directory->list());
   for (const std::string& name : names) {
     out.tamper_file_present |= name == kTamperFileName;
-    out.vault_file_present |= !name.ends_with(kNewSuffix) && validate_vault_file_name(name).ok();
+    if (name.ends_with(kNewSuffix) || !validate_vault_file_name(name).ok()) continue;
+    out.vault_file_present = true;
+    const Result<std::optional<os::FileInfo>> info = directory->stat(name);
+    if (info.ok() && *info) out.vault_modified_ms = (*info)->modified_ns / kNanosecondsPerMs;
   }
   return out;
 }

@@ -16,7 +16,6 @@ import { quickKdf } from '../support/stores.js';
 
 describe('acceptance: end to end', function () {
   this.timeout(90_000);
-  this.bail(true);
   let world: HsmWorld;
   let account: Account;
   let apache: Apache;
@@ -74,6 +73,14 @@ describe('acceptance: end to end', function () {
       ); // prettier-ignore
       running.push(container);
     };
+  });
+  // Each goes on where the one before it ended.
+  let broken = false;
+  beforeEach(function () {
+    if (broken) this.skip();
+  });
+  afterEach(function () {
+    broken ||= this.currentTest?.state === 'failed';
   });
   after(async () => {
     await browser?.close();
@@ -144,7 +151,7 @@ describe('acceptance: end to end', function () {
     assert.equal(certificate.fingerprint256, fingerprint, 'the fingerprint is that of the log');
     const spki = createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' }));
     browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
+      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
       args: [
         `--ignore-certificate-errors-spki-list=${spki.digest('base64')}`,
         ...(isRoot ? ['--no-sandbox'] : []),

@@ -231,7 +231,7 @@ describe('acceptance: auto-restore, the pages', function () {
     await opens();
   });
 
-  it('/setup-wizard/auto_restore_password/: a form in its state, else a redirect; never stored; other methods are 405', async () => {
+  it('`/setup-wizard/auto_restore_password/`: a form in its state, else a redirect; never stored; other methods are 405', async () => {
     await kekLost();
     await start();
     const browser = await rig!.insider();
@@ -255,6 +255,8 @@ describe('acceptance: auto-restore, the pages', function () {
       assert.deepEqual([answer.status, answer.headers.location], [303, aim], path);
       assert.equal(answer.headers['cache-control'], 'no-store');
     }
+    const head = await browser.ask('HEAD', passwordPath);
+    assert.deepEqual([head.status, head.text], [200, '']);
     const before = world.files();
     for (const method of ['PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE', 'PROPFIND']) {
       const answer = await browser.ask(method, passwordPath, { headers: { origin: browser.origin } });
@@ -264,7 +266,7 @@ describe('acceptance: auto-restore, the pages', function () {
     assert.deepEqual(world.files(), before);
   });
 
-  it('/setup-wizard/auto_restore_password/: POST needs the CSRF token; wrong passwords change nothing and make one wait', async () => {
+  it('`/setup-wizard/auto_restore_password/`: POST needs the CSRF token; wrong passwords change nothing and make one wait', async () => {
     await kekLost();
     await start();
     const browser = await rig!.insider();
@@ -307,7 +309,7 @@ describe('acceptance: auto-restore, the pages', function () {
     assert.equal((await browser.settled()).page, 'result');
   });
 
-  it('/setup-wizard/auto_restore_password/: a second POST at the same time is RESTORE_BUSY, and one KEK exists afterwards', async () => {
+  it('`/setup-wizard/auto_restore_password/`: a second POST at the same time is RESTORE_BUSY, and one KEK exists afterwards', async () => {
     await kekLost();
     await start({ resultGraceMs: 5000 });
     const browser = await rig!.insider();
@@ -332,7 +334,7 @@ describe('acceptance: auto-restore, the pages', function () {
     await opens();
   });
 
-  it('/setup-wizard/auto-restore-hsm-setup/<hsm_type>/: softhsm and physical are the same page, an unknown type is 404', async () => {
+  it('`/setup-wizard/auto-restore-hsm-setup/<hsm_type>/`: softhsm and physical are the same page, an unknown type is 404', async () => {
     await tokenLost();
     await start();
     const browser = await rig!.insider();
@@ -362,7 +364,7 @@ describe('acceptance: auto-restore, the pages', function () {
     await opens();
   });
 
-  it('/setup-wizard/auto-restore-hsm-setup/<hsm_type>/: shows what would be erased, and erases it only by its label', async () => {
+  it('`/setup-wizard/auto-restore-hsm-setup/<hsm_type>/`: shows what would be erased, and erases it only by its label', async () => {
     await tokenLost();
     const other = await world.make('other');
     await start();
@@ -409,7 +411,7 @@ describe('acceptance: auto-restore, the pages', function () {
     );
   });
 
-  it('/setup-wizard/auto-restore-hsm-setup/<hsm_type>/: the slot counts when two tokens exist; lost keys are told', async () => {
+  it('`/setup-wizard/auto-restore-hsm-setup/<hsm_type>/`: the slot counts when two tokens exist; lost keys are told', async () => {
     const service = await world.open({ recovery: { password: bytes(backupPassword), kdf: quickKdf } });
     await service.vault.set('seats', bytes('12'));
     await service.keys.generate({ id: 'ca', algorithm: 'EC-P256', location: 'hsm' });

@@ -77,6 +77,19 @@ describe('deploy: wizard_auto_restore_success.sh', function () {
     assert.equal(apache.pid, pid, 'it was the same process all along');
   });
 
+  it('signals no other process that has the number of a former life', async () => {
+    await apache.stop();
+    const sleeper = spawn('sleep', ['60'], { stdio: 'ignore' });
+    await once(sleeper, 'spawn');
+    const end = once(sleeper, 'close');
+    writeFileSync(join(apache.directory, 'run/apache2.pid'), `${sleeper.pid ?? 0}\n`);
+    await ok();
+    assert.equal((await apache.curl(first.root)).code, 0);
+    assert.notEqual(apache.pid, sleeper.pid);
+    sleeper.kill('SIGTERM');
+    assert.deepEqual(await end, [null, 'SIGTERM'], 'it was there until now');
+  });
+
   it('takes no argument', async () => {
     for (const args of [['--help'], [''], ['a', 'b']]) {
       const { code, stderr } = await run(...args);

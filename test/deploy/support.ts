@@ -184,6 +184,7 @@ export class Apache {
       WEB_ADDRESS: `127.0.0.1:${this.port}`,
       WEB_TEST: `${control} configtest`,
       WEB_RELOAD: `${control} graceful`,
+      WEB_PID_FILE: join(this.directory, 'run/apache2.pid'),
       ...more,
     };
     return Object.entries(all)

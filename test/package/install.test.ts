@@ -62,6 +62,18 @@ describe('the installed package', () => {
     );
   });
 
+  it('gives the restore page by a subpath of its own, which loads the web server', async () => {
+    const project = await installedProject();
+    const { status, stdout, stderr } = await runModule(
+      project,
+      `import { createWizard } from 'strongroom/wizard';
+       const options = { directory: ${JSON.stringify(await temporaryDirectory())}, storage: { type: 'software' } };
+       await createWizard(options).catch((error) => console.log(error.reason));`,
+    );
+    assert.equal(status, 0, stderr);
+    assert.equal(stdout.trim(), 'no-store');
+  });
+
   it('has a command line that tells its version', async () => {
     const project = await installedProject();
     const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };

@@ -1,26 +1,11 @@
 // The decision of detect(), over every combination of what can be found.
 import assert from 'node:assert/strict';
 
-import { detect, type Found, type RestoreState } from '../../lib/restore/detect.js';
+import { detect, tokenRefusals, type Found, type RestoreState } from '../../lib/restore/detect.js';
 
 const storages = ['software', 'tpm', 'pkcs11', undefined] as const;
 const files = ['none', 'complete', 'decommissioning', 'partial', 'damaged', 'unreadable'] as const;
-const tokens = [
-  'not-asked',
-  'ok',
-  'hsm-unreachable',
-  'hsm-refused',
-  'token-missing',
-  'token-ambiguous',
-  'pin-missing',
-  'pin-wrong',
-  'pin-locked',
-  'pin-not-initialized',
-  'kek-missing',
-  'kek-duplicate',
-  'kek-replaced',
-  'wrapped-dek-corrupt',
-] as const;
+const tokens = ['not-asked', 'ok', ...tokenRefusals] as const;
 const journals = ['unknown', 'none', 'pending', 'completed'] as const;
 const histories = ['unknown', 'ok', 'refused', 'unavailable'] as const;
 

@@ -61,6 +61,8 @@ export class Browser {
           method,
           path,
           agent: this.agent,
+          // Else the certificate would be compared with the Host header.
+          servername: '',
           headers: {
             ...(cookie !== '' && { cookie }),
             ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),

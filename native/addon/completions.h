@@ -2,9 +2,8 @@
 // thread-safe function for as many as have gathered.
 //
 // Invariants:
-// - At most one call is outstanding; it is made with the lock held, and never after detach(), so that no
-// thread
-//   touches a function that the environment has already taken down.
+// - At most one call is outstanding; it is made with the lock held, and never after detach(), so that no thread touches a
+//   function that the environment has already taken down.
 // - The order of push() is kept.
 #pragma once
 
@@ -58,6 +57,10 @@ class Completions {
     signalled_ = false;
     *progress = std::exchange(progress_, Progress{});
     return std::exchange(done_, {});
+  }
+  [[nodiscard]] Progress take_progress() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(progress_, Progress{});
   }
   void again() {
     const std::lock_guard lock(mutex_);

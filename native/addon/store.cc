@@ -151,6 +151,15 @@ napi_value Store::js_deliver(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// False when the subscriber threw.
+bool Store::tell(napi_env env, const Completions::Progress& progress) {
+  if (!progress.news || progress_ == nullptr) return true;
+  napi_value report = nullptr;
+  napi_get_reference_value(env, progress_, &report);
+  const std::array<napi_value, 2> values{count_value(env, progress.done), count_value(env, progress.all)};
+  return napi_call_function(env, undefined(env), report, values.size(), values.data(), nullptr) == napi_ok;
+}
+
 // Calls callback(count, errors): `count` results stand in the shared memory in order of completion, `errors`
 // holds those of the failed ones in the same order, or is undefined. One call has 1,024 at most, and without
 // `all` the rest waits for another turn of the event loop, so that a burst does not block it.
@@ -158,12 +167,7 @@ void Store::deliver(napi_env env, napi_value callback, bool all) {
   Completions::Progress progress;
   for (log::Completion& completion : completions_->take(&progress)) backlog_.push_back(std::move(completion));
   napi_value receiver = undefined(env);
-  if (progress.news && progress_ != nullptr) {
-    napi_value report = nullptr;
-    napi_get_reference_value(env, progress_, &report);
-    const std::array<napi_value, 2> values{count_value(env, progress.done), count_value(env, progress.all)};
-    if (napi_call_function(env, receiver, report, values.size(), values.data(), nullptr) != napi_ok) return;
-  }
+  if (!tell(env, progress)) return;
   while (!backlog_.empty() && results_ != nullptr) {
     const std::size_t count = std::min(backlog_.size(), kDeliveryMax);
     napi_value errors = nullptr;

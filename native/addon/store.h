@@ -55,6 +55,7 @@ class Store {
 
   // --- store.cc: completions ---
   void deliver(napi_env env, napi_value callback, bool all);
+  [[nodiscard]] bool tell(napi_env env, const Completions::Progress& progress);
   static void on_signal(napi_env env, napi_value callback, void* context, void* data);
   static napi_value js_deliver(napi_env env, napi_callback_info info);
 

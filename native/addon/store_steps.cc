@@ -25,6 +25,8 @@ napi_value Store::run(napi_value self_value, const char* name, std::function<Sta
   task.value = std::move(value);
   task.settled = [this, settled = std::move(settled)](napi_env env) {
     task_running_ = false;
+    // The newest report comes before the promise settles; its call may have been overtaken.
+    (void)tell(env, completions_->take_progress());
     if (progress_ != nullptr) napi_delete_reference(env, progress_);
     progress_ = nullptr;
     if (settled) settled(env);

@@ -133,6 +133,7 @@ class LogReader {
     SR_ASSIGN(const ByteView bytes, window_.peek(kFileHeaderBytes));
     SR_ASSIGN(loaded_.file_header, parse_file_header(bytes, storage_id_));
     if (!all_zero(bytes.subspan(10, 2)) || !all_zero(bytes.subspan(48))) return damaged_base();
+    if (options_.on_file) SR_TRY(options_.on_file(loaded_.file_header));
     if (!keys_.set_file_key(loaded_.file_header.key_id)) return damaged_base();
     chain_ = base_chain_start(bytes);
     window_.consume(kFileHeaderBytes);

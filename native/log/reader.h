@@ -54,6 +54,8 @@ struct LoadedLog {
 };
 
 struct ReadOptions {
+  // May choose the keys by what the header names, which is not authenticated yet; its refusal ends the reading. May be empty.
+  std::function<Status(const FileHeader&)> on_file;
   std::function<void(const BaseInfo&)> on_base;
   std::function<void(const CommitInfo&)> on_commit;
   std::function<void(std::uint64_t done_bytes, std::uint64_t all_bytes)> on_progress;  // may be empty

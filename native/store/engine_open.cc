@@ -349,7 +349,6 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   }
   if (!opened.ok()) return opened.status();
   vault_file = *std::move(opened);
-  SR_TRY(find_vault_key());
 
   std::optional<PointWatch> secret_watch;
   std::optional<PointWatch> token_watch;
@@ -362,10 +361,8 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   }
   bool chain_differs = false;
   // Beside a vault that has just moved to another DEK the tamper file may be one of the former.
-  const std::uint32_t tamper_key_id = evidence.tamper.content ? evidence.tamper.content->key_id : 0;
-  const bool tamper_is_former = evidence.tamper.content && tamper_key_id != epoch_keys->file_key_id();
-  const SecretBytes former_key =
-      tamper_is_former ? witness_keys(tamper_key_id).tamper.clone() : SecretBytes();
+  bool tamper_is_former = false;
+  SecretBytes former_key;
   std::optional<Digest> former_chain;
   const auto see = [&](const log::Point& point) {
     if (secret_watch) secret_watch->see(point);
@@ -377,6 +374,14 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     }
   };
   log::ReadOptions read;
+  read.on_file = [&](const log::FileHeader& file) -> Status {
+    SR_TRY(find_vault_key(file));
+    if (!evidence.tamper.content) return {};
+    const std::uint32_t tamper_key_id = evidence.tamper.content->key_id;
+    tamper_is_former = tamper_key_id != file.key_id;
+    if (tamper_is_former) former_key = witness_keys(tamper_key_id).tamper.clone();
+    return {};
+  };
   read.on_base = [&](const log::BaseInfo& base) {
     anchor_places = {{base.point, log::CommitKind::kBaseHead}};
     witnesses->begin(TamperPoint{base.point.generation, base.point.head, base.operation_chain});

@@ -75,20 +75,15 @@ Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* k
   return read_tamper_file(*directory, kTamperFileName, key_of, storage_id);
 }
 
-Status Engine::State::find_vault_key() {
-  Bytes bytes(log::kFileHeaderBytes);
-  SR_ASSIGN(const std::size_t size, vault_file->read_at(0, bytes));
-  bytes.resize(size);
-  SR_ASSIGN(const log::FileHeader file, log::parse_file_header(bytes, header.storage_id));
+Status Engine::State::find_vault_key(const log::FileHeader& file) {
   if (dek_of(file.key_id) == nullptr) {
     // Nothing here is authenticated; it only tells why the start is refused.
-    if (file.key_id < header.key_id)
+    if (file.key_id != 0 && file.key_id < header.key_id)  // the first DEK is 1
       return {Reason::kVaultRolledBack, "the vault file is one of a former DEK"};
     if (evidence.secret.key_id == file.key_id || evidence.tamper.key_id == file.key_id)
       return {Reason::kPersistenceRolledBack, "the vault is one of a later DEK than persistence.bin holds"};
     return {Reason::kVaultTampered, "the vault file names a DEK that persistence.bin does not hold"};
   }
-  (void)epoch_keys->set_file_key(file.key_id);
   make_witnesses(file.key_id);
   const Status older(Reason::kVaultRolledBack,
                      "the vault is one of a former DEK, and a witness of the present");

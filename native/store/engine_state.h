@@ -314,7 +314,7 @@ struct Engine::State {
   void make_epoch_keys();
   [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
   // Which DEK the vault file is of; then the witnesses are, too.
-  [[nodiscard]] Status find_vault_key();
+  [[nodiscard]] Status find_vault_key(const log::FileHeader& file);
   // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
   [[nodiscard]] Status unless_changed(Status finding);
   [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password);

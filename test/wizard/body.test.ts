@@ -73,7 +73,11 @@ describe("the wizard's fields", () => {
         const fields = readJson(body, secrets);
         assert.deepEqual(all(fields), expected);
         for (const [key, value] of fields.secrets) {
-          if (value.length > 6 && new Set(value.toString()).size > 3)
+          const text = value.toString();
+          const elsewhere = given.some(
+            ([name, other]) => name.includes(text) || (!secrets.has(name) && other.includes(text)),
+          );
+          if (text.length > 6 && new Set(text).size > 3 && !elsewhere)
             assert.ok(!body.includes(value), `${key} is still in the body`);
         }
       }),

@@ -94,7 +94,7 @@ struct EngineOptions {
   std::uint32_t witness_interval_ms = 1000;
   std::uint32_t tamper_capacity = kTamperCapacityDefault;
   std::uint64_t reserve_bytes = std::uint64_t{1} << 20;         // log space reserved ahead; 0: none
-  std::uint64_t compaction_bytes_min = std::uint64_t{8} << 20;  // no compaction below this much garbage
+  std::uint64_t compaction_bytes_min = std::uint64_t{16} << 20;  // no compaction below this much garbage
 };
 
 struct WitnessStatus {

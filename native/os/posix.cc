@@ -2,13 +2,11 @@
 //
 // Invariants:
 // - Every descriptor is owned by an Fd, opened close-on-exec, and used by at most one object.
-// - What was checked is what is used: files are opened relative to the held directory without following
-// links, then
-//   judged by fstat() of the descriptor. Names are judged by fstatat() before rename and unlink; nobody but
-//   the owner can change a name in between, because a directory that others may write is refused.
-// - Lock files are never unlinked and never renamed: a second inode under the name would be a second lock. An
-// unlocked
-//   one is empty, unless its owner was killed.
+// - What was checked is what is used: files are opened relative to the held directory without following links, then judged
+//   by fstat() of the descriptor. Names are judged by fstatat() before rename and unlink; nobody but the owner can change
+//   a name in between, because a directory that others may write is refused.
+// - Lock files are never unlinked and never renamed: a second inode under the name would be a second lock. An unlocked one
+//   is empty, unless its owner was killed.
 #include "os/posix.h"
 
 #include <dirent.h>
@@ -26,6 +24,7 @@
 #include <utility>
 
 #include "base/secret_memory.h"
+#include "os/descriptor.h"
 #include "os/direct_tail.h"
 
 namespace strongroom::os {
@@ -36,45 +35,6 @@ constexpr mode_t kFileMode = 0600;
 constexpr mode_t kDirectoryMode = 0700;
 constexpr mode_t kWritableByOthers = S_IWGRP | S_IWOTH;
 constexpr int kRaceAttemptsMax = 64;  // how often a name may be replaced under an opener before it gives up
-
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    if (this != &other) {
-      reset();
-      fd_ = std::exchange(other.fd_, -1);
-    }
-    return *this;
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd() { reset(); }
-
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
-  [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-
- private:
-  // Everything that matters was synced before; Linux frees the descriptor whatever close() answers.
-  void reset() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-
-  int fd_ = -1;
-};
-
-template <typename Call>
-auto uninterrupted(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result == -1 && errno == EINTR);
-  return result;
-}
 
 Reason reason_of(int error) {
   switch (error) {

@@ -93,7 +93,7 @@ struct EngineOptions {
   // How far the witnesses may lag behind a `journal` commit before they are moved.
   std::uint32_t witness_interval_ms = 1000;
   std::uint32_t tamper_capacity = kTamperCapacityDefault;
-  std::uint64_t reserve_bytes = std::uint64_t{1} << 20;         // log space reserved ahead; 0: none
+  std::uint64_t reserve_bytes = std::uint64_t{1} << 20;          // log space reserved ahead; 0: none
   std::uint64_t compaction_bytes_min = std::uint64_t{16} << 20;  // no compaction below this much garbage
 };
 

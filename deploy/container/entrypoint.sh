@@ -112,7 +112,11 @@ while :; do
       say "the store must be restored: the wizard listens on $STRONGROOM_LISTEN"
       status=0
       wizard || status=$?
-      [ "$status" -eq 0 ] || { say "the wizard ended with exit code $status" && exit "$status"; }
+      if [ "$status" -ne 0 ]; then
+        # The token may have come back before the wizard looked; then there was nothing to serve.
+        gate
+        [ "$code" -eq 0 ] || { say "the wizard ended with exit code $status" && exit "$status"; }
+      fi
       ;;
     4)
       # It may be over before the wizard has looked.

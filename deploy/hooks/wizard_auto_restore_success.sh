@@ -25,9 +25,9 @@ fail() { # code words
 
 [ $# -eq 0 ] || fail 2 "takes no arguments"
 
-# Owned by whoever runs this, which is root under sudo, and written by nobody else.
-safe=$(find "$configuration" -maxdepth 0 -type f -uid "$(id -u)" ! -perm /022 2>/dev/null) || safe=
-[ -n "$safe" ] || fail 10 "$configuration is missing, not root's, or others may write to it"
+# Owned by whoever runs this, which is root under sudo, and open to nobody else: whoever can read it could hold its lock.
+safe=$(find "$configuration" -maxdepth 0 -type f -uid "$(id -u)" ! -perm /077 2>/dev/null) || safe=
+[ -n "$safe" ] || fail 10 "$configuration is missing, not root's, or others may read or write it"
 TLS_DIR='' WEB_ADDRESS='' WEB_NAME='' WEB_TEST='apache2ctl configtest' WEB_RELOAD='apache2ctl graceful' WEB_WAIT_S=20
 WEB_PID_FILE='' WEB_PROCESS=apache2
 sh -n "$configuration" 2>/dev/null || fail 10 "$configuration is no shell script"
@@ -67,9 +67,9 @@ served() {
   timeout 5 openssl s_client -connect "$WEB_ADDRESS" ${WEB_NAME:+-servername "$WEB_NAME"} </dev/null 2>/dev/null 9<&- |
     fingerprint
 }
-tries=$((WEB_WAIT_S * 5))
+uptime_s() { read -r up _ </proc/uptime && echo "${up%.*}"; }
+until_s=$(($(uptime_s) + WEB_WAIT_S))
 until [ "$(served)" = "$wanted" ]; do
-  tries=$((tries - 1))
-  [ "$tries" -gt 0 ] || fail 14 "$WEB_ADDRESS does not serve the certificate of $TLS_DIR"
+  [ "$(uptime_s)" -lt "$until_s" ] || fail 14 "$WEB_ADDRESS does not serve the certificate of $TLS_DIR"
   sleep 0.2
 done

@@ -100,6 +100,7 @@ export async function createWizardWith(
         ...serverLimits,
         ...limits,
       });
+      if (state.ended) await closeServer();
       servers.push(closeServer);
       read.onEvent({ event: 'listening', url: listening.url, fingerprint: listening.fingerprint });
       return listening;

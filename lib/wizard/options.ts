@@ -129,7 +129,7 @@ function readMs(value: unknown, name: string, otherwise: number, min = 1): numbe
   throw invalid(`${name} must be a whole number of milliseconds from ${min} to ${timeMsMax}`);
 }
 
-const hostName = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i;
+export const hostName = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i;
 
 /** Host names, in lower case. */
 export function readNames(value: unknown): readonly string[] {

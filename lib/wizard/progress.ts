@@ -92,6 +92,10 @@ export class Progress {
   #result: ResultView | undefined;
   #timer: NodeJS.Timeout | undefined;
   #ended = false;
+  #closing = false;
+  #isDelivered = false;
+  /** What stands in #problem is of a look, and over with the next one that goes well. */
+  #lookFailed = false;
   /** A restore was refused the PIN that a detection was not: looking again would try it once more. */
   #pinRefused = false;
   #settle: (outcome: WizardOutcome) => void = () => undefined;
@@ -182,7 +186,7 @@ export class Progress {
    * @throws PersistenceError `restore-busy`, `password-throttled`, `password-missing`; nothing has begun then
    */
   restore(password: Uint8Array): void {
-    if (this.#act !== undefined) throw busy();
+    if (this.#act !== undefined || this.#closing) throw busy();
     const { waitMs } = this.#parts.throttle.peek(this.#options.directory);
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1000);
@@ -207,7 +211,7 @@ export class Progress {
    * @throws PersistenceError `restore-busy`, `pin-missing`; nothing has begun then
    */
   setUp(plan: TokenPlan): void {
-    if (this.#act !== undefined) throw busy();
+    if (this.#act !== undefined || this.#closing) throw busy();
     this.#given = { slotId: plan.slotId, label: plan.label };
     const soPin = plan.soPin === undefined ? this.#options.soPin : Buffer.from(plan.soPin);
     if (soPin === undefined)
@@ -223,11 +227,14 @@ export class Progress {
 
   /** The result was fetched: the pages stay a little longer. */
   delivered(): void {
-    if (this.#result !== undefined) this.#endIn(this.#options.resultGraceMs);
+    if (this.#result === undefined || this.#isDelivered) return;
+    this.#isDelivered = true;
+    this.#endIn(this.#options.resultGraceMs);
   }
 
   /** Ends without a result. What is under way is waited for. */
   async close(): Promise<void> {
+    this.#closing = true;
     clearTimeout(this.#timer);
     while (this.#act !== undefined) await this.#running;
     await this.#detecting;
@@ -240,6 +247,7 @@ export class Progress {
     clearTimeout(this.#timer);
     this.#act = act;
     this.#problem = undefined;
+    this.#lookFailed = false;
     this.#pinRefused = false;
     this.#steps.clear();
     if (act === 'token') this.#steps.set('token', 'under-way');
@@ -359,10 +367,14 @@ export class Progress {
     } catch (error) {
       // The options were good at the start: what is wrong now, such as a PIN that its source does not give, may pass.
       this.#problem = problemOf(toPersistenceError(error, 'internal'));
+      this.#lookFailed = true;
       return;
     }
-    await this.#listSlots();
+    if (this.#lookFailed) this.#problem = undefined;
+    this.#lookFailed = false;
     const { state, cause } = this.#detection;
+    // A store that opens has no page but the result: nobody must be asked for a password meanwhile.
+    if (state !== 'WIZARD_COMPLETED') await this.#listSlots();
     if (state !== before.state || cause?.reason !== before.cause?.reason)
       this.#noteDetection(this.#detection);
     if (state !== 'WIZARD_COMPLETED') return;

@@ -14,6 +14,7 @@ import { PersistenceError } from '../errors.js';
 import type { NativeBinding } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
 import { bodyBytesMax } from './body.js';
+import { hostName } from './options.js';
 
 export interface ListenOptions {
   /** Default 127.0.0.1. */
@@ -32,7 +33,8 @@ export interface Listening {
   readonly fingerprint: string;
 }
 
-const lifetimeSeconds = 86_400;
+/** Longer than anybody waits for the operator: the wizard of a weekend must not be one with an expired certificate. */
+const lifetimeSeconds = 31 * 86_400;
 /** Milliseconds and bytes, as of node:https. */
 export const serverLimits = {
   headersTimeout: 10_000,
@@ -96,7 +98,9 @@ async function takeBody(incoming: IncomingMessage): Promise<Buffer | undefined> 
 function namesFor(host: string, names: readonly string[]): string[] {
   const anywhere = host === '0.0.0.0' || host === '::';
   const local = ['localhost', '127.0.0.1', '::1'];
-  return [...new Set([...(anywhere ? [] : [host]), ...names, ...(anywhere ? [hostname()] : []), ...local])];
+  // A machine may have a name that no certificate can be made for, such as one with an underscore.
+  const own = anywhere && hostName.test(hostname()) ? [hostname()] : [];
+  return [...new Set([...(anywhere ? [] : [host]), ...names, ...own, ...local])];
 }
 
 /**

@@ -78,8 +78,9 @@ Status Engine::State::register_token_witness() {
   if (evidence.token.value) return {};  // judged, and contained in the history
   const TamperPoint newest = witnesses->newest();
   const VaultHash value{{newest.generation, newest.head}, newest_wall_ms, witnesses->used_points()};
-  Bytes raw = encode_vault_hash(value, witness_key(dek.view(), header.storage_id).view(), header.storage_id,
-                                header.key_id);
+  // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
+  const Witnesses::Keys keys = witness_keys(epoch_keys->file_key_id());
+  Bytes raw = encode_vault_hash(value, keys.witness.view(), keys.storage_id, keys.key_id);
   SR_TRY(token_store->save(SecretName::kVaultHash, header.storage_id, raw));
   evidence.token.present = true;
   witnesses->adopt_token(value, std::move(raw));

@@ -41,7 +41,7 @@ describe('acceptance: end to end', function () {
     wizardPort = await freePort();
     apache = new Apache(root, await freePort(), backendPort);
     const { libexec, etc } = install(root);
-    writeFileSync(join(etc, 'web-server.conf'), apache.settings(), { mode: 0o644 });
+    writeFileSync(join(etc, 'web-server.conf'), apache.settings(), { mode: 0o600 });
     const pinFile = join(root, 'pin');
     writeFileSync(pinFile, pin, { mode: 0o600 });
     // The service: answers with what it reads in the store.

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
 import { runHook } from '../../lib/restore/hook.js';
@@ -43,7 +44,8 @@ describe('deploy: wizard_auto_restore_success.sh', function () {
     removeDirectory(root);
   });
   beforeEach(() => {
-    writeFileSync(configuration, apache.settings(), { mode: 0o644 });
+    rmSync(configuration, { force: true });
+    writeFileSync(configuration, apache.settings(), { mode: 0o600 });
     writeCredential(apache.tls, first);
     apache.mendConfiguration();
   });
@@ -108,13 +110,15 @@ describe('deploy: wizard_auto_restore_success.sh', function () {
       assert.equal((await apache.curl(first.root)).code, 0, 'the old one is served');
       assert.equal(apache.pid, pid);
     };
-    const written = (text: string, mode = 0o644): void => {
+    const written = (text: string, mode = 0o600): void => {
       rmSync(configuration, { force: true });
       writeFileSync(configuration, text);
       chmodSync(configuration, mode);
     };
-    written(apache.settings(), 0o664);
-    await fails(10, /others may write/);
+    for (const mode of [0o664, 0o644, 0o640, 0o602]) {
+      written(apache.settings(), mode);
+      await fails(10, /others may read or write/);
+    }
     written('TLS_DIR=(');
     await fails(10, /no shell script/);
     written(apache.settings({ TLS_DIR: 'tls' }));
@@ -140,6 +144,18 @@ describe('deploy: wizard_auto_restore_success.sh', function () {
     await fails(13, /'false' failed/);
     written(apache.settings({ WEB_RELOAD: 'true', WEB_WAIT_S: 1 }));
     await fails(14, /does not serve the certificate/);
+
+    // One that takes connections and says nothing costs one attempt, not one for each fifth of a second.
+    const silent = createServer(() => undefined);
+    silent.listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    written(apache.settings({ WEB_RELOAD: 'true', WEB_WAIT_S: 1, WEB_ADDRESS: `127.0.0.1:${port}` }));
+    const began = performance.now();
+    await fails(14, /does not serve the certificate/);
+    assert.ok(performance.now() - began < 15_000);
+    silent.close();
+    written(apache.settings());
 
     const holder = spawn('flock', [configuration, 'sh', '-c', 'echo held; read line'], {
       stdio: ['pipe', 'pipe', 'inherit'],

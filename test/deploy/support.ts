@@ -54,7 +54,8 @@ export function install(root: string): { readonly libexec: string; readonly etc:
       target,
       text.replaceAll('/etc/strongroom/', `${etc}/`).replaceAll('/usr/libexec/strongroom/', `${libexec}/`),
     );
-    chmodSync(target, statSync(join(deploy, 'hooks', name)).mode & 0o7777);
+    // As docs/deploy.md installs them: what is no program is for root alone.
+    chmodSync(target, name.endsWith('.conf') ? 0o600 : statSync(join(deploy, 'hooks', name)).mode & 0o7777);
   }
   return { libexec, etc };
 }

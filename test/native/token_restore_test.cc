@@ -148,6 +148,30 @@ TEST_P(CutRestore, TokenLost) {
   expect_restored("successor", KeyState::kDeactivated);
 }
 
+// The new token's witness is of the DEK that the vault is of, as all witnesses are.
+TEST_P(CutRestore, TokenLostWhileARotationOfTheDekIsPending) {
+  make_store();
+  {
+    Opened cut = store("acme", "vault");
+    ASSERT_OK(cut.open());
+    EXPECT_REASON(cut->rotate_dek(as_bytes(kPassword)), Reason::kAborted);
+  }
+  lose_token();
+  token_.make("successor");
+  {
+    Opened cut = store("successor", GetParam());
+    EXPECT_REASON(restore(cut), Reason::kAborted);
+  }
+  Opened again = store("successor");
+  ASSERT_OK(restore(again));
+  ASSERT_OK(again->complete_restore());
+  EXPECT_TRUE(again->status().rotation_pending);
+  ASSERT_OK(again->rotate_dek({}));
+  EXPECT_FALSE(again->status().rotation_pending);
+  ASSERT_OK(again->close());
+  expect_restored("successor", KeyState::kDeactivated);
+}
+
 TEST_P(CutRestore, Rotation) {
   make_store();
   const Bytes before = keks("acme").front().id;

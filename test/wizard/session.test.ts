@@ -46,10 +46,10 @@ describe("the wizard's sessions", () => {
     await rejectsReason(sessions.begin(codes[1]!, 'b'), 'authority-refused');
   });
 
-  it('wrong codes make one address wait, and no other', async () => {
+  it('wrong codes make one address wait with the next wrong one, and no other; the right one never waits', async () => {
     const { sessions, codes, nowMs } = make();
     for (let i = 0; i < 3; ++i) await rejectsReason(sessions.begin('wrong', 'a'), 'authority-refused');
-    const error = await rejectsReason(sessions.begin(codes[0]!, 'a'), 'password-throttled');
+    const error = await rejectsReason(sessions.begin('wrong', 'a'), 'password-throttled');
     assert.equal(error.retryAfterMs, 1000);
     nowMs.value = 1000;
     await rejectsReason(sessions.begin('wrong', 'a'), 'authority-refused');
@@ -57,7 +57,8 @@ describe("the wizard's sessions", () => {
       (await rejectsReason(sessions.begin('wrong', 'a'), 'password-throttled')).retryAfterMs,
       2000,
     );
-    assert.ok(sessions.knows(await sessions.begin(codes[0]!, 'b')));
+    await rejectsReason(sessions.begin('wrong', 'b'), 'authority-refused');
+    assert.ok(sessions.knows(await sessions.begin(codes[0]!, 'a')));
     sessions.close();
   });
 

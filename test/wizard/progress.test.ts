@@ -1,0 +1,95 @@
+// What the wizard shows while a look at the store is under way: each test holds that look where it lists the tokens.
+import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
+
+import type { NativeBinding } from '../../lib/native-binding.js';
+import { readWizardOptions } from '../../lib/wizard/options.js';
+import { Progress } from '../../lib/wizard/progress.js';
+import { bytes, HsmWorld, pin } from '../support/softhsm.js';
+import { binding } from '../support/stores.js';
+import { until } from '../deploy/support.js';
+
+describe("the wizard's looks at the store", function () {
+  this.timeout(30_000);
+  let world: HsmWorld;
+  let progress: Progress | undefined;
+  beforeEach(async () => {
+    world = new HsmWorld();
+    await world.make();
+    await world.makeStore();
+  });
+  afterEach(async () => {
+    await progress?.close();
+    progress = undefined;
+    await world.closeAll();
+  });
+
+  const begin = async (seen: (at: Progress) => Promise<void> | void, changes = {}): Promise<Progress> => {
+    const watched: NativeBinding = {
+      ...binding,
+      listTokens: async (storage) => {
+        if (progress !== undefined) await seen(progress);
+        return binding.listTokens(storage);
+      },
+    };
+    progress = await Progress.begin(
+      readWizardOptions({
+        directory: world.directory,
+        storage: world.storage(),
+        detectEveryMs: 1,
+        ...changes,
+      }),
+      { binding: watched, throttle: world.throttle },
+    );
+    return progress;
+  };
+
+  it('an outage that is over has no form: after its page comes the result', async () => {
+    const away = `${world.tokens}-away`;
+    renameSync(world.tokens, away);
+    const pages = new Set<string>();
+    const at = await begin((shown) => void pages.add(shown.show().page));
+    await until('a look', () => pages.has('outage'));
+    renameSync(away, world.tokens);
+    await until('the result', () => pages.add(at.show().page).has('result'));
+    assert.deepEqual([...pages], ['outage', 'result']);
+  });
+
+  it('nothing is begun while it is being closed', async () => {
+    world.destroyKek();
+    let looking: () => void = () => undefined;
+    let goOn: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (looking = resolve));
+    const release = new Promise<void>((resolve) => (goOn = resolve));
+    const at = await begin(() => {
+      looking();
+      return release;
+    });
+    await held;
+    const closed = at.close();
+    assert.throws(() => {
+      at.restore(bytes('any'));
+    }, /restore-busy|being restored/);
+    goOn();
+    await closed;
+    assert.equal(await at.finished, 'closed');
+  });
+
+  it('what a look found wrong is over with the next one that finds nothing wrong', async () => {
+    world.destroyKek();
+    const source = { fails: false };
+    const given = (): Promise<Buffer> =>
+      source.fails ? Promise.reject(new Error('not there')) : Promise.resolve(bytes(pin));
+    const at = await begin(() => undefined, { storage: world.storage({ pin: given }) });
+    const problem = (): unknown => {
+      const shown = at.show();
+      assert.equal(shown.page, 'password');
+      return 'problem' in shown ? shown.problem : undefined;
+    };
+    assert.equal(problem(), undefined);
+    source.fails = true;
+    await until('a problem', () => problem() !== undefined);
+    source.fails = false;
+    await until('it is over', () => problem() === undefined);
+  });
+});

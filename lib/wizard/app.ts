@@ -417,12 +417,17 @@ async function bytesOf(body: ReadableStream<Uint8Array> | null): Promise<Buffer>
   const reader = body.getReader();
   const whole = Buffer.allocUnsafeSlow(bodyBytesMax);
   let used = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return whole.subarray(0, used);
-    // The length was checked, and a body that is longer than its length does not come through.
-    whole.set(value.subarray(0, bodyBytesMax - used), used);
-    used = Math.min(bodyBytesMax, used + value.length);
-    value.fill(0);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return whole.subarray(0, used);
+      // The length was checked, and a body that is longer than its length does not come through.
+      whole.set(value.subarray(0, bodyBytesMax - used), used);
+      used = Math.min(bodyBytesMax, used + value.length);
+      value.fill(0);
+    }
+  } catch (error) {
+    whole.fill(0);
+    throw error;
   }
 }

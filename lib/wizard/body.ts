@@ -90,8 +90,8 @@ export function readForm(body: Uint8Array, secretNames: ReadonlySet<string>): Fi
       if (pair.length === 0) continue;
       const equals = pair.indexOf(byte.equals);
       const name = textOf(decodePercent(equals === -1 ? pair : pair.subarray(0, equals)));
-      const value = decodePercent(equals === -1 ? pair.subarray(pair.length) : pair.subarray(equals + 1));
       fields.add(name);
+      const value = decodePercent(equals === -1 ? pair.subarray(pair.length) : pair.subarray(equals + 1));
       if (secretNames.has(name)) fields.secrets.set(name, value);
       else fields.text.set(name, textOf(value));
     }

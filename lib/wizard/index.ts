@@ -87,6 +87,7 @@ export async function createWizardWith(
     await progress.close();
     await finished;
   };
+  if (read.signal?.aborted === true) void close();
   read.signal?.addEventListener('abort', () => void close(), { once: true });
   sessions.renew();
   return Object.freeze({

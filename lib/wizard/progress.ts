@@ -326,6 +326,9 @@ export class Progress {
 
   async #setUp(plan: Omit<TokenPlan, 'soPin'> & { soPin: PasswordSource }): Promise<void> {
     const { slotId, label, soPin, erase } = plan;
+    // The look before it may have found that the token is back.
+    if (this.#result !== undefined)
+      throw new PersistenceError('nothing-to-do', 'the token opens the store again');
     const storage = this.#storage;
     const made = await this.#withModule(
       async ({ module = '', initArguments, timeLimitMs, pin, label: named }) => {

@@ -155,6 +155,11 @@ describe('the wizard within another server', function () {
       await rejectsReason(createWizardWith(binding, { ...given, ...changes } as any), 'invalid-option');
   });
 
+  it('ends at once by a signal that was given before', async () => {
+    const rig = await Rig.start(world, { signal: AbortSignal.abort() });
+    assert.equal(await rig.wizard.finished, 'closed');
+  });
+
   it('ends by its signal, waits for a restore that is under way, and says where it cannot listen', async () => {
     const stop = new AbortController();
     const rig = await Rig.start(world, { signal: stop.signal });

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -21,29 +20,10 @@ constexpr std::size_t kDataBytesMax = std::size_t{1} << 20;
 
 constexpr std::uint64_t block_of(std::uint64_t offset) { return offset / kBlockBytes * kBlockBytes; }
 
-// Never written to, so that it takes no memory.
-alignas(kBlockBytes) std::array<std::uint8_t, std::size_t{1} << 20> zeros;
-
 }  // namespace
 
 DirectTail::~DirectTail() {
   if (direct_ >= 0) ::close(direct_);
-}
-
-std::uint64_t DirectTail::next_block(std::uint64_t offset) { return block_of(offset + kBlockBytes - 1); }
-
-std::uint64_t DirectTail::write_zeros(int descriptor, std::uint64_t from, std::uint64_t to) {
-  if (refused_ || from != block_of(from)) return from;
-  std::uint64_t at = from;
-  while (block_of(to) > at && open(descriptor)) {
-    const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), block_of(to) - at));
-    const ssize_t put = ::pwrite(direct_, zeros.data(), bytes, static_cast<off_t>(at));
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) break;
-    at = block_of(at + static_cast<std::uint64_t>(put));
-    if (static_cast<std::size_t>(put) < bytes) break;
-  }
-  return at;
 }
 
 void DirectTail::zeros_written(std::uint64_t from, std::uint64_t to) {

@@ -31,11 +31,6 @@ class DirectTail {
   DirectTail& operator=(DirectTail&&) = delete;
   ~DirectTail();
 
-  [[nodiscard]] static std::uint64_t next_block(std::uint64_t offset);
-  // Writes zeros past the page cache over whole blocks of [from, to), which the file has already; returns where it ended.
-  // What is left is for another way.
-  [[nodiscard]] std::uint64_t write_zeros(int descriptor, std::uint64_t from, std::uint64_t to);
-
   // What happened to the file by other ways.
   void zeros_written(std::uint64_t from, std::uint64_t to);
   void written(std::uint64_t end);

@@ -154,12 +154,13 @@ class PosixFile final : public File {
         }) == 0) {
       // Blocks that were only reserved are still to be marked as written, which makes each later sync of a write into
       // them dearer than one that extends the file. Written zeros make it cheaper: 160 us against 208 and 269 for 20 KiB.
-      const std::uint64_t from = std::max(offset, before.size_bytes);
+      static constexpr std::array<std::uint8_t, std::size_t{64} << 10> kZeros{};
       const std::uint64_t end = offset + length;
-      const std::uint64_t blocks_from = std::min(end, DirectTail::next_block(from));
-      SR_TRY(write_zeros(from, blocks_from));
-      SR_TRY(write_zeros(tail_.write_zeros(fd_.get(), blocks_from, end), end));
-      tail_.zeros_written(from, end);
+      for (std::uint64_t at = std::max(offset, before.size_bytes); at < end; at += kZeros.size()) {
+        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kZeros.size(), end - at));
+        SR_TRY(write_all(at, ByteView(kZeros).first(length)));
+      }
+      tail_.zeros_written(std::max(offset, before.size_bytes), end);
       return {};
     }
     const int error = errno;
@@ -174,14 +175,6 @@ class PosixFile final : public File {
   }
 
  private:
-  [[nodiscard]] Status write_zeros(std::uint64_t from, std::uint64_t to) {
-    static constexpr std::array<std::uint8_t, std::size_t{64} << 10> kZeros{};
-    for (std::uint64_t at = from; at < to; at += kZeros.size()) {
-      SR_TRY(write_all(at, ByteView(kZeros).first(std::min<std::uint64_t>(kZeros.size(), to - at))));
-    }
-    return {};
-  }
-
   [[nodiscard]] Status write_all(std::uint64_t offset, ByteView data) {
     std::size_t done = 0;
     while (done < data.size()) {

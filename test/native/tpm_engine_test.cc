@@ -1,5 +1,7 @@
 // The life of a store whose root is in a TPM: the counter and the anchors at each step, epochs, wear, readers, and a TPM
 // that does not answer. The TPM is simulated; test/native/tpm_test.cc and test/kill have real ones.
+#include <atomic>
+#include <limits>
 #include <set>
 
 #include "hooked_files.h"
@@ -278,8 +280,12 @@ TEST_F(TpmEngine, ReadersBesideAWriterUnderLoad) {
   ASSERT_OK(writer.open());
   std::atomic<bool> stop{false};
   std::atomic<int> written{0};
+  // As much as a slow reader may meet; more would only make the history long that each round verifies.
+  constexpr int kCommitsPerReader = 1'000;
+  std::atomic<int> allowed{kCommitsPerReader};
   std::thread load([&] {
     while (!stop) {
+      for (int limit = allowed; written >= limit; limit = allowed) allowed.wait(limit);
       std::this_thread::sleep_for(std::chrono::microseconds(300));  // a TPM takes its time
       world.clock.advance(written % 20 == 0 ? 11'000 : 1);          // short epochs and long ones
       if (!writer.engine().anchor().ok()) break;
@@ -296,8 +302,12 @@ TEST_F(TpmEngine, ReadersBesideAWriterUnderLoad) {
     Opened reader(*world.disk, world.clock, std::move(options));
     ++outcomes[describe(reader.open())];
     ++outcomes[describe(writer.engine().verify({}).status())];
+    allowed += kCommitsPerReader;
+    allowed.notify_one();
   }
   stop = true;
+  allowed = std::numeric_limits<int>::max();
+  allowed.notify_one();
   load.join();
   std::printf("tpm: readers beside a writer=%d commits meanwhile=%d\n", 2 * readers, written.load());
   EXPECT_EQ(outcomes["ok"], 2 * readers);

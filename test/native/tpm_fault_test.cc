@@ -1,5 +1,9 @@
 // The TPM root when the TPM or the way to it fails, and what of its secrets can be seen on that way.
+#include <atomic>
 #include <csignal>
+#include <functional>
+#include <string_view>
+#include <utility>
 
 #include "tpm_fixture.h"
 
@@ -213,6 +217,57 @@ TEST_F(TpmFaultTest, AnIncrementWhoseAnswerIsLostIsNotRepeated) {
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
   EXPECT_EQ(relay.count(kNvIncrement), 1u);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
+}
+
+// The way to the TPM ends at each exchange of each operation, and does not come back before its end.
+TEST_F(TpmFaultTest, AConnectionLostAtAnyCommandIsAPassingFault) {
+  Relay relay(device);
+  SealPolicy policy;
+  SealedObject object;
+  {
+    auto tpm = open();
+    policy = full_policy(*tpm);
+    object = seal(*tpm, policy);
+  }
+  const std::pair<const char*, std::function<Status(Tpm&)>> operations[] = {
+      {"open", [&](Tpm&) { return status_of(Tpm::open(relay.tcti(), {}, {})); }},
+      {"shut_down", [](Tpm& tpm) { return tpm.shut_down(); }},
+      {"endorsement_name", [](Tpm& tpm) { return status_of(tpm.endorsement_name()); }},
+      {"pcr_digest", [](Tpm& tpm) { return status_of(tpm.pcr_digest(kPcrs)); }},
+      {"seal", [&](Tpm& tpm) { return status_of(tpm.seal(root, kPin, policy)); }},
+      {"unseal", [&](Tpm& tpm) { return status_of(tpm.unseal(object, kPin, policy)); }},
+      {"find_counters", [](Tpm& tpm) { return status_of(tpm.find_counters(kIndex, 4)); }},
+      {"define_counter", [&](Tpm& tpm) { return tpm.define_counter(kIndex + 1, kLabel, secret); }},
+      {"undefine_counter", [](Tpm& tpm) { return tpm.undefine_counter(kIndex + 1); }},
+      {"read_counter", [&](Tpm& tpm) { return status_of(tpm.read_counter(kIndex, name)); }},
+      {"clock", [](Tpm& tpm) { return status_of(tpm.clock()); }},
+      {"description", [](Tpm& tpm) { return status_of(tpm.description()); }},
+  };
+  for (const auto& [what, operation] : operations) {
+    for (std::size_t cut = 0;; ++cut) {
+      SCOPED_TRACE(std::string(what) + ", cut at exchange " + std::to_string(cut));
+      device.restart();  // what a lost connection leaves loaded would fill the TPM
+      auto tpm = open(relay.tcti());
+      if (what == std::string_view("undefine_counter")) {
+        (void)tpm->define_counter(kIndex + 1, kLabel, secret);
+      } else {
+        (void)tpm->undefine_counter(kIndex + 1);
+      }
+      std::atomic<std::size_t> exchanges = 0;
+      relay.lose([&](const Relay::Exchange&) { return exchanges++ >= cut; });
+      const Status done = operation(*tpm);
+      const bool whole = exchanges <= cut;
+      relay.lose({});
+      if (whole) {
+        EXPECT_OK(done);
+        EXPECT_GT(cut, 0u);
+        break;
+      }
+      // What only tidies up may be cut unnoticed.
+      if (!done.ok()) EXPECT_REASON(Reason::kTpmUnavailable, done);
+      EXPECT_OK(tpm->clock());
+    }
+  }
 }
 
 TEST_F(TpmFaultTest, PassingErrorsOfAnIncrement) {

@@ -150,7 +150,13 @@ Status Connection::check(std::string_view command, TSS2_RC rc) {
   if (transport_->timed_out()) {
     return Status(Reason::kTpmUnavailable, "the TPM, " + std::string(command) + ": it does not answer");
   }
+  // The library refuses all that follows an error of its own, and blames the caller.
+  const bool was_lost = lost();
   note(rc);
+  if (was_lost && not_from_tpm(rc)) {
+    return Status(Reason::kTpmUnavailable,
+                  "the TPM, " + std::string(command) + ": the connection to it failed before");
+  }
   if (lost() || error.is(Reason::kTpmUnavailable) || session_ == ESYS_TR_NONE || alive()) return error;
   return Status(Reason::kTpmUnavailable,
                 "the TPM, " + std::string(command) + ": it was restarted or replaced");

@@ -15,6 +15,7 @@
 #   STRONGROOM_TLS_DIR        where the web server reads its TLS files; empty: no web server is looked after
 #   STRONGROOM_ON_RESTORED    the hook, an absolute path; empty: none
 #   STRONGROOM_LISTEN         where the wizard listens (127.0.0.1:8443)
+#   STRONGROOM_NAME           a host name that the wizard's page is reached by, besides localhost and IP addresses
 #   STRONGROOM_OUTAGE_PAGE    1: the wizard serves its page during an outage; it asks for nothing, and ends when it is over
 #   STRONGROOM_RETRY_S        seconds between two questions during an outage (5)
 #   STRONGROOM_GATE_LIMIT_S   seconds that one question may take (90)
@@ -22,7 +23,7 @@ set -eu
 
 : "${STRONGROOM_DIR:?is not set}"
 : "${STRONGROOM_PIN_FILE:=}" "${STRONGROOM_TLS_DIR:=}" "${STRONGROOM_ON_RESTORED:=}"
-: "${STRONGROOM_OUTAGE_PAGE:=}" "${STRONGROOM_LISTEN:=127.0.0.1:8443}"
+: "${STRONGROOM_OUTAGE_PAGE:=}" "${STRONGROOM_NAME:=}" "${STRONGROOM_LISTEN:=127.0.0.1:8443}"
 : "${STRONGROOM_RETRY_S:=5}" "${STRONGROOM_GATE_LIMIT_S:=90}"
 if [ $# -eq 0 ]; then
   echo "usage: entrypoint.sh COMMAND [ARGUMENT...]" >&2
@@ -68,6 +69,7 @@ gate() {
 
 wizard() {
   set -- strongroom wizard "$STRONGROOM_DIR" --listen "$STRONGROOM_LISTEN"
+  if [ -n "$STRONGROOM_NAME" ]; then set -- "$@" --name "$STRONGROOM_NAME"; fi
   if [ -n "$STRONGROOM_TLS_DIR" ]; then set -- "$@" --tls-dir "$STRONGROOM_TLS_DIR"; fi
   if [ -n "$STRONGROOM_ON_RESTORED" ]; then set -- "$@" --on-restored "$STRONGROOM_ON_RESTORED"; fi
   with_pin "$@"

@@ -5,6 +5,13 @@ import { delimiter, join } from 'node:path';
 
 import { compiled, environment } from '../cli/support.js';
 import { deploy, ended, hasNamespaces, type Ended } from './support.js';
+import { Watched } from './watched.js';
+
+/** What a container's root may do, as Docker and Podman have it: sudo gives no more than this. */
+const capabilities = [
+  'chown', 'dac_override', 'fowner', 'fsetid', 'kill', 'net_bind_service', 'setfcap', 'setgid', 'setpcap', 'setuid',
+  'sys_chroot',
+].map((name) => `,+${name}`).join(''); // prettier-ignore
 
 /** An account that owns the store, may do nothing else, and has the sudo rule; or this process's own. */
 export class Account {
@@ -38,8 +45,8 @@ export class Account {
     chmodSync(root, 0o755);
     this.#prefix = [
       'unshare', '--mount', 'sh', '-ec',
-      'mount --bind "$1" /etc/sudoers; shift; exec setpriv --reuid=nobody --regid=nogroup --clear-groups -- "$@"',
-      'sh', sudoers,
+      'mount --bind "$1" /etc/sudoers; shift; exec setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all --bounding-set="$0" -- "$@"',
+      `-all${capabilities}`, sudoers,
     ]; // prettier-ignore
   }
 
@@ -82,57 +89,8 @@ function canRead(file: string): boolean {
 }
 
 /** One life of the container. */
-export class Container {
-  log = '';
-  readonly ended: Promise<number | NodeJS.Signals | null>;
-  readonly #child: ChildProcess;
-  readonly #waiting = new Set<() => void>();
-
+export class Container extends Watched {
   constructor(account: Account, env: NodeJS.ProcessEnv, ...command: string[]) {
-    this.#child = account.spawn([join(deploy, 'container/entrypoint.sh'), ...command], env);
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.log += text;
-        for (const look of this.#waiting) look();
-      });
-    }
-    this.ended = new Promise((resolve) => {
-      this.#child.once('close', (code, signal) => {
-        resolve(signal ?? code);
-        for (const look of this.#waiting) look();
-      });
-    });
-  }
-
-  get pid(): number {
-    return this.#child.pid ?? 0;
-  }
-
-  /** As soon as the log has it; what it found is not found again. */
-  async said(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
-    return new Promise((resolve, reject) => {
-      const finish = (act: () => void): void => {
-        this.#waiting.delete(look);
-        clearTimeout(timer);
-        act();
-      };
-      const look = (): void => {
-        const match = pattern.exec(this.log.slice(from));
-        if (match !== null) finish(() => resolve(match));
-        else if (this.#child.exitCode !== null)
-          finish(() => reject(new Error(`it ended, and did not say ${String(pattern)}:\n${this.log}`)));
-      };
-      const timer = setTimeout(
-        () => finish(() => reject(new Error(`it did not say ${String(pattern)}:\n${this.log}`))),
-        25_000,
-      );
-      this.#waiting.add(look);
-      look();
-    });
-  }
-
-  async stop(): Promise<number | NodeJS.Signals | null> {
-    this.#child.kill('SIGTERM');
-    return this.ended;
+    super(account.spawn([join(deploy, 'container/entrypoint.sh'), ...command], env));
   }
 }

@@ -241,3 +241,11 @@ export function hasNamespaces(): boolean {
     return false;
   }
 }
+
+/** The fenced block after a marker of docs/deploy.md. */
+export function block(name: string): string {
+  const page = readFileSync(join(checkout, 'docs/deploy.md'), 'utf8');
+  const found = new RegExp(`<!-- ${name} -->\n\`\`\`sh\n([^]*?)\`\`\`\n`).exec(page)?.[1];
+  if (found === undefined) throw new Error(`docs/deploy.md has no block ${name}`);
+  return found;
+}

@@ -9,7 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { compiled } from '../cli/support.js';
 import { backupPassword, pin, softhsm, soPin } from '../support/softhsm.js';
 import { removeDirectory, temporaryDirectory } from '../support/stores.js';
-import { checkout, deploy, ended, hasNamespaces, makeCredential, until } from './support.js';
+import { block, checkout, deploy, ended, hasNamespaces, makeCredential, until } from './support.js';
 
 const units = join(deploy, 'systemd');
 const services = readdirSync(units).filter((name) => name.endsWith('.service'));
@@ -134,14 +134,6 @@ async function removeControlGroups(root: string): Promise<void> {
   const script = `mount -t cgroup2 cgroup2 "$1" && find "$1/$2" -depth -type d -exec rmdir {} +`;
   const args = ['--mount', 'sh', '-c', script, 'sh', join(root, 'scratch/cgroup'), basename(root)];
   await until('the control group is empty', async () => (await ended('unshare', args)).code === 0);
-}
-
-/** The fenced block after a marker of docs/deploy.md. */
-function block(name: string): string {
-  const page = readFileSync(join(checkout, 'docs/deploy.md'), 'utf8');
-  const found = new RegExp(`<!-- ${name} -->\n\`\`\`sh\n([^]*?)\`\`\`\n`).exec(page)?.[1];
-  assert.ok(found !== undefined, name);
-  return found;
 }
 
 function driver(): string {

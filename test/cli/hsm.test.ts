@@ -1,6 +1,7 @@
 // The command line on real tokens: init, status, hsm setup, restore, rotate kek, password verify.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -75,7 +76,7 @@ describe('strongroom on a token', function () {
       'init', directory, '--storage', 'pkcs11', ...place(), '--token', 'acme', '--object', 'kek', '--instance', 'acme',
       '--secret-store', `file:${root}/secrets`, '--recovery-password-file', files.password,
     ]); // prettier-ignore
-  const destroyKek = (): void => {
+  const destroyKek = (by = pin): void => {
     execFileSync(
       'pkcs11-tool',
       [
@@ -85,7 +86,7 @@ describe('strongroom on a token', function () {
         'acme',
         '--login',
         '--pin',
-        pin,
+        by,
         '--delete-object',
         '--type',
         'secrkey',
@@ -283,9 +284,15 @@ describe('strongroom on a token', function () {
   });
 
   it('no PIN and no password ever stands in /proc/*/cmdline', async () => {
+    // Its own: tests beside this one give theirs to other programs in arguments.
+    const secrets = [files.pin, files.soPin, files.password].map((file) => {
+      const secret = randomBytes(12).toString('hex');
+      writeFileSync(file, `${secret}\n`);
+      return secret;
+    });
     await setUp('acme');
     await init();
-    destroyKek();
+    destroyKek(secrets[0]);
     const hook = join(root, 'hook');
     writeFileSync(
       hook,
@@ -314,6 +321,6 @@ describe('strongroom on a token', function () {
       'the process was seen',
     );
     const all = seen.join('\n') + readFileSync(join(root, 'seen'), 'latin1');
-    for (const secret of [pin, soPin, password]) assert.ok(!all.includes(secret));
+    for (const secret of secrets) assert.ok(!all.includes(secret));
   });
 });

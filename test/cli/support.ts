@@ -10,15 +10,17 @@ import type { Readable, Writable } from 'node:stream';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** lib/ as it will be published, compiled once for all of these tests: a child starts in half the time. */
-export const compiled = join(root, 'build/cli-test');
+/**
+ * lib/ as it will be published, compiled once for all of these tests: a child starts in half the time. This process's own:
+ * another share of the tests may be at it beside this one.
+ */
+export const compiled = join(root, `build/cli-test/${process.pid}`);
 
 /** Node's arguments before those of `strongroom`. */
 export const program = [join(compiled, 'dist/cli/main.js')];
 
 before(async function () {
   this.timeout(120_000);
-  await rm(compiled, { recursive: true, force: true });
   await mkdir(compiled, { recursive: true });
   await copyFile(join(root, 'package.json'), join(compiled, 'package.json'));
   const compiler = join(root, 'node_modules/.bin/tsc');
@@ -27,6 +29,7 @@ before(async function () {
     throw new Error((error as { stdout: string }).stdout);
   });
 });
+after(() => rm(compiled, { recursive: true, force: true }));
 
 export interface Outcome {
   readonly code: number | null;

@@ -113,9 +113,16 @@ describe('deploy: entrypoint.sh', function () {
     await world.makeStore();
     const away = `${world.tokens}-away`;
     renameSync(world.tokens, away);
-    const container = start({ STRONGROOM_OUTAGE_PAGE: '1' });
+    const container = start({ STRONGROOM_OUTAGE_PAGE: '1', STRONGROOM_NAME: 'acme.example' });
     await container.said(/^state +OUTAGE/m);
     await container.said(/^page +https:/m);
+    const asked = async (host: string): Promise<string> => {
+      const url = `https://${settings['STRONGROOM_LISTEN']}/setup-wizard/`;
+      const args = ['--insecure', '--silent', '--output', '/dev/null', '--write-out', '%{http_code}'];
+      return (await ended('curl', [...args, '--header', `Host: ${host}`, url])).stdout;
+    };
+    assert.equal(await asked('other.example'), '421');
+    assert.match(await asked('acme.example'), /^[23]/);
     renameSync(away, world.tokens);
     assert.equal(await container.ended, 0);
     assert.match(container.log, /^finished +healed$[^]*the service/m);

@@ -1,15 +1,15 @@
 // The auto-restore workflow from the entrypoint to the served certificate: the real entrypoint.sh, Debian's Apache on
 // loopback, the wizard in a real Chromium, and curl, which trusts one root only. The tests go on with each other's world.
 import assert from 'node:assert/strict';
-import { createHash, X509Certificate } from 'node:crypto';
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
 
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 
 import { Account, Container } from '../deploy/entrypoint.js';
+import { enter, launchFor } from '../deploy/restore-page.js';
 import { Apache, freePort, install, isRoot, makeCredential, type Credential } from '../deploy/support.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm, soPin, snapshot } from '../support/softhsm.js';
 import { quickKdf } from '../support/stores.js';
@@ -118,17 +118,6 @@ describe('acceptance: end to end', function () {
     [, code = ''] = await container.said(/^code +(\S+)\n/m);
     await container.said(new RegExp(`^page +https://127\\.0\\.0\\.1:${wizardPort}/setup-wizard/`, 'm'));
   };
-  /** The wizard's temporary certificate, as the network shows it. */
-  const shown = (): Promise<X509Certificate> =>
-    new Promise((resolve, reject) => {
-      const socket = connect({ port: wizardPort, host: '127.0.0.1', rejectUnauthorized: false }, () => {
-        const certificate = socket.getPeerX509Certificate();
-        socket.destroy();
-        if (certificate === undefined) reject(new Error('no certificate'));
-        else resolve(certificate);
-      });
-      socket.once('error', reject);
-    });
   const ask = (path: string, method = 'GET'): Promise<{ status: number; retryAfter: string | undefined }> =>
     new Promise((resolve, reject) => {
       request(
@@ -145,23 +134,9 @@ describe('acceptance: end to end', function () {
         .end();
     });
 
-  /** A Chromium that trusts this one temporary certificate besides its own roots. */
   const browse = async (): Promise<Page> => {
-    const certificate = await shown();
-    assert.equal(certificate.fingerprint256, fingerprint, 'the fingerprint is that of the log');
-    const spki = createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' }));
-    browser = await chromium.launch({
-      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-      args: [
-        `--ignore-certificate-errors-spki-list=${spki.digest('base64')}`,
-        ...(isRoot ? ['--no-sandbox'] : []),
-      ],
-    });
+    browser = await launchFor(wizardPort, fingerprint);
     return browser.newPage();
-  };
-  const enter = async (page: Page, fields: Readonly<Record<string, string>>): Promise<void> => {
-    for (const [name, value] of Object.entries(fields)) await page.fill(`input[name=${name}]`, value);
-    await page.click('button[type=submit]');
   };
 
   it('auto-restore scenario 3: the entrypoint starts the service, and curl verifies the certificate from the vault', async () => {

@@ -3,21 +3,11 @@
 // the package, which is this checkout's.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { createHash, X509Certificate } from 'node:crypto';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { chromium, type Page } from 'playwright-core';
-
-import {
-  block,
-  deploy,
-  ended,
-  freePort,
-  isRoot,
-  makeCredential,
-  type Credential,
-} from '../deploy/support.js';
+import { block, deploy, ended, freePort, makeCredential, type Credential } from '../deploy/support.js';
+import { enter, launchFor } from '../deploy/restore-page.js';
 import { Watched } from '../deploy/watched.js';
 import { tarball } from '../package/support.js';
 import { backupPassword, pin, soPin } from '../support/softhsm.js';
@@ -145,36 +135,18 @@ describe('the container of docs/deploy.md', function () {
 });
 
 async function restore(port: number, fingerprint: string, code: string): Promise<void> {
-  const pem = execFileSync('openssl', ['s_client', '-connect', `127.0.0.1:${port}`], {
-    input: '',
-    stdio: ['pipe', 'pipe', 'ignore'],
-    encoding: 'utf8',
-  });
-  const certificate = new X509Certificate(
-    /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/.exec(pem)![0],
-  );
-  assert.equal(certificate.fingerprint256, fingerprint, 'the fingerprint is that of the log');
-  const spki = createHash('sha256').update(certificate.publicKey.export({ type: 'spki', format: 'der' }));
-  const browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: [
-      `--ignore-certificate-errors-spki-list=${spki.digest('base64')}`,
-      ...(isRoot ? ['--no-sandbox'] : []),
-    ],
-  });
-  const page = await browser.newPage();
-  await page.goto(`https://127.0.0.1:${port}/setup-wizard/`);
-  await enter(page, { code });
-  await page.waitForURL('**/setup-wizard/auto-restore-hsm-setup/softhsm/');
-  await page.check('input[name=slotId]');
-  await enter(page, { label: 'acme anew', soPin });
-  await page.waitForURL('**/setup-wizard/auto_restore_password/');
-  await enter(page, { password: backupPassword });
-  await page.waitForURL('**/setup-wizard/result/');
-  await browser.close();
-}
-
-async function enter(page: Page, fields: Readonly<Record<string, string>>): Promise<void> {
-  for (const [field, value] of Object.entries(fields)) await page.fill(`input[name=${field}]`, value);
-  await page.click('button[type=submit]');
+  const browser = await launchFor(port, fingerprint);
+  try {
+    const page = await browser.newPage();
+    await page.goto(`https://127.0.0.1:${port}/setup-wizard/`);
+    await enter(page, { code });
+    await page.waitForURL('**/setup-wizard/auto-restore-hsm-setup/softhsm/');
+    await page.check('input[name=slotId]');
+    await enter(page, { label: 'acme anew', soPin });
+    await page.waitForURL('**/setup-wizard/auto_restore_password/');
+    await enter(page, { password: backupPassword });
+    await page.waitForURL('**/setup-wizard/result/');
+  } finally {
+    await browser.close();
+  }
 }

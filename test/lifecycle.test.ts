@@ -62,6 +62,7 @@ describe('the end of a process or worker', function () {
     ['process.exit while a worker writes', 7, 1],
     ['a worker that opens a store which is open', 0, 3],
     ['many stores that are dropped', 0, 0],
+    ['functions of a store that nobody else holds', 0, 0],
   ];
   for (const [scenario, code, acknowledgedMin] of ends) {
     it(scenario, async () => {

@@ -74,13 +74,46 @@ Store* Store::receiver(napi_env env, napi_value value) {
 
 Store* Store::open_receiver(napi_env env, napi_value value) {
   Store* self = receiver(env, value);
-  if (self == nullptr || (self->phase_ == Phase::kOpen && !self->shut_)) return self;
-  if (self->phase_ != Phase::kStarting) {
+  return self != nullptr && self->check_open(env) ? self : nullptr;
+}
+
+bool Store::check_open(napi_env env) const {
+  if (phase_ == Phase::kOpen && !shut_) return true;
+  if (phase_ != Phase::kStarting) {
     throw_error(env, Reason::kClosed, "the store was closed");
   } else {
     throw_error(env, Reason::kNotOpen, "the store is not open yet");
   }
-  return nullptr;
+  return false;
+}
+
+// The calls that are made for every record are functions of the object's own and have their store as data: to unwrap a
+// receiver takes a third of such a call. Each holds its object, and so its store.
+Status Store::define_own(napi_value self) {
+  using Method = std::pair<const char*, napi_callback>;
+  constexpr std::array<Method, 8> kMethods{Method{"get", get},
+                                           {"set", set},
+                                           {"delete", remove},
+                                           {"increment", increment},
+                                           {"compareAndSet", compare_and_set},
+                                           {"batch", batch},
+                                           {"flush", js_flush},
+                                           {"bootTimeMs", boot_time_ms}};
+  for (const auto& [name, callback] : kMethods) {
+    napi_value function = nullptr;
+    napi_property_descriptor holder{"store", nullptr, nullptr, nullptr, nullptr, self, napi_default, nullptr};
+    napi_property_descriptor property{name,    nullptr, nullptr,      nullptr,
+                                      nullptr, nullptr, napi_default, nullptr};
+    if (napi_create_function(env_, name, NAPI_AUTO_LENGTH, callback, this, &function) != napi_ok ||
+        napi_define_properties(env_, function, 1, &holder) != napi_ok) {
+      return {Reason::kInternal, "Node refused a function"};
+    }
+    property.value = function;
+    if (napi_define_properties(env_, self, 1, &property) != napi_ok) {
+      return {Reason::kInternal, "Node refused a function"};
+    }
+  }
+  return {};
 }
 
 napi_value Store::construct(napi_env env, napi_callback_info info) {
@@ -118,7 +151,11 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
           nullptr) != napi_ok) {
     return throw_error(env, Reason::kInternal, "Node refused the object");
   }
-  wrapped_stores.push_back(self.release());  // the finalizer owns it
+  Store* const wrapped = self.release();  // the finalizer owns it
+  wrapped_stores.push_back(wrapped);
+  if (const Status status = wrapped->define_own(arguments.receiver); !status.ok()) {
+    return throw_error(env, status.error());
+  }
   return arguments.receiver;
 }
 
@@ -214,21 +251,13 @@ void Store::define(napi_env env, napi_value exports) {
   };
   const std::array methods{
       method("deliver", js_deliver),
-      method("get", get),
       method("has", has),
-      method("set", set),
       method("setSync", set_sync),
-      method("delete", remove),
       method("deleteSync", remove_sync),
-      method("increment", increment),
-      method("compareAndSet", compare_and_set),
-      method("batch", batch),
-      method("flush", js_flush),
       method("size", size),
       method("scan", scan),
       method("setSlab", set_slab),
       method("validateBeforeWrite", validate_before_write),
-      method("bootTimeMs", boot_time_ms),
       method("determineStartupState", determine_startup_state),
       method("setupPersistenceFiles", step<&Engine::setup_persistence_files>),
       method("initializeColdstart", step<&Engine::initialize_coldstart>),

@@ -52,6 +52,13 @@ class Store {
   static Store* receiver(napi_env env, napi_value value);
   // The same, and the store is open; kClosed, kNotOpen.
   static Store* open_receiver(napi_env env, napi_value value);
+  // The store of one of its own functions: what napi_get_cb_info() gives as their data.
+  static Store* own(void* data) { return static_cast<Store*>(data); }
+  static Store* own_open(napi_env env, void* data) {
+    return own(data)->check_open(env) ? own(data) : nullptr;
+  }
+  [[nodiscard]] bool check_open(napi_env env) const;
+  [[nodiscard]] Status define_own(napi_value self);
 
   // --- store.cc: completions ---
   void deliver(napi_env env, napi_value callback, bool all);

@@ -35,8 +35,7 @@ Status read_put(napi_env env, const Arguments<3>& arguments, log::QueuedOperatio
   SR_TRY(read_vault_value(env, arguments[1], &value));
   operation->type = log::QueuedOperation::Type::kSet;
   operation->durability = durability_of(env, arguments[2]);
-  operation->key = key.copy();
-  operation->value = WipedBuffer(value);
+  operation->content = log::KeyAndValue(key.bytes(), value);
   return {};
 }
 
@@ -45,7 +44,7 @@ Status read_delete(napi_env env, const Arguments<2>& arguments, log::QueuedOpera
   SR_TRY(key.read(env, arguments[0]));
   operation->type = log::QueuedOperation::Type::kDelete;
   operation->durability = durability_of(env, arguments[1]);
-  operation->key = key.copy();
+  operation->content = log::KeyAndValue(key.bytes());
   return {};
 }
 
@@ -110,8 +109,7 @@ Status read_batch(napi_env env, napi_value list, std::vector<log::BatchItem>* it
       status = Status(Reason::kBatchTooLarge, "the batch has more than 67,108,864 bytes of keys and values");
       break;
     }
-    item.key = key.copy();
-    item.value = WipedBuffer(view);
+    item.content = log::KeyAndValue(key.bytes(), view);
     items->push_back(std::move(item));
   }
   napi_close_handle_scope(env, scope);
@@ -154,8 +152,8 @@ void Store::flush() {
 
 napi_value Store::js_flush(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  Store* self = receiver(env, arguments.receiver);
-  if (self != nullptr && self->phase_ == Phase::kOpen) self->flush();
+  Store* self = own(arguments.data);
+  if (self->phase_ == Phase::kOpen) self->flush();
   return nullptr;
 }
 
@@ -170,7 +168,7 @@ napi_value Store::commit_now(log::QueuedOperation operation) {
 // absent; -2: the slab is full; or a Buffer for a larger value.
 napi_value Store::get(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  Store* self = open_receiver(env, arguments.receiver);
+  Store* self = own_open(env, arguments.data);
   if (self == nullptr) return nullptr;
   KeyArgument key;
   if (const Status status = key.read(env, arguments[0]); !status.ok())
@@ -243,7 +241,7 @@ napi_value Store::set_slab(napi_env env, napi_callback_info info) {
 // set(key, value, durability)
 napi_value Store::set(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
-  Store* self = open_receiver(env, arguments.receiver);
+  Store* self = own_open(env, arguments.data);
   if (self == nullptr) return nullptr;
   log::QueuedOperation operation;
   if (const Status status = read_put(env, arguments, &operation); !status.ok()) {
@@ -266,7 +264,7 @@ napi_value Store::set_sync(napi_env env, napi_callback_info info) {
 // delete(key, durability)
 napi_value Store::remove(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
-  Store* self = open_receiver(env, arguments.receiver);
+  Store* self = own_open(env, arguments.data);
   if (self == nullptr) return nullptr;
   log::QueuedOperation operation;
   if (const Status status = read_delete(env, arguments, &operation); !status.ok()) {
@@ -289,7 +287,7 @@ napi_value Store::remove_sync(napi_env env, napi_callback_info info) {
 // increment(key, delta, min, max, durability)
 napi_value Store::increment(napi_env env, napi_callback_info info) {
   const Arguments<5> arguments(env, info);
-  Store* self = open_receiver(env, arguments.receiver);
+  Store* self = own_open(env, arguments.data);
   if (self == nullptr) return nullptr;
   log::QueuedOperation operation;
   operation.type = log::QueuedOperation::Type::kIncrement;
@@ -301,7 +299,8 @@ napi_value Store::increment(napi_env env, napi_callback_info info) {
     return read_bound(env, arguments[3], "max", &operation.increment.max);
   };
   if (const Status status = read(); !status.ok()) return throw_error(env, status.error());
-  operation.key = key.copy();
+  operation.content =
+      log::KeyAndValue(key.bytes(), log::encode_counter(0));  // with room for what it comes to
   operation.durability = durability_of(env, arguments[4]);
   return self->submit(std::move(operation));
 }
@@ -309,7 +308,7 @@ napi_value Store::increment(napi_env env, napi_callback_info info) {
 // compareAndSet(key, expected | undefined, next | undefined, durability)
 napi_value Store::compare_and_set(napi_env env, napi_callback_info info) {
   const Arguments<4> arguments(env, info);
-  Store* self = open_receiver(env, arguments.receiver);
+  Store* self = own_open(env, arguments.data);
   if (self == nullptr) return nullptr;
   log::QueuedOperation operation;
   operation.type = log::QueuedOperation::Type::kCompareAndSet;
@@ -321,7 +320,7 @@ napi_value Store::compare_and_set(napi_env env, napi_callback_info info) {
     return read_optional_value(env, arguments[2], &operation.compare->next);
   };
   if (const Status status = read(); !status.ok()) return throw_error(env, status.error());
-  operation.key = key.copy();
+  operation.content = log::KeyAndValue(key.bytes());
   operation.durability = durability_of(env, arguments[3]);
   return self->submit(std::move(operation));
 }
@@ -329,7 +328,7 @@ napi_value Store::compare_and_set(napi_env env, napi_callback_info info) {
 // batch([key, value | undefined, …], durability)
 napi_value Store::batch(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
-  Store* self = open_receiver(env, arguments.receiver);
+  Store* self = own_open(env, arguments.data);
   if (self == nullptr) return nullptr;
   log::QueuedOperation operation;
   operation.type = log::QueuedOperation::Type::kBatch;
@@ -350,8 +349,7 @@ napi_value Store::validate_before_write(napi_env env, napi_callback_info info) {
 
 napi_value Store::boot_time_ms(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  Store* self = receiver(env, arguments.receiver);
-  return self == nullptr ? nullptr : count_value(env, self->clock_->boot_ms());
+  return count_value(env, own(arguments.data)->clock_->boot_ms());
 }
 
 }  // namespace strongroom::addon

@@ -98,7 +98,7 @@ class KeyArgument {
   // kInvalidArgument, kInvalidKey, kReservedKey.
   [[nodiscard]] Status read(napi_env env, napi_value value);
   [[nodiscard]] std::string_view text() const { return view_; }
-  [[nodiscard]] Bytes copy() const { return {view_.begin(), view_.end()}; }
+  [[nodiscard]] ByteView bytes() const { return as_bytes(view_); }
 
  private:
   // A string that does not fit stops at most three bytes before the end of the buffer, and is then too long.

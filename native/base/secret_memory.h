@@ -57,6 +57,11 @@ class WipedBuffer {
   WipedBuffer& operator=(const WipedBuffer&) = delete;
 
   explicit WipedBuffer(ByteView copy_of) : bytes_(copy_of.begin(), copy_of.end()) {}
+  WipedBuffer(ByteView first, ByteView second) {
+    bytes_.reserve(first.size() + second.size());
+    bytes_.assign(first.begin(), first.end());
+    bytes_.insert(bytes_.end(), second.begin(), second.end());
+  }
   void resize(std::size_t size);
   [[nodiscard]] ByteView view() const { return bytes_; }
   [[nodiscard]] MutableBytes span() { return bytes_; }

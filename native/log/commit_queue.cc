@@ -13,9 +13,14 @@ constexpr std::size_t kGroupOperationsMax = 4096;
 
 }  // namespace
 
+void KeyAndValue::set_value(ByteView value) {
+  content_.resize(key_bytes_ + value.size());
+  std::copy(value.begin(), value.end(), content_.span().begin() + static_cast<std::ptrdiff_t>(key_bytes_));
+}
+
 std::size_t QueuedOperation::bytes() const {
-  std::size_t size = key.size() + value.size();
-  for (const BatchItem& item : batch) size += item.key.size() + item.value.size();
+  std::size_t size = content.bytes();
+  for (const BatchItem& item : batch) size += item.content.bytes();
   if (compare) {
     size += (compare->expected ? compare->expected->size() : 0) + (compare->next ? compare->next->size() : 0);
   }
@@ -52,13 +57,15 @@ class CommitQueue::Group {
   void decide(QueuedOperation& operation, Completion& completion) {
     switch (operation.type) {
       case QueuedOperation::Type::kSet:
-        change(Operation::kPut, operation.key, operation.value.view());
+        change(Operation::kPut, operation.content.key(), operation.content.value());
         break;
       case QueuedOperation::Type::kDelete:
-        change(Operation::kDelete, operation.key, {});
+        change(Operation::kDelete, operation.content.key(), {});
         break;
       case QueuedOperation::Type::kBatch:
-        for (const BatchItem& item : operation.batch) change(item.operation, item.key, item.value.view());
+        for (const BatchItem& item : operation.batch) {
+          change(item.operation, item.content.key(), item.content.value());
+        }
         break;
       case QueuedOperation::Type::kIncrement:
         completion.status = increment(operation, completion.number);
@@ -72,7 +79,7 @@ class CommitQueue::Group {
   [[nodiscard]] std::vector<Change>& changes() { return changes_; }
 
  private:
-  void change(Operation type, const Bytes& key, ByteView value) {
+  void change(Operation type, ByteView key, ByteView value) {
     if (conditional_) {
       const auto [found, is_new] = latest_.try_emplace(as_text(key), changes_.size());
       if (!is_new) {  // the frame is atomic, so only a key's last change in it can ever be seen
@@ -85,7 +92,7 @@ class CommitQueue::Group {
   }
 
   // The value as the operations before this one leave it; `absent` when there is none.
-  Status current(const Bytes& key, WipedBuffer& value, bool& absent) {
+  Status current(ByteView key, WipedBuffer& value, bool& absent) {
     absent = true;
     const auto found = latest_.find(as_text(key));
     if (found != latest_.end()) {
@@ -108,7 +115,7 @@ class CommitQueue::Group {
   Status increment(QueuedOperation& operation, std::int64_t& number) {
     WipedBuffer value;
     bool absent = true;
-    SR_TRY(current(operation.key, value, absent));
+    SR_TRY(current(operation.content.key(), value, absent));
     const std::optional<std::int64_t> before = absent ? 0 : parse_counter(value.view());
     if (!before)
       return {Reason::kNotACounter,
@@ -125,23 +132,23 @@ class CommitQueue::Group {
       return {below ? Reason::kBelowMinimum : Reason::kAboveMaximum,
               "the counter stands at " + std::to_string(*before)};
     }
-    operation.value = WipedBuffer(encode_counter(number));
-    change(Operation::kPut, operation.key, operation.value.view());
+    operation.content.set_value(encode_counter(number));
+    change(Operation::kPut, operation.content.key(), operation.content.value());
     return {};
   }
 
   Status compare_and_set(QueuedOperation& operation, bool& swapped) {
     WipedBuffer value;
     bool absent = true;
-    SR_TRY(current(operation.key, value, absent));
+    SR_TRY(current(operation.content.key(), value, absent));
     const CompareAndSet& compare = *operation.compare;
     swapped =
         absent ? !compare.expected : (compare.expected && equal(compare.expected->view(), value.view()));
     if (!swapped) return {};
     if (compare.next) {
-      change(Operation::kPut, operation.key, compare.next->view());
+      change(Operation::kPut, operation.content.key(), compare.next->view());
     } else if (!absent) {
-      change(Operation::kDelete, operation.key, {});
+      change(Operation::kDelete, operation.content.key(), {});
     }
     return {};
   }
@@ -204,22 +211,28 @@ Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
       return {Reason::kQueueFull, std::to_string(waiting_count()) + " operations wait already"};
     }
     wake = waiting_count() == 0 && !busy_;
-    waiting_.insert(waiting_.end(), std::make_move_iterator(operations.begin()),
-                    std::make_move_iterator(operations.end()));
+    if (waiting_.empty()) {
+      waiting_.swap(operations);
+    } else {
+      waiting_.insert(waiting_.end(), std::make_move_iterator(operations.begin()),
+                      std::make_move_iterator(operations.end()));
+    }
     waiting_bytes_ += bytes;
   }
+  operations.clear();
   if (wake) queue_filled_.notify_one();
   return {};
 }
 
-std::vector<QueuedOperation> CommitQueue::take_waiting() {
-  std::vector<QueuedOperation> taken;
+// The memory of `taken` serves the next ones.
+void CommitQueue::take_waiting(std::vector<QueuedOperation>& taken) {
+  taken.clear();
   const std::lock_guard lock(queue_mutex_);
   if (backlog_.empty()) {
     if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
       taken.swap(waiting_);
       waiting_bytes_ = 0;
-      return taken;
+      return;
     }
     backlog_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
     waiting_.clear();
@@ -233,10 +246,10 @@ std::vector<QueuedOperation> CommitQueue::take_waiting() {
     backlog_.pop_front();
   }
   waiting_bytes_ -= bytes;
-  return taken;
 }
 
 void CommitQueue::run() {
+  std::vector<QueuedOperation> operations;
   for (;;) {
     {
       std::unique_lock lock(queue_mutex_);
@@ -247,9 +260,10 @@ void CommitQueue::run() {
     }
     std::vector<Completion> completions;
     const std::lock_guard commit(commit_mutex_);
-    std::vector<QueuedOperation> operations = take_waiting();
+    take_waiting(operations);
     commit_waiting(operations, completions);
     if (!completions.empty()) hooks_.completed(std::move(completions));
+    operations.clear();  // after the answer, which need not wait for it
   }
 }
 
@@ -261,8 +275,9 @@ void CommitQueue::drain() {
     const std::lock_guard lock(queue_mutex_);
     left = waiting_count();
   }
+  std::vector<QueuedOperation> operations;
   while (left != 0) {  // what others submit meanwhile is not waited for
-    std::vector<QueuedOperation> operations = take_waiting();
+    take_waiting(operations);
     left -= std::min(left, operations.size());
     commit_waiting(operations, completions);
   }
@@ -272,8 +287,9 @@ void CommitQueue::drain() {
 Completion CommitQueue::commit_now(QueuedOperation operation) {
   std::vector<Completion> completions;
   const std::lock_guard commit(commit_mutex_);
+  std::vector<QueuedOperation> operations;
   for (;;) {  // a long queue goes in several groups, this operation in the last
-    std::vector<QueuedOperation> operations = take_waiting();
+    take_waiting(operations);
     bool more = false;
     {
       const std::lock_guard lock(queue_mutex_);

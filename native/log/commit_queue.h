@@ -25,10 +25,30 @@ enum class Durability : std::uint8_t {
   kWitnessed,  // every expected witness has moved as well
 };
 
+// Counters are values of 8 bytes: two's complement, big-endian.
+inline constexpr std::size_t kCounterBytes = 8;
+[[nodiscard]] std::array<std::uint8_t, kCounterBytes> encode_counter(std::int64_t number);
+[[nodiscard]] std::optional<std::int64_t> parse_counter(ByteView value);
+
+// A key and a value in one block of memory: one thread makes it and another gives it back, which is what it costs.
+class KeyAndValue {
+ public:
+  KeyAndValue() = default;
+  explicit KeyAndValue(ByteView key, ByteView value = {}) : content_(key, value), key_bytes_(key.size()) {}
+
+  [[nodiscard]] ByteView key() const { return content_.view().first(key_bytes_); }
+  [[nodiscard]] ByteView value() const { return content_.view().subspan(key_bytes_); }
+  [[nodiscard]] std::size_t bytes() const { return content_.size(); }
+  void set_value(ByteView value);  // views are void when it takes more room than there was
+
+ private:
+  WipedBuffer content_;
+  std::size_t key_bytes_ = 0;
+};
+
 struct BatchItem {
   Operation operation = Operation::kPut;
-  Bytes key;
-  WipedBuffer value;
+  KeyAndValue content;
 };
 
 struct IncrementBounds {
@@ -48,8 +68,7 @@ struct QueuedOperation {
   Type type = Type::kSet;
   Durability durability = Durability::kJournal;
   std::uint64_t ticket = 0;
-  Bytes key;
-  WipedBuffer value;
+  KeyAndValue content;  // a set's value; an increment's is what it comes to
   IncrementBounds increment;
   std::unique_ptr<CompareAndSet> compare;
   std::vector<BatchItem> batch;
@@ -65,11 +84,6 @@ struct Completion {
   std::int64_t number = 0;       // the counter after an increment
   bool swapped = false;          // compare-and-set took place
 };
-
-// Counters are values of 8 bytes: two's complement, big-endian.
-inline constexpr std::size_t kCounterBytes = 8;
-[[nodiscard]] std::array<std::uint8_t, kCounterBytes> encode_counter(std::int64_t number);
-[[nodiscard]] std::optional<std::int64_t> parse_counter(ByteView value);
 
 class CommitQueue {
  public:
@@ -99,7 +113,7 @@ class CommitQueue {
 
   // kQueueFull, or kClosed. The operation is completed through the hook.
   [[nodiscard]] Status submit(QueuedOperation operation);
-  // All of them or none, in order, so that one group takes them together; they are moved from on success.
+  // All of them or none, in order, so that one group takes them together; on success `operations` is left empty.
   [[nodiscard]] Status submit_all(std::vector<QueuedOperation>& operations);
   // Commits what waits and this operation on the calling thread.
   [[nodiscard]] Completion commit_now(QueuedOperation operation);
@@ -130,7 +144,7 @@ class CommitQueue {
   void run();
   void commit_waiting(std::vector<QueuedOperation>& operations, std::vector<Completion>& completions);
   [[nodiscard]] Result<CommitInfo> write(CommitKind kind, const std::vector<Change>& changes);
-  [[nodiscard]] std::vector<QueuedOperation> take_waiting();
+  void take_waiting(std::vector<QueuedOperation>& taken);
   [[nodiscard]] std::size_t waiting_count() const {
     return backlog_.size() + waiting_.size();
   }  // under queue_mutex_

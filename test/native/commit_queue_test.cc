@@ -81,8 +81,7 @@ class QueueWorld {
 QueuedOperation set_operation(std::uint64_t ticket, const std::string& key, const std::string& value) {
   QueuedOperation operation;
   operation.ticket = ticket;
-  operation.key.assign(key.begin(), key.end());
-  operation.value = WipedBuffer(as_bytes(value));
+  operation.content = log::KeyAndValue(as_bytes(key), as_bytes(value));
   return operation;
 }
 

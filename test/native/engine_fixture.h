@@ -68,21 +68,20 @@ class Opened {
   log::Completion set(std::string_view key, std::string_view value,
                       log::Durability durability = log::Durability::kJournal) {
     log::QueuedOperation operation;
-    operation.key.assign(key.begin(), key.end());
-    operation.value = WipedBuffer(as_bytes(value));
+    operation.content = log::KeyAndValue(as_bytes(key), as_bytes(value));
     operation.durability = durability;
     return engine_->commit_now(std::move(operation));
   }
   log::Completion remove(std::string_view key) {
     log::QueuedOperation operation;
     operation.type = log::QueuedOperation::Type::kDelete;
-    operation.key.assign(key.begin(), key.end());
+    operation.content = log::KeyAndValue(as_bytes(key));
     return engine_->commit_now(std::move(operation));
   }
   log::Completion increment(std::string_view key, log::IncrementBounds bounds) {
     log::QueuedOperation operation;
     operation.type = log::QueuedOperation::Type::kIncrement;
-    operation.key.assign(key.begin(), key.end());
+    operation.content = log::KeyAndValue(as_bytes(key));
     operation.increment = bounds;
     return engine_->commit_now(std::move(operation));
   }

@@ -64,8 +64,7 @@ TEST(EngineRotation, BesideCommitsReadsAnchorsAndCompactions) {
           log::QueuedOperation operation;
           operation.ticket = ++tickets;
           operation.durability = i % 5 == 0 ? Durability::kWitnessed : Durability::kJournal;
-          operation.key.assign(key.begin(), key.end());
-          operation.value = WipedBuffer(as_bytes(value));
+          operation.content = log::KeyAndValue(as_bytes(key), as_bytes(value));
           const std::uint64_t ticket = operation.ticket;
           ASSERT_OK(engine.submit(std::move(operation)));
           ASSERT_OK(answers.wait(ticket));

@@ -256,8 +256,7 @@ TEST_F(EngineTest, ThreadedCommitsCompleteInOrder) {
     operation.ticket = ticket;
     operation.durability = ticket % 7 == 0 ? log::Durability::kWitnessed : log::Durability::kJournal;
     const std::string key = "k" + std::to_string(ticket % 50);
-    operation.key.assign(key.begin(), key.end());
-    operation.value = WipedBuffer(as_bytes(std::to_string(ticket)));
+    operation.content = log::KeyAndValue(as_bytes(key), as_bytes(std::to_string(ticket)));
     ASSERT_OK(engine.submit(std::move(operation)));
   }
   {

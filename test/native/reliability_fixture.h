@@ -212,8 +212,7 @@ class Session {
     for (const auto& [key, value] : changes) {
       log::BatchItem item;
       item.operation = value ? log::Operation::kPut : log::Operation::kDelete;
-      item.key.assign(key.begin(), key.end());
-      if (value) item.value = WipedBuffer(as_bytes(*value));
+      item.content = log::KeyAndValue(as_bytes(key), value ? as_bytes(*value) : ByteView());
       operation.batch.push_back(std::move(item));
     }
     return keep(changes, opened_->commit_now(std::move(operation)));

@@ -248,8 +248,7 @@ TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
     operation.ticket = ticket;
     operation.durability = ticket % 3 == 0 ? Durability::kWitnessed : Durability::kJournal;
     const std::string key = "k" + std::to_string(ticket % 50);
-    operation.key.assign(key.begin(), key.end());
-    operation.value = WipedBuffer(as_bytes(std::string(100, 'v')));
+    operation.content = log::KeyAndValue(as_bytes(key), as_bytes(std::string(100, 'v')));
     ASSERT_OK(engine.submit(std::move(operation)));
     if (ticket == kCount / 2) {
       ASSERT_OK(engine.verify({}).status());

@@ -197,6 +197,41 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     const error: unknown = await open().catch((refusal: unknown) => refusal);
     if (isPersistenceError(error) && error.reason === 'locked') acknowledge('first');
   },
+  'functions of a store that nobody else holds': async () => {
+    const nothing = (): void => undefined;
+    const make = (): { functions: PropertyDescriptor[]; store: WeakRef<object> } => {
+      const store = new binding.Store(
+        { directory: join(job.root, 'none'), instance: 'test' },
+        nothing, // a function of this scope would hold the store
+        new ArrayBuffer(1024 * 17),
+      );
+      return { functions: Object.values(Object.getOwnPropertyDescriptors(store)), store: new WeakRef(store) };
+    };
+    const collect = async (): Promise<void> => {
+      for (let i = 0; i < 4; ++i) {
+        await new Promise(setImmediate); // what a WeakRef has given stays for the rest of the turn
+        (globalThis as { gc?: () => void }).gc?.();
+      }
+    };
+    const use = ({ functions, store }: ReturnType<typeof make>): void => {
+      if (functions.length < 5 || store.deref() === undefined) {
+        throw new Error('a function without its store');
+      }
+      for (const { value: call } of functions.splice(0)) {
+        try {
+          (call as (...parameters: unknown[]) => unknown)('key', value, 0);
+        } catch (error) {
+          if ((error as { reason?: unknown }).reason !== 'not-open') throw error;
+        }
+      }
+    };
+    const made = Array.from({ length: 20 }, make);
+    await collect();
+    made.forEach(use);
+    await collect();
+    const left = made.filter(({ store }) => store.deref() !== undefined).length;
+    if (left !== 0) throw new Error(`${left} stores are never let go`);
+  },
   'many stores that are dropped': async () => {
     for (let i = 0; i < 300; ++i) {
       new binding.Store(

@@ -92,7 +92,7 @@ TEST_F(TpmRotation, CutAtEveryCallWithAnAnchorInside) {
   Outcomes outcomes;
   const Tally tally = cut_everywhere(image, act, ends_rotated(image, outcomes, check_tpm), bounded(12, 400));
   finish_rotation("rotation, anchors inside", tally, outcomes);
-  EXPECT_GT(inside, 100U);
+  EXPECT_GT(inside, met_at_least(100));
 }
 
 TEST_F(TpmRotation, EveryTpmCallFails) {

@@ -85,7 +85,7 @@ export function details(totals: Totals): string {
 
 /** The worker as plain JavaScript, which starts in a third of the time that a loader needs. */
 async function compileWorker(directory: string): Promise<string> {
-  for (const name of ['operations', 'worker']) {
+  for (const name of ['operations', 'tell', 'worker']) {
     const source = await readFile(new URL(`${name}.ts`, import.meta.url), 'utf8');
     const { outputText } = ts.transpileModule(source, {
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 },

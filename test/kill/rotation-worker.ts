@@ -1,11 +1,10 @@
 // The process that is killed in the middle of rotations of the data encryption key. Its part comes as JSON on the command
 // line; each line that it writes is a JSON document, or `a N` for an acknowledged write of the record `wN`.
-import { writeSync } from 'node:fs';
-
 import { toPersistenceError } from '../../lib/native-errors.js';
 import type { OpenOptions } from '../../lib/options.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
 import { binding } from '../support/stores.js';
+import { tell } from './tell.js';
 
 export interface RotationPart {
   readonly options: Omit<OpenOptions, 'storage'>;
@@ -25,7 +24,7 @@ const storage =
   part.storage.type === 'pkcs11' ? { ...part.storage, pin: Buffer.from(part.storage.pin) } : part.storage;
 
 function say(what: object | string): void {
-  writeSync(1, `${typeof what === 'string' ? what : JSON.stringify(what)}\n`);
+  tell(1, typeof what === 'string' ? what : JSON.stringify(what));
 }
 
 async function rotate(service: PersistenceService): Promise<void> {

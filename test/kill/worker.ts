@@ -10,11 +10,12 @@
 //   {"event":"anchored"|"password-changed"|"closed"}    is done
 //   {"event":"unavailable"}            the TPM does not answer at the start, and the process waits for its end
 //   {"event":"fault",…}                an error that must not be; the process ends with status 1
-import { readSync, writeSync } from 'node:fs';
+import { readSync } from 'node:fs';
 
 import type * as Native from '../../lib/native.js';
 import type * as Service from '../../lib/persistence-service.js';
 import { Model, Operations, type Operation } from './operations.js';
+import { tell } from './tell.js';
 
 export interface WorkerConfig {
   /** file: URL of the built package, dist/ with its slash. */
@@ -51,18 +52,6 @@ export interface OpenReport {
 
 const inFlight = 64;
 
-function tell(line: string): void {
-  const bytes = Buffer.from(`${line}\n`);
-  for (let at = 0; at < bytes.length;) {
-    try {
-      at += writeSync(3, bytes, at);
-    } catch (error) {
-      // The pipe is full until the parent reads.
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-    }
-  }
-}
-
 function readConfig(): WorkerConfig {
   const chunks: Buffer[] = [];
   for (;;) {
@@ -75,7 +64,7 @@ function readConfig(): WorkerConfig {
 
 function fault(where: string, error: unknown): never {
   const { code, reason, message, stack } = error as Record<string, unknown>;
-  tell(JSON.stringify({ event: 'fault', where, code, reason, message, stack }));
+  tell(3, JSON.stringify({ event: 'fault', where, code, reason, message, stack }));
   process.exit(1);
 }
 
@@ -116,12 +105,12 @@ const persistence = new PersistenceService(
   // Small, so that the operation log wraps and compaction happens all the time.
   { tamperCapacity: 256, compactionBytesMin: 96 * 1024 },
 );
-tell('{"event":"begin"}');
+tell(3, '{"event":"begin"}');
 try {
   await persistence.initialize();
 } catch (error) {
   if (!tpmIsGone(error)) fault('open', error);
-  tell('{"event":"unavailable"}');
+  tell(3, '{"event":"unavailable"}');
   setInterval(() => undefined, 1000);
   await new Promise<never>(() => undefined);
 }
@@ -156,7 +145,7 @@ const report: OpenReport = {
   tailRepaired: status.repaired.tail,
   ...(verified !== undefined && { base: verified.base.generation }),
 };
-tell(JSON.stringify(report));
+tell(3, JSON.stringify(report));
 
 const operations = new Operations(config.seed, model, config.witnessedOneIn);
 let submitted = 0;
@@ -187,19 +176,19 @@ function run(operation: Operation): Promise<unknown> {
 
 function upkeepStep(begin: string, done: string, work: () => Promise<unknown>): void {
   upkeep = upkeep.then(async () => {
-    tell(`{"event":"${begin}"}`);
+    tell(3, `{"event":"${begin}"}`);
     try {
       await work();
     } catch (error) {
       if (!tpmIsGone(error)) fault(begin, error);
       return;
     }
-    tell(`{"event":"${done}"}`);
+    tell(3, `{"event":"${done}"}`);
   });
 }
 
 function acknowledge(index: number, answer: string): void {
-  tell(`a ${index} ${answer}`);
+  tell(3, `a ${index} ${answer}`);
   ++acknowledged;
   if (closing) return;
   if (config.anchorEach !== undefined && acknowledged % config.anchorEach === 0) {

@@ -1,11 +1,11 @@
 // One sequence of a process's or worker's end, named by the first argument; the second is the root of a World. Lines on
 // standard output, `acknowledged KEY`, name what was durable before the end.
-import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
 import { isPersistenceError } from '../../lib/errors.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
+import { tell } from '../kill/tell.js';
 import { binding, quickKdf } from './stores.js';
 
 interface Job {
@@ -36,7 +36,7 @@ async function open(): Promise<PersistenceService> {
 }
 
 function acknowledge(key: string): void {
-  writeSync(1, `acknowledged ${key}\n`);
+  tell(1, `acknowledged ${key}`);
 }
 
 /** Keeps 64 writes in flight for ever. */

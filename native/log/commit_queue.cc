@@ -224,9 +224,10 @@ Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
   return {};
 }
 
-// The memory of `taken` serves the next ones.
+// The memory of `taken` serves the next ones, unless a burst has left more than one group needs.
 void CommitQueue::take_waiting(std::vector<QueuedOperation>& taken) {
   taken.clear();
+  if (taken.capacity() > kGroupOperationsMax) std::vector<QueuedOperation>().swap(taken);
   const std::lock_guard lock(queue_mutex_);
   if (backlog_.empty()) {
     if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
@@ -235,7 +236,7 @@ void CommitQueue::take_waiting(std::vector<QueuedOperation>& taken) {
       return;
     }
     backlog_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
-    waiting_.clear();
+    std::vector<QueuedOperation>().swap(waiting_);
   }
   std::size_t bytes = 0;
   while (!backlog_.empty() && taken.size() < kGroupOperationsMax) {

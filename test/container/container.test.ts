@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { block, deploy, ended, freePort, makeCredential, type Credential } from '../deploy/support.js';
-import { enter, launchFor } from '../deploy/restore-page.js';
+import { launchFor, restoreLostToken } from '../deploy/restore-page.js';
 import { Watched } from '../deploy/watched.js';
 import { tarball } from '../package/support.js';
 import { backupPassword, pin, soPin } from '../support/softhsm.js';
@@ -138,14 +138,7 @@ async function restore(port: number, fingerprint: string, code: string): Promise
   const browser = await launchFor(port, fingerprint);
   try {
     const page = await browser.newPage();
-    await page.goto(`https://127.0.0.1:${port}/setup-wizard/`);
-    await enter(page, { code });
-    await page.waitForURL('**/setup-wizard/auto-restore-hsm-setup/softhsm/');
-    await page.check('input[name=slotId]');
-    await enter(page, { label: 'acme anew', soPin });
-    await page.waitForURL('**/setup-wizard/auto_restore_password/');
-    await enter(page, { password: backupPassword });
-    await page.waitForURL('**/setup-wizard/result/');
+    await restoreLostToken(page, port, { code, label: 'acme anew', soPin, password: backupPassword });
   } finally {
     await browser.close();
   }

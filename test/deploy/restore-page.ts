@@ -39,3 +39,20 @@ export async function enter(page: Page, fields: Readonly<Record<string, string>>
   for (const [name, value] of Object.entries(fields)) await page.fill(`input[name=${name}]`, value);
   await page.click('button[type=submit]');
 }
+
+/** From the code to the result, when the token is lost: another is set up, and the backup password given. */
+export async function restoreLostToken(
+  page: Page,
+  port: number,
+  given: { readonly code: string; readonly label: string; readonly soPin: string; readonly password: string },
+): Promise<void> {
+  const { code, label, soPin, password } = given;
+  await page.goto(`https://127.0.0.1:${port}/setup-wizard/`);
+  await enter(page, { code });
+  await page.waitForURL('**/setup-wizard/auto-restore-hsm-setup/softhsm/');
+  await page.check('input[name=slotId]');
+  await enter(page, { label, soPin });
+  await page.waitForURL('**/setup-wizard/auto_restore_password/');
+  await enter(page, { password });
+  await page.waitForURL('**/setup-wizard/result/');
+}

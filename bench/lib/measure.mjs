@@ -39,20 +39,23 @@ export async function repeat(context, prepare, operation) {
  * Repeats a synchronous operation in bursts of `burst`, because a clock reading costs as much as the operation.
  * Samples are milliseconds per operation, averaged over a burst.
  *
+ * @template T
  * @param {import('../types.d.ts').WorkContext} context
  * @param {number} burst
- * @param {() => unknown} operation
+ * @param {() => T} prepare made `burst` times before the clock of a burst starts
+ * @param {(input: T) => unknown} operation
  */
-export function repeatBurst(context, burst, operation) {
+export function repeatBurst(context, burst, prepare, operation) {
   const warmEnd = performance.now() + context.warmupMs;
-  while (performance.now() < warmEnd) operation();
+  while (performance.now() < warmEnd) operation(prepare());
   const samples = new Float64Array(MAX_SAMPLES);
   let count = 0;
   let busyMs = 0;
   const end = performance.now() + context.budgetMs;
   do {
+    const inputs = Array.from({ length: burst }, prepare);
     const start = performance.now();
-    for (let index = 0; index < burst; index++) operation();
+    for (const input of inputs) operation(input);
     const elapsed = performance.now() - start;
     samples[count++] = elapsed / burst;
     busyMs += elapsed;

@@ -37,7 +37,7 @@ export default [
         const timing = await repeat(context, Date.now, () => store.validate?.());
         return { call_ns: /** @type {number} */ (rates(timing)['p50_us']) * 1000 };
       }
-      const timing = repeatBurst(context, BURST, () => store.validate?.());
+      const timing = repeatBurst(context, BURST, Date.now, () => store.validate?.());
       return { call_ns: /** @type {number} */ (rates(timing)['p50_us']) * 1000 };
     },
   },

@@ -24,11 +24,16 @@ export default [
     run: (context) => {
       const { store, records } = context;
       let checksum = 0;
-      const timing = repeatBurst(context, BURST, () => {
-        const value = store.get?.(records.randomKey());
-        if (value === undefined) throw new Error('a loaded record is missing');
-        checksum = (checksum * 31 + /** @type {number} */ (value[value.length - 1])) | 0;
-      });
+      const timing = repeatBurst(
+        context,
+        BURST,
+        () => records.randomKey(),
+        (key) => {
+          const value = store.get?.(key);
+          if (value === undefined) throw new Error('a loaded record is missing');
+          checksum = (checksum * 31 + /** @type {number} */ (value[value.length - 1])) | 0;
+        },
+      );
       return { ...rates(timing), checksum };
     },
   },

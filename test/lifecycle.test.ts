@@ -47,6 +47,7 @@ describe('the end of a process or worker', function () {
     ['never closed, with a subscriber', 0, 1],
     ['ends while operations are pending', 0, 50],
     ['closed twice, at once and again', 0, 2],
+    ['a large store, opened and closed again and again', 0, 1],
     ['process.exit with an open store', 7, 1],
     ['process.exit during writes', 7, 1],
     ['process.exit in an event handler', 7, 1],

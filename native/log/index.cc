@@ -1,5 +1,7 @@
 #include "log/index.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <array>
 
@@ -7,6 +9,7 @@ namespace strongroom::log {
 namespace {
 
 constexpr std::size_t kSlotsMin = 64;
+constexpr std::uint64_t kGivenBackBytesMin = std::uint64_t{16} << 20;
 
 std::uint64_t stored_bytes(const Record& record) {
   return record.key().size() + record.value_bytes() + crypto::kTagBytes + 5;
@@ -15,6 +18,18 @@ std::uint64_t stored_bytes(const Record& record) {
 }  // namespace
 
 Index::Index() : slots_(kSlotsMin), order_(KeyOf{&records_}) {}
+
+// glibc keeps freed blocks in the arena of the thread that asked for them. A start runs on any thread of a pool, so a
+// process that opened and closed one large store again and again would come to hold it once for every thread.
+Index::~Index() {
+  const bool large = live_bytes_ >= kGivenBackBytesMin;
+  clear();
+#ifdef __GLIBC__
+  if (large) malloc_trim(0);
+#else
+  static_cast<void>(large);
+#endif
+}
 
 std::uint32_t Index::hash_of(std::string_view key) {
   const std::uint64_t hash = std::hash<std::string_view>{}(key);

@@ -28,7 +28,8 @@ class Index {
   Index& operator=(const Index&) = delete;
   Index(Index&&) = delete;
   Index& operator=(Index&&) = delete;
-  ~Index() = default;
+  // Gives the memory of a large index back to the system.
+  ~Index();
 
   [[nodiscard]] const Record* find(std::string_view key) const;
   // Returns the record that it replaced, if any, so that the caller decides when to free it.

@@ -106,6 +106,29 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     await store.close();
     await store[Symbol.asyncDispose]();
   },
+  'a large store, opened and closed again and again': async () => {
+    const records = 200_000;
+    const kept = Buffer.alloc(400, 7);
+    const before = process.memoryUsage.rss();
+    let store = await open();
+    for (let first = 0; first < records; first += 1000) {
+      const batch = Array.from({ length: 1000 }, (_, i) => ({
+        type: 'set' as const,
+        key: `k${first + i}`,
+        value: kept,
+      }));
+      await store.vault.batch(batch);
+    }
+    acknowledge(`k${records - 1}`);
+    await store.close();
+    for (let times = 0; times < 4; ++times) {
+      store = await open();
+      await store.close();
+    }
+    globalThis.gc?.();
+    const grown = process.memoryUsage.rss() - before;
+    if (grown > (records * kept.length) / 2) throw new Error(`${grown} bytes are kept`);
+  },
   'process.exit with an open store': async () => {
     await acknowledgedOnce(await open());
     process.exit(7);

@@ -88,9 +88,9 @@ const hsm = join(place, 'hsm');
 const token = { type: 'pkcs11', module: softhsm, token: 'bench', pin };
 /** Milliseconds that the module takes for what a start and a close ask of it, in a process that is warm. */
 const device = { reading: NaN, writing: NaN };
-for (const [directory, instance, storage] of [
-  [software, 'software', {}],
-  [hsm, 'hsm', { storage: token, recovery: 'none' }],
+for (const { directory, instance, ...storage } of [
+  { directory: software, instance: 'software' },
+  { directory: hsm, instance: 'hsm', storage: token, recovery: 'none' },
 ]) {
   const options = {
     directory,

@@ -11,7 +11,7 @@ import type { Readable, Writable } from 'node:stream';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * lib/ as it will be published, compiled once for all of these tests: a child starts in half the time. This process's own:
+ * lib/ as it will be published, made once for all of these tests: a child starts in half the time. This process's own:
  * another share of the tests may be at it beside this one.
  */
 export const compiled = join(root, `build/cli-test/${process.pid}`);
@@ -23,11 +23,7 @@ before(async function () {
   this.timeout(120_000);
   await mkdir(compiled, { recursive: true });
   await copyFile(join(root, 'package.json'), join(compiled, 'package.json'));
-  const compiler = join(root, 'node_modules/.bin/tsc');
-  const options = ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(compiled, 'dist')];
-  await promisify(execFile)(compiler, options).catch((error: unknown) => {
-    throw new Error((error as { stdout: string }).stdout);
-  });
+  await promisify(execFile)(join(root, 'scripts/bundle'), [join(compiled, 'dist')]);
 });
 after(() => rm(compiled, { recursive: true, force: true }));
 

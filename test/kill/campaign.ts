@@ -10,13 +10,14 @@
 //   TPM or of its counter stops the next start.
 // - The password slot takes the last acknowledged password, or the one that was about to be set; never none.
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import ts from 'typescript';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 
 import { Swtpm } from '../support/swtpm.js';
 import { Model, mixSeeds, Operations, Random } from './operations.js';
@@ -83,17 +84,25 @@ export function details(totals: Totals): string {
   );
 }
 
-/** The worker as plain JavaScript, which starts in a third of the time that a loader needs. */
-async function compileWorker(directory: string): Promise<string> {
-  for (const name of ['operations', 'tell', 'worker']) {
-    const source = await readFile(new URL(`${name}.ts`, import.meta.url), 'utf8');
-    const { outputText } = ts.transpileModule(source, {
-      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022 },
-    });
-    await writeFile(join(directory, `${name}.js`), outputText);
-  }
-  await writeFile(join(directory, 'package.json'), '{"type":"module"}');
-  return join(directory, 'worker.js');
+/** The worker and the library in one file, which starts in a third of the time that a loader needs. */
+async function compileWorker(): Promise<string> {
+  const place = join(root, `build/kill-worker/${process.pid}`);
+  process.once('exit', () => {
+    rmSync(place, { recursive: true, force: true });
+  });
+  await mkdir(place, { recursive: true });
+  await copyFile(join(root, 'package.json'), join(place, 'package.json'));
+  const outfile = join(place, 'dist/worker.js');
+  await build({
+    entryPoints: [fileURLToPath(new URL('worker.ts', import.meta.url))],
+    bundle: true,
+    packages: 'external',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    outfile,
+  });
+  return outfile;
 }
 
 /** When to kill: so many milliseconds after the count-th line that fits. */
@@ -157,7 +166,6 @@ class KilledStore {
       ? chooseTrigger(random, this.#everOpened, this.#round, this.#tpm ? 250 : 60)
       : undefined;
     const config: WorkerConfig = {
-      library: pathToFileURL(join(root, 'dist/')).href,
       directory: join(this.#directory, 'store'),
       root: this.#tpm ? { tcti: this.#tpm.tcti } : { secrets: join(this.#directory, 'secrets') },
       witnessedOneIn: this.#witnessedOneIn,
@@ -196,7 +204,7 @@ class KilledStore {
   ): Promise<Run> {
     const child: ChildProcess = spawn(process.execPath, [this.#worker], {
       stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
-      env: {},
+      env: { STRONGROOM_PREBUILD: root },
     });
     const ended = new Promise<NodeJS.Signals | number | null>((resolve, reject) => {
       child.once('error', reject);
@@ -366,7 +374,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Totals> {
     faults: [],
   };
   const directory = await mkdtemp(join(tmpdir(), 'strongroom-kill-'));
-  const worker = await compileWorker(directory);
+  const worker = await compileWorker();
   const wanted = (): boolean =>
     totals.faults.length === 0 &&
     totals.kills < options.kills &&

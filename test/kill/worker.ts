@@ -12,14 +12,12 @@
 //   {"event":"fault",…}                an error that must not be; the process ends with status 1
 import { readSync } from 'node:fs';
 
-import type * as Native from '../../lib/native.js';
-import type * as Service from '../../lib/persistence-service.js';
+import { loadNative } from '../../lib/native.js';
+import { PersistenceService } from '../../lib/persistence-service.js';
 import { Model, Operations, type Operation } from './operations.js';
 import { tell } from './tell.js';
 
 export interface WorkerConfig {
-  /** file: URL of the built package, dist/ with its slash. */
-  readonly library: string;
   readonly directory: string;
   /** The place of the SecretStore; or how the TPM is reached, which may be killed while the process lives. */
   readonly root: { readonly secrets: string } | { readonly tcti: string };
@@ -76,8 +74,6 @@ function tpmIsGone(error: unknown): boolean {
   const { reason } = error as { reason?: string };
   return withTpm && (reason === 'tpm-unavailable' || reason === 'witness-not-moved');
 }
-const { PersistenceService } = (await import(`${config.library}persistence-service.js`)) as typeof Service;
-const { loadNative } = (await import(`${config.library}native.js`)) as typeof Native;
 
 async function step<T>(where: string, work: () => Promise<T>): Promise<T> {
   try {

@@ -152,8 +152,8 @@ describe('the page of help', () => {
         '--input-type=module',
         '--eval',
         `Object.defineProperty(process, 'platform', { value: 'darwin' });
-         const { loadNative } = await import(${JSON.stringify(join(project, 'node_modules/strongroom/dist/native.js'))});
-         loadNative();`,
+         const { inspect } = await import('strongroom');
+         await inspect('/nowhere');`,
       ],
       { cwd: project, env: await userEnvironment() },
     );

@@ -1,5 +1,4 @@
 // reanchor, recover, reseal and decommission: the acts that need authority.
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
@@ -224,6 +223,7 @@ async function confirm(path: string, instance: string): Promise<void> {
   if (!stdin.isTTY || !stderr.isTTY)
     throw wrongOption('without a terminal to ask on, decommission needs --yes');
   tell(`This removes the store in ${printable(path)} and its secrets, for good.`);
+  const { createInterface } = await import('node:readline/promises');
   const questions = createInterface({ input: stdin, output: stderr });
   try {
     const answer = await questions.question(`Type the instance name (${printable(instance)}) to go on: `);

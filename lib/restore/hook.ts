@@ -1,6 +1,5 @@
 // The one privileged step of a restore: a fixed executable, without arguments, that tests the web server's configuration
 // and reloads it.
-import { spawn } from 'node:child_process';
 import { isAbsolute } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -19,6 +18,8 @@ export const hookTimeLimitMs = 60_000;
  */
 export async function runHook(path: string, timeLimitMs = hookTimeLimitMs): Promise<void> {
   if (!isAbsolute(path)) throw new PersistenceError('hook-not-found', `the hook ${path} is no absolute path`);
+  // 4 ms that every process of this package would pay otherwise.
+  const { spawn } = await import('node:child_process');
   const child = spawn(path, [], {
     argv0: path,
     cwd: '/',

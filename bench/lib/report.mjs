@@ -79,6 +79,7 @@ ${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, 
   same sequence of keys.
 - Every write is durable when it counts: SQLite with WAL and \`synchronous=FULL\`, lmdb with \`overlappingSync\` off,
   classic-level with \`sync: true\`, strongroom as it comes.
+- Keys and values are made before the clock starts: an application has just made its own, too.
 - Raw keys for all: a key derivation would swamp the times of opening. The peers keep their default caches.
 - \`limit\` writes the same bytes with one pwrite and one fdatasync into a file whose blocks are already allocated, copies
   256 bytes from memory for \`get\`, and for \`open-verify\` reads a file of all records and opens it with AES-256-GCM in
@@ -88,6 +89,10 @@ ${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, 
   is repeated, with all its engines, at most ${results.options.retries} times; the quietest try counts.
 - After each work an engine is left to finish what it does in the background before the next one starts.
 - p99 near a multiple of 4 ms is the kernel's scheduler, not the engine.
+- Runs differ by more than the rounds of one do. A virtual machine's processor and memory can be slower by half for an
+  hour while its disk is not, and then what strongroom gains by syncing once for many records shrinks. Four runs of
+  version 0.1.0 on one day gave put-64 against the best peer 1.85, 1.89, 2.06 and 2.09 at 1 k, and 3.83, 4.40, 5.08 and
+  5.39 at 1 M. Compare versions within one run only.
 `;
 }
 

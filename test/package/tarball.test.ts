@@ -61,6 +61,24 @@ describe('the tarball', () => {
     );
   });
 
+  it('has one file of JavaScript for each face, those that they share, and maps to published sources', async () => {
+    const { files } = await tarball();
+    const scripts = files.filter((file) => /^dist\/.*\.js$/.test(file));
+    assert.deepEqual(
+      scripts.filter((file) => !/^dist\/shared-\w+\.js$/.test(file)),
+      ['dist/cli/main.js', 'dist/index.js', 'dist/wizard/index.js'],
+    );
+    assert.ok(scripts.length <= 8, scripts.join(' '));
+    for (const script of scripts) {
+      const map = JSON.parse(await readFile(join(root, `${script}.map`), 'utf8')) as { sources: string[] };
+      const sources = map.sources.map((source) => join(script, '..', source));
+      assert.deepEqual(
+        sources.filter((source) => !files.includes(source)),
+        [],
+      );
+    }
+  });
+
   it('runs nothing when it is installed', async () => {
     const { scripts, gypfile } = (await manifest()) as { scripts: Record<string, string>; gypfile: unknown };
     assert.equal(gypfile, false, 'or npm would run node-gyp rebuild, because there is a binding.gyp');

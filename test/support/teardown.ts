@@ -168,7 +168,9 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     setImmediate(() => process.exit(7));
   },
   'an uncaught error during writes': async () => {
-    write(await open());
+    const store = await open();
+    write(store);
+    await acknowledgedOnce(store);
     setTimeout(() => {
       throw new Error('uncaught on purpose');
     }, 30);

@@ -98,7 +98,7 @@ TEST(Aead, NistCavpDecrypt) {
   EXPECT_EQ(failures, 63);
 }
 
-class AeadTest : public testing::Test {
+class AeadTest : public ::testing::Test {
  protected:
   Bytes plaintext_ = repeated(300, 0x5A);
   Bytes associated_data_ = repeated(40, 0x17);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "expect_status.h"
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
 #include "store/engine.h"
@@ -100,21 +101,5 @@ class Opened {
   Completions completions_;
   std::unique_ptr<Engine> engine_;
 };
-
-#define ASSERT_OK(expression)                                                                              \
-  do {                                                                                                     \
-    const ::strongroom::Status sr_assert_status = (expression);                                            \
-    ASSERT_TRUE(sr_assert_status.ok()) << ::strongroom::error_info(sr_assert_status.error().reason).reason \
-                                       << ": " << sr_assert_status.error().detail;                         \
-  } while (false)
-
-#define EXPECT_REASON(expression, expected)                                     \
-  do {                                                                          \
-    const ::strongroom::Status sr_expect_status = (expression);                 \
-    ASSERT_FALSE(sr_expect_status.ok()) << "expected a refusal";                \
-    EXPECT_EQ(::strongroom::error_info(sr_expect_status.error().reason).reason, \
-              ::strongroom::error_info(expected).reason)                        \
-        << sr_expect_status.error().detail;                                     \
-  } while (false)
 
 }  // namespace strongroom::store::testing

@@ -4,6 +4,8 @@
 
 namespace strongroom::roots::testing {
 
+inline constexpr unsigned long kDeviceError = 0x30;  // CKR_DEVICE_ERROR
+
 struct FaultyControl {
   void (*fail)(const char* function, unsigned long value,
                int times);  // the next calls answer `value`, unpassed

@@ -113,10 +113,10 @@ TEST(SortedKeys, RandomOperationsAgainstAModel) {
           ASSERT_EQ(set.erase(victim), model.erase(victim) == 1);
         }
         expect_bounds(set, keys, model, random_key(random, shape));
-        if (testing::Test::HasFatalFailure()) return;
+        if (::testing::Test::HasFatalFailure()) return;
       }
       expect_same(set, keys, model);
-      if (testing::Test::HasFatalFailure()) return;
+      if (::testing::Test::HasFatalFailure()) return;
     }
     while (!model.empty()) {
       auto victim = model.lower_bound(random_key(random, shape));
@@ -147,7 +147,7 @@ TEST(SortedKeys, BuildAgreesWithTheModelAndGoesOn) {
     Set set(KeyOf{&keys});
     set.build(ids, sorted);
     expect_same(set, keys, model);
-    if (testing::Test::HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return;
     for (int i = 0; i < 2000; ++i) {
       const std::string key = random_key(random, static_cast<int>(seed % 5));
       if (!model.insert(key).second) continue;
@@ -155,7 +155,7 @@ TEST(SortedKeys, BuildAgreesWithTheModelAndGoesOn) {
       set.insert(static_cast<std::uint32_t>(keys.size() - 1));
     }
     expect_same(set, keys, model);
-    if (testing::Test::HasFatalFailure()) return;
+    if (::testing::Test::HasFatalFailure()) return;
   }
 }
 

@@ -210,7 +210,7 @@ TEST(TamperFile, ResumeClearsDamageAndRestoresTheSize) {
   for (const Case& one : {Case{good.size(), third + 60, 2}, Case{good.size(), good.size() - 1, 3},
                           Case{good.size() - 1, 0, 3}, Case{third + 10, 0, 2}, Case{kTamperHeaderBytes, 0, 0},
                           Case{good.size() + 1, 0, 3}, Case{good.size() + 5000, good.size() + 4000, 3}}) {
-    SCOPED_TRACE(testing::Message() << one.size << " bytes, damage at " << one.damaged_at);
+    SCOPED_TRACE(::testing::Message() << one.size << " bytes, damage at " << one.damaged_at);
     Bytes bad = good;
     bad.resize(one.size);
     if (one.damaged_at != 0) bad[one.damaged_at] ^= 0x55;
@@ -284,7 +284,7 @@ TEST(TamperFile, PowerCutAtEveryCall) {
     attempted = 0;
     ASSERT_FALSE(run_script(store, attempted).ok());
     expect_crash_safe(store, attempted, store.file != nullptr, true);
-    if (testing::Test::HasFailure()) return;
+    if (::testing::Test::HasFailure()) return;
   }
 }
 
@@ -295,7 +295,7 @@ TEST(TamperFile, FailureAtEveryCallIsHealedByTheNextAppend) {
   for (std::uint64_t at = 1; at <= rehearsal.disk->calls(); ++at) {
     for (const Reason reason : {Reason::kIoError, Reason::kNoSpace}) {
       for (const int how : {0, 1, 2, 3}) {
-        SCOPED_TRACE(testing::Message()
+        SCOPED_TRACE(::testing::Message()
                      << rehearsal.disk->call_log()[static_cast<std::size_t>(at - 1)] << ", reason "
                      << error_info(reason).reason << ", sticky and partial " << how);
         Store store;
@@ -324,7 +324,7 @@ TEST(TamperFile, FailureAtEveryCallIsHealedByTheNextAppend) {
         ASSERT_TRUE(got.ok());
         EXPECT_TRUE(got->clean);
         expect_crash_safe(store, 36, true, false);
-        if (testing::Test::HasFailure()) return;
+        if (::testing::Test::HasFailure()) return;
       }
     }
   }
@@ -394,7 +394,7 @@ TEST(TamperFile, RandomHistories) {
       ASSERT_TRUE(store->resume(*got).ok());
       attempted = got->newest.generation;
     }
-    if (testing::Test::HasFailure()) return;
+    if (::testing::Test::HasFailure()) return;
   }
 }
 

@@ -117,7 +117,7 @@ TEST(TamperFileFormat, FlipOfEveryByte) {
     const Bytes file = file_of(whole);
     for (std::size_t at = 0; at < file.size(); ++at) {
       for (const int mask : {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}) {
-        SCOPED_TRACE(testing::Message() << count << " entries, byte " << at << ", mask " << mask);
+        SCOPED_TRACE(::testing::Message() << count << " entries, byte " << at << ", mask " << mask);
         Bytes flipped = file;
         flipped[at] = static_cast<std::uint8_t>(flipped[at] ^ mask);
         const Result<TamperContent> got = parse(flipped);
@@ -139,7 +139,7 @@ TEST(TamperFileFormat, EveryTruncationAndExtension) {
     const TamperContent whole = content_of(41, count);
     const Bytes file = file_of(whole);
     for (std::size_t size = 0; size < file.size(); ++size) {
-      SCOPED_TRACE(testing::Message() << count << " entries, " << size << " bytes");
+      SCOPED_TRACE(::testing::Message() << count << " entries, " << size << " bytes");
       const Result<TamperContent> got = parse(ByteView(file).first(size));
       if (size < kTamperHeaderBytes) {
         EXPECT_TRUE(got.is(Reason::kTamperFileTampered));

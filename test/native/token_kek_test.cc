@@ -8,11 +8,11 @@ namespace strongroom::roots {
 namespace {
 
 using testing::FaultyModule;
+using testing::kDeviceError;
 using testing::pin;
 using testing::PrivateToken;
 
 constexpr unsigned long kAesKeyWrap = 0x2109;
-constexpr unsigned long kDeviceError = 0x30;
 
 class TokenKek : public ::testing::Test {
  protected:

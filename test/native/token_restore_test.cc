@@ -9,14 +9,14 @@ namespace {
 
 using roots::testing::PrivateToken;
 
-constexpr const char* kPassword = "correct horse";
+constexpr const char* kRestorePassword = "correct horse";
 
 class TokenRestore : public ::testing::Test {
  protected:
   TokenRestore() : disk_(make_disk()) { token_.make("acme"); }
 
   [[nodiscard]] EngineOptions options(const std::string& label, std::string_view cut = {}) const {
-    EngineOptions options = store_options(kPassword);
+    EngineOptions options = store_options(kRestorePassword);
     options.storage = StorageType::kPkcs11;
     options.pkcs11.locator = token_.locator(label);
     options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
@@ -37,13 +37,13 @@ class TokenRestore : public ::testing::Test {
     ASSERT_OK(keys.generate("own", KeyAlgorithm::kEd25519, KeyLocation::kVault, clock_.wall_ms()).status());
     ASSERT_OK(store->close());
   }
-  static Proof proof(const char* password = kPassword) {
+  static Proof proof(const char* password = kRestorePassword) {
     Proof proof;
     proof.password = SecretBytes(as_bytes(password));
     return proof;
   }
   // As the TypeScript layer does it.
-  Status restore(Opened& store, const char* password = kPassword) {
+  Status restore(Opened& store, const char* password = kRestorePassword) {
     SR_TRY(store->determine_startup_state().status());
     SR_TRY(store->setup_persistence_files());
     if (Status lost = store->initialize_recovery(as_bytes(password)); !lost.ok()) {
@@ -154,7 +154,7 @@ TEST_P(CutRestore, TokenLostWhileARotationOfTheDekIsPending) {
   {
     Opened cut = store("acme", "vault");
     ASSERT_OK(cut.open());
-    EXPECT_REASON(cut->rotate_dek(as_bytes(kPassword)), Reason::kAborted);
+    EXPECT_REASON(cut->rotate_dek(as_bytes(kRestorePassword)), Reason::kAborted);
   }
   lose_token();
   token_.make("successor");
@@ -227,7 +227,7 @@ TEST_F(TokenRestore, TheTokenIsMadeAfterTheProof) {
   Opened store = this->store();
   ASSERT_OK(store->determine_startup_state().status());
   ASSERT_OK(store->setup_persistence_files());
-  ASSERT_OK(store->initialize_recovery(as_bytes(kPassword)));
+  ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
   ASSERT_OK(store->create_and_load_vault());
   ASSERT_OK(store->initialize_storage_identifier());
   ASSERT_OK(store->validate_restore(proof()));
@@ -249,7 +249,7 @@ TEST_F(TokenRestore, ATokenThatComesBackMeanwhileIsNotGivenAnotherKek) {
     Opened store = this->store();
     ASSERT_OK(store->determine_startup_state().status());
     ASSERT_OK(store->setup_persistence_files());
-    ASSERT_OK(store->initialize_recovery(as_bytes(kPassword)));
+    ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
     ASSERT_OK(store->create_and_load_vault());
     ASSERT_OK(store->initialize_storage_identifier());
     ASSERT_OK(store->validate_restore(proof()));
@@ -334,14 +334,14 @@ TEST_F(TokenRestore, ThePasswordDrillKeepsItsDate) {
     EXPECT_EQ(store->status().password_verified_ms, 0);
     EXPECT_REASON(store->verify_password(as_bytes("wrong")), Reason::kPasswordWrong);
     EXPECT_EQ(store->status().password_verified_ms, 0);
-    ASSERT_OK(store->verify_password(as_bytes(kPassword)));
+    ASSERT_OK(store->verify_password(as_bytes(kRestorePassword)));
     EXPECT_EQ(store->status().password_verified_ms, clock_.wall_ms());
     ASSERT_OK(store->close());
   }
   Opened store = this->store();
   ASSERT_OK(store.open());
   EXPECT_NE(store->status().password_verified_ms, 0);
-  ASSERT_OK(store->change_password(as_bytes(kPassword), SecretBytes(as_bytes("next"))));
+  ASSERT_OK(store->change_password(as_bytes(kRestorePassword), SecretBytes(as_bytes("next"))));
   EXPECT_EQ(store->status().password_verified_ms, 0);
 }
 

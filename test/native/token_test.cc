@@ -12,11 +12,11 @@ namespace {
 using std::chrono::milliseconds;
 using testing::EnvironmentVariable;
 using testing::FaultyModule;
+using testing::kDeviceError;
 using testing::pin;
 using testing::PrivateToken;
 
 constexpr unsigned long kGeneralError = 0x5;
-constexpr unsigned long kDeviceError = 0x30;
 constexpr unsigned long kDeviceRemoved = 0x32;
 constexpr unsigned long kObjectHandleInvalid = 0x82;
 constexpr unsigned long kPinIncorrect = 0xa0;

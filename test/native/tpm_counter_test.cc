@@ -18,12 +18,12 @@ struct TpmCounterTest : TpmTest {
 
 TEST_F(TpmCounterTest, IsMadeMovedReadAndRemoved) {
   EXPECT_TRUE(found().empty());
-  EXPECT_REASON(Reason::kWitnessMissing, tpm->read_counter(kIndex, name));
-  EXPECT_REASON(Reason::kWitnessMissing, tpm->increment_counter(kIndex, name, secret));
-  EXPECT_REASON(Reason::kWitnessMissing, tpm->undefine_counter(kIndex));
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessMissing);
+  EXPECT_REASON(tpm->undefine_counter(kIndex), Reason::kWitnessMissing);
 
   EXPECT_OK(tpm->define_counter(kIndex, kLabel, secret));
-  EXPECT_REASON(Reason::kTpmRefused, tpm->read_counter(kIndex, name));  // not yet written
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmRefused);  // not yet written
   ASSERT_EQ(found().size(), 1u);
   EXPECT_TRUE(found()[0].fits);
   EXPECT_FALSE(found()[0].written);
@@ -46,7 +46,7 @@ TEST_F(TpmCounterTest, IsMadeMovedReadAndRemoved) {
 
   EXPECT_OK(tpm->undefine_counter(kIndex));
   EXPECT_TRUE(found().empty());
-  EXPECT_REASON(Reason::kWitnessMissing, tpm->read_counter(kIndex, name));
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
   EXPECT_EQ(make_counter(*tpm).at_most, *first + 6);
 }
 
@@ -62,24 +62,24 @@ TEST_F(TpmCounterTest, RemovedAndMadeAnewByAnotherProgram) {
   {
     auto other = open();
     EXPECT_OK(other->undefine_counter(kIndex));
-    EXPECT_REASON(Reason::kWitnessMissing, tpm->read_counter(kIndex, name));
-    EXPECT_REASON(Reason::kWitnessMissing, tpm->increment_counter(kIndex, name, secret));
+    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
+    EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessMissing);
     EXPECT_OK(other->define_counter(kIndex, kLabel, Bytes(32, 1)));
-    EXPECT_REASON(Reason::kTpmRefused, tpm->read_counter(kIndex, name));
-    EXPECT_REASON(Reason::kWitnessReplaced, tpm->increment_counter(kIndex, name, secret));
+    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmRefused);
+    EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessReplaced);
     EXPECT_OK(other->undefine_counter(kIndex));
     EXPECT_OK(other->define_counter(kIndex, Digest{}, secret));
   }
-  EXPECT_REASON(Reason::kWitnessReplaced, tpm->read_counter(kIndex, name));
-  EXPECT_REASON(Reason::kWitnessReplaced, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessReplaced);
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessReplaced);
   EXPECT_OK(tpm->increment_counter(kIndex, counter_name(kIndex, Digest{}), secret));
 }
 
 TEST_F(TpmCounterTest, AnotherSecretIsToldAndLocksNothing) {
   const CounterBound bound = make_counter(*tpm);
   for (int i = 0; i < 5; ++i) {
-    EXPECT_REASON(Reason::kWitnessReplaced, tpm->increment_counter(kIndex, name, Bytes(32, 1)));
-    EXPECT_REASON(Reason::kWitnessReplaced, tpm->increment_counter(kIndex, name, {}));
+    EXPECT_REASON(tpm->increment_counter(kIndex, name, Bytes(32, 1)), Reason::kWitnessReplaced);
+    EXPECT_REASON(tpm->increment_counter(kIndex, name, {}), Reason::kWitnessReplaced);
   }
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
@@ -114,10 +114,10 @@ TEST_F(TpmCounterTest, ForeignIndicesAreNeverTouched) {
     const TpmName wanted = counter_name(index, kLabel);
     EXPECT_EQ(infos[i].index, index);
     EXPECT_FALSE(infos[i].fits);
-    EXPECT_REASON(Reason::kTpmRefused, tpm->define_counter(index, kLabel, secret));
-    EXPECT_REASON(Reason::kTpmRefused, tpm->undefine_counter(index));
-    EXPECT_REASON(Reason::kWitnessReplaced, tpm->read_counter(index, wanted));
-    EXPECT_REASON(Reason::kWitnessReplaced, tpm->increment_counter(index, wanted, {}));
+    EXPECT_REASON(tpm->define_counter(index, kLabel, secret), Reason::kTpmRefused);
+    EXPECT_REASON(tpm->undefine_counter(index), Reason::kTpmRefused);
+    EXPECT_REASON(tpm->read_counter(index, wanted), Reason::kWitnessReplaced);
+    EXPECT_REASON(tpm->increment_counter(index, wanted, {}), Reason::kWitnessReplaced);
     EXPECT_EQ(device.output({"nvread", std::to_string(index)}) +
                   device.output({"nvreadpublic", std::to_string(index)}),
               before[i]);
@@ -127,7 +127,7 @@ TEST_F(TpmCounterTest, ForeignIndicesAreNeverTouched) {
 TEST_F(TpmCounterTest, ATakenIndexIsTold) {
   const CounterBound bound = make_counter(*tpm);
   const Status taken = tpm->define_counter(kIndex, kLabel, secret);
-  EXPECT_REASON(Reason::kTpmRefused, taken);
+  EXPECT_REASON(taken, Reason::kTpmRefused);
   EXPECT_NE(why(taken).find("the index is taken"), std::string::npos) << why(taken);
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
 }
@@ -139,7 +139,7 @@ TEST_F(TpmCounterTest, FullNvMemoryIsTold) {
     status = tpm->define_counter(kIndex + made, kLabel, secret);
     if (status.ok()) ++made;
   }
-  EXPECT_REASON(Reason::kTpmRefused, status);
+  EXPECT_REASON(status, Reason::kTpmRefused);
   EXPECT_NE(why(status).find("NV memory is full"), std::string::npos) << why(status);
   ASSERT_GT(made, 8u);
   EXPECT_EQ(found(4096).size(), made);
@@ -150,12 +150,12 @@ TEST_F(TpmCounterTest, FullNvMemoryIsTold) {
 }
 
 TEST_F(TpmCounterTest, OnlyTheOwnerRangeIsTaken) {
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->define_counter(0x01C00002, kLabel, secret));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->define_counter(0x81000001, kLabel, secret));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->define_counter(kIndex, kLabel, Bytes(33)));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->find_counters(kCounterIndexFirst - 1, 4));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->find_counters(kCounterIndexLast, 2));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->find_counters(kIndex, 0));
+  EXPECT_REASON(tpm->define_counter(0x01C00002, kLabel, secret), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->define_counter(0x81000001, kLabel, secret), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->define_counter(kIndex, kLabel, Bytes(33)), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->find_counters(kCounterIndexFirst - 1, 4), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->find_counters(kCounterIndexLast, 2), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->find_counters(kIndex, 0), Reason::kInvalidArgument);
   EXPECT_OK(tpm->define_counter(kCounterIndexLast, kLabel, secret));
   EXPECT_EQ(tpm->find_counters(kCounterIndexLast, 1)->size(), 1u);
   EXPECT_OK(tpm->define_counter(kCounterIndexFirst, kLabel, secret));
@@ -169,7 +169,7 @@ TEST_F(TpmCounterTest, UncleanEndsOfTheTpmLockNothing) {
   std::uint64_t expected = *tpm->read_counter(kIndex, name);
   for (int death = 1; death <= 4; ++death) {
     SCOPED_TRACE(death);
-    EXPECT_REASON(Reason::kPinWrong, tpm->unseal(object, kWrongPin, policy));
+    EXPECT_REASON(tpm->unseal(object, kWrongPin, policy), Reason::kPinWrong);
     EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
     ++expected;
     device.restart();

@@ -37,16 +37,16 @@ struct TpmFaultTest : TpmTest {
 };
 
 TEST_F(TpmFaultTest, AnAbsentTpmIsTold) {
-  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open("swtpm:path=/nonexistent/socket", {}, {}));
-  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open("device:/nonexistent/tpm", {}, {}));
+  EXPECT_REASON(Tpm::open("swtpm:path=/nonexistent/socket", {}, {}), Reason::kTpmUnavailable);
+  EXPECT_REASON(Tpm::open("device:/nonexistent/tpm", {}, {}), Reason::kTpmUnavailable);
   const auto missing = Tpm::open("no-such-transport:x", {}, {});
-  EXPECT_REASON(Reason::kLibraryMissing, missing);
+  EXPECT_REASON(missing, Reason::kLibraryMissing);
   EXPECT_NE(why(missing).find("libtss2-tcti-no-such-transport"), std::string::npos) << why(missing);
 }
 
 TEST_F(TpmFaultTest, ALibraryIsNotNamedByItsPath) {
   for (const char* tcti : {"/tmp/evil.so", "./evil.so:x", "../evil", ":path=/x", "Device:/dev/tpm0", "a b"}) {
-    EXPECT_REASON(Reason::kInvalidOption, Tpm::open(tcti, {}, {}));
+    EXPECT_REASON(Tpm::open(tcti, {}, {}), Reason::kInvalidOption);
   }
 }
 
@@ -63,10 +63,10 @@ TEST_F(TpmFaultTest, KilledAndStartedAgain) {
   const SealedObject object = seal(*tpm);
   device.kill();
   for (int i = 0; i < 2; ++i) {
-    EXPECT_REASON(Reason::kTpmUnavailable, tpm->unseal(object, {}, {}));
-    EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
-    EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
-    EXPECT_REASON(Reason::kTpmUnavailable, tpm->shut_down());
+    EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmUnavailable);
+    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+    EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
+    EXPECT_REASON(tpm->shut_down(), Reason::kTpmUnavailable);
   }
   device.start();
   expect_root(tpm->unseal(object, {}, {}));
@@ -91,7 +91,7 @@ TEST_F(TpmFaultTest, RestartedBetweenTwoCalls) {
   EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
   // An increment is never repeated by itself.
   device.restart();
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
 }
@@ -113,7 +113,7 @@ TEST_F(TpmFaultTest, RestartedAndTakenByAnother) {
   others();
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
   others();
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
 }
@@ -124,13 +124,13 @@ TEST_F(TpmFaultTest, AHungTpmEndsTheCallNotTheProcess) {
   const CounterBound bound = make_counter(*tpm);
   device.stop();
   const auto start = steady_clock::now();
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   EXPECT_GE(steady_clock::now() - start, kLimit);
   // The unanswered command may still be executed, so nothing is read past it, and nobody waits again.
   const auto hung = steady_clock::now();
   for (int i = 0; i < 20; ++i) {
-    EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
-    EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open(device.tcti(), {}, {}, kLimit));
+    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+    EXPECT_REASON(Tpm::open(device.tcti(), {}, {}, kLimit), Reason::kTpmUnavailable);
   }
   EXPECT_LT(steady_clock::now() - hung, kLimit);
   device.go_on();
@@ -149,7 +149,7 @@ TEST_F(TpmFaultTest, AHungTpmAtTheStart) {
   constexpr milliseconds kLimit{200};
   device.stop();
   const auto start = steady_clock::now();
-  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open(device.tcti(), {}, {}, kLimit));
+  EXPECT_REASON(Tpm::open(device.tcti(), {}, {}, kLimit), Reason::kTpmUnavailable);
   EXPECT_GE(steady_clock::now() - start, kLimit);
   EXPECT_LT(steady_clock::now() - start, 20 * kLimit);
   device.go_on();
@@ -163,7 +163,7 @@ TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWire) {
   const SealPolicy policy = full_policy(*tpm);
   const SealedObject object = seal(*tpm, policy);
   expect_root(tpm->unseal(object, kPin, policy));
-  EXPECT_REASON(Reason::kPinWrong, tpm->unseal(object, kWrongPin, policy));
+  EXPECT_REASON(tpm->unseal(object, kWrongPin, policy), Reason::kPinWrong);
   ASSERT_EQ(relay.count(kUnseal), 2u);
   EXPECT_FALSE(relay.seen(root));
   EXPECT_FALSE(relay.seen(kPin));
@@ -180,13 +180,13 @@ TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWireAfterAnError) {
   relay.answer_by([](const Relay::Exchange& e) {
     return e.code == kNvIncrement ? std::optional(response_code(0x920)) : std::nullopt;
   });
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   SealPolicy policy;
   policy.authorisation = true;
   const SealedObject object = seal(*tpm, policy);
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   expect_root(tpm->unseal(object, kPin, policy));
   EXPECT_FALSE(relay.seen(root));
   EXPECT_FALSE(relay.seen(kPin));
@@ -211,7 +211,7 @@ TEST_F(TpmFaultTest, AnIncrementWhoseAnswerIsLostIsNotRepeated) {
   const CounterBound bound = make_counter(*tpm);
   relay.forget();
   relay.lose([](const Relay::Exchange& e) { return e.code == kNvIncrement; });
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+  EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   relay.lose({});
   EXPECT_EQ(relay.count(kNvIncrement), 1u);
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
@@ -264,7 +264,7 @@ TEST_F(TpmFaultTest, AConnectionLostAtAnyCommandIsAPassingFault) {
         break;
       }
       // What only tidies up may be cut unnoticed.
-      if (!done.ok()) EXPECT_REASON(Reason::kTpmUnavailable, done);
+      if (!done.ok()) EXPECT_REASON(done, Reason::kTpmUnavailable);
       EXPECT_OK(tpm->clock());
     }
   }
@@ -284,7 +284,7 @@ TEST_F(TpmFaultTest, PassingErrorsOfAnIncrement) {
     relay.answer_by([&](const Relay::Exchange& e) {
       return e.code == kNvIncrement ? std::optional(response_code(c.rc)) : std::nullopt;
     });
-    EXPECT_REASON(Reason::kTpmUnavailable, tpm->increment_counter(kIndex, name, secret));
+    EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
     EXPECT_EQ(relay.count(kNvIncrement), c.sent);
     relay.answer_by({});
     EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
@@ -306,7 +306,7 @@ TEST_F(TpmFaultTest, AnAnswerThatWasChangedIsNotBelieved) {
   // The value that the TPM gave before the increment, played back.
   relay.answer_by(
       [&](const Relay::Exchange& e) { return e.code == kNvRead ? std::optional(old_answer) : std::nullopt; });
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
   relay.answer_by({});
   EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
 }
@@ -321,13 +321,13 @@ TEST_F(TpmFaultTest, LockoutAndFullMemoryAreTold) {
     });
   };
   answer(0x921);
-  EXPECT_REASON(Reason::kTpmLockedOut, tpm->unseal(object, {}, {}));
+  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmLockedOut);
   answer(0x128);
-  EXPECT_REASON(Reason::kTpmPcrChanged, tpm->unseal(object, {}, {}));
+  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmPcrChanged);
   answer(0x902);
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->unseal(object, {}, {}));
+  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmUnavailable);
   answer(0x101);
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->unseal(object, {}, {}));
+  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmUnavailable);
   relay.answer_by({});
   expect_root(tpm->unseal(object, {}, {}));
   tpm.reset();
@@ -350,7 +350,7 @@ TEST_F(TpmFaultTest, MemoryFilledByOthersIsAPassingFault) {
     ASSERT_TRUE(device.tool({"createprimary", "-C", "o", "-G", "ecc", "-c", file("left")}));
   }
   const auto full = Tpm::open(device.tcti(), {}, {});
-  EXPECT_REASON(Reason::kTpmUnavailable, full);
+  EXPECT_REASON(full, Reason::kTpmUnavailable);
   EXPECT_NE(why(full).find("resource manager"), std::string::npos) << why(full);
   EXPECT_EQ(device.handles("handles-transient").size(), 3u);
   ASSERT_TRUE(device.tool({"flushcontext", "-t"}));
@@ -364,11 +364,11 @@ TEST_F(TpmFaultTest, TheLibraryDoesNotWriteToStderr) {
   SealPolicy policy;
   policy.authorisation = true;
   const SealedObject object = seal(*tpm, policy);
-  EXPECT_REASON(Reason::kPinWrong, tpm->unseal(object, kWrongPin, policy));
-  EXPECT_REASON(Reason::kWitnessMissing, tpm->read_counter(kIndex, name));
+  EXPECT_REASON(tpm->unseal(object, kWrongPin, policy), Reason::kPinWrong);
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
   device.kill();
-  EXPECT_REASON(Reason::kTpmUnavailable, tpm->read_counter(kIndex, name));
-  EXPECT_REASON(Reason::kTpmUnavailable, Tpm::open("device:/nonexistent", {}, {}));
+  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+  EXPECT_REASON(Tpm::open("device:/nonexistent", {}, {}), Reason::kTpmUnavailable);
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 

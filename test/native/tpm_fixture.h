@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "crypto/crypto.h"
+#include "expect_status.h"
 #include "private_tpm.h"
 #include "roots/tpm/tpm.h"
 
@@ -17,31 +18,6 @@ template <typename T>
 std::string why(const Result<T>& result) {
   return why(result.status());
 }
-inline std::string reason_of(const Status& status) {
-  return status.ok() ? "ok"
-                     : std::string(kErrorTable[static_cast<std::size_t>(status.error().reason)].reason);
-}
-inline Status status_of(Status status) { return status; }
-template <typename T>
-Status status_of(const Result<T>& result) {
-  return result.status();
-}
-
-}  // namespace strongroom::roots
-
-#define EXPECT_OK(expression)                                                      \
-  do {                                                                             \
-    const ::strongroom::Status sr_status = status_of(expression);                  \
-    EXPECT_TRUE(sr_status.ok()) << reason_of(sr_status) << ": " << why(sr_status); \
-  } while (false)
-#define EXPECT_REASON(expected, expression)                                           \
-  do {                                                                                \
-    const ::strongroom::Status sr_status = status_of(expression);                     \
-    EXPECT_TRUE(sr_status.is(expected))                                               \
-        << #expected " expected; " << reason_of(sr_status) << ": " << why(sr_status); \
-  } while (false)
-
-namespace strongroom::roots {
 
 inline constexpr std::uint32_t kIndex = 0x01800042;
 inline const Digest kLabel = crypto::sha256({as_bytes("the label of a counter")});

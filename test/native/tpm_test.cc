@@ -40,7 +40,7 @@ TEST_F(TpmTest, SealsUnderEveryPolicyAndKeepsNothingLoaded) {
     expect_root(tpm->unseal(object, policy.authorisation ? kPin : Bytes{}, policy));
     SealPolicy other = policy;
     other.authorisation = !policy.authorisation;
-    EXPECT_REASON(Reason::kTpmRefused, tpm->unseal(object, other.authorisation ? kPin : Bytes{}, other));
+    EXPECT_REASON(tpm->unseal(object, other.authorisation ? kPin : Bytes{}, other), Reason::kTpmRefused);
   }
   EXPECT_EQ(device.handles("handles-transient").size(), 1u);  // the parent
   EXPECT_EQ(device.handles("handles-loaded-session").size(), 1u);
@@ -54,13 +54,13 @@ TEST_F(TpmTest, SealsSecretsOfEverySize) {
     root.assign(size, 0xA7);
     expect_root(tpm->unseal(seal(*tpm), {}, {}));
   }
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->seal({}, {}, {}));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->seal(Bytes(129), {}, {}));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->seal(root, kPin, {}));
+  EXPECT_REASON(tpm->seal({}, {}, {}), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->seal(Bytes(129), {}, {}), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->seal(root, kPin, {}), Reason::kInvalidArgument);
   SealPolicy pin;
   pin.authorisation = true;
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->seal(root, {}, pin));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->seal(root, Bytes(33, 1), pin));
+  EXPECT_REASON(tpm->seal(root, {}, pin), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->seal(root, Bytes(33, 1), pin), Reason::kInvalidArgument);
 }
 
 TEST_F(TpmTest, ZerosAtTheEndOfAPinDoNotCount) {
@@ -73,7 +73,7 @@ TEST_F(TpmTest, ZerosAtTheEndOfAPinDoNotCount) {
   ASSERT_TRUE(object.ok()) << why(object);
   expect_root(tpm->unseal(*object, pin, policy));
   expect_root(tpm->unseal(*object, ByteView(pin).first(30), policy));
-  EXPECT_REASON(Reason::kPinWrong, tpm->unseal(*object, ByteView(pin).first(29), policy));
+  EXPECT_REASON(tpm->unseal(*object, ByteView(pin).first(29), policy), Reason::kPinWrong);
 }
 
 TEST_F(TpmTest, ADamagedObjectIsRefused) {
@@ -81,14 +81,14 @@ TEST_F(TpmTest, ADamagedObjectIsRefused) {
   const SealedObject object = seal(*tpm);
   SealedObject damaged = object;
   damaged.private_area.back() ^= 1;
-  EXPECT_REASON(Reason::kTpmRefused, tpm->unseal(damaged, {}, {}));
+  EXPECT_REASON(tpm->unseal(damaged, {}, {}), Reason::kTpmRefused);
   damaged = object;
   damaged.public_area.back() ^= 1;
-  EXPECT_REASON(Reason::kTpmRefused, tpm->unseal(damaged, {}, {}));
+  EXPECT_REASON(tpm->unseal(damaged, {}, {}), Reason::kTpmRefused);
   damaged = object;
   damaged.private_area.pop_back();
-  EXPECT_REASON(Reason::kTpmRefused, tpm->unseal(damaged, {}, {}));
-  EXPECT_REASON(Reason::kTpmRefused, tpm->unseal({}, {}, {}));
+  EXPECT_REASON(tpm->unseal(damaged, {}, {}), Reason::kTpmRefused);
+  EXPECT_REASON(tpm->unseal({}, {}, {}), Reason::kTpmRefused);
   expect_root(tpm->unseal(object, {}, {}));
   tpm.reset();
   expect_nothing_loaded();
@@ -101,14 +101,14 @@ TEST_F(TpmTest, ChangedPcrsAreTold) {
   const SealPolicy policy = full_policy(*tpm);
   const SealedObject object = seal(*tpm, policy);
   tool({"pcrextend", "16:sha256=" + std::string(64, 'a')});
-  EXPECT_REASON(Reason::kTpmPcrChanged, tpm->unseal(object, kPin, policy));
+  EXPECT_REASON(tpm->unseal(object, kPin, policy), Reason::kTpmPcrChanged);
   // Sealed anew to what they are now.
   SealPolicy now = policy;
   now.pcr_digest = *tpm->pcr_digest(kPcrs);
   EXPECT_NE(now.pcr_digest, policy.pcr_digest);
   expect_root(tpm->unseal(seal(*tpm, now), kPin, now));
   // To name the present values in the policy does not open the object that was sealed to others.
-  EXPECT_REASON(Reason::kTpmRefused, tpm->unseal(object, kPin, now));
+  EXPECT_REASON(tpm->unseal(object, kPin, now), Reason::kTpmRefused);
   tpm.reset();
   expect_nothing_loaded();
 }
@@ -117,7 +117,7 @@ TEST_F(TpmTest, AWrongPinIsToldAndLocksNothing) {
   auto tpm = open();
   const SealPolicy policy = full_policy(*tpm);
   const SealedObject object = seal(*tpm, policy);
-  for (int i = 0; i < 5; ++i) EXPECT_REASON(Reason::kPinWrong, tpm->unseal(object, kWrongPin, policy));
+  for (int i = 0; i < 5; ++i) EXPECT_REASON(tpm->unseal(object, kWrongPin, policy), Reason::kPinWrong);
   expect_root(tpm->unseal(object, kPin, policy));
   expect_no_failures_counted();
   tpm.reset();
@@ -134,10 +134,10 @@ TEST_F(TpmTest, ACounterPastTheBoundIsARollback) {
   EXPECT_OK(tpm->increment_counter(kIndex, policy.bound->name, secret));
   expect_root(tpm->unseal(object, {}, policy));
   EXPECT_OK(tpm->increment_counter(kIndex, policy.bound->name, secret));
-  EXPECT_REASON(Reason::kVaultRolledBack, tpm->unseal(object, {}, policy));
+  EXPECT_REASON(tpm->unseal(object, {}, policy), Reason::kVaultRolledBack);
   // To claim a later bound is of no use.
   policy.bound->at_most += 1;
-  EXPECT_REASON(Reason::kTpmRefused, tpm->unseal(object, {}, policy));
+  EXPECT_REASON(tpm->unseal(object, {}, policy), Reason::kTpmRefused);
 }
 
 TEST_F(TpmTest, ABoundWithoutItsCounterIsTold) {
@@ -146,9 +146,9 @@ TEST_F(TpmTest, ABoundWithoutItsCounterIsTold) {
   policy.bound = make_counter(*tpm);
   const SealedObject object = seal(*tpm, policy);
   EXPECT_OK(tpm->undefine_counter(kIndex));
-  EXPECT_REASON(Reason::kWitnessMissing, tpm->unseal(object, {}, policy));
+  EXPECT_REASON(tpm->unseal(object, {}, policy), Reason::kWitnessMissing);
   EXPECT_OK(tpm->define_counter(kIndex, Digest{}, secret));
-  EXPECT_REASON(Reason::kWitnessReplaced, tpm->unseal(object, {}, policy));
+  EXPECT_REASON(tpm->unseal(object, {}, policy), Reason::kWitnessReplaced);
   tpm.reset();
   expect_nothing_loaded();
 }
@@ -271,7 +271,7 @@ TEST_F(TpmTest, AnOwnerPasswordIsTold) {
        {tpm->read_counter(kIndex, bound.name).status(), tpm->define_counter(kIndex + 1, kLabel, secret),
         tpm->undefine_counter(kIndex), tpm->unseal(object, {}, policy).status(),
         Tpm::open(device.tcti(), parent, {}).status(), Tpm::open(device.tcti(), {}, {}).status()}) {
-    EXPECT_REASON(Reason::kTpmRefused, status);
+    EXPECT_REASON(status, Reason::kTpmRefused);
     EXPECT_TRUE(mentions_password(status)) << why(status);
   }
   EXPECT_OK(tpm->increment_counter(kIndex, bound.name, secret));
@@ -291,14 +291,14 @@ TEST_F(TpmTest, AReplacedTpmIsTold) {
   const CounterBound bound = make_counter(*tpm);
   const SealedObject object = seal(*tpm);
   device.replace();
-  EXPECT_REASON(Reason::kTpmReplaced, Tpm::open(device.tcti(), parent, endorsement));
-  EXPECT_REASON(Reason::kTpmReplaced, Tpm::open(device.tcti(), parent, {}));
+  EXPECT_REASON(Tpm::open(device.tcti(), parent, endorsement), Reason::kTpmReplaced);
+  EXPECT_REASON(Tpm::open(device.tcti(), parent, {}), Reason::kTpmReplaced);
   // In mid-life: none of them is answered by the wrong TPM.
-  EXPECT_REASON(Reason::kTpmReplaced, tpm->read_counter(kIndex, bound.name));
-  EXPECT_REASON(Reason::kTpmReplaced, tpm->unseal(object, {}, {}));
-  EXPECT_REASON(Reason::kTpmReplaced, tpm->find_counters(kIndex, 16));
-  EXPECT_REASON(Reason::kTpmReplaced, tpm->define_counter(kIndex, kLabel, secret));
-  EXPECT_REASON(Reason::kTpmReplaced, tpm->increment_counter(kIndex, bound.name, secret));
+  EXPECT_REASON(tpm->read_counter(kIndex, bound.name), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->find_counters(kIndex, 16), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->define_counter(kIndex, kLabel, secret), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->increment_counter(kIndex, bound.name, secret), Reason::kTpmReplaced);
   expect_nothing_loaded();
 }
 
@@ -322,7 +322,7 @@ TEST_F(TpmTest, EveryCallNoticesAReplacedTpmByItself) {
     const CounterBound bound = make_counter(*tpm);
     const SealedObject object = seal(*tpm);
     device.replace();
-    EXPECT_REASON(Reason::kTpmReplaced, calls[i](*tpm, bound, object));
+    EXPECT_REASON(calls[i](*tpm, bound, object), Reason::kTpmReplaced);
   }
 }
 
@@ -334,10 +334,10 @@ TEST_F(TpmTest, AClearedTpmIsTold) {
   tpm = open(parent, endorsement);
   EXPECT_EQ(*tpm->read_counter(kIndex, bound.name), bound.at_most);
   tool({"clear"});
-  EXPECT_REASON(Reason::kTpmCleared, Tpm::open(device.tcti(), parent, endorsement));
-  EXPECT_REASON(Reason::kTpmReplaced, Tpm::open(device.tcti(), parent, {}));
-  EXPECT_REASON(Reason::kTpmCleared, tpm->read_counter(kIndex, bound.name));
-  EXPECT_REASON(Reason::kTpmCleared, tpm->find_counters(kIndex, 16));
+  EXPECT_REASON(Tpm::open(device.tcti(), parent, endorsement), Reason::kTpmCleared);
+  EXPECT_REASON(Tpm::open(device.tcti(), parent, {}), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->read_counter(kIndex, bound.name), Reason::kTpmCleared);
+  EXPECT_REASON(tpm->find_counters(kIndex, 16), Reason::kTpmCleared);
   // Begun anew on it, the counter goes on where any counter of this TPM had come to.
   tpm = open();
   EXPECT_GT(make_counter(*tpm).at_most, bound.at_most);
@@ -360,7 +360,7 @@ TEST_F(TpmTest, PcrDigestIsThatOfTheTools) {
   tool({"pcrread", "sha256:0,1,2,3,4,5,6,7,8,9,10,16,23", "-o", file("values")});
   constexpr std::uint32_t kMany = 0x7FF | 1u << 16 | 1u << 23;  // more than the TPM answers at once
   EXPECT_EQ(*tpm->pcr_digest(kMany), crypto::sha256({read("values")}));
-  EXPECT_REASON(Reason::kInvalidArgument, tpm->pcr_digest(1u << 24));
+  EXPECT_REASON(tpm->pcr_digest(1u << 24), Reason::kInvalidArgument);
 }
 
 TEST_F(TpmTest, PoliciesAreThoseOfTheTools) {

@@ -50,10 +50,11 @@ export type {
   StorageOptions,
   TpmStorageOptions,
 } from './options.js';
-export type { Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
+export type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';
 export type {
   DekStatus,
+  KeySlot,
   OperationEntry,
   PersistenceStatus,
   RestoreStatus,

@@ -18,7 +18,7 @@ import {
 import { locateToken, type Pkcs11StorageOptions } from './pkcs11-options.js';
 import { PersistenceService, type Act } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
-import { toStatus, type PersistenceStatus, type TokenStatus } from './status.js';
+import { toKeySlots, toStatus, type KeySlot, type PersistenceStatus, type TokenStatus } from './status.js';
 import { parseToken, type Token } from './token.js';
 
 /** Proof of authority: the backup password, or a token where the store has a vendor. */
@@ -36,7 +36,7 @@ export interface Inspection {
   readonly provision: 'provisioning' | 'complete' | 'decommissioning';
   readonly instance: string;
   readonly storageId: string;
-  readonly keySlots: readonly { readonly id: number; readonly type: string }[];
+  readonly keySlots: readonly KeySlot[];
   readonly storage: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore: SecretStoreOptions | undefined;
   readonly tpm:
@@ -116,7 +116,7 @@ export async function inspectWith(
     provision: header.provision,
     instance: header.instance,
     storageId: header.storageId,
-    keySlots: Object.freeze(header.keySlots),
+    keySlots: toKeySlots(header.keySlots),
     storage: header.storage,
     secretStore: given ?? header.secretStore,
     tpm: header.tpm && Object.freeze({ ...header.tpm, pcrs: Object.freeze(header.tpm.pcrs) }),

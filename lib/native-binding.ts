@@ -109,6 +109,12 @@ export interface NativeTpmStatus {
   readonly pin: boolean;
 }
 
+export interface NativeKeySlot {
+  readonly id: number;
+  readonly type: 'software' | 'tpm' | 'pkcs11' | 'password';
+  readonly label: string | undefined;
+}
+
 export interface NativeTokenStatus {
   readonly module: string;
   readonly label: string;
@@ -151,7 +157,7 @@ export interface NativeStatus {
   readonly tpm: NativeTpmStatus | undefined;
   readonly token: NativeTokenStatus | undefined;
   readonly restore: NativeRestoreRecord | undefined;
-  /** 0: never since the password was set. */
+  /** 0: never since a password was changed or removed. */
   readonly passwordVerifiedMs: number;
   readonly newest: NativePoint;
   /** What a vendor's token must name. */
@@ -162,7 +168,7 @@ export interface NativeStatus {
   readonly clockToleranceMs: number;
   readonly maxAgeMs: number | undefined;
   readonly rewindableByVendor: boolean;
-  readonly hasPasswordSlot: boolean;
+  readonly keySlots: readonly NativeKeySlot[];
   readonly continuityUnproven: boolean;
   readonly tailRepaired: boolean;
   readonly tamperFileAnew: boolean;
@@ -203,7 +209,7 @@ export interface NativeInspection {
   readonly provision: NativeStatus['provision'];
   readonly instance: string;
   readonly storageId: string;
-  readonly keySlots: readonly { readonly id: number; readonly type: string }[];
+  readonly keySlots: readonly NativeKeySlot[];
   readonly storage: 'software' | 'tpm' | 'pkcs11';
   /** What the key slot of a token says. */
   readonly token: Omit<NativeTokenStatus, 'model'> | undefined;
@@ -305,6 +311,7 @@ export interface NativeStore {
   rotateDek(
     password: Uint8Array | undefined,
     forgetFieldKeys: boolean,
+    removeOtherPasswords: boolean,
     progress?: NativeProgress,
   ): Promise<void>;
   decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
@@ -315,8 +322,11 @@ export interface NativeStore {
   anchor(): Promise<void>;
   refreshTimeTamper(): Promise<void>;
   compact(): Promise<void>;
-  changePassword(current: Uint8Array, next: Uint8Array): Promise<void>;
-  verifyPassword(password: Uint8Array): Promise<void>;
+  /** The calls for passwords answer the id of the key slot. */
+  changePassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
+  addPassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
+  removePassword(staying: Uint8Array, slotId: number): Promise<void>;
+  verifyPassword(password: Uint8Array): Promise<number>;
   setReserved(name: string, value: Uint8Array): Promise<void>;
   getReserved(name: string): Promise<Buffer | undefined>;
   verify(progress?: NativeProgress): Promise<NativeVerifyReport>;

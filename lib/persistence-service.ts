@@ -16,8 +16,9 @@ import type { NativeBinding, NativeStatus, NativeStore, NativeStoreOptions } fro
 import { fromNative, toPersistenceError } from './native-errors.js';
 import { noticesOf } from './notices.js';
 import { readOpenOptions, type PasswordSource, type ReadOptions } from './options.js';
+import * as passwords from './passwords.js';
 import { PendingOperations } from './pending.js';
-import type { Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
+import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { locateRoot } from './root-place.js';
@@ -432,12 +433,28 @@ export class PersistenceService implements Persistence {
     return upkeep.operationLog(PersistenceService.#checked(this).#run, limit);
   }
 
-  async changePassword(current: PasswordSource, next: PasswordSource): Promise<void> {
-    return upkeep.changePassword(PersistenceService.#checked(this).#run, current, next);
+  async changePassword(
+    current: PasswordSource,
+    next: PasswordSource,
+    options: PasswordOptions = {},
+  ): Promise<number> {
+    return passwords.changePassword(PersistenceService.#checked(this).#run, current, next, options);
   }
 
-  async verifyPassword(password: PasswordSource): Promise<void> {
-    return upkeep.verifyPassword(PersistenceService.#checked(this).#run, password);
+  async addPassword(
+    current: PasswordSource,
+    next: PasswordSource,
+    options: PasswordOptions = {},
+  ): Promise<number> {
+    return passwords.addPassword(PersistenceService.#checked(this).#run, current, next, options);
+  }
+
+  async removePassword(staying: PasswordSource, slotId: number): Promise<void> {
+    return passwords.removePassword(PersistenceService.#checked(this).#run, staying, slotId);
+  }
+
+  async verifyPassword(password: PasswordSource): Promise<number> {
+    return passwords.verifyPassword(PersistenceService.#checked(this).#run, password);
   }
 
   /** For the last steps of a restore. @internal */

@@ -18,8 +18,13 @@ export interface VerifyOptions {
 
 /** Options of {@link Persistence.rotateDek}. */
 export interface RotateDekOptions {
-  /** The backup password; needed where the store has one, except to go on with a rotation that is pending. */
+  /** A backup password; needed where the store has one, except to go on with a rotation that is pending. */
   readonly password?: PasswordSource;
+  /**
+   * Only `password` can be wrapped around the new key. Needed where the store has several: the others are removed, and
+   * may be added again.
+   */
+  readonly removeOtherPasswords?: boolean;
   /**
    * Lets go of the keys of former rotations, so that fields which were sealed before the last one open no more. Needed
    * once 8 are kept.
@@ -27,6 +32,15 @@ export interface RotateDekOptions {
   readonly forgetFieldKeys?: boolean;
   /** Called with records done and records in all. */
   readonly onProgress?: (done: number, all: number) => void;
+}
+
+/** Options of {@link Persistence.changePassword} and {@link Persistence.addPassword}. */
+export interface PasswordOptions {
+  /**
+   * Whose password it is, for people: at most 64 bytes, no control characters. Stands in persistence.bin in the clear.
+   * Without it a changed password keeps its label.
+   */
+  readonly label?: string;
 }
 
 /** An open store. */
@@ -62,13 +76,29 @@ export interface Persistence extends AsyncDisposable {
    * then nothing was changed.
    */
   rotateDek(options?: RotateDekOptions): Promise<void>;
-  /** Replaces the key slot of the backup password. Rejects with `password-wrong`. */
-  changePassword(current: PasswordSource, next: PasswordSource): Promise<void>;
   /**
-   * Resolves when this is the backup password; rejects with `password-wrong`. A drill: in a store that is open for writing
-   * its date is kept, and shown in the status.
+   * Replaces a backup password: the key slot that `current` opens. Resolves to the id of the new one. Rejects with
+   * `password-wrong`; with `invalid-argument` when another slot has the new password.
    */
-  verifyPassword(password: PasswordSource): Promise<void>;
+  changePassword(current: PasswordSource, next: PasswordSource, options?: PasswordOptions): Promise<number>;
+  /**
+   * Gives the store one more backup password, with a key slot of its own; 8 at most. Each does all that a backup password
+   * does. Resolves to the id of the slot. Rejects with `password-wrong`; with `password-missing` where the store was made
+   * without one, since its authority is fixed at COLDSTART; with `invalid-argument` when a slot has the new password.
+   */
+  addPassword(current: PasswordSource, next: PasswordSource, options?: PasswordOptions): Promise<number>;
+  /**
+   * Removes the key slot of a backup password; `staying` is one of another slot. So the last one cannot be removed. An
+   * older persistence.bin with the removed slot is refused, but still yields the key to that password until
+   * {@link rotateDek}. Rejects with `password-wrong`, and with `invalid-argument` for a slot that is not another
+   * password's.
+   */
+  removePassword(staying: PasswordSource, slotId: number): Promise<void>;
+  /**
+   * Resolves to the id of the key slot that this backup password opens; rejects with `password-wrong`. A drill: in a store
+   * that is open for writing its date is kept, and shown in the status.
+   */
+  verifyPassword(password: PasswordSource): Promise<number>;
   /**
    * Finishes what waits, stamps TIME_TAMPER, moves every witness, lets go of the lock. Idempotent. Rejects when a witness
    * could not be moved; the store is closed all the same.

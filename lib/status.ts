@@ -1,6 +1,12 @@
 // What is told of a store. None of it is secret.
 import type { LicenseProviders } from './manifests/types.js';
-import type { NativeStatus, NativeTpmStatus, NativeVerifyReport, NativeWitness } from './native-binding.js';
+import type {
+  NativeKeySlot,
+  NativeStatus,
+  NativeTpmStatus,
+  NativeVerifyReport,
+  NativeWitness,
+} from './native-binding.js';
 import type { SecretStoreOptions } from './options.js';
 
 /** A witness: what remembers a point of the vault's history from outside it. */
@@ -91,6 +97,15 @@ export interface TpmWear {
   readonly yearsTo500k: number;
 }
 
+/** One way to open the data encryption key. */
+export interface KeySlot {
+  /** Never used again in a store. */
+  readonly id: number;
+  readonly type: 'software' | 'tpm' | 'pkcs11' | 'password';
+  /** Whose password it is, where that was said. */
+  readonly label: string | undefined;
+}
+
 /** The data encryption key of a store. */
 export interface DekStatus {
   /** 1 at COLDSTART, one more with each rotation. Sealed fields name it. */
@@ -125,7 +140,12 @@ export interface PersistenceStatus {
   readonly tpm: TpmStatus | undefined;
   readonly token: TokenStatus | undefined;
   readonly restore: RestoreStatus | undefined;
-  /** When the backup password was last proven by `verifyPassword`, milliseconds since 1970. */
+  /** What opens the data encryption key: the root, and the backup passwords. */
+  readonly keySlots: readonly KeySlot[];
+  /**
+   * When a backup password was last proven by `verifyPassword`, milliseconds since 1970; forgotten when one is changed or
+   * removed.
+   */
   readonly passwordVerifiedMs: number | undefined;
   /** Who may accept an older state with `reanchor`. */
   readonly rewindableBy: 'vendor' | 'password' | 'nobody';
@@ -269,6 +289,14 @@ function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
   });
 }
 
+export function toKeySlots(slots: readonly NativeKeySlot[]): readonly KeySlot[] {
+  return Object.freeze(slots.map((slot) => Object.freeze({ ...slot })));
+}
+
+export function hasPassword(slots: readonly { readonly type: string }[]): boolean {
+  return slots.some(({ type }) => type === 'password');
+}
+
 export function toStatus(native: NativeStatus, extras: StatusExtras): PersistenceStatus {
   const witnesses = Object.freeze(native.witnesses.map(toWitness));
   return Object.freeze({
@@ -293,8 +321,9 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
         ...native.restore,
         completedMs: native.restore.completedMs === 0 ? undefined : native.restore.completedMs,
       }),
+    keySlots: toKeySlots(native.keySlots),
     passwordVerifiedMs: native.passwordVerifiedMs === 0 ? undefined : native.passwordVerifiedMs,
-    rewindableBy: native.rewindableByVendor ? 'vendor' : native.hasPasswordSlot ? 'password' : 'nobody',
+    rewindableBy: native.rewindableByVendor ? 'vendor' : hasPassword(native.keySlots) ? 'password' : 'nobody',
     continuity: native.continuityUnproven ? 'unproven' : 'proven',
     time: Object.freeze({
       stampMs: native.timeTamperMs,

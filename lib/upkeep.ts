@@ -1,11 +1,11 @@
-// What is done to an open store besides reading and writing its vault: verification, the operation log, its passwords and
-// the rotation of its data encryption key. Arguments are checked here; the work is a task of the core.
+// What is done to an open store besides reading and writing its vault: verification, the operation log and the rotation of
+// its data encryption key. Arguments are checked here; the work is a task of the core.
 import { aborted, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { guarded } from './events.js';
 import type { NativeProgress, NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
-import { readClosed, readFunction, readPassword, type PasswordSource } from './options.js';
+import { readClosed, readFunction, readPassword } from './options.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
 import { toVerifyReport, type OperationEntry, type VerifyReport } from './status.js';
 
@@ -32,51 +32,19 @@ export async function operationLog(run: RunTask, limit: number): Promise<readonl
   return run((native) => native.operationLog(limit));
 }
 
-export async function changePassword(
-  run: RunTask,
-  current: PasswordSource,
-  next: PasswordSource,
-): Promise<void> {
-  const before = readPassword(current, 'the current password');
-  const after = readPassword(next, 'the new password');
-  if (before === undefined || after === undefined) {
-    throw new PersistenceError('invalid-argument', 'changePassword needs two passwords');
-  }
-  try {
-    const [old, fresh] = [await before.take(), await after.take()];
-    await run((native) => native.changePassword(old, fresh));
-  } catch (error) {
-    throw toPersistenceError(error);
-  } finally {
-    before.forget();
-    after.forget();
-  }
-}
-
-export async function verifyPassword(run: RunTask, password: PasswordSource): Promise<void> {
-  const source = readPassword(password, 'the password');
-  if (source === undefined) throw new PersistenceError('invalid-argument', 'verifyPassword needs a password');
-  try {
-    const bytes = await source.take();
-    await run((native) => native.verifyPassword(bytes));
-  } catch (error) {
-    throw toPersistenceError(error);
-  } finally {
-    source.forget();
-  }
-}
-
 export async function rotateDek(run: RunTask, options: RotateDekOptions): Promise<void> {
-  const known = ['password', 'forgetFieldKeys', 'onProgress'] as const;
-  const { password, forgetFieldKeys = false, onProgress } = readClosed(options, 'the options', known);
-  if (typeof forgetFieldKeys !== 'boolean') {
-    throw new PersistenceError('invalid-option', 'forgetFieldKeys must be true or false');
+  const known = ['password', 'forgetFieldKeys', 'removeOtherPasswords', 'onProgress'] as const;
+  const given = readClosed(options, 'the options', known);
+  const { password, forgetFieldKeys = false, removeOtherPasswords = false, onProgress } = given;
+  if (typeof forgetFieldKeys !== 'boolean' || typeof removeOtherPasswords !== 'boolean') {
+    const wrong = typeof forgetFieldKeys === 'boolean' ? 'removeOtherPasswords' : 'forgetFieldKeys';
+    throw new PersistenceError('invalid-option', `${wrong} must be true or false`);
   }
   const progress = guarded('progress', readFunction<NativeProgress>(onProgress, 'onProgress'));
   const source = readPassword(password, 'the password');
   try {
     const bytes = await source?.take();
-    await run((native) => native.rotateDek(bytes, forgetFieldKeys, progress));
+    await run((native) => native.rotateDek(bytes, forgetFieldKeys, removeOtherPasswords, progress));
   } catch (error) {
     throw toPersistenceError(error);
   } finally {

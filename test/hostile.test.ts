@@ -239,6 +239,8 @@ describe('hostile input', () => {
       await rejectsReason(prototype.verify.call(other), 'invalid-argument');
       await rejectsReason(prototype.operationLog.call(other), 'invalid-argument');
       await rejectsReason(prototype.changePassword.call(other, value, value), 'invalid-argument');
+      await rejectsReason(prototype.addPassword.call(other, value, value), 'invalid-argument');
+      await rejectsReason(prototype.removePassword.call(other, value, 2), 'invalid-argument');
       await rejectsReason(prototype.verifyPassword.call(other, value), 'invalid-argument');
       await rejectsReason(prototype.close.call(other), 'invalid-argument');
     }

@@ -165,6 +165,7 @@ describe('storage tpm', function () {
 function statusOf(tpm: Partial<NonNullable<NativeStatus['tpm']>>): ReturnType<typeof toStatus> {
   const native = {
     storage: 'tpm',
+    keySlots: [],
     tpm: { description: '', increments: 1, firstMs: 1e12, pcrs: [], ...tpm },
     witnesses: [],
     newest: {},

@@ -1,42 +1,82 @@
-// password change and password verify: the key slot of the backup password.
+// password change, add, remove and verify: the key slots of the backup passwords.
 import type { Command } from 'commander';
 
 import { isPersistenceError } from '../errors.js';
 import { open, type Persistence } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
+import { wholeNumber } from './numbers.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { needPassword } from './secrets.js';
 import { actAndClose, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import { addTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
 
-interface ChangeOptions extends CommonOptions, PasswordOptions, TpmOptions {
+interface NewPasswordOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly newPasswordFile?: string;
   readonly newPasswordFd?: string;
+  readonly label?: string;
+}
+
+interface RemoveOptions extends CommonOptions, PasswordOptions, TpmOptions {
+  readonly keySlot: string;
 }
 
 export function addPasswordCommand(program: Command): void {
-  const password = program.command('password').description('Change or check the backup password.');
+  const password = program.command('password').description('Change, add, remove or check backup passwords.');
 
-  const change = addCommand(password, 'change', 'Replace the backup password.', [
+  const change = addCommand(password, 'change', 'Replace a backup password: the one that is given.', [
     'strongroom password change DIR',
     'strongroom password change DIR --password-file old.txt --new-password-file new.txt',
-  ])
-    .argument('<dir>', 'the directory of the store')
-    .option(
-      '--new-password-file <file>',
-      'read the new password from a file; one newline at its end is dropped',
-    )
-    .option('--new-password-fd <n>', 'read the new password from an open descriptor');
-  addPasswordOptions(addTpmOptions(change)).action(changePassword);
+  ]);
+  addNewPasswordOptions(change).action(changePassword);
 
-  const verify = addCommand(password, 'verify', 'Check that a password opens its key slot.', [
+  const add = addCommand(
+    password,
+    'add',
+    'Give the store one more backup password; 8 at most. Each does all that a backup password does.',
+    ['strongroom password add DIR --label "second safe"'],
+  );
+  addNewPasswordOptions(add).action(addPassword);
+
+  const remove = addCommand(
+    password,
+    'remove',
+    'Remove a backup password. The one that is given is another one, which stays.',
+    ['strongroom password remove DIR --key-slot 3 --password-file mine.txt'],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .requiredOption('--key-slot <id>', 'its key slot, as status shows it');
+  addPasswordOptions(addTpmOptions(remove)).action(removePassword);
+
+  const verify = addCommand(password, 'verify', 'Check that a password opens a key slot.', [
     'strongroom password verify DIR --password-file backup.txt',
   ]).argument('<dir>', 'the directory of the store');
   addPasswordOptions(addTpmOptions(verify)).action(verifyPassword);
 }
 
-async function changePassword(directory: string, options: ChangeOptions): Promise<void> {
+function addNewPasswordOptions(command: Command): Command {
+  command
+    .argument('<dir>', 'the directory of the store')
+    .option(
+      '--new-password-file <file>',
+      'read the new password from a file; one newline at its end is dropped',
+    )
+    .option('--new-password-fd <n>', 'read the new password from an open descriptor')
+    .option('--label <text>', 'whose password it is, for people; stands in persistence.bin in the clear');
+  return addPasswordOptions(addTpmOptions(command));
+}
+
+/** Asks for both passwords and wipes them. */
+async function withNewPassword(
+  directory: string,
+  options: NewPasswordOptions,
+  act: (
+    persistence: Persistence,
+    current: Buffer,
+    next: Buffer,
+    label: { label?: string },
+  ) => Promise<number>,
+): Promise<number> {
   await requireStore(directory);
   const current = await readPassword(options);
   let next: Buffer | undefined;
@@ -50,13 +90,44 @@ async function changePassword(directory: string, options: ChangeOptions): Promis
       ask: 'twice',
     });
     const fresh = next;
-    await withStore(directory, options, (persistence) => persistence.changePassword(current, fresh));
+    const label = options.label === undefined ? {} : { label: options.label };
+    return await withStore(directory, options, (persistence) => act(persistence, current, fresh, label));
   } finally {
     current.fill(0);
     next?.fill(0);
   }
-  if (options.json === true) await writeJson({ changed: true });
-  else tell('The backup password was changed.');
+}
+
+async function changePassword(directory: string, options: NewPasswordOptions): Promise<void> {
+  const slot = await withNewPassword(directory, options, (persistence, current, next, label) =>
+    persistence.changePassword(current, next, label),
+  );
+  if (options.json === true) await writeJson({ changed: true, slot });
+  else tell(`The backup password was changed; it has key slot ${slot.toString()} now.`);
+}
+
+async function addPassword(directory: string, options: NewPasswordOptions): Promise<void> {
+  const slot = await withNewPassword(directory, options, (persistence, current, next, label) =>
+    persistence.addPassword(current, next, label),
+  );
+  if (options.json === true) await writeJson({ added: true, slot });
+  else tell(`The backup password was added; it has key slot ${slot.toString()}.`);
+}
+
+async function removePassword(directory: string, options: RemoveOptions): Promise<void> {
+  const slot = wholeNumber('--key-slot', options.keySlot, 1);
+  await requireStore(directory);
+  const staying = await readPassword(options);
+  try {
+    await withStore(directory, options, (persistence) => persistence.removePassword(staying, slot));
+  } finally {
+    staying.fill(0);
+  }
+  if (options.json === true) await writeJson({ removed: true, slot });
+  else
+    tell(
+      `The backup password of key slot ${slot.toString()} was removed. A copy of the files from before still opens with it, until \`rotate dek\`.`,
+    );
 }
 
 async function verifyPassword(
@@ -78,10 +149,11 @@ async function drill(
   options: CommonOptions & TpmOptions,
   password: Buffer,
 ): Promise<void> {
-  const verify = (persistence: Persistence): Promise<void> => persistence.verifyPassword(password);
+  const verify = (persistence: Persistence): Promise<number> => persistence.verifyPassword(password);
+  let slot = 0;
   const dated = await withStorage(absolutePath(directory), options, async (storage) => {
     const place = { directory: absolutePath(directory), ...storage };
-    await actAndClose(await open({ ...place, readOnly: true }), verify);
+    slot = await actAndClose(await open({ ...place, readOnly: true }), verify);
     try {
       await actAndClose(await open(place), verify);
       return true;
@@ -90,9 +162,9 @@ async function drill(
       throw error;
     }
   });
-  if (options.json === true) await writeJson({ valid: true, dated });
+  if (options.json === true) await writeJson({ valid: true, slot, dated });
   else
     tell(
-      `The password is right.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`,
+      `The password is right; it opens key slot ${slot.toString()}.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`,
     );
 }

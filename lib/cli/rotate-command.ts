@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 
 import type { Persistence } from '../index.js';
+import { hasPassword } from '../status.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { addHsmOptions, addPinSources, type HsmOptions } from './hsm-options.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
@@ -13,6 +14,7 @@ import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 
 interface DekOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly forgetFieldKeys?: boolean;
+  readonly removeOtherPasswords?: boolean;
 }
 
 export function addRotateCommand(program: Command): void {
@@ -35,14 +37,18 @@ export function addRotateCommand(program: Command): void {
     .option(
       '--forget-field-keys',
       'let go of the keys of former rotations: what the application sealed before the last one opens no more',
+    )
+    .option(
+      '--remove-other-passwords',
+      'where the store has several backup passwords: remove all but the one that is given; they cannot be wrapped around the new key',
     );
   addPasswordOptions(addTpmOptions(dek)).action(rotateDek);
 }
 
 async function rotateDek(directory: string, options: DekOptions): Promise<void> {
-  const hasPassword = (await requireStore(directory)).keySlots.some(({ type }) => type === 'password');
+  const { keySlots } = await requireStore(directory);
   const { dek, records } = await withStore(directory, options, async (persistence) => {
-    await rotateWith(persistence, options, hasPassword);
+    await rotateWith(persistence, options, hasPassword(keySlots));
     return persistence.status();
   });
   if (options.json === true) await writeJson({ rotated: 'dek', dek, records });
@@ -52,19 +58,16 @@ async function rotateDek(directory: string, options: DekOptions): Promise<void> 
     );
 }
 
-async function rotateWith(
-  persistence: Persistence,
-  options: DekOptions,
-  hasPassword: boolean,
-): Promise<void> {
+async function rotateWith(persistence: Persistence, options: DekOptions, asks: boolean): Promise<void> {
   const pending = persistence.status().dek.rotation === 'pending';
   if (pending && options.json !== true) tell('Going on with the rotation that was interrupted.');
-  const password = hasPassword && !pending ? await readPassword(options) : undefined;
+  const password = asks && !pending ? await readPassword(options) : undefined;
   const bar = new ProgressBar('Sealing anew');
   try {
     await persistence.rotateDek({
       ...(password !== undefined && { password }),
       forgetFieldKeys: options.forgetFieldKeys === true,
+      removeOtherPasswords: options.removeOtherPasswords === true,
       onProgress: bar.update,
     });
   } finally {

@@ -6,11 +6,13 @@ import {
   inspect,
   open,
   type Inspection,
+  type KeySlot,
   type PersistenceStatus,
   type SecurityLevel,
   type TpmStatus,
   type WitnessStatus,
 } from '../index.js';
+import { hasPassword } from '../status.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
 import { durationText } from './numbers.js';
@@ -107,7 +109,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
     instance,
     storageId,
     keySlots,
-    passwordSlot: keySlots.some(({ type }) => type === 'password'),
+    passwordSlot: hasPassword(keySlots),
     storage,
     tpm,
     token,
@@ -169,7 +171,7 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
   rows.push(['directory', printable(path)], ['instance', printable(instance)], ['storage id', storageId]);
   if (status !== undefined) rows.push(...rowsOf(status, lagSeconds));
   else if (tpm !== undefined) rows.push(...unreadTpmRows(tpm));
-  rows.push(['password slot', keySlots.some(({ type }) => type === 'password') ? 'yes' : 'no']);
+  rows.push(['passwords', passwordsText(keySlots)]);
   if (secretStore !== undefined) {
     rows.push([
       'secret store',
@@ -232,6 +234,16 @@ function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): R
   }
   rows.push(['password drill', passwordVerifiedMs === undefined ? 'never' : timeText(passwordVerifiedMs)]);
   return rows;
+}
+
+/** As persistence.bin says; the ids are what `password remove` takes. */
+function passwordsText(keySlots: readonly KeySlot[]): string {
+  const passwords = keySlots.filter(({ type }) => type === 'password');
+  if (passwords.length === 0) return 'none';
+  const named = passwords.map(({ id, label }) =>
+    label === undefined ? id.toString() : `${id.toString()} (${printable(label)})`,
+  );
+  return `key ${passwords.length === 1 ? 'slot' : 'slots'} ${named.join(', ')}`;
 }
 
 const securityText: Readonly<Record<SecurityLevel, string>> = {

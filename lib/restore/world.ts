@@ -15,7 +15,7 @@ import type {
 import { fromNative, toPersistenceError } from '../native-errors.js';
 import { readClosed, readPath, readSecretStore, readStorage, type SecretStoreOptions } from '../options.js';
 import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
-import type { RestoreStatus, TokenStatus } from '../status.js';
+import { hasPassword, type RestoreStatus, type TokenStatus } from '../status.js';
 import {
   detect,
   type FilesFound,
@@ -85,7 +85,7 @@ export async function detectRestoreWith(
       token: 'not-asked',
       journal: 'unknown',
       history: 'unknown',
-      passwordSlot: header?.keySlots.some(({ type }) => type === 'password') === true,
+      passwordSlot: header !== undefined && hasPassword(header.keySlots),
     } as const satisfies Found;
     if (files !== 'complete' || header?.storage !== 'pkcs11') return conclude(base, header, refusal);
     if (native?.type !== 'pkcs11') {

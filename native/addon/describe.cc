@@ -122,6 +122,16 @@ std::string_view text_of(store::SlotType type) {
   return "unknown";
 }
 
+napi_value describe(napi_env env, const std::vector<store::KeySlotStatus>& slots) {
+  return list_value(env, slots, [env](const store::KeySlotStatus& slot) {
+    return Object(env)
+        .set("id", to_value(env, static_cast<double>(slot.id)))
+        .set("type", to_value(env, text_of(slot.type)))
+        .set("label", slot.label.empty() ? undefined(env) : to_value(env, std::string_view(slot.label)))
+        .value();
+  });
+}
+
 }  // namespace
 
 napi_value describe(napi_env env, const store::EngineStatus& status) {
@@ -147,7 +157,7 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("clockToleranceMs", count_value(env, status.clock_tolerance_ms))
       .set("maxAgeMs", age_off ? undefined(env) : count_value(env, status.age_ms_max))
       .set("rewindableByVendor", to_value(env, status.rewindable_by_vendor))
-      .set("hasPasswordSlot", to_value(env, status.has_password_slot))
+      .set("keySlots", describe(env, status.key_slots))
       .set("continuityUnproven", to_value(env, status.continuity_unproven))
       .set("tailRepaired", to_value(env, status.tail_repaired))
       .set("tamperFileAnew", to_value(env, status.tamper_file_anew))
@@ -189,18 +199,11 @@ napi_value describe(napi_env env, const store::OperationEntry& entry) {
 }
 
 napi_value describe(napi_env env, const store::Inspection& inspection) {
-  napi_value slots = nullptr;
-  napi_create_array(env, &slots);
-  std::uint32_t at = 0;
   napi_value secret_store = undefined(env);
   napi_value tpm = undefined(env);
   napi_value token = undefined(env);
   store::StorageType storage = store::StorageType::kSoftware;
   for (const store::KeySlot& slot : inspection.header.slots) {
-    Object object(env);
-    object.set("id", to_value(env, static_cast<double>(slot.id)))
-        .set("type", to_value(env, text_of(slot.type)));
-    napi_set_element(env, slots, at++, object.value());
     if (slot.type == store::SlotType::kTpm) {
       storage = store::StorageType::kTpm;
       const auto named = store::parse_tpm_parameters(slot.parameters);
@@ -233,7 +236,7 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
       .set("provision", to_value(env, text_of(inspection.header.state)))
       .set("instance", to_value(env, std::string_view(inspection.header.instance)))
       .set("storageId", to_hex_value(env, inspection.header.storage_id))
-      .set("keySlots", slots)
+      .set("keySlots", describe(env, store::key_slot_status(inspection.header)))
       .set("storage", to_value(env, store::storage_type_text(storage)))
       .set("tpm", tpm)
       .set("token", token)

@@ -285,6 +285,8 @@ void Store::define(napi_env env, napi_value exports) {
       method("refreshTimeTamper", step<&Engine::refresh_time_tamper>),
       method("compact", step<&Engine::compact>),
       method("changePassword", change_password),
+      method("addPassword", add_password),
+      method("removePassword", remove_password),
       method("verifyPassword", verify_password),
       method("setReserved", set_reserved),
       method("getReserved", get_reserved),

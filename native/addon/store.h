@@ -111,13 +111,20 @@ class Store {
   static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);
   static napi_value abandon(napi_env env, napi_callback_info info);
-  static napi_value change_password(napi_env env, napi_callback_info info);
-  static napi_value verify_password(napi_env env, napi_callback_info info);
   static napi_value set_reserved(napi_env env, napi_callback_info info);
   static napi_value get_reserved(napi_env env, napi_callback_info info);
   static napi_value verify(napi_env env, napi_callback_info info);
   static napi_value operation_log(napi_env env, napi_callback_info info);
   static napi_value status(napi_env env, napi_callback_info info);
+
+  // --- store_passwords.cc ---
+  static napi_value change_password(napi_env env, napi_callback_info info);
+  static napi_value add_password(napi_env env, napi_callback_info info);
+  static napi_value remove_password(napi_env env, napi_callback_info info);
+  static napi_value verify_password(napi_env env, napi_callback_info info);
+  // A task that answers the id of a key slot.
+  napi_value run_for_slot(napi_value self, const char* name,
+                          std::function<Result<std::uint32_t>(store::Engine&)> work);
 
   // --- store_keys.cc ---
   // The sealer of this store, or null after throwing.

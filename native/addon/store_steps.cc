@@ -204,20 +204,21 @@ napi_value Store::rotate_kek(napi_env env, napi_callback_info info) {
                    [](Engine& engine) { return engine.rotate_kek(); });
 }
 
-// rotateDek(password | undefined, forgetFieldKeys, progress | undefined)
+// rotateDek(password | undefined, forgetFieldKeys, removeOtherPasswords, progress | undefined)
 napi_value Store::rotate_dek(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
+  const Arguments<4> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
   if (!password.ok()) return throw_error(env, password.error());
   auto secret = std::make_shared<SecretBytes>(*std::move(password));
-  bool forget = false;
-  napi_get_value_bool(env, arguments[1], &forget);
-  Engine::ProgressHook hook = self->progress_to(arguments[2]);
+  store::RotationOptions how;
+  napi_get_value_bool(env, arguments[1], &how.forget_field_keys);
+  napi_get_value_bool(env, arguments[2], &how.remove_other_passwords);
+  Engine::ProgressHook hook = self->progress_to(arguments[3]);
   return self->run(arguments.receiver, "strongroom.rotateDek",
-                   [secret, forget, hook = std::move(hook)](Engine& engine) {
-                     return engine.rotate_dek(secret->view(), hook, forget);
+                   [secret, how, hook = std::move(hook)](Engine& engine) {
+                     return engine.rotate_dek(secret->view(), hook, how);
                    });
 }
 
@@ -295,32 +296,6 @@ napi_value Store::abandon(napi_env env, napi_callback_info info) {
         return Status();
       },
       {}, [self](napi_env) { self->disconnect(); });
-}
-
-// changePassword(current, next)
-napi_value Store::change_password(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  Store* self = task_receiver(env, arguments.receiver);
-  if (self == nullptr) return nullptr;
-  Result<SecretBytes> current = read_secret(env, arguments[0], "the current password");
-  if (!current.ok()) return throw_error(env, current.error());
-  Result<SecretBytes> next = read_secret(env, arguments[1], "the new password");
-  if (!next.ok()) return throw_error(env, next.error());
-  auto secrets = std::make_shared<std::pair<SecretBytes, SecretBytes>>(*std::move(current), *std::move(next));
-  return self->run(arguments.receiver, "strongroom.changePassword", [secrets](Engine& engine) {
-    return engine.change_password(secrets->first.view(), std::move(secrets->second));
-  });
-}
-
-napi_value Store::verify_password(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  Store* self = task_receiver(env, arguments.receiver);
-  if (self == nullptr) return nullptr;
-  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
-  if (!password.ok()) return throw_error(env, password.error());
-  auto secret = std::make_shared<SecretBytes>(*std::move(password));
-  return self->run(arguments.receiver, "strongroom.verifyPassword",
-                   [secret](Engine& engine) { return engine.verify_password(secret->view()); });
 }
 
 // setReserved(name, value)

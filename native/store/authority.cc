@@ -48,7 +48,8 @@ Status check_authority(const Proof& proof, Purpose purpose, const Authority& aut
   return open_by_password(header, proof.password.view()).status();
 }
 
-Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password) {
+Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password,
+                                     std::uint32_t* slot_id) {
   if (password.empty()) return Status(Reason::kPasswordMissing, "the backup password is needed");
   bool has_slot = false;
   for (const KeySlot& slot : header.slots) {
@@ -58,10 +59,12 @@ Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView p
     SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
     bool fits = false;
     Result<SecretBytes> dek = unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits);
-    if (fits) return dek;
+    if (!fits) continue;
+    if (slot_id != nullptr) *slot_id = slot.id;
+    return dek;
   }
   if (!has_slot) return Status(Reason::kPasswordMissing, "the store has no password slot");
-  return Status(Reason::kPasswordWrong, "the backup password does not open its key slot");
+  return Status(Reason::kPasswordWrong, "the backup password opens no key slot");
 }
 
 }  // namespace strongroom::store

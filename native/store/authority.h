@@ -30,7 +30,9 @@ struct Proof {
 [[nodiscard]] Status check_authority(const Proof& proof, Purpose purpose, const Authority& authority,
                                      const PersistenceHeader& header, const log::Point& point);
 
-// Opens the DEK by the password slot. kPasswordMissing, kPasswordWrong, kPersistenceTampered.
-[[nodiscard]] Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password);
+// Opens the DEK by the first password slot that fits; `slot_id`, when given, receives which. kPasswordMissing when no
+// password is given or there is no slot for one; kPasswordWrong, kPersistenceTampered.
+[[nodiscard]] Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password,
+                                                   std::uint32_t* slot_id = nullptr);
 
 }  // namespace strongroom::store

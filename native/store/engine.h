@@ -141,13 +141,26 @@ struct RestoreRecord {
 // What is noted in the operation log while a restore goes on.
 enum class RestoreNote : std::uint8_t { kTls, kHook };
 
+// A way to open the DEK, as far as it may be told.
+struct KeySlotStatus {
+  std::uint32_t id = 0;
+  SlotType type = SlotType::kSoftware;
+  std::string label;  // of a password; may be empty
+};
+[[nodiscard]] std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header);
+
+struct RotationOptions {
+  bool forget_field_keys = false;
+  bool remove_other_passwords = false;
+};
+
 struct EngineStatus {
   StorageType storage = StorageType::kSoftware;
   std::optional<TpmStatus> tpm;
   std::optional<TokenStatus> token;
   std::optional<RestoreRecord> restore;  // the newest one
   std::int64_t password_verified_ms =
-      0;  // when the backup password was last proven on purpose; 0: never since it was set
+      0;  // when a backup password was last proven on purpose; 0: never since one was changed or removed
   bool age_excused =
       false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
   ProvisionState provision = ProvisionState::kComplete;
@@ -163,7 +176,7 @@ struct EngineStatus {
   std::uint64_t clock_tolerance_ms = 0;
   std::uint64_t age_ms_max = 0;
   bool rewindable_by_vendor = false;  // else by the password, or by nobody without a password slot
-  bool has_password_slot = false;
+  std::vector<KeySlotStatus> key_slots;
   bool continuity_unproven = false;   // opened by password after a lost root and not reanchored since
   bool tail_repaired = false;         // this opening cut a torn tail
   bool tamper_file_anew = false;      // this opening began the tamper file anew
@@ -246,12 +259,14 @@ class Engine {
   // Makes a new KEK, wraps the DEK with it and removes the old one; what an interrupted one left is removed first.
   [[nodiscard]] Status rotate_kek();
   // Gives the store a new DEK: every key slot is wrapped anew, and everything that was sealed or authenticated under the
-  // former DEK is written anew, while commits and reads go on. Where there is a password slot, `password` must open it
-  // (kPasswordMissing, kPasswordWrong; nothing is changed). Interrupted, by an error or a crash, it stays pending, and
-  // the next call goes on with it; the password is not looked at then. `forget_field_keys`: fields that were sealed under
-  // former DEKs open no more; without it there is room for 8 of them, then kInvalidOption. `progress` counts records.
+  // former DEK is written anew, while commits and reads go on. Where there is a password slot, `password` must open one
+  // (kPasswordMissing, kPasswordWrong; nothing is changed); the slots of other passwords cannot be wrapped anew and go,
+  // if `remove_other_passwords` permits it, else kInvalidOption. Interrupted, by an error or a crash, it stays pending,
+  // and the next call goes on with it; the password is not looked at then. `forget_field_keys`: fields that were sealed
+  // under former DEKs open no more; without it there is room for 8 of them, then kInvalidOption. `progress` counts
+  // records.
   [[nodiscard]] Status rotate_dek(ByteView password, const ProgressHook& progress = {},
-                                  bool forget_field_keys = false);
+                                  const RotationOptions& how = {});
   // After create_and_load_vault(): removes the store with its secrets, restartable at every step.
   [[nodiscard]] Status decommission(const Proof& proof);
 
@@ -272,9 +287,18 @@ class Engine {
   [[nodiscard]] Status anchor();
   [[nodiscard]] Status refresh_time_tamper();
   [[nodiscard]] Status compact();
-  [[nodiscard]] Status change_password(ByteView current, SecretBytes next);
+  // The backup passwords; each answers the id of its key slot. kPasswordMissing where the store has none: then it cannot
+  // get one. kPasswordWrong; kInvalidArgument for a new password that another slot has, or an unusable label. Without a
+  // label change_password() keeps the one that is there.
+  [[nodiscard]] Result<std::uint32_t> change_password(ByteView current, SecretBytes next,
+                                                      std::optional<std::string> label = std::nullopt);
+  // kInvalidArgument at the 9th.
+  [[nodiscard]] Result<std::uint32_t> add_password(ByteView current, SecretBytes next, std::string label);
+  // `staying` opens another slot than the one that goes; so the last one stays. kInvalidArgument for a slot that is none
+  // of a password, and for that of `staying` itself.
+  [[nodiscard]] Status remove_password(ByteView staying, std::uint32_t slot_id);
   // On a store that is open for writing the date is kept, for the status.
-  [[nodiscard]] Status verify_password(ByteView password);
+  [[nodiscard]] Result<std::uint32_t> verify_password(ByteView password);
   // Reserved records of the layer above (the manifests' CreatedUtc); `name` is put behind "strongroom/".
   [[nodiscard]] Status set_reserved(std::string_view name, ByteView value);
   [[nodiscard]] Result<std::optional<Bytes>> get_reserved(std::string_view name);

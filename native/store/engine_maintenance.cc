@@ -1,4 +1,4 @@
-// Upkeep: changes of persistence.bin, a change of password, compaction, verification.
+// Upkeep: changes of persistence.bin, compaction, verification.
 #include <algorithm>
 
 #include "base/limits.h"
@@ -49,44 +49,6 @@ Status Engine::State::settle_persistence(bool* settled) {
   if (keys_changed) follow_keys();
   if (settled != nullptr) *settled = true;
   return {};
-}
-
-Status Engine::change_password(ByteView current, SecretBytes next) {
-  State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
-  if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  if (next.empty() || next.size() > limits::kPasswordBytesMax) {
-    return {Reason::kInvalidArgument, "the new password must have 1 to 4,096 bytes"};
-  }
-  // Whoever can open the store must not be able to make himself its authority.
-  SR_TRY(open_by_password(state.header_now(), current).status());
-  const PasswordParameters parameters{crypto::random_array<16>(), state.options.argon2};
-  SR_ASSIGN(const SecretBytes kek, password_kek(next.view(), parameters));
-  std::unique_lock persistence(state.persistence_mutex);
-  SR_TRY(state.settle_persistence());
-  PersistenceHeader header = state.header;
-  std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
-  header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kPassword,
-                                  encode_password_parameters(parameters), kek.view(), state.dek.view(),
-                                  header.storage_id, header.key_id));
-  ReservedChanges changes;
-  changes.remove(kPasswordVerifiedKey);
-  SR_TRY(state.replace_persistence(header, log::CommitKind::kPersistence, changes));
-  persistence.unlock();
-  return although_durable(state.move_witnesses(true));
-}
-
-Status Engine::verify_password(ByteView password) {
-  State& state = *state_;
-  if (state.dek.empty()) return {Reason::kNotOpen, "the store is not open"};
-  SR_TRY(open_by_password(state.header_now(), password).status());
-  if (state.stage != State::Stage::kOpen || state.options.read_only) return {};
-  std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
-  store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
-  ReservedChanges changes;
-  changes.put(kPasswordVerifiedKey, now);
-  return state.queue->commit_reserved(log::CommitKind::kData, changes.list()).status();
 }
 
 Status Engine::compact() {

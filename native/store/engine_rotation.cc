@@ -18,9 +18,10 @@
 namespace strongroom::store {
 namespace {
 
-bool has_password_slot(const PersistenceHeader& header) {
-  return std::any_of(header.slots.begin(), header.slots.end(),
-                     [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
+std::size_t password_slots(const PersistenceHeader& header) {
+  return static_cast<std::size_t>(
+      std::count_if(header.slots.begin(), header.slots.end(),
+                    [](const KeySlot& slot) { return slot.type == SlotType::kPassword; }));
 }
 
 // With the root key that opens the slot now.
@@ -102,9 +103,14 @@ Status Engine::State::unless_changed(Status finding) {
   return {Reason::kLocked, "persistence.bin was replaced while the store was being read; try again"};
 }
 
-// Every slot with the new DEK. The TPM's root stays openable for as long as it was.
-Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, ByteView password) {
+// Every slot with the new DEK; of those for passwords the one that the password opens. The TPM's root stays openable for
+// as long as it was.
+Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, ByteView password,
+                                                   std::uint32_t password_slot) {
   PersistenceHeader next = header;
+  std::erase_if(next.slots, [password_slot](const KeySlot& slot) {
+    return slot.type == SlotType::kPassword && slot.id != password_slot;
+  });
   ++next.key_id;
   std::uint32_t slot_id = next_slot_id();
   for (KeySlot& slot : next.slots) {
@@ -154,12 +160,19 @@ void Engine::State::follow_keys() {
 }
 
 // With the persistence lock held.
-Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) {
-  if (has_password_slot(header)) SR_TRY(open_by_password(header, password).status());
+Status Engine::State::begin_rotation(ByteView password, const RotationOptions& how) {
+  const std::size_t passwords = password_slots(header);
+  if (passwords > 1 && !how.remove_other_passwords) {
+    return {Reason::kInvalidOption,
+            "removeOtherPasswords: the store has " + std::to_string(passwords) +
+                " backup passwords, and only the one that is given can wrap the new key"};
+  }
+  std::uint32_t password_slot = 0;
+  if (passwords != 0) SR_TRY(open_by_password(header, password, &password_slot).status());
   if (header.key_id == UINT32_MAX) return {Reason::kUnsupported, "the DEK was rotated too often"};
 
   NextKeys keys;
-  if (!forget_field_keys) keys.former_field_keys = clone(core.former_field_keys);
+  if (!how.forget_field_keys) keys.former_field_keys = clone(core.former_field_keys);
   if (keys.former_field_keys.size() == kFormerFieldKeysMax) {
     return {Reason::kInvalidOption,
             "forgetFieldKeys: the field keys of 8 former DEKs are kept; seal the fields anew, then let go of "
@@ -169,7 +182,7 @@ Status Engine::State::begin_rotation(ByteView password, bool forget_field_keys) 
   keys.previous = IdentifiedKey{header.key_id, dek.clone()};
   keys.dek = SecretBytes(crypto::kKeyBytes);
   crypto::random_bytes(keys.dek.span());
-  SR_ASSIGN(const PersistenceHeader next, wrap_anew(keys.dek, password));
+  SR_ASSIGN(const PersistenceHeader next, wrap_anew(keys.dek, password, password_slot));
 
   SR_TRY(before_step("dek"));
   ReservedChanges intent;
@@ -206,7 +219,7 @@ Status Engine::State::end_rotation() {
   return replace_persistence(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
 }
 
-Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool forget_field_keys) {
+Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const RotationOptions& how) {
   State& state = *state_;
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
@@ -215,7 +228,7 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, bool 
     const std::lock_guard persistence(state.persistence_mutex);
     const bool was_pending = state.core.previous.has_value();
     SR_TRY(state.settle_persistence());  // it may be the begin of a rotation, or its end
-    if (!state.core.previous && !was_pending) SR_TRY(state.begin_rotation(password, forget_field_keys));
+    if (!state.core.previous && !was_pending) SR_TRY(state.begin_rotation(password, how));
   }
   SR_TRY(state.before_step("vault"));
   SR_TRY(state.move_vault(progress));

@@ -280,8 +280,7 @@ EngineStatus Engine::status() {
   out.clock_tolerance_ms = state.core.clock_tolerance_ms;
   out.age_ms_max = state.core.age_ms_max;
   out.rewindable_by_vendor = state.core.authority.vendor_public_key.has_value();
-  out.has_password_slot = std::any_of(state.header.slots.begin(), state.header.slots.end(),
-                                      [](const KeySlot& slot) { return slot.type == SlotType::kPassword; });
+  out.key_slots = key_slot_status(state.header);
   out.tail_repaired = state.tail_repaired;
   out.tamper_file_anew = state.tamper_file_anew;
   out.persistence_repaired = state.persistence_damaged;

@@ -27,6 +27,8 @@ inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
 inline constexpr std::string_view kRestoreKey = "strongroom/restore";
 inline constexpr std::string_view kResealKey = "strongroom/reseal";  // the point that its authority accepted
 inline constexpr std::string_view kPasswordVerifiedKey = "strongroom/password-verified";  // i64 wall time, ms
+inline constexpr std::string_view kSlotIdKey =
+    "strongroom/slot-id";  // u32, the highest of a removed password's time
 
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
@@ -196,7 +198,7 @@ struct Engine::State {
 
   // Anchors and changes of persistence.bin: one at a time; before the commit lock.
   std::mutex persistence_mutex;
-  std::mutex maintenance_mutex;  // compaction, password change, close: one at a time
+  std::mutex maintenance_mutex;  // compaction, changes of passwords, close: one at a time
   std::atomic<bool> compacting{false};
   std::atomic<std::uint64_t> compaction_bytes_next{
       0};  // after a failure: not before the log has grown to this
@@ -260,7 +262,11 @@ struct Engine::State {
   [[nodiscard]] bool has_secret_store() const { return (core.witnesses & kWitnessSecretStore) != 0; }
   [[nodiscard]] bool has_counter() const { return (core.witnesses & kWitnessTpm) != 0; }
   [[nodiscard]] bool has_token() const { return (core.witnesses & kWitnessToken) != 0; }
-  [[nodiscard]] std::uint32_t next_slot_id() const;
+
+  // engine_passwords.cc
+  [[nodiscard]] std::uint32_t next_slot_id();
+  [[nodiscard]] Result<std::uint32_t> replace_password(std::optional<std::uint32_t> former, ByteView password,
+                                                       std::string label);
 
   // engine_tpm.cc
   [[nodiscard]] Status connect_tpm_for_reseal();
@@ -317,10 +323,11 @@ struct Engine::State {
   [[nodiscard]] Status find_vault_key(const log::FileHeader& file);
   // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
   [[nodiscard]] Status unless_changed(Status finding);
-  [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password);
+  [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password,
+                                                    std::uint32_t password_slot);
   void adopt_keys(NextKeys& keys);  // with the header lock held
   void follow_keys();               // after adopt_keys(): the log's epochs
-  [[nodiscard]] Status begin_rotation(ByteView password, bool forget_field_keys);
+  [[nodiscard]] Status begin_rotation(ByteView password, const RotationOptions& how);
   [[nodiscard]] Status move_vault(const ProgressHook& progress);
   [[nodiscard]] Status end_rotation();
 

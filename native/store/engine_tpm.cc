@@ -14,12 +14,6 @@ bool is_of_instance(const Digest& label, std::string_view instance) {
 
 }  // namespace
 
-std::uint32_t Engine::State::next_slot_id() const {
-  std::uint32_t highest = 0;
-  for (const KeySlot& slot : header.slots) highest = std::max(highest, slot.id);
-  return highest + 1;
-}
-
 Status Engine::State::connect_tpm(const std::string& tcti, const roots::TpmName& parent,
                                   const roots::TpmName& endorsement) {
   if (tpm) return {};

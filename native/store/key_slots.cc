@@ -5,7 +5,7 @@
 //
 // Parameters of a software slot: u8 type of the SecretStore (1 file, 2 secret-service), u16 length of the
 // directory, the directory (empty for secret-service). Parameters of a password slot: salt (16), u32 memory
-// in KiB, u32 passes, u32 lanes.
+// in KiB, u32 passes, u32 lanes, the label (the rest).
 //
 // Invariants:
 // - A KEK or purpose key is HKDF-SHA-256 under a label that is used for nothing else; a password's KEK is the
@@ -117,6 +117,13 @@ Result<SecretStoreConfig> parse_software_parameters(ByteView parameters) {
   return SecretStoreConfig{SecretStoreType::kSecretService, {}};
 }
 
+Status validate_password_label(std::string_view label) {
+  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; };
+  if (label.size() <= limits::kPasswordLabelBytesMax && std::none_of(label.begin(), label.end(), control))
+    return {};
+  return {Reason::kInvalidArgument, "the label of a password has at most 64 bytes and no control characters"};
+}
+
 Bytes encode_password_parameters(const PasswordParameters& parameters) {
   Bytes out;
   ByteWriter writer(out);
@@ -124,6 +131,7 @@ Bytes encode_password_parameters(const PasswordParameters& parameters) {
   writer.number(parameters.argon2.memory_kib);
   writer.number(parameters.argon2.passes);
   writer.number(parameters.argon2.lanes);
+  writer.bytes(as_bytes(parameters.label));
   return out;
 }
 
@@ -134,7 +142,9 @@ Result<PasswordParameters> parse_password_parameters(ByteView parameters) {
   out.argon2.memory_kib = reader.number<std::uint32_t>();
   out.argon2.passes = reader.number<std::uint32_t>();
   out.argon2.lanes = reader.number<std::uint32_t>();
-  if (!reader.done()) return malformed("wrong length");
+  if (!reader.ok()) return malformed("wrong length");
+  out.label = as_text(reader.bytes(reader.remaining()));
+  if (!validate_password_label(out.label).ok()) return malformed("unusable label of a password");
   if (!crypto::acceptable(out.argon2)) return malformed("Argon2id costs out of bounds");
   return out;
 }

@@ -130,7 +130,10 @@ struct ParsedPersistence {
 struct PasswordParameters {
   std::array<std::uint8_t, 16> salt{};
   crypto::Argon2Parameters argon2;
+  std::string label{};  // whose it is, for people; may be empty
 };
+// At most 64 bytes without control characters; otherwise kInvalidArgument.
+[[nodiscard]] Status validate_password_label(std::string_view label);
 [[nodiscard]] Bytes encode_password_parameters(const PasswordParameters& parameters);
 [[nodiscard]] Result<PasswordParameters> parse_password_parameters(ByteView parameters);
 

@@ -68,6 +68,8 @@ describe('acceptance: secrecy', () => {
       store.validator,
       await rejection(store.verifyPassword(Buffer.from('no'))),
       await rejection(store.changePassword(Buffer.from('no'), password)),
+      await rejection(store.addPassword(Buffer.from('no'), password)),
+      await rejection(store.addPassword(password, password)),
       JSON.stringify(store.status()),
       events,
     ]) {

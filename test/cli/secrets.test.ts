@@ -164,11 +164,11 @@ describe('strongroom: secrets', () => {
       { third: 'next\n' },
     );
     assert.equal(change.code, 0, change.stderr);
-    assert.deepEqual(json(change.stdout), { changed: true });
+    assert.deepEqual(json(change.stdout), { changed: true, slot: 3 });
     const check = (value: string) =>
       strongroom(['password', 'verify', own.directory, '--json'], { env: { STRONGROOM_PASSWORD: value } });
     assert.equal(json((await check(password)).stderr).reason, 'password-wrong');
-    assert.deepEqual(json((await check('next')).stdout), { valid: true, dated: true });
+    assert.deepEqual(json((await check('next')).stdout), { valid: true, slot: 3, dated: true });
     const wrong = await strongroom(
       [
         'password',

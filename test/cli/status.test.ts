@@ -63,7 +63,7 @@ describe('strongroom status, verify, log', () => {
       /^rewindable by +password$/m,
       /^continuity +proven$/m,
       /^age +.* \(at most 7 d\)$/m,
-      /^password slot +yes$/m,
+      /^passwords +key slot 2$/m,
     ]) {
       assert.match(stdout, line);
     }

@@ -55,7 +55,7 @@ describe('strongroom: help and usage', () => {
         if (/password|secret|token|key/.test(long ?? '') && required) {
           assert.match(
             long!,
-            /-(file|fd|credential)$|^--secret-store$|^--vendor-public-key$|^--token(-serial)?$/,
+            /-(file|fd|credential)$|^--secret-store$|^--vendor-public-key$|^--token(-serial)?$|^--key-slot$/,
             `${leaf.name()} ${long}`,
           );
         }

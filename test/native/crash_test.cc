@@ -60,7 +60,8 @@ TEST_F(Crash, ColdstartWithPassword) {
     if (!check_opens(tally, after, where)) return false;
     Session session(after);
     return expect_clean(tally, session.open(), where, "third open") &&
-           expect_clean(tally, session.engine().verify_password(as_bytes("backup")), where, "password");
+           expect_clean(tally, session.engine().verify_password(as_bytes("backup")).status(), where,
+                        "password");
   };
   finish("cold start with password", cut_everywhere(Image(world), cold_start, check, kStates));
 }
@@ -185,7 +186,7 @@ TEST_F(Crash, PasswordChange) {
     acknowledged = false;
     Session session(now);
     SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("second"))));
+    SR_TRY(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("second"))).status());
     acknowledged = true;
     SR_TRY(session.set("k0", "later"));
     return session.close();
@@ -200,13 +201,58 @@ TEST_F(Crash, PasswordChange) {
       fault(tally, &Tally::lost, where, "the password slot is neither as before nor as after");
       return false;
     }
-    return expect_clean(tally,
-                        session.engine().change_password(as_bytes(is_new ? "second" : "first"),
-                                                         SecretBytes(as_bytes("third"))),
-                        where, "change again") &&
+    return expect_clean(
+               tally,
+               session.engine()
+                   .change_password(as_bytes(is_new ? "second" : "first"), SecretBytes(as_bytes("third")))
+                   .status(),
+               where, "change again") &&
            expect_clean(tally, session.close(), where, "third close");
   };
   finish("password change", cut_everywhere(image, act, check, kStates));
+}
+
+TEST_F(Crash, PasswordAddedAndRemoved) {
+  World world;
+  world.options = with_password("first");
+  const Image image = small_store(world);
+  int acknowledged = 0;
+  const auto act = [&acknowledged](World& now) {
+    acknowledged = 0;
+    Session session(now);
+    SR_TRY(session.open());
+    SR_TRY(session.engine()
+               .add_password(as_bytes("first"), SecretBytes(as_bytes("second")), "second safe")
+               .status());
+    acknowledged = 1;
+    SR_TRY(session.engine().remove_password(as_bytes("second"), 2));
+    acknowledged = 2;
+    SR_TRY(session.set("k0", "later"));
+    return session.close();
+  };
+  const auto check = [&acknowledged](Tally& tally, World& after, const std::string& where) {
+    if (!check_opens(tally, after, where)) return false;
+    Session session(after);
+    if (!expect_clean(tally, session.open(), where, "third open")) return false;
+    const bool first = session.engine().verify_password(as_bytes("first")).ok();
+    const bool second = session.engine().verify_password(as_bytes("second")).ok();
+    const bool lost = !first && !second;
+    const bool forgotten = acknowledged > 0 && !second;
+    const bool still_there = acknowledged > 1 && first;
+    if (lost || forgotten || still_there) {
+      fault(tally, &Tally::lost, where, "a password is not what was acknowledged");
+      return false;
+    }
+    const auto added = session.engine().add_password(as_bytes(second ? "second" : "first"),
+                                                     SecretBytes(as_bytes("third")), "");
+    if (!expect_clean(tally, added.status(), where, "one more")) return false;
+    if (*added <= (second ? 3U : 2U)) {
+      fault(tally, &Tally::lost, where, "the id of a key slot was used again");
+      return false;
+    }
+    return expect_clean(tally, session.close(), where, "third close");
+  };
+  finish("password added, another removed", cut_everywhere(image, act, check, kStates));
 }
 
 // Acts of authority. After a cut either the store is open to everyone, or the refusal is the one from before and the

@@ -737,9 +737,18 @@ TEST(KeySlot, PasswordParameters) {
     EXPECT_TRUE(
         parse_password_parameters(ByteView(encoded_parameters).first(size)).is(Reason::kPersistenceTampered));
   }
-  Bytes longer = encoded_parameters;
-  longer.push_back(0);
-  EXPECT_TRUE(parse_password_parameters(longer).is(Reason::kPersistenceTampered));
+  EXPECT_EQ(parsed->label, "");
+  for (const std::string& label : {std::string("x"), std::string("second safe"), std::string(64, 'l')}) {
+    const auto labelled =
+        parse_password_parameters(encode_password_parameters({parameters.salt, parameters.argon2, label}));
+    ASSERT_TRUE(labelled.ok());
+    EXPECT_EQ(labelled->label, label);
+  }
+  for (const std::string& label : {std::string(1, '\0'), std::string("a\x7F"), std::string(65, 'l')}) {
+    EXPECT_TRUE(
+        parse_password_parameters(encode_password_parameters({parameters.salt, parameters.argon2, label}))
+            .is(Reason::kPersistenceTampered));
+  }
 }
 
 TEST(KeySlot, HostileArgon2CostsAreRefusedBeforeMemoryIsTaken) {

@@ -170,7 +170,7 @@ inline void readers_beside_rotations(World& world, const char* name) {
   world.options = usual;
   std::thread rotating([&] {
     while (!stop) {
-      if (!writer.engine().rotate_dek(as_bytes(kBackup), {}, true).ok()) break;
+      if (!writer.engine().rotate_dek(as_bytes(kBackup), {}, {.forget_field_keys = true}).ok()) break;
       if (!writer.set("k0", std::to_string(rotations), log::Durability::kWitnessed).ok()) break;
       ++rotations;
     }

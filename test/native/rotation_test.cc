@@ -126,7 +126,7 @@ TEST_F(Rotation, FieldsStayReadableUntilTheirKeysAreGivenUp) {
   const Files before = files_of(*world.disk);
   EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kInvalidOption);
   EXPECT_EQ(files_of(*world.disk), before);
-  ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup), {}, true));
+  ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup), {}, {.forget_field_keys = true}));
   ASSERT_OK(session.close());
 
   Session again(world);

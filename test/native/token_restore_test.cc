@@ -326,6 +326,28 @@ TEST_F(TokenRestore, TheOperationLogTellsTheStory) {
                                       "restore-keys", "restore-tls", "restore-hook", "restore-completed"}));
 }
 
+TEST_F(TokenRestore, AnyOfSeveralPasswordsBringsItBack) {
+  make_store();
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(
+        store->add_password(as_bytes(kRestorePassword), SecretBytes(as_bytes("second")), "second safe"));
+    ASSERT_OK(store->close());
+  }
+  lose_kek();
+  {
+    Opened again = store();
+    ASSERT_OK(restore(again, "second"));
+    ASSERT_OK(again->complete_restore());
+    // The token's new slot took no password's place.
+    ASSERT_OK(again->verify_password(as_bytes(kRestorePassword)));
+    ASSERT_OK(again->verify_password(as_bytes("second")));
+    ASSERT_OK(again->close());
+  }
+  expect_restored("acme", KeyState::kActive);
+}
+
 TEST_F(TokenRestore, ThePasswordDrillKeepsItsDate) {
   make_store();
   {

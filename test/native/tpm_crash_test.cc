@@ -95,7 +95,7 @@ TEST_F(TpmCrash, PasswordChange) {
     acknowledged = false;
     Session session(now);
     SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("second"))));
+    SR_TRY(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("second"))).status());
     acknowledged = true;
     SR_TRY(session.set("k0", "later"));
     return session.close();
@@ -127,7 +127,7 @@ Status life(World& world) {
   };
   keep(session.set("k0", std::string(900, 'a')));
   keep(session.batch({{"k1", "batch"}, {"k2", std::nullopt}, {"b", "batch"}}, Durability::kWitnessed));
-  keep(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
+  keep(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))).status());
   keep(session.increment("tokens", -1));
   keep(session.set("k1", "witnessed", Durability::kWitnessed));
   keep(session.engine().compact());

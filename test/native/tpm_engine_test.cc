@@ -238,7 +238,7 @@ TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
   std::thread other([&] {
     while (!stop) {
       (void)engine.status();
-      engine.verify_password(as_bytes("backup")).ignore("for its locks");
+      engine.verify_password(as_bytes("backup")).status().ignore("for its locks");
       engine.operation_log(10).status().ignore("for its locks");
       engine.validate_before_write().ignore("for its locks");
     }
@@ -265,6 +265,37 @@ TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
   EXPECT_EQ(failed, 0U);
   EXPECT_LT(world.chip->value() - opened, kCount / 3);
   ASSERT_OK(engine.close());
+}
+
+TEST_F(TpmEngine, SeveralPasswordsOutliveItsAnchors) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    Engine& engine = session.engine();
+    ASSERT_OK(engine.add_password(as_bytes("backup"), SecretBytes(as_bytes("second")), "second safe"));
+    ASSERT_OK(engine.add_password(as_bytes("second"), SecretBytes(as_bytes("third")), ""));
+    for (int i = 0; i < 5; ++i) ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
+    ASSERT_OK(engine.anchor());
+    ASSERT_OK(session.close());
+  }
+  Session session(world);
+  ASSERT_OK(session.open());
+  Engine& engine = session.engine();
+  std::uint32_t highest = 0;
+  for (const char* password : {"backup", "second", "third"}) {
+    const Result<std::uint32_t> slot = engine.verify_password(as_bytes(password));
+    ASSERT_OK(slot);
+    highest = std::max(highest, *slot);
+  }
+  ASSERT_OK(engine.remove_password(as_bytes("backup"), highest));
+  EXPECT_REASON(engine.verify_password(as_bytes("third")), Reason::kPasswordWrong);
+  // The next seal takes an id of its own, and so does the next password.
+  ASSERT_OK(engine.anchor());
+  const Result<std::uint32_t> added =
+      engine.add_password(as_bytes("backup"), SecretBytes(as_bytes("third")), "");
+  ASSERT_OK(added);
+  EXPECT_GT(*added, highest);
+  ASSERT_OK(session.close());
 }
 
 // --- Beside a live writer ---

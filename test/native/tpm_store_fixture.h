@@ -117,7 +117,7 @@ class TpmStoreTest : public ::testing::Test {
   Status change_password(const char* from, const char* to) {
     Session session(world);
     SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes(from), SecretBytes(as_bytes(to))));
+    SR_TRY(session.engine().change_password(as_bytes(from), SecretBytes(as_bytes(to))).status());
     return session.close();
   }
 

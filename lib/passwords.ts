@@ -1,0 +1,97 @@
+// The backup passwords of an open store. Arguments are checked here; the work is a task of the core.
+import { PersistenceError } from './errors.js';
+import { toPersistenceError } from './native-errors.js';
+import { readClosed, readPassword, type PasswordSource } from './options.js';
+import type { PasswordOptions } from './persistence.js';
+import type { RunTask } from './upkeep.js';
+
+const labelBytesMax = 64;
+
+function readLabel(options: PasswordOptions): string | undefined {
+  const { label } = readClosed(options, 'the options', ['label']);
+  if (label === undefined) return undefined;
+  const usable =
+    typeof label === 'string' &&
+    label.isWellFormed() &&
+    Buffer.byteLength(label) <= labelBytesMax &&
+    !/\p{Cc}/u.test(label);
+  if (usable) return label;
+  throw new PersistenceError(
+    'invalid-option',
+    `label must be a text of at most ${labelBytesMax.toString()} bytes without control characters`,
+  );
+}
+
+/** Takes both passwords, in order, and wipes our copies of them. */
+async function withPasswords<T>(
+  call: string,
+  sources: readonly [current: PasswordSource, next: PasswordSource],
+  act: (current: Uint8Array, next: Uint8Array) => Promise<T>,
+): Promise<T> {
+  const before = readPassword(sources[0], 'the current password');
+  const after = readPassword(sources[1], 'the new password');
+  if (before === undefined || after === undefined) {
+    throw new PersistenceError('invalid-argument', `${call} needs two passwords`);
+  }
+  try {
+    return await act(await before.take(), await after.take());
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    before.forget();
+    after.forget();
+  }
+}
+
+async function withPassword<T>(
+  call: string,
+  password: PasswordSource,
+  act: (password: Uint8Array) => Promise<T>,
+): Promise<T> {
+  const source = readPassword(password, 'the password');
+  if (source === undefined) throw new PersistenceError('invalid-argument', `${call} needs a password`);
+  try {
+    return await act(await source.take());
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    source.forget();
+  }
+}
+
+export async function changePassword(
+  run: RunTask,
+  current: PasswordSource,
+  next: PasswordSource,
+  options: PasswordOptions,
+): Promise<number> {
+  const label = readLabel(options);
+  return withPasswords('changePassword', [current, next], (before, after) =>
+    run((native) => native.changePassword(before, after, label)),
+  );
+}
+
+export async function addPassword(
+  run: RunTask,
+  current: PasswordSource,
+  next: PasswordSource,
+  options: PasswordOptions,
+): Promise<number> {
+  const label = readLabel(options);
+  return withPasswords('addPassword', [current, next], (before, after) =>
+    run((native) => native.addPassword(before, after, label)),
+  );
+}
+
+export async function removePassword(run: RunTask, staying: PasswordSource, slotId: number): Promise<void> {
+  if (!Number.isInteger(slotId) || slotId < 1 || slotId > 0xffff_ffff) {
+    throw new PersistenceError('invalid-argument', 'slotId must be the id of a key slot');
+  }
+  return withPassword('removePassword', staying, (bytes) =>
+    run((native) => native.removePassword(bytes, slotId)),
+  );
+}
+
+export async function verifyPassword(run: RunTask, password: PasswordSource): Promise<number> {
+  return withPassword('verifyPassword', password, (bytes) => run((native) => native.verifyPassword(bytes)));
+}

@@ -1,0 +1,163 @@
+// The backup passwords and their key slots. Each password has a slot of its own, so that each of those who keep one can be
+// given one, and lose it, without the others. Any of them is the authority of a store without a vendor's key.
+//
+// Invariants:
+// - Nobody becomes the authority of a store by being able to open it: every change asks for a password that is there,
+//   and a store that has none never gets one.
+// - The last password is never removed, and what is removed is not what was proven: a slot that stays has just opened.
+// - No two slots have one password, so that a password that was removed opens nothing.
+// - A slot id is never used again: the history remembers the highest that was removed.
+#include <algorithm>
+
+#include "base/limits.h"
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+bool is_password(const KeySlot& slot) { return slot.type == SlotType::kPassword; }
+
+Status check_new_password(const SecretBytes& next, std::string_view label) {
+  if (next.empty() || next.size() > limits::kPasswordBytesMax)
+    return {Reason::kInvalidArgument, "the new password must have 1 to 4,096 bytes"};
+  return validate_password_label(label);
+}
+
+// kInvalidArgument when a slot, other than the one that is to go, opens by this password.
+Status check_unused(PersistenceHeader header, ByteView password, std::optional<std::uint32_t> former) {
+  std::erase_if(header.slots, [former](const KeySlot& slot) { return slot.id == former; });
+  std::uint32_t slot_id = 0;
+  const Result<SecretBytes> opened = open_by_password(header, password, &slot_id);
+  if (opened.is(Reason::kPasswordWrong) || opened.is(Reason::kPasswordMissing)) return {};
+  if (!opened.ok()) return opened.status();
+  return {Reason::kInvalidArgument,
+          "the new password is that of key slot " + std::to_string(slot_id) + "; choose another one"};
+}
+
+std::string label_of(const PersistenceHeader& header, std::uint32_t slot_id) {
+  for (KeySlotStatus& slot : key_slot_status(header)) {
+    if (slot.id == slot_id) return std::move(slot.label);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header) {
+  std::vector<KeySlotStatus> out;
+  for (const KeySlot& slot : header.slots) {
+    KeySlotStatus& status = out.emplace_back(KeySlotStatus{slot.id, slot.type, {}});
+    if (!is_password(slot)) continue;
+    if (Result<PasswordParameters> parsed = parse_password_parameters(slot.parameters); parsed.ok())
+      status.label = std::move(parsed->label);
+  }
+  return out;
+}
+
+std::uint32_t Engine::State::next_slot_id() {
+  std::uint32_t highest = 0;
+  for (const KeySlot& slot : header.slots) highest = std::max(highest, slot.id);
+  if (epoch_keys) {
+    const Result<std::optional<Bytes>> removed = reserved(kSlotIdKey);
+    if (removed.ok() && *removed && (*removed)->size() == sizeof(std::uint32_t))
+      highest = std::max(highest, load_le<std::uint32_t>((*removed)->data()));
+  }
+  return highest + 1;
+}
+
+// With the maintenance lock held, by which no other slot of a password changes meanwhile. A slot for a new password, in
+// place of `former` or beside the others.
+Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_t> former, ByteView password,
+                                                      std::string label) {
+  const PasswordParameters parameters{crypto::random_array<16>(), options.argon2, std::move(label)};
+  SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
+  std::unique_lock persistence(persistence_mutex);
+  SR_TRY(settle_persistence());
+  PersistenceHeader next = header;
+  const std::uint32_t id = next_slot_id();
+  std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
+  next.slots.push_back(wrap_dek(id, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
+                                dek.view(), next.storage_id, next.key_id));
+  ReservedChanges changes;
+  if (former) changes.remove(kPasswordVerifiedKey);
+  SR_TRY(replace_persistence(next, log::CommitKind::kPersistence, changes));
+  persistence.unlock();
+  SR_TRY(although_durable(move_witnesses(true)));
+  return id;
+}
+
+Result<std::uint32_t> Engine::change_password(ByteView current, SecretBytes next,
+                                              std::optional<std::string> label) {
+  State& state = *state_;
+  const std::lock_guard maintenance(state.maintenance_mutex);
+  SR_TRY(state.accepts_writes());
+  SR_TRY(check_new_password(next, label.value_or("")));
+  const PersistenceHeader before = state.header_now();
+  std::uint32_t former = 0;
+  SR_TRY(open_by_password(before, current, &former).status());
+  SR_TRY(check_unused(before, next.view(), former));
+  if (!label) label = label_of(before, former);
+  return state.replace_password(former, next.view(), *std::move(label));
+}
+
+Result<std::uint32_t> Engine::add_password(ByteView current, SecretBytes next, std::string label) {
+  State& state = *state_;
+  const std::lock_guard maintenance(state.maintenance_mutex);
+  SR_TRY(state.accepts_writes());
+  SR_TRY(check_new_password(next, label));
+  const PersistenceHeader before = state.header_now();
+  if (std::count_if(before.slots.begin(), before.slots.end(), is_password) >=
+      static_cast<std::ptrdiff_t>(limits::kPasswordSlotsMax)) {
+    return Status(Reason::kInvalidArgument, "a store has at most 8 backup passwords; remove one first");
+  }
+  SR_TRY(open_by_password(before, current).status());
+  SR_TRY(check_unused(before, next.view(), std::nullopt));
+  return state.replace_password(std::nullopt, next.view(), std::move(label));
+}
+
+Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
+  State& state = *state_;
+  const std::lock_guard maintenance(state.maintenance_mutex);
+  SR_TRY(state.accepts_writes());
+  const PersistenceHeader before = state.header_now();
+  const std::string named = "key slot " + std::to_string(slot_id);
+  if (std::none_of(before.slots.begin(), before.slots.end(),
+                   [slot_id](const KeySlot& slot) { return is_password(slot) && slot.id == slot_id; })) {
+    return {Reason::kInvalidArgument, named + ": the store has no backup password there"};
+  }
+  std::uint32_t proven = 0;
+  SR_TRY(open_by_password(before, staying, &proven).status());
+  if (proven == slot_id) {
+    return {Reason::kInvalidArgument, named +
+                                          " is that of the password given; it can be removed by one that "
+                                          "stays, and the last one not at all"};
+  }
+  std::unique_lock persistence(state.persistence_mutex);
+  SR_TRY(state.settle_persistence());
+  PersistenceHeader header = state.header;
+  std::array<std::uint8_t, sizeof(std::uint32_t)> highest{};
+  store_le(highest.data(), state.next_slot_id() - 1);
+  ReservedChanges changes;
+  changes.put(kSlotIdKey, highest);
+  changes.remove(kPasswordVerifiedKey);
+  std::erase_if(header.slots, [slot_id](const KeySlot& slot) { return slot.id == slot_id; });
+  SR_TRY(state.replace_persistence(header, log::CommitKind::kPersistence, changes));
+  persistence.unlock();
+  return although_durable(state.move_witnesses(true));
+}
+
+Result<std::uint32_t> Engine::verify_password(ByteView password) {
+  State& state = *state_;
+  if (state.dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
+  std::uint32_t slot_id = 0;
+  SR_TRY(open_by_password(state.header_now(), password, &slot_id).status());
+  if (state.stage != State::Stage::kOpen || state.options.read_only) return slot_id;
+  std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
+  store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
+  ReservedChanges changes;
+  changes.put(kPasswordVerifiedKey, now);
+  SR_TRY(state.queue->commit_reserved(log::CommitKind::kData, changes.list()).status());
+  return slot_id;
+}
+
+}  // namespace strongroom::store

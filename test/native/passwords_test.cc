@@ -1,0 +1,237 @@
+// Several backup passwords: each a key slot of its own, each with the authority of all.
+#include "reliability_fixture.h"
+
+namespace strongroom::store::testing {
+namespace {
+
+class Passwords : public ::testing::Test {
+ protected:
+  Passwords() {
+    world.options = [] { return store_options("first"); };
+    Session session(world);
+    EXPECT_OK(session.open());
+    EXPECT_OK(session.set("seats", "12"));
+    EXPECT_OK(session.close());
+  }
+  static SecretBytes secret(std::string_view text) { return SecretBytes(as_bytes(text)); }
+  static std::vector<std::string> slots_of(Engine& engine) {
+    std::vector<std::string> out;
+    for (const KeySlotStatus& slot : engine.status().key_slots) {
+      if (slot.type == SlotType::kPassword) out.push_back(std::to_string(slot.id) + ":" + slot.label);
+    }
+    return out;
+  }
+  using Slots = std::vector<std::string>;
+
+  World world;
+};
+
+TEST_F(Passwords, EachOpensItsOwnSlot) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    EXPECT_EQ(slots_of(session.engine()), Slots({"2:"}));
+    const Result<std::uint32_t> added =
+        session.engine().add_password(as_bytes("first"), secret("second"), "safe \xC3\xA4");
+    ASSERT_OK(added);
+    EXPECT_EQ(*added, 3U);
+    ASSERT_OK(session.engine().add_password(as_bytes("second"), secret("third"), ""));
+    ASSERT_OK(session.close());
+  }
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_EQ(slots_of(session.engine()), Slots({"2:", "3:safe \xC3\xA4", "4:"}));
+  std::uint32_t expected = 2;
+  for (const char* password : {"first", "second", "third"}) {
+    const Result<std::uint32_t> slot = session.engine().verify_password(as_bytes(password));
+    ASSERT_OK(slot);
+    EXPECT_EQ(*slot, expected++);
+  }
+  EXPECT_REASON(session.engine().verify_password(as_bytes("fourth")), Reason::kPasswordWrong);
+}
+
+TEST_F(Passwords, AChangeReplacesOneAndKeepsItsLabel) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  Engine& engine = session.engine();
+  ASSERT_OK(engine.add_password(as_bytes("first"), secret("second"), "alice"));
+  const Result<std::uint32_t> changed = engine.change_password(as_bytes("second"), secret("next"));
+  ASSERT_OK(changed);
+  EXPECT_EQ(*changed, 4U);
+  EXPECT_EQ(slots_of(engine), Slots({"2:", "4:alice"}));
+  EXPECT_REASON(engine.verify_password(as_bytes("second")), Reason::kPasswordWrong);
+  ASSERT_OK(engine.verify_password(as_bytes("first")));
+  // The same password again, for a new salt and a label.
+  ASSERT_OK(engine.change_password(as_bytes("first"), secret("first"), "bob"));
+  EXPECT_EQ(slots_of(engine), Slots({"4:alice", "5:bob"}));
+  ASSERT_OK(engine.change_password(as_bytes("first"), secret("first"), ""));
+  EXPECT_EQ(slots_of(engine), Slots({"4:alice", "6:"}));
+}
+
+TEST_F(Passwords, ARemovedOneOpensNothingAndItsFileIsRefused) {
+  Bytes with_both;
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("second"), ""));
+    ASSERT_OK(session.engine().verify_password(as_bytes("first")));
+    EXPECT_NE(session.engine().status().password_verified_ms, 0);
+    with_both = *world.disk->content(kPersistencePath);
+    ASSERT_OK(session.engine().remove_password(as_bytes("second"), 2));
+    EXPECT_EQ(slots_of(session.engine()), Slots({"3:"}));
+    EXPECT_REASON(session.engine().verify_password(as_bytes("first")), Reason::kPasswordWrong);
+    // It was perhaps the removed one that had been proven.
+    EXPECT_EQ(session.engine().status().password_verified_ms, 0);
+    ASSERT_OK(session.close());
+  }
+  const Bytes now = *world.disk->content(kPersistencePath);
+  world.disk->set_content(kPersistencePath, with_both);
+  {
+    Session session(world);
+    EXPECT_REASON(session.open(), Reason::kPersistenceRolledBack);
+  }
+  world.disk->set_content(kPersistencePath, now);
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_EQ(session.contents().at("seats"), "12");
+}
+
+TEST_F(Passwords, NoSlotIdIsUsedAgain) {
+  const auto add = [this](const char* password) {
+    Session session(world);
+    EXPECT_OK(session.open());
+    const Result<std::uint32_t> slot = session.engine().add_password(as_bytes("first"), secret(password), "");
+    EXPECT_OK(slot);
+    EXPECT_OK(session.close());
+    return slot.ok() ? *slot : 0;
+  };
+  const auto remove = [this](std::uint32_t slot) {
+    Session session(world);
+    EXPECT_OK(session.open());
+    EXPECT_OK(session.engine().remove_password(as_bytes("first"), slot));
+    EXPECT_OK(session.close());
+  };
+  EXPECT_EQ(add("a"), 3U);
+  EXPECT_EQ(add("b"), 4U);
+  remove(4);
+  EXPECT_EQ(add("c"), 5U);
+  remove(5);
+  remove(3);
+  Session session(world);
+  ASSERT_OK(session.open());
+  ASSERT_OK(session.engine().compact());
+  const Result<std::uint32_t> changed = session.engine().change_password(as_bytes("first"), secret("last"));
+  ASSERT_OK(changed);
+  EXPECT_EQ(*changed, 6U);
+}
+
+TEST_F(Passwords, WhatIsRefusedChangesNothing) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  Engine& engine = session.engine();
+  ASSERT_OK(engine.add_password(as_bytes("first"), secret("second"), ""));
+  const Files before = files_of(*world.disk);
+  EXPECT_REASON(engine.add_password(as_bytes("wrong"), secret("x"), ""), Reason::kPasswordWrong);
+  EXPECT_REASON(engine.add_password({}, secret("x"), ""), Reason::kPasswordMissing);
+  EXPECT_REASON(engine.add_password(as_bytes("first"), secret(""), ""), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.add_password(as_bytes("first"), secret("second"), ""), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.add_password(as_bytes("first"), secret("x"), std::string(65, 'l')),
+                Reason::kInvalidArgument);
+  EXPECT_REASON(engine.add_password(as_bytes("first"), secret("x"), "a\nb"), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.change_password(as_bytes("first"), secret("second")), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.change_password(as_bytes("first"), secret("x"), "\x7F"), Reason::kInvalidArgument);
+  // The slot of the password that is given; of the root; of nobody.
+  EXPECT_REASON(engine.remove_password(as_bytes("second"), 3), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.remove_password(as_bytes("second"), 1), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.remove_password(as_bytes("second"), 9), Reason::kInvalidArgument);
+  EXPECT_REASON(engine.remove_password(as_bytes("wrong"), 2), Reason::kPasswordWrong);
+  EXPECT_REASON(engine.remove_password({}, 2), Reason::kPasswordMissing);
+  EXPECT_EQ(files_of(*world.disk), before);
+  ASSERT_OK(engine.remove_password(as_bytes("second"), 2));
+  EXPECT_REASON(engine.remove_password(as_bytes("second"), 3), Reason::kInvalidArgument);  // the last one
+  ASSERT_OK(session.close());
+  EXPECT_REASON(engine.add_password(as_bytes("second"), secret("x"), ""), Reason::kClosed);
+  EXPECT_REASON(engine.remove_password(as_bytes("second"), 3), Reason::kClosed);
+}
+
+TEST_F(Passwords, TheNinthIsRefused) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  for (int i = 2; i <= 8; ++i)
+    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("p" + std::to_string(i)), ""));
+  EXPECT_REASON(session.engine().add_password(as_bytes("first"), secret("p9"), ""), Reason::kInvalidArgument);
+  ASSERT_OK(session.engine().remove_password(as_bytes("p2"), 2));
+  ASSERT_OK(session.engine().add_password(as_bytes("p2"), secret("p9"), ""));
+  ASSERT_OK(session.engine().verify_password(as_bytes("p9")));
+}
+
+TEST_F(Passwords, ReadersAndStoresWithoutOneGetNone) {
+  world.options = [] {
+    EngineOptions options = store_options();
+    options.read_only = true;
+    return options;
+  };
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    EXPECT_REASON(session.engine().add_password(as_bytes("first"), secret("x"), ""), Reason::kReadOnly);
+    EXPECT_REASON(session.engine().remove_password(as_bytes("first"), 2), Reason::kReadOnly);
+  }
+  World bare;
+  Session session(bare);
+  ASSERT_OK(session.open());
+  // Whoever can open it would make himself its authority.
+  EXPECT_REASON(session.engine().add_password(as_bytes("x"), secret("x"), ""), Reason::kPasswordMissing);
+  EXPECT_TRUE(slots_of(session.engine()).empty());
+}
+
+TEST_F(Passwords, AnyRecoversALostRoot) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("second"), "second safe"));
+    ASSERT_OK(session.close());
+  }
+  world.disk->remove(kRootKeyPath);
+  {
+    Session session(world);
+    Engine& engine = session.engine();
+    ASSERT_OK(engine.determine_startup_state());
+    ASSERT_OK(engine.setup_persistence_files());
+    ASSERT_OK(engine.initialize_recovery(as_bytes("second")));
+    ASSERT_OK(engine.create_and_load_vault());
+    ASSERT_OK(engine.initialize_storage_identifier());
+    ASSERT_OK(engine.recover(password_proof("second")));
+    // The new root has a slot of its own; the passwords kept theirs.
+    EXPECT_EQ(slots_of(engine), Slots({"2:", "3:second safe"}));
+    ASSERT_OK(engine.verify_password(as_bytes("first")));
+    ASSERT_OK(session.close());
+  }
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_EQ(session.contents().at("seats"), "12");
+}
+
+TEST_F(Passwords, ARotationKeepsTheOneThatIsGiven) {
+  Session session(world);
+  ASSERT_OK(session.open());
+  Engine& engine = session.engine();
+  ASSERT_OK(engine.add_password(as_bytes("first"), secret("second"), "alice"));
+  const Files before = files_of(*world.disk);
+  EXPECT_REASON(engine.rotate_dek(as_bytes("second")), Reason::kInvalidOption);
+  EXPECT_REASON(engine.rotate_dek(as_bytes("wrong"), {}, {.remove_other_passwords = true}),
+                Reason::kPasswordWrong);
+  EXPECT_EQ(files_of(*world.disk), before);
+  ASSERT_OK(engine.rotate_dek(as_bytes("second"), {}, {.remove_other_passwords = true}));
+  EXPECT_EQ(slots_of(engine), Slots({"5:alice"}));
+  EXPECT_REASON(engine.verify_password(as_bytes("first")), Reason::kPasswordWrong);
+  ASSERT_OK(engine.verify_password(as_bytes("second")));
+  ASSERT_OK(engine.add_password(as_bytes("second"), secret("first"), ""));
+  ASSERT_OK(session.close());
+  Session again(world);
+  ASSERT_OK(again.open());
+  ASSERT_OK(again.engine().verify_password(as_bytes("first")));
+}
+
+}  // namespace
+}  // namespace strongroom::store::testing

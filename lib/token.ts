@@ -4,9 +4,11 @@
 //   Ed25519 signature of all that (64)
 //
 // The same bytes as native/store/authority.h.
-import { createPrivateKey, createPublicKey, sign, KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { types } from 'node:util';
 
 import { PersistenceError } from './errors.js';
+import { nodeCrypto } from './node-crypto.js';
 
 /** What a token permits. */
 export type TokenPurpose = 'reanchor' | 'recover' | 'decommission' | 'reseal';
@@ -53,8 +55,9 @@ function hexBytes(text: unknown, bytes: number, name: string): Buffer {
 function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
   let read: KeyObject;
   try {
-    read =
-      key instanceof KeyObject ? key : createPrivateKey(typeof key === 'string' ? key : Buffer.from(key));
+    read = types.isKeyObject(key)
+      ? key
+      : nodeCrypto().createPrivateKey(typeof key === 'string' ? key : Buffer.from(key));
   } catch (cause) {
     throw new PersistenceError('invalid-argument', 'privateKey cannot be read', { cause });
   }
@@ -82,7 +85,7 @@ export function signToken(options: SignTokenOptions): string {
   hexBytes(storageId, 16, 'storageId').copy(statement, 16);
   statement.writeBigUInt64LE(BigInt(generation), 32);
   hexBytes(head, 32, 'head').copy(statement, 40);
-  const signature = sign(null, statement, readPrivateKey(privateKey));
+  const signature = nodeCrypto().sign(null, statement, readPrivateKey(privateKey));
   return Buffer.concat([statement, signature]).toString('base64url');
 }
 
@@ -114,10 +117,9 @@ export function parseToken(token: unknown): Buffer {
 export function ed25519PublicKeyBytes(key: unknown): Uint8Array {
   if (key instanceof Uint8Array && key.length === publicKeyBytes) return Uint8Array.from(key);
   try {
-    const read =
-      key instanceof KeyObject
-        ? key
-        : createPublicKey(key instanceof Uint8Array ? Buffer.from(key) : String(key));
+    const read = types.isKeyObject(key)
+      ? key
+      : nodeCrypto().createPublicKey(key instanceof Uint8Array ? Buffer.from(key) : String(key));
     if (read.type === 'public' && read.asymmetricKeyType === 'ed25519') {
       const { x } = read.export({ format: 'jwk' });
       if (typeof x === 'string') return Buffer.from(x, 'base64url');

@@ -139,7 +139,8 @@ function checkTypeScript() {
     for (const { specifier, line, kind } of imports) {
       if (/^(node:)?fs(\/|$)/.test(specifier) && name !== 'native.ts')
         report(file, line, `${specifier}: lib/ touches no file`);
-      if (kind === 'require' && name !== 'native.ts') report(file, line, `require() only in lib/native.ts`);
+      if (kind === 'require' && name !== 'native.ts' && !isBuiltin(specifier))
+        report(file, line, `require() of anything but Node's own only in lib/native.ts`);
       if (/^@?hono(\/|$)/.test(specifier) && !name.startsWith('wizard/'))
         report(file, line, `${specifier}: only lib/wizard has a web server`);
       if (!isRelative(specifier)) continue;

@@ -1,5 +1,4 @@
 // key generate, list, public, chain, sign, deactivate, reactivate and remove: the managed keys.
-import { createPublicKey } from 'node:crypto';
 import { Option, type Command } from 'commander';
 
 import type { KeyAlgorithm, KeyLocation, ManagedKey } from '../index.js';
@@ -123,6 +122,7 @@ async function writePublicKey(
 ): Promise<void> {
   const der = await withStoreForReading(directory, options, ({ keys }) => keys.publicKey(id));
   if (options.der === true && options.json === true) throw wrongOption('--der and --json exclude each other');
+  const { createPublicKey } = await import('node:crypto');
   const pem = createPublicKey({ key: der, format: 'der', type: 'spki' }).export({
     format: 'pem',
     type: 'spki',

@@ -28,7 +28,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const json = asksForJson(args);
   try {
     if (args.length === 1 && /^(-V|--version)$/.test(args[0] ?? '')) await writeVersion();
-    else await createProgram().parseAsync(args, { from: 'user' });
+    else await createProgram(args[0]).parseAsync(args, { from: 'user' });
     return exitCodes.ok;
   } catch (error) {
     if (error instanceof OutputClosed) return exitCodes.ok;
@@ -46,8 +46,39 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** All commands, for {@link run} and for checks of the help texts. */
-export function createProgram(): Command {
+/** Who adds a command, by its name. */
+const commands = new Map<string, (program: Command) => void>(
+  Object.entries({
+    init: addInitCommand,
+    status: addStatusCommand,
+    get: addVaultCommands,
+    set: addVaultCommands,
+    delete: addVaultCommands,
+    increment: addVaultCommands,
+    list: addVaultCommands,
+    verify: addHistoryCommands,
+    log: addHistoryCommands,
+    reanchor: addAuthorityCommands,
+    recover: addAuthorityCommands,
+    reseal: addAuthorityCommands,
+    decommission: addAuthorityCommands,
+    password: addPasswordCommand,
+    key: addKeyCommand,
+    tls: addTlsCommand,
+    restore: addRestoreCommand,
+    'serve-gate': addServeGateCommand,
+    wizard: addWizardCommand,
+    hsm: addHsmCommands,
+    rotate: addRotateCommand,
+    token: addTokenCommand,
+  }),
+);
+
+/**
+ * All commands; of a command line that begins with the name of one, those that are added with it, since to describe the
+ * others takes as long as to run one.
+ */
+export function createProgram(first?: string): Command {
   const program = new Command('strongroom')
     .description('Sealed, tamper-evident, rollback-detecting persistence.')
     .helpCommand('help [command]', 'show the help of a command')
@@ -58,20 +89,9 @@ export function createProgram(): Command {
     .configureOutput({ outputError: () => undefined })
     .showSuggestionAfterError(true)
     .exitOverride();
-  addInitCommand(program);
-  addStatusCommand(program);
-  addVaultCommands(program);
-  addHistoryCommands(program);
-  addAuthorityCommands(program);
-  addPasswordCommand(program);
-  addKeyCommand(program);
-  addTlsCommand(program);
-  addRestoreCommand(program);
-  addServeGateCommand(program);
-  addWizardCommand(program);
-  addHsmCommands(program);
-  addRotateCommand(program);
-  addTokenCommand(program);
+  const named = first === undefined ? undefined : commands.get(first);
+  const adds = named === undefined ? new Set(commands.values()) : [named];
+  for (const add of adds) add(program);
   program.addHelpText(
     'after',
     `

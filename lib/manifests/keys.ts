@@ -3,10 +3,11 @@
 // Invariants: every key that is used has 2,048 to 16,384 bits and an odd exponent of 65,537 or more (FIPS 186-5,
 // appendix A.1.1). Providers are looked up in a Map, so that no name means anything to JavaScript. Only public keys are
 // taken: a private key is refused, although a public one could be derived from it.
-import { constants, createPublicKey, verify, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { types } from 'node:util';
 
 import { PersistenceError } from '../errors.js';
+import { nodeCrypto } from '../node-crypto.js';
 import { Rejection, quoted } from './rejection.js';
 import type { ManifestDocument } from './schema.js';
 import { manifestLimits, type LicenseProvider, type ProviderSecret } from './types.js';
@@ -60,6 +61,7 @@ export function verifySignature(
   const signature = decodeBase64(signatureBase64);
   if (signature === undefined)
     throw new Rejection('signature', 'SignatureBase64 is not base64 (RFC 4648 section 4)');
+  const { constants, verify } = nodeCrypto();
   for (const key of keys) {
     const pss = { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO };
     if (verify('sha256', signed, pss, signature)) return 'rsa-pss-sha256';
@@ -147,7 +149,7 @@ function publicKeyOfPem(pem: string): KeyObject {
     throw new Error('is not one PEM block of type PUBLIC KEY (SubjectPublicKeyInfo, RFC 7468 section 13)');
   let key: KeyObject;
   try {
-    key = createPublicKey({ key: pem, format: 'pem' });
+    key = nodeCrypto().createPublicKey({ key: pem, format: 'pem' });
   } catch (error) {
     throw new Error('does not hold a public key', { cause: error });
   }

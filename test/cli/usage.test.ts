@@ -42,6 +42,17 @@ describe('strongroom: help and usage', () => {
     assert.equal(byOption.stdout, byHelp.stdout);
   });
 
+  it('adds to a command line that begins with the name of a command that command, and not all', () => {
+    const all = createProgram().commands.map((command) => command.name());
+    for (const name of all) {
+      const added = createProgram(name).commands.map((command) => command.name());
+      assert.ok(added.includes(name) && added.length < all.length / 2, `${name}: ${added.join(', ')}`);
+    }
+    for (const none of ['stauts', '--json', 'help', '', '__proto__']) {
+      assert.equal(createProgram(none).commands.length, all.length);
+    }
+  });
+
   it('has an example for every command and no option that takes a password', () => {
     const leaves = createProgram().commands.flatMap((command) =>
       command.commands.length > 0 ? command.commands : [command],

@@ -49,9 +49,12 @@ describe('the installed package', () => {
       `import { createRequire, register } from 'node:module';
        register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}));
        await import('strongroom');
-       for (const path of Object.keys(createRequire(import.meta.url).cache)) console.log('loaded file://' + path);`,
+       for (const path of Object.keys(createRequire(import.meta.url).cache)) console.log('loaded file://' + path);
+       for (const name of process.moduleLoadList) console.log(name);`,
     );
     assert.equal(status, 0, stderr);
+    // It takes longer to load than the package.
+    assert.doesNotMatch(stdout, /^NativeModule crypto$/m);
     const packages = [...stdout.matchAll(/^loaded file:.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//gm)].map(
       (match) => match[1],
     );

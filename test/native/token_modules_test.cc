@@ -209,11 +209,12 @@ TEST_P(TokenModules, ManagedKeys) {
     const Bytes id = {9, 9, ++number};
     EXPECT_TRUE(token->public_key(id).is(Reason::kNotFound));
     const Status made = token->generate_key("issuing", id, algorithm);
-    if (provider->algorithms().count(algorithm) == 0) {
-      EXPECT_TRUE(made.is(Reason::kHsmRefused));
+    // A newer module may do more; what it does not do it refuses.
+    if (!made.ok() && provider->algorithms().count(algorithm) == 0) {
+      EXPECT_REASON(made, Reason::kHsmRefused);
       continue;
     }
-    ASSERT_TRUE(made.ok()) << made.error().detail;
+    ASSERT_OK(made);
     EXPECT_TRUE(token->generate_key("issuing", id, algorithm).is(Reason::kHsmRefused)) << "the id is taken";
     reopen();
     const auto spki = token->public_key(id);

@@ -33,7 +33,7 @@
       "cflags": ["-O2", "-fPIC", "-fvisibility=hidden", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"],
       "cflags_cc": ["-std=c++20", "-fvisibility-inlines-hidden"],
       "libraries": [
-        "<!(node scripts/native-paths.cjs libcrypto.a)",
+        "<!@(node scripts/native-paths.cjs libcrypto.a)",
         "<!(node scripts/native-paths.cjs libargon2.a)",
         "-lpthread",
         "-ldl"

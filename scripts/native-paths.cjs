@@ -9,6 +9,14 @@ const { dirname, isAbsolute, join, resolve } = require('node:path');
 
 const pkcs11Header = 'p11-kit/pkcs11.h';
 const debianPackages = { 'libcrypto.a': 'libssl-dev', 'libargon2.a': 'libargon2-dev' };
+// What libcrypto.a itself may need, by how its distribution has configured it.
+const debianPackagesOfNeeds = {
+  'libz.a': 'zlib1g-dev',
+  'libzstd.a': 'libzstd-dev',
+  'libbrotlienc.a': 'libbrotli-dev',
+  'libbrotlidec.a': 'libbrotli-dev',
+};
+const ofTheSystem = new Set(['dl', 'pthread']);
 const headerPackages = ['node-api-headers', 'node-addon-api'];
 
 function fail(text) {
@@ -21,8 +29,21 @@ function staticLibrary(name) {
   const path = execFileSync(compiler, [...flags, `-print-file-name=${name}`], { encoding: 'utf8' }).trim();
   // A compiler that does not find the file prints the bare name.
   if (!isAbsolute(path) || !existsSync(path))
-    fail(`${name} is missing: apt-get install ${debianPackages[name]}`);
+    fail(
+      `${name} is missing: apt-get install ${debianPackages[name] ?? debianPackagesOfNeeds[name] ?? name}`,
+    );
   return resolve(path);
+}
+
+// Static libraries that a libcrypto.a needs besides itself, which its pkg-config file tells. Debian 13's takes zlib and zstd.
+function needsOf(libcrypto) {
+  const description = join(dirname(libcrypto), 'pkgconfig', 'libcrypto.pc');
+  if (!existsSync(description)) return [];
+  const [, libraries = ''] = /^Libs\.private:(.*)$/m.exec(readFileSync(description, 'utf8')) ?? [];
+  return [...libraries.matchAll(/(?:^|\s)-l(\S+)/g)]
+    .map(([, name]) => name)
+    .filter((name) => !ofTheSystem.has(name))
+    .map((name) => staticLibrary(`lib${name}.a`));
 }
 
 // Where CMake looks too: beside the compiler's own directories, in the subdirectory that Debian gives it.
@@ -65,7 +86,10 @@ function includeDirectory(name) {
 
 const what = process.argv[2];
 if (what in debianPackages) {
-  console.log(staticLibrary(what));
+  const path = staticLibrary(what);
+  for (const each of what === 'libcrypto.a' ? [path, ...needsOf(path)] : [path]) console.log(each);
+} else if (what === 'needs-of') {
+  for (const each of needsOf(process.argv[3])) console.log(each);
 } else if (what === 'pkcs11') {
   console.log(pkcs11Directory());
 } else if (headerPackages.includes(what)) {
@@ -80,6 +104,7 @@ if (what in debianPackages) {
     'addon-sources',
     'pkcs11',
     'tss2-headers',
+    'needs-of LIBCRYPTO.A',
     ...Object.keys(debianPackages),
     ...headerPackages,
   ];

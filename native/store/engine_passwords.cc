@@ -65,6 +65,14 @@ std::uint32_t Engine::State::next_slot_id() {
   return highest + 1;
 }
 
+// With the maintenance lock held. What a change is judged by: where the file of an earlier one could not be written, that one
+// is gone on with first, and the passwords that are there then are the ones that count.
+Result<PersistenceHeader> Engine::State::settled_header() {
+  const std::lock_guard persistence(persistence_mutex);
+  SR_TRY(settle_persistence());
+  return header;
+}
+
 // With the maintenance lock held, by which no other slot of a password changes meanwhile. A slot for a new password, in
 // place of `former` or beside the others.
 Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_t> former, ByteView password,
@@ -92,7 +100,7 @@ Result<std::uint32_t> Engine::change_password(ByteView current, SecretBytes next
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
   SR_TRY(check_new_password(next, label.value_or("")));
-  const PersistenceHeader before = state.header_now();
+  SR_ASSIGN(const PersistenceHeader before, state.settled_header());
   std::uint32_t former = 0;
   SR_TRY(open_by_password(before, current, &former).status());
   SR_TRY(check_unused(before, next.view(), former));
@@ -105,7 +113,7 @@ Result<std::uint32_t> Engine::add_password(ByteView current, SecretBytes next, s
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
   SR_TRY(check_new_password(next, label));
-  const PersistenceHeader before = state.header_now();
+  SR_ASSIGN(const PersistenceHeader before, state.settled_header());
   if (std::count_if(before.slots.begin(), before.slots.end(), is_password) >=
       static_cast<std::ptrdiff_t>(limits::kPasswordSlotsMax)) {
     return Status(Reason::kInvalidArgument, "a store has at most 8 backup passwords; remove one first");
@@ -119,7 +127,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   State& state = *state_;
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
-  const PersistenceHeader before = state.header_now();
+  SR_ASSIGN(const PersistenceHeader before, state.settled_header());
   const std::string named = "key slot " + std::to_string(slot_id);
   if (std::none_of(before.slots.begin(), before.slots.end(),
                    [slot_id](const KeySlot& slot) { return is_password(slot) && slot.id == slot_id; })) {

@@ -250,6 +250,7 @@ struct Engine::State {
                                            std::optional<NextKeys> keys = std::nullopt);
   // Tries once more what a failed replacement left open. True in `settled` when there was something.
   [[nodiscard]] Status settle_persistence(bool* settled = nullptr);
+  [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
   [[nodiscard]] PersistenceHeader header_now() {
     const std::lock_guard lock(header_mutex);
     return header;

@@ -212,6 +212,71 @@ TEST_F(Passwords, AnyRecoversALostRoot) {
   EXPECT_EQ(session.contents().at("seats"), "12");
 }
 
+// A change whose file could not be written is gone on with before the next one is judged: what that one proves, keeps and
+// removes are the passwords that are there by then.
+TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("second"), ""));
+    ASSERT_OK(session.close());
+  }
+  const Image image(world);
+  // With the n-th call of the first act failing, until none does.
+  const auto after_a_failed = [&](const std::function<Status(Engine&)>& first,
+                                  const std::function<void(Engine&)>& second) {
+    std::size_t met = 0;
+    for (std::uint64_t number = 1;; ++number) {
+      const std::unique_ptr<World> now = image.start();
+      Session session(*now);
+      ASSERT_OK(session.open());
+      now->disk->fail_at(now->disk->calls() + number, Reason::kNoSpace);
+      const Status failed = first(session.engine());
+      now->disk->clear_faults();
+      if (failed.ok()) break;
+      if (session.engine().status().poisoned || failed.error().committed) continue;
+      ++met;
+      second(session.engine());
+      const Slots left = slots_of(session.engine());
+      ASSERT_OK(session.close());
+      Session again(*now);
+      ASSERT_OK(again.open());
+      EXPECT_EQ(slots_of(again.engine()), left) << number;
+      EXPECT_FALSE(left.empty()) << number;
+    }
+    EXPECT_GT(met, 3U);
+  };
+  const auto opens = [](Engine& engine, const char* password) {
+    return engine.verify_password(as_bytes(password)).ok();
+  };
+
+  // The last password stays, though the one that is gone meanwhile would still have counted.
+  after_a_failed([](Engine& engine) { return engine.remove_password(as_bytes("first"), 3); },
+                 [&](Engine& engine) {
+                   const Status removed = engine.remove_password(as_bytes("second"), 2);
+                   EXPECT_NE(removed.ok(), opens(engine, "first")) << describe(removed);
+                   EXPECT_EQ(slots_of(engine).size(), 1U);
+                 });
+  // A change that is tried again does not leave two slots with one password.
+  after_a_failed(
+      [](Engine& engine) { return engine.change_password(as_bytes("first"), secret("third")).status(); },
+      [&](Engine& engine) {
+        engine.change_password(as_bytes("first"), secret("third")).status().ignore("it may be done already");
+        EXPECT_EQ(slots_of(engine).size(), 2U);
+        EXPECT_FALSE(opens(engine, "first"));
+        EXPECT_TRUE(opens(engine, "second"));
+        EXPECT_TRUE(opens(engine, "third"));
+      });
+  after_a_failed(
+      [](Engine& engine) { return engine.add_password(as_bytes("first"), secret("third"), "").status(); },
+      [&](Engine& engine) {
+        engine.add_password(as_bytes("first"), secret("third"), "")
+            .status()
+            .ignore("it may be there already");
+        EXPECT_EQ(slots_of(engine).size(), 3U);
+      });
+}
+
 TEST_F(Passwords, ARotationKeepsTheOneThatIsGiven) {
   Session session(world);
   ASSERT_OK(session.open());

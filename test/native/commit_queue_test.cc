@@ -211,6 +211,62 @@ TEST(CommitQueue, Full) {
   ASSERT_OK(world.queue->submit(set_operation(taken + 1, "k", "v")));  // there is room again
 }
 
+TEST(CommitQueue, FullForWhatIsSubmittedTogether) {
+  QueueWorld world;
+  const std::string large(limits::kValueBytesMax, 'v');
+  const std::uint64_t room = limits::kQueueBytesMax / (large.size() + 1);
+  const auto gathered = [&](std::uint64_t count) {
+    std::vector<QueuedOperation> operations;
+    for (std::uint64_t i = 1; i <= count; ++i) operations.push_back(set_operation(i, "k", large));
+    return operations;
+  };
+  std::vector<QueuedOperation> operations = gathered(room + 1);
+  EXPECT_REASON(world.queue->submit_all(operations), Reason::kQueueFull);
+  EXPECT_EQ(operations.size(), room + 1);  // all or nothing, and they are still the caller's
+  operations.pop_back();
+  ASSERT_OK(world.queue->submit_all(operations));
+  EXPECT_TRUE(operations.empty());
+  EXPECT_REASON(world.queue->submit(set_operation(room + 1, "k", large)), Reason::kQueueFull);
+  world.disk.fail_at(world.disk.calls() + 1, Reason::kNoSpace, true);  // they need not be written for this
+  world.queue->drain();
+  world.expect_all(room, 1);
+
+  operations = gathered(room);  // all the room is there again
+  ASSERT_OK(world.queue->submit_all(operations));
+  world.queue->stop();
+  EXPECT_EQ(world.completed.size(), 2 * room);
+  operations = gathered(1);
+  EXPECT_REASON(world.queue->submit_all(operations), Reason::kClosed);
+  EXPECT_EQ(operations.size(), 1U);
+}
+
+// One frame holds up to 8 MiB, or one operation that is larger.
+TEST(CommitQueue, AGroupIsCutWhereItsFrameWouldGrowTooLarge) {
+  QueueWorld world;
+  const std::string half(std::size_t{5} << 20, 'v');
+  for (std::uint64_t ticket = 1; ticket <= 3; ++ticket)
+    ASSERT_OK(world.queue->submit(set_operation(ticket, "k", half)));
+  ASSERT_OK(world.queue->submit(set_operation(4, "k", "small")));
+  world.queue->drain();
+  world.expect_all(4, 1);
+  std::vector<std::uint64_t> generations;
+  for (const Completion& completion : world.completed) generations.push_back(completion.generation);
+  EXPECT_EQ(generations, (std::vector<std::uint64_t>{1, 2, 3, 3}));
+}
+
+TEST(CommitQueue, WhatChangesNothingIsNoCommit) {
+  QueueWorld world;
+  ASSERT_OK(world.queue->commit_now(set_operation(1, "k", "text")).status);
+  EXPECT_REASON(world.queue->commit_now(increment_operation(2, "k")).status, Reason::kNotACounter);
+  QueuedOperation compare = set_operation(3, "absent", "");
+  compare.type = QueuedOperation::Type::kCompareAndSet;
+  compare.compare = std::make_unique<log::CompareAndSet>();  // absent, and to stay so
+  const Completion swapped = world.queue->commit_now(std::move(compare));
+  ASSERT_OK(swapped.status);
+  EXPECT_TRUE(swapped.swapped);
+  EXPECT_EQ(world.queue->commit_now(set_operation(4, "k", "more")).generation, 2U);
+}
+
 TEST(CommitQueue, ConcurrentlyPoisoned) {
   const std::uint64_t count = bounded(300, 5000);
   QueueWorld world;

@@ -139,6 +139,8 @@ TEST_F(Crash, CompactionWithCommitsBetweenItsPhases) {
       commit("k0");
       commit("new");
     };
+    // Of the base, and of what was copied beside the writer: what is committed there is copied at the publishing.
+    files.syncs_hooked = 2;
     files.on_sync = [&] {
       if (round < 6) commit("k1");
     };

@@ -1,4 +1,5 @@
 // The life of a store in software storage: COLDSTART, commits, close, WARMSTART, acts of authority, compaction.
+#include "base/limits.h"
 #include "engine_fixture.h"
 
 namespace strongroom::store::testing {
@@ -45,6 +46,44 @@ TEST_F(EngineTest, ColdstartThenWarmstart) {
   ASSERT_OK(store->close());
 }
 
+TEST_F(EngineTest, WhatIsFixedAtColdstartMustAgree) {
+  cold();
+  const auto opened_with = [this](const std::function<void(EngineOptions&)>& change) {
+    EngineOptions options = store_options();
+    change(options);
+    return Opened(*disk, clock, std::move(options)).open();
+  };
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.instance = "other"; }),
+                Reason::kInvalidOption);
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.clock_tolerance_ms = 1; }),
+                Reason::kInvalidOption);
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.age_ms_max = 1; }), Reason::kInvalidOption);
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.vendor_public_key.emplace(); }),
+                Reason::kInvalidOption);
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.storage = StorageType::kTpm; }),
+                Reason::kInvalidOption);
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.storage = StorageType::kPkcs11; }),
+                Reason::kInvalidOption);
+  ASSERT_OK(opened_with([](EngineOptions& options) { options.storage = StorageType::kSoftware; }));
+}
+
+TEST_F(EngineTest, AColdstartWithAPasswordThatCouldNotBeUsedWritesNothing) {
+  const auto refused_with = [this](const std::function<void(EngineOptions&)>& change) {
+    EngineOptions options = store_options("backup");
+    change(options);
+    EXPECT_REASON(Opened(*disk, clock, std::move(options)).open(), Reason::kInvalidOption);
+    EXPECT_EQ(disk->list(kStore), std::vector<std::string>{"lock"});
+  };
+  refused_with([](EngineOptions& options) {
+    options.recovery_password = SecretBytes(Bytes(limits::kPasswordBytesMax + 1, 'p'));
+  });
+  refused_with([](EngineOptions& options) { options.argon2 = {1, 1, 1}; });
+  refused_with([](EngineOptions& options) { options.argon2.memory_kib = UINT32_MAX; });
+  EngineOptions longest = store_options();
+  longest.recovery_password = SecretBytes(Bytes(limits::kPasswordBytesMax, 'p'));
+  ASSERT_OK(Opened(*disk, clock, std::move(longest)).open());
+}
+
 TEST_F(EngineTest, IncrementIsRefusedBelowItsMinimum) {
   Opened store = make();
   ASSERT_OK(store.open());
@@ -55,7 +94,9 @@ TEST_F(EngineTest, IncrementIsRefusedBelowItsMinimum) {
   EXPECT_EQ(refused.number, 0);
   EXPECT_TRUE(store.increment("tokens", {11, {}, 10}).status.is(Reason::kAboveMaximum));
   EXPECT_TRUE(store.increment("tokens", {INT64_MAX, {}, {}}).status.ok());
-  EXPECT_TRUE(store.increment("tokens", {1, {}, {}}).status.is(Reason::kCounterOverflow));
+  const log::Completion overflow = store.increment("tokens", {1, {}, {}});
+  EXPECT_TRUE(overflow.status.is(Reason::kCounterOverflow));
+  EXPECT_EQ(overflow.number, INT64_MAX);
   ASSERT_OK(store.set("text", "not a counter").status);
   EXPECT_TRUE(store.increment("text", {1, {}, {}}).status.is(Reason::kNotACounter));
 }

@@ -15,6 +15,8 @@ class HookedFiles final : public os::FileSystem {
 
   std::function<void()> on_create;                                     // before the file is made
   std::function<void()> on_sync;                                       // before it is synced
+  int syncs_hooked = 1;                                                // so many of its first ones
+  std::function<void()> on_lock;                                       // before any lock is taken
   std::function<void(std::string_view name, ByteView data)> on_write;  // of any file
 
   Result<std::shared_ptr<os::Directory>> open_directory(const std::string& path,
@@ -37,7 +39,7 @@ class HookedFiles final : public os::FileSystem {
     }
     Status sync() override {
       // Only before the lock of the commits is taken for publishing; a commit there would wait for itself.
-      if (hooked_ && hooks_.on_sync && syncs_++ == 0) hooks_.on_sync();
+      if (hooked_ && hooks_.on_sync && syncs_++ < hooks_.syncs_hooked) hooks_.on_sync();
       return inner_->sync();
     }
     Status truncate(std::uint64_t size) override { return inner_->truncate(size); }
@@ -69,7 +71,10 @@ class HookedFiles final : public os::FileSystem {
     Status remove(std::string_view name) override { return inner_->remove(name); }
     Result<std::vector<std::string>> list() override { return inner_->list(); }
     Status sync() override { return inner_->sync(); }
-    Result<std::unique_ptr<os::FileLock>> lock(std::string_view name) override { return inner_->lock(name); }
+    Result<std::unique_ptr<os::FileLock>> lock(std::string_view name) override {
+      if (hooks_.on_lock) hooks_.on_lock();
+      return inner_->lock(name);
+    }
     [[nodiscard]] const std::string& path() const override { return inner_->path(); }
 
    private:

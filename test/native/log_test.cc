@@ -213,6 +213,31 @@ TEST_F(LogEnds, AFailedWriteIsTakenBack) {
   expect(bytes(), LogEnd::kExact, 2, "after a failed write");
 }
 
+// The frame that was to announce the epoch is not in the file; the next one announces one.
+TEST_F(LogEnds, AFailedFirstWriteAnnouncesNoEpoch) {
+  for (int round = 0; round < 2; ++round) {
+    disk_->fail_at(disk_->calls() + 1, Reason::kNoSpace);
+    EXPECT_TRUE(
+        writer_->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes("a"), as_bytes("1")}}, 0, 0)
+            .is(Reason::kNoSpace));
+    disk_->clear_faults();
+    put("b", "2");
+    put("c", "3");
+    expect(bytes(), LogEnd::kExact, static_cast<std::uint64_t>(2 * (round + 1)),
+           "behind a failed first write");
+    writer_->end_epoch();
+  }
+}
+
+TEST_F(LogEnds, FramesThatAreNotThereAreNotCopied) {
+  disk_->set_content("/log/from", Bytes(100, 7));
+  const std::unique_ptr<os::File> from = *directory_->open("from", os::OpenMode::kRead);
+  const std::unique_ptr<os::File> to = *directory_->open("to", os::OpenMode::kCreate);
+  ASSERT_OK(log::copy_frames(*from, 40, 100, *to, 8));
+  EXPECT_EQ(to->info()->size_bytes, 68U);
+  EXPECT_REASON(log::copy_frames(*from, 40, 101, *to, 8), Reason::kIoError);
+}
+
 // --- Histories ---
 
 Contents scan(Engine& engine, const log::KeyRange& range, std::vector<std::string>* order) {

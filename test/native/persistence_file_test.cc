@@ -511,6 +511,39 @@ TEST(PersistenceFileDamage, StructureIsCheckedBehindACorrectChecksum) {
   EXPECT_TRUE(refused(changed(4096 - 33, 1))) << "padding";
 }
 
+// More of them, and longer, than any release writes; the slots of a file are taken into memory before it is authenticated.
+TEST(PersistenceFileDamage, MoreOrLongerSlotsThanThereMayBeAreRefused) {
+  constexpr std::size_t kSlotsAt = 37 + 14;
+  const auto with_slots = [](std::size_t count, std::size_t parameters_bytes) {
+    PersistenceHeader header = some_header();
+    header.slots = {software_slot()};
+    const Bytes good = encoded(header, some_core());
+    const std::size_t slot_bytes = 4 + 1 + 2 + header.slots[0].parameters.size() + 12 + 32 + 16 + 8;
+    Bytes copy(good.begin(), good.begin() + kSlotsAt);
+    copy[11] = static_cast<std::uint8_t>(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      Bytes slot(good.begin() + kSlotsAt, good.begin() + static_cast<std::ptrdiff_t>(kSlotsAt + slot_bytes));
+      slot[0] = static_cast<std::uint8_t>(i + 1);
+      slot.insert(slot.begin() + 7, parameters_bytes - header.slots[0].parameters.size(), 0);
+      store_le(slot.data() + 5, static_cast<std::uint16_t>(parameters_bytes));
+      copy.insert(copy.end(), slot.begin(), slot.end());
+    }
+    const auto core_at = static_cast<std::ptrdiff_t>(kSlotsAt + slot_bytes);
+    const auto core_bytes = load_le<std::uint16_t>(good.data() + core_at);
+    copy.insert(copy.end(), good.begin() + core_at, good.begin() + core_at + 2 + 12 + core_bytes + 16);
+    copy.resize((copy.size() + 32 + 4095) / 4096 * 4096);
+    store_le(copy.data() + kCopyBytesAt, static_cast<std::uint32_t>(copy.size()));
+    Bytes file = copy;
+    file.insert(file.end(), copy.begin(), copy.end());
+    correct_checksums(file);
+    return file;
+  };
+  EXPECT_OK(parse_persistence(with_slots(16, 100)));
+  EXPECT_TRUE(refused(with_slots(17, 100)));
+  EXPECT_OK(parse_persistence(with_slots(1, 8192)));
+  EXPECT_TRUE(refused(with_slots(1, 8193)));
+}
+
 TEST(PersistenceFileDamage, AFileWithoutKeySlotsIsRefused) {
   PersistenceHeader header = some_header();
   header.slots = {software_slot()};

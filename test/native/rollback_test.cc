@@ -1,5 +1,6 @@
 // Files of an earlier time against the witnesses of now, files and secrets that are missing, and other stores' secrets.
 // The one rule: a witness may lag; it may never lead, and it may never disagree.
+#include "base/limits.h"
 #include "hooked_files.h"
 #include "reliability_fixture.h"
 
@@ -310,6 +311,155 @@ TEST_F(Rollback, PersistenceFileOfTheProvisioning) {
   const std::unique_ptr<World> old = Image(world).start();
   old->disk->set_content(kPersistencePath, provisioning);
   expect_refused(*old, Reason::kPartialRestore, "persistence.bin of the provisioning");
+}
+
+// An interrupted COLDSTART is gone on with under its own name only: its secrets stand under that one.
+TEST_F(Rollback, AnInterruptedColdstartKeepsItsInstanceName) {
+  Bytes provisioning;
+  {
+    HookedFiles files(*world.disk, "vault.bin.new");
+    files.on_create = [&] { provisioning = *world.disk->content(kPersistencePath); };
+    Opened opened(files, world.clock, options());
+    ASSERT_OK(opened.open());
+  }
+  World cut;
+  put_files(*cut.disk, {});
+  cut.disk->make_directory(kStore);
+  cut.disk->set_content(kPersistencePath, provisioning);
+  cut.options = [] {
+    EngineOptions renamed = options();
+    renamed.instance = "other";
+    return renamed;
+  };
+  expect_refused(cut, Reason::kInvalidOption, "another instance name");
+  cut.options = options;
+  ASSERT_OK(open_once(cut));
+}
+
+// What was found before the lock was taken may be another process's work by the time it is.
+TEST_F(Rollback, AColdstartThatSomebodyElseCompletedMeanwhile) {
+  HookedFiles files(*world.disk, "");
+  bool once = true;
+  files.on_lock = [&] {
+    if (!std::exchange(once, false)) return;
+    Session first(world);
+    ASSERT_OK(first.open());
+    ASSERT_OK(first.set("k", "1"));
+    ASSERT_OK(first.close());
+  };
+  Opened late(files, world.clock, options());
+  const Result<StartupState> startup = late->determine_startup_state();
+  ASSERT_OK(startup);
+  EXPECT_EQ(*startup, StartupState::kColdstart);
+  ASSERT_OK(late->setup_persistence_files());
+  EXPECT_EQ(late->status().startup, StartupState::kWarmstart);
+  EXPECT_REASON(late->initialize_coldstart(), Reason::kStoreExists);
+  ASSERT_OK(late->initialize_warmstart());
+}
+
+// What a frame names as synced holds also where VaultHash lags: below it damage in the tamper file is no torn append.
+TEST_F(Rollback, FramesVouchForTheTamperFile) {
+  live();
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.set("k0", "witnessed", Durability::kWitnessed));
+    ASSERT_OK(session.set("k0", "journal"));  // names the commit before it
+  }
+  const Image image(world);
+  const Bytes newest = *world.disk->content(kTamperPath);
+  std::size_t end = newest.size();
+  while (newest[end - 1] == 0) --end;
+  const std::size_t entry =
+      kTamperHeaderBytes + (end - 1 - kTamperHeaderBytes) / kTamperEntryBytes * kTamperEntryBytes;
+  for (const bool lags : {false, true}) {
+    const std::unique_ptr<World> damaged = image.start();
+    Bytes edited = newest;
+    edited[entry + 30] ^= 1;
+    damaged->disk->set_content(kTamperPath, edited);
+    if (lags) damaged->disk->set_content(kVaultHashPath, now.at(kVaultHashPath));
+    expect_refused(*damaged, Reason::kTamperFileTampered, lags ? "VaultHash lags" : "VaultHash is current");
+  }
+}
+
+// What was to be saved may stand there although the save failed: then it is no change from outside.
+TEST_F(Rollback, ASaveThatFailedRaisesNoAlarm) {
+  live();
+  const Image image(world);
+  std::size_t met = 0;
+  for (std::uint64_t number = 1;; ++number) {
+    const std::unique_ptr<World> next = image.start();
+    Session session(*next);
+    ASSERT_OK(session.open());
+    next->disk->fail_at(next->disk->calls() + number, Reason::kIoError);
+    const Status failed = session.set("k0", "1", Durability::kWitnessed);
+    next->disk->clear_faults();
+    if (failed.ok()) break;
+    if (!failed.is(Reason::kWitnessNotMoved)) continue;
+    ++met;
+    ASSERT_OK(session.set("k0", "2", Durability::kWitnessed));
+    ASSERT_OK(session.engine().validate_before_write());
+    ASSERT_OK(session.close());
+  }
+  EXPECT_GT(met, 3U);
+}
+
+// What a crash left of files that were to replace others is gone after the next start, and counts for nothing before.
+TEST_F(Rollback, WhatAReplacementLeftIsNoFileOfTheStore) {
+  live();
+  const Image image(world);
+  {
+    const std::unique_ptr<World> left = image.start();
+    const std::string fresh = std::string(kVaultPath) + ".new";
+    left->disk->set_content(fresh, now.at(kVaultPath));
+    ASSERT_OK(open_once(*left));
+    EXPECT_FALSE(left->disk->content(fresh).has_value());
+  }
+  const std::unique_ptr<World> alone = image.start();
+  alone->disk->set_content(std::string(kVaultPath) + ".new", now.at(kVaultPath));
+  alone->disk->remove(kVaultPath);
+  expect_refused(*alone, Reason::kPartialRestore, "vault.bin.new alone");
+}
+
+// Between the reading of the witnesses and their first move: what was put there then is not written over.
+TEST_F(Rollback, AWitnessChangedDuringTheStartIsRefused) {
+  live();
+  const Bytes earlier = points.front().second.at(kVaultHashPath);
+  for (const bool removed : {false, true}) {
+    const std::unique_ptr<World> next = Image(world).start();
+    Session session(*next);
+    ASSERT_OK(steps_to_identified(session.engine()));
+    ASSERT_OK(session.engine().validate_vault_integrity());
+    ASSERT_OK(session.engine().validate_time_tamper_age());
+    if (removed) {
+      next->disk->remove(kVaultHashPath);
+    } else {
+      next->disk->set_content(kVaultHashPath, earlier);
+    }
+    EXPECT_REASON(session.engine().update_time_tamper(),
+                  removed ? Reason::kWitnessMissing : Reason::kWitnessReplaced);
+    EXPECT_EQ(next->disk->content(kVaultHashPath), removed ? std::nullopt : std::optional(earlier));
+  }
+}
+
+// A base keeps 1,024 witnessed points, and refuses to be read with more: neither a long session nor a long line of
+// sessions may put more into one.
+TEST_F(Rollback, MoreWitnessedPointsThanABaseKeeps) {
+  for (int round = 0; round < 2; ++round) {
+    Session session(world);
+    ASSERT_OK(session.open());
+    for (std::size_t i = 0; i < limits::kWitnessPointsMax + 10; ++i)
+      ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
+    ASSERT_OK(session.engine().compact());
+    ASSERT_OK(session.close());
+  }
+  for (int round = 0; round < 3; ++round) {
+    Session session(world);
+    ASSERT_OK(session.open());
+    EXPECT_EQ(session.contents(), world.ledger.newest());
+    ASSERT_OK(session.engine().compact());
+    ASSERT_OK(session.close());
+  }
 }
 
 // While the store is open: VaultHash is read before it is replaced.

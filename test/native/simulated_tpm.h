@@ -174,8 +174,9 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
   }
   [[nodiscard]] roots::TpmName name(std::string_view what, const Digest& seed) const {
     const Digest digest = crypto::sha256({as_bytes(what), seed});
-    roots::TpmName out{0x00, 0x0B};
-    out.insert(out.end(), digest.begin(), digest.end());
+    roots::TpmName out(2 + digest.size());
+    out[1] = 0x0B;
+    std::copy(digest.begin(), digest.end(), out.begin() + 2);
     return out;
   }
   // kWitnessMissing, kWitnessReplaced, kTpmRefused, as of Tpm::read_counter().

@@ -74,6 +74,36 @@ TEST(TimeStamp, Table) {
   }
 }
 
+// Where the kernel shows no boot id each boot seems to have the same one: an uptime that is smaller tells them apart.
+TEST(TimeStamp, ASmallerUptimeIsAnotherBoot) {
+  ManualClock clock;
+  const TimeStamp first = first_stamp(now_of(clock));
+  clock.set_boot(ManualClock::kBootMsAfterReboot);
+  clock.advance_wall(-30 * kMinute);
+  EXPECT_REASON(check_clock(first, now_of(clock), kTolerance), Reason::kClockRolledBack);
+  // A leap of the clock that such a boot confirms, by standing exactly where the stamp does.
+  clock.set_wall(first.wall_ms + 10 * kDay);
+  clock.set_boot(first.boot_ms);
+  const TimeStamp leapt = next_stamp(first, now_of(clock));
+  EXPECT_EQ(time_floor_ms(leapt, now_of(clock)), first.wall_ms);
+  clock.set_boot(ManualClock::kBootMsAfterReboot);
+  const TimeStamp confirmed = next_stamp(leapt, now_of(clock));
+  EXPECT_EQ(time_floor_ms(confirmed, now_of(clock)), leapt.wall_ms);
+}
+
+// What a broken clock says is still written as a stamp that can be read again.
+TEST(TimeStamp, AClockBeyondAllYears) {
+  for (const std::int64_t wall_ms :
+       {INT64_MIN, std::int64_t{-1}, std::int64_t{253'402'300'799'001}, INT64_MAX}) {
+    SCOPED_TRACE(wall_ms);
+    ManualClock clock(wall_ms);
+    const TimeStamp stamp = first_stamp(now_of(clock));
+    EXPECT_OK(parse_time_stamp(encode_time_stamp(stamp)));
+    clock.reboot();
+    EXPECT_OK(parse_time_stamp(encode_time_stamp(next_stamp(stamp, now_of(clock)))));
+  }
+}
+
 // Whatever the clocks do, the floor does not sink, and the stamp's own moment is never refused later in that boot.
 TEST(TimeStamp, TheFloorNeverSinks) {
   std::mt19937_64 random(7);

@@ -57,6 +57,24 @@ class TokenEngine : public ::testing::Test {
   os::testing::ManualClock clock_;
 };
 
+// Files and SecretStore together are put back to the middle of a session; the close had told the token where it ended.
+TEST_F(TokenEngine, TheCloseMovesTheWitnessInTheToken) {
+  make_store();
+  std::unique_ptr<os::testing::SimulatedDisk> middle;
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    middle = disk_->clone();
+    ASSERT_OK(store.set("seats", "11").status);
+    ASSERT_OK(store->close());
+  }
+  Opened older(*middle, clock_, options());
+  EXPECT_REASON(older.open(), Reason::kVaultRolledBack);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "11");
+}
+
 TEST_F(TokenEngine, StartsColdAndWarm) {
   make_store();
   Opened store = this->store();

@@ -74,6 +74,14 @@ class TokenRestore : public ::testing::Test {
     std::filesystem::remove_all(token_.tokens());
     std::filesystem::create_directory(token_.tokens());
   }
+  void comes_back_unproven_without(const std::string& item) {
+    make_store();
+    lose_kek();
+    disk_->remove(std::string(kSecrets) + "/acme." + item);
+    Opened store = this->store();
+    ASSERT_OK(restore(store));
+    EXPECT_TRUE(store->status().continuity_unproven);
+  }
   KeyState state_of(Opened& store, const char* id) {
     log::ValueCipher cipher(store->epoch_keys());
     const auto key = KeyRecords(store->queue(), cipher, store->token_keys()).find(id);
@@ -303,6 +311,91 @@ TEST_F(TokenRestore, ARolledBackStoreIsNotRestored) {
   lose_kek();
   Opened store = this->store();
   EXPECT_REASON(restore(store), Reason::kVaultRolledBack);
+}
+
+// Nor is any other verdict healed by the way: the file that the vault names, the SecretStore's stamp, the clock.
+TEST_F(TokenRestore, ALostKekDoesNotHealAnythingElse) {
+  make_store();
+  const auto older = disk_->clone();
+  clock_.advance(3600'000);
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    ASSERT_OK(store->change_password(as_bytes(kRestorePassword), SecretBytes(as_bytes(kRestorePassword))));
+    ASSERT_OK(store->close());
+  }
+  lose_kek();
+  const auto refused = [this](const std::string& path, const Bytes& content) {
+    const Bytes now = *disk_->content(path);
+    disk_->set_content(path, content);
+    Opened store = this->store();
+    Status status = restore(store);
+    disk_->set_content(path, now);
+    return status;
+  };
+  const std::string persistence = std::string(kStore) + "/persistence.bin";
+  EXPECT_REASON(refused(persistence, *older->content(persistence)), Reason::kPersistenceRolledBack);
+  const std::string stamp = std::string(kSecrets) + "/acme.TimeTamper";
+  Bytes damaged = *disk_->content(stamp);
+  for (std::size_t at = 40; at < damaged.size(); at += 50) damaged[at] ^= 0xFF;
+  EXPECT_REASON(refused(stamp, damaged), Reason::kWitnessReplaced);
+  const std::int64_t wall_ms = clock_.wall_ms();
+  clock_.set_wall(wall_ms - 1800'000);
+  EXPECT_REASON(refused(stamp, *disk_->content(stamp)), Reason::kClockRolledBack);
+  clock_.set_wall(wall_ms);
+  Opened store = this->store();
+  ASSERT_OK(restore(store));
+}
+
+// A wrong PIN is put right by the right one; it is no lost token, whatever password is given with it.
+TEST_F(TokenRestore, AWrongPinIsNoLostToken) {
+  make_store();
+  EngineOptions wrong = options("acme");
+  wrong.pkcs11.pin = SecretBytes(as_bytes("9999-user"));
+  Reason reason{};
+  {
+    EngineOptions same = options("acme");
+    same.pkcs11.pin = wrong.pkcs11.pin.clone();
+    Opened store(*disk_, clock_, std::move(same));
+    const Status refused = store.open();
+    ASSERT_FALSE(refused.ok());
+    reason = refused.error().reason;
+  }
+  Opened store(*disk_, clock_, std::move(wrong));
+  ASSERT_OK(store->determine_startup_state());
+  ASSERT_OK(store->setup_persistence_files());
+  EXPECT_REASON(store->initialize_recovery(as_bytes(kRestorePassword)), reason);
+  EXPECT_EQ(keks("acme").size(), 1U);
+}
+
+TEST_F(TokenRestore, AStoreThatOpensIsNotRestored) {
+  make_store();
+  Opened store = this->store();
+  ASSERT_OK(store->determine_startup_state().status());
+  ASSERT_OK(store->setup_persistence_files());
+  ASSERT_OK(store->initialize_warmstart());
+  ASSERT_OK(store->create_and_load_vault());
+  ASSERT_OK(store->initialize_storage_identifier());
+  EXPECT_REASON(store->validate_restore(proof()), Reason::kNothingToDo);
+  EXPECT_REASON(store->restore(proof()), Reason::kNothingToDo);
+}
+
+// Either item of the SecretStore is needed to say that the data are the newest.
+TEST_F(TokenRestore, WithoutVaultHashItComesBackUnproven) { comes_back_unproven_without("VaultHash"); }
+TEST_F(TokenRestore, WithoutTimeTamperItComesBackUnproven) { comes_back_unproven_without("TimeTamper"); }
+
+// What an earlier restore deactivated is told by its own record.
+TEST_F(TokenRestore, ASecondRestoreCountsItsOwnKeys) {
+  make_store();
+  for (const char* label : {"second", "third"}) {
+    lose_token();
+    token_.make(label);
+    Opened store = this->store(label);
+    ASSERT_OK(restore(store));
+    ASSERT_OK(store->complete_restore());
+    EXPECT_EQ(store->status().restore->keys_deactivated, label == std::string_view("second") ? 1U : 0U);
+    ASSERT_OK(store->close());
+  }
 }
 
 TEST_F(TokenRestore, TheOperationLogTellsTheStory) {

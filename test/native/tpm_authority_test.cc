@@ -139,6 +139,37 @@ TEST_F(TpmVendor, AResealTokenServesOnce) {
   EXPECT_REASON(reseal_tpm(world, token_proof(token)), Reason::kVaultRolledBack);
 }
 
+// With the TPM goes its counter, and with that what the token was signed over besides the point.
+TEST_F(TpmVendor, AResealTokenForALostTpmServesOnce) {
+  small_tpm_store(world);
+  world.chip->clear();
+  const Bytes token = tpm_token(vendor, world, Purpose::kReseal);
+  ASSERT_OK(reseal_tpm(world, token_proof(token)));
+  ASSERT_OK(open_and_close(world));
+  world.chip->clear();
+  EXPECT_REASON(reseal_tpm(world, token_proof(token)), Reason::kAuthorityRefused);
+}
+
+TEST_F(TpmAuthority, AResealHealsNothingElse) {
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.tpm.pcrs = 1U << 7;
+    return options;
+  };
+  small_tpm_store(world);
+  const Bytes old = *world.disk->content(kPersistencePath);
+  ASSERT_OK(change_password("backup", "backup"));
+  const Bytes now = *world.disk->content(kPersistencePath);
+  world.chip->extend_pcr(7);
+  world.disk->set_content(kPersistencePath, old);
+  EXPECT_REASON(reseal_tpm(world, password_proof("backup")), Reason::kPersistenceRolledBack);
+  world.disk->set_content(kPersistencePath, now);
+  world.clock.advance_wall(-1800'000);
+  EXPECT_REASON(reseal_tpm(world, password_proof("backup")), Reason::kClockRolledBack);
+  world.clock.advance_wall(1800'000);
+  ASSERT_OK(reseal_tpm(world, password_proof("backup")));
+}
+
 TEST_F(TpmAuthority, ResealKeepsContinuityWhereTheCounterVouches) {
   world.options = [] {
     EngineOptions options = tpm_options();

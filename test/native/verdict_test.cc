@@ -121,6 +121,11 @@ TEST(Verdict, Table) {
        .tamper = 7,
        .tamper_clean = false,
        .reason = Reason::kTamperFileTampered},
+      {.what = "damage before what a frame names as synced, VaultHash lags",
+       .secret = 3,
+       .tamper = 7,
+       .tamper_clean = false,
+       .reason = Reason::kTamperFileTampered},
       {.what = "damage behind the newest commit",
        .tamper = 10,
        .tamper_clean = false,
@@ -205,6 +210,24 @@ TEST(Verdict, CounterTable) {
   }
 }
 
+// Where the counter has moved, the tamper file had been synced up to the anchor.
+TEST(Verdict, DamageBeforeWhatTheCounterVouchesFor) {
+  for (const std::uint64_t witnessed : {5U, 6U}) {
+    Evidence evidence =
+        evidence_of({.what = "", .synced = 2, .secret = 0, .tamper = 5, .tamper_clean = false});
+    evidence.expected = kWitnessTamperFile | kWitnessTpm;
+    evidence.counter.value = 7;
+    evidence.counter.anchored = 7;
+    evidence.counter.witnessed = witnessed;
+    const Status status = judge(evidence).status;
+    if (witnessed == 5) {
+      EXPECT_OK(status);
+    } else {
+      EXPECT_REASON(status, Reason::kTamperFileTampered);
+    }
+  }
+}
+
 TEST(Verdict, DamagedWitnessesSpeakForThemselves) {
   Evidence evidence = evidence_of({.what = ""});
   evidence.secret.damage = Status(Reason::kWitnessReplaced, "damaged");
@@ -253,6 +276,25 @@ class Authority : public ::testing::Test {
     Session session(world);
     EXPECT_TRUE(steps_to_identified(session.engine()).ok());
     return session.engine().status();
+  }
+
+  // Of a store whose root is lost. With a vendor's key the password opens the DEK, and the token is the authority.
+  Status recover(const Proof& proof, std::string_view password = "backup") {
+    Session session(world);
+    Engine& engine = session.engine();
+    SR_TRY(engine.determine_startup_state().status());
+    SR_TRY(engine.setup_persistence_files());
+    SR_TRY(engine.initialize_recovery(as_bytes(password)));
+    SR_TRY(engine.create_and_load_vault());
+    SR_TRY(engine.initialize_storage_identifier());
+    SR_TRY(engine.recover(proof));
+    return session.close();
+  }
+  void expect_not_recovered(Reason reason, const std::string& what) {
+    const Files before = files_of(*world.disk);
+    const Status status = recover(password_proof("backup"));
+    EXPECT_TRUE(status.is(reason)) << what << ": " << describe(status);
+    EXPECT_EQ(files_of(*world.disk), before) << what;
   }
 
   bool by_password = false;
@@ -417,6 +459,121 @@ TEST_F(Authority, HealsADamagedWitness) {
     }
     ASSERT_OK(reanchor(password_proof("backup")));
   }
+}
+
+// VaultHash remembers which points were used, and no more of them than it can hold.
+TEST_F(Authority, MoreReanchorsThanAreRemembered) {
+  by_password = true;
+  commit("1");
+  for (std::size_t i = 0; i < kUsedPointsMax + 3; ++i) {
+    world.disk->remove(kVaultHashPath);
+    SCOPED_TRACE(i);
+    ASSERT_OK(reanchor(password_proof("backup")));
+  }
+  const Bytes before = *world.disk->content(kVaultPath);
+  commit("2");
+  world.disk->set_content(kVaultPath, before);
+  ASSERT_OK(reanchor(password_proof("backup")));
+  commit("3");
+  world.disk->set_content(kVaultPath, before);
+  EXPECT_REASON(reanchor(password_proof("backup")), Reason::kAuthorityRefused);
+}
+
+// A lost root is no way around the verdicts: the witnesses that are left, the file that the vault names, and the clock.
+TEST_F(Authority, ALostRootDoesNotHealAnythingElse) {
+  by_password = true;
+  commit("old");
+  const Files old = files_of(*world.disk);
+  world.clock.advance(3600'000);
+  {
+    Session session(world);
+    ASSERT_OK(session.open());
+    ASSERT_OK(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
+    ASSERT_OK(session.close());
+  }
+  commit("new");
+  const Files now = files_of(*world.disk);
+  const auto lose = [&](const std::vector<const char*>& secrets) {
+    put_files(*world.disk, now);
+    for (const char* path : secrets) world.disk->remove(path);
+  };
+
+  lose({kRootKeyPath});
+  world.disk->set_content(kVaultPath, old.at(kVaultPath));
+  expect_not_recovered(Reason::kVaultRolledBack, "an older vault");
+  lose({kRootKeyPath, kVaultHashPath, kTimeTamperPath});
+  world.disk->set_content(kVaultPath, old.at(kVaultPath));
+  expect_not_recovered(Reason::kVaultRolledBack, "an older vault, the tamper file remembers");
+  lose({kRootKeyPath});
+  world.disk->set_content(kPersistencePath, old.at(kPersistencePath));
+  expect_not_recovered(Reason::kPersistenceRolledBack, "an older persistence.bin");
+  lose({kRootKeyPath});
+  Bytes damaged = now.at(kTimeTamperPath);
+  for (std::size_t at = 40; at < damaged.size(); at += 50) damaged[at] ^= 0xFF;
+  world.disk->set_content(kTimeTamperPath, damaged);
+  expect_not_recovered(Reason::kWitnessReplaced, "a damaged TimeTamper");
+  const std::int64_t wall_ms = world.clock.wall_ms();
+  world.clock.reboot();
+  world.clock.set_wall(wall_ms - 1800'000);
+  lose({kRootKeyPath, kTimeTamperPath});
+  expect_not_recovered(Reason::kClockRolledBack, "a clock that is behind the vault's stamp");
+  // Every file is of then, and only TimeTamper is of now.
+  put_files(*world.disk, old);
+  for (const char* path : {kRootKeyPath, kVaultHashPath}) world.disk->remove(path);
+  world.disk->set_content(kTimeTamperPath, now.at(kTimeTamperPath));
+  expect_not_recovered(Reason::kClockRolledBack, "a clock that is behind TimeTamper");
+
+  world.clock.set_wall(wall_ms);
+  lose({kRootKeyPath});
+  ASSERT_OK(recover(password_proof("backup")));
+  Session session(world);
+  ASSERT_OK(session.open());
+  EXPECT_EQ(session.contents().at("k"), "new");
+  std::vector<SlotType> types;
+  for (const KeySlotStatus& slot : session.engine().status().key_slots) types.push_back(slot.type);
+  EXPECT_EQ(types, (std::vector<SlotType>{SlotType::kPassword, SlotType::kSoftware}));
+}
+
+// The vendor's token for a recovery is over one point, and a recovery moves the store on from it.
+TEST_F(Authority, ATokenRecoversOnce) {
+  world.options = [this] {
+    EngineOptions with_both = store_options("backup");
+    with_both.vendor_public_key = vendor.public_key();
+    return with_both;
+  };
+  commit("1");
+  const EngineStatus status = look();
+  const Bytes token = vendor.token(Purpose::kRecover, status.storage_id, status.newest);
+  world.disk->remove(kRootKeyPath);
+  EXPECT_REASON(recover(password_proof("backup")), Reason::kAuthorityRefused);
+  ASSERT_OK(recover(Proof{SecretBytes(), token}));
+  commit("2");
+  world.disk->remove(kRootKeyPath);
+  EXPECT_REASON(recover(Proof{SecretBytes(), token}), Reason::kAuthorityRefused);
+}
+
+TEST_F(Authority, AnOpenStoreIsNotDecommissioned) {
+  by_password = true;
+  Session session(world);
+  ASSERT_OK(session.open());
+  ASSERT_OK(session.set("k", "1"));
+  const Files before = files_of(*world.disk);
+  EXPECT_REASON(session.engine().decommission(password_proof("backup")), Reason::kNotOpen);
+  EXPECT_EQ(files_of(*world.disk), before);
+  ASSERT_OK(session.set("k", "2"));
+  ASSERT_OK(session.close());
+}
+
+// Nor does anything stay that a crash left under way: all of it is of this store.
+TEST_F(Authority, ADecommissionTakesWhatCrashesLeft) {
+  by_password = true;
+  commit("1");
+  for (const char* path : {kVaultPath, kTamperPath, kPersistencePath, kRootKeyPath, kVaultHashPath})
+    world.disk->set_content(std::string(path) + ".new", {1, 2, 3});
+  Session session(world);
+  ASSERT_OK(steps_to_identified(session.engine()));
+  ASSERT_OK(session.engine().decommission(password_proof("backup")));
+  EXPECT_TRUE(files_of(*world.disk).empty());
 }
 
 TEST_F(Authority, DecommissionNeedsItsOwnToken) {

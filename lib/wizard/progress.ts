@@ -69,6 +69,13 @@ function problemOf(error: PersistenceError): Problem {
   return Object.freeze({ reason, message, remedy, retryAfterMs });
 }
 
+/** In memory that is shared with nothing else. */
+function ownCopy(secret: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(secret.length);
+  copy.set(secret);
+  return copy;
+}
+
 const busy = (): PersistenceError =>
   new PersistenceError('restore-busy', 'the store is being restored by this process already');
 
@@ -195,8 +202,7 @@ export class Progress {
       });
     }
     if (password.length === 0) throw new PersistenceError('password-missing', 'no password was given');
-    const copy = Buffer.allocUnsafeSlow(password.length);
-    copy.set(password);
+    const copy = ownCopy(password);
     this.#begin('restore', async () => {
       try {
         await this.#restore(copy);
@@ -213,14 +219,15 @@ export class Progress {
   setUp(plan: TokenPlan): void {
     if (this.#act !== undefined || this.#closing) throw busy();
     this.#given = { slotId: plan.slotId, label: plan.label };
-    const soPin = plan.soPin === undefined ? this.#options.soPin : Buffer.from(plan.soPin);
+    const copy = plan.soPin && ownCopy(plan.soPin);
+    const soPin = copy ?? this.#options.soPin;
     if (soPin === undefined)
       throw new PersistenceError('pin-missing', "the security officer's PIN was not given");
     this.#begin('token', async () => {
       try {
         await this.#setUp({ ...plan, soPin });
       } finally {
-        if (plan.soPin !== undefined && soPin instanceof Uint8Array) soPin.fill(0);
+        copy?.fill(0);
       }
     });
   }

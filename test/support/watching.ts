@@ -1,0 +1,116 @@
+// Copies of secrets, so that a test can see whether they are wiped: those that the core is given, and whatever else is made
+// in memory of its own.
+import assert from 'node:assert/strict';
+
+import type { NativeBinding } from '../../lib/native-binding.js';
+import { binding } from './stores.js';
+
+type Given = ConstructorParameters<typeof binding.Store>;
+
+/** What of a secret reached the core: the bytes themselves, and what they were then. */
+interface Seen {
+  readonly bytes: Uint8Array;
+  readonly text: string;
+}
+
+export class SecretWatch {
+  /** The testing build of the core; what it is given of secrets is noted. */
+  readonly binding: NativeBinding;
+  readonly #allocate = Buffer.allocUnsafeSlow.bind(Buffer);
+  #seen: Seen[] = [];
+  #made: Buffer[] = [];
+
+  constructor() {
+    Buffer.allocUnsafeSlow = (size) => {
+      // Zeroed: what was in the memory before is nobody's copy.
+      const made = Buffer.alloc(size);
+      this.#made.push(made);
+      return made;
+    };
+    const note = (...given: unknown[]): void => {
+      for (const bytes of given) {
+        if (bytes instanceof Uint8Array) this.#seen.push({ bytes, text: Buffer.from(bytes).toString() });
+      }
+    };
+    class Store extends binding.Store {
+      constructor(...given: Given) {
+        const [{ recoveryPassword, storage }] = given;
+        note(recoveryPassword, storage !== undefined && 'pin' in storage ? storage.pin : undefined);
+        super(...given);
+      }
+    }
+    // Of each the first arguments are the secrets.
+    for (const [name, count] of [
+      ['initializeRecovery', 1],
+      ['reanchor', 1],
+      ['recover', 1],
+      ['validateRestore', 1],
+      ['rotateDek', 1],
+      ['decommission', 1],
+      ['changePassword', 2],
+      ['addPassword', 2],
+      ['removePassword', 1],
+      ['verifyPassword', 1],
+      ['setTls', 1],
+    ] as const) {
+      const { [name]: own } = binding.Store.prototype as Record<string, (...given: unknown[]) => unknown>;
+      assert.ok(own !== undefined);
+      Object.defineProperty(Store.prototype, name, {
+        value(this: unknown, ...given: unknown[]) {
+          note(...given.slice(0, count));
+          return own.apply(this, given);
+        },
+      });
+    }
+    this.binding = {
+      ...binding,
+      Store,
+      readFile: async (...given) => {
+        const content = await binding.readFile(...given);
+        note(content);
+        return content;
+      },
+      initialiseToken: (plan) => {
+        note(plan.soPin, plan.pin);
+        return binding.initialiseToken(plan);
+      },
+      temporaryCertificate: (...given) => {
+        const made = binding.temporaryCertificate(...given);
+        note(made.key);
+        return made;
+      },
+    };
+  }
+
+  /** What the core was given, as text, since the last call of assertWiped(). */
+  get given(): readonly string[] {
+    return this.#seen.map(({ text }) => text);
+  }
+
+  /** These secrets reached the core since the last call, and nothing is left of them. */
+  assertWiped(...texts: string[]): void {
+    const seen = this.#seen;
+    this.#seen = [];
+    assert.deepEqual(new Set(seen.map(({ text }) => text)), new Set(texts));
+    for (const { bytes, text } of seen) {
+      assert.ok(
+        bytes.every((byte) => byte === 0),
+        `the core was given a copy of '${text.slice(0, 40)}' that is left`,
+      );
+    }
+    this.assertGone(...texts);
+  }
+
+  /** No memory that was allocated since the last call holds one of these secrets. */
+  assertGone(...texts: string[]): void {
+    const made = this.#made;
+    this.#made = [];
+    for (const text of texts) {
+      assert.ok(!made.some((copy) => copy.includes(text)), `a copy of '${text.slice(0, 40)}' is left`);
+    }
+  }
+
+  stop(): void {
+    Buffer.allocUnsafeSlow = this.#allocate;
+  }
+}

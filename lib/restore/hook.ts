@@ -20,13 +20,21 @@ export async function runHook(path: string, timeLimitMs = hookTimeLimitMs): Prom
   if (!isAbsolute(path)) throw new PersistenceError('hook-not-found', `the hook ${path} is no absolute path`);
   // 4 ms that every process of this package would pay otherwise.
   const { spawn } = await import('node:child_process');
-  const child = spawn(path, [], {
-    argv0: path,
-    cwd: '/',
-    env: environment,
-    detached: true,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const start = () =>
+    spawn(path, [], {
+      argv0: path,
+      cwd: '/',
+      env: environment,
+      detached: true,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+  let child: ReturnType<typeof start>;
+  try {
+    child = start();
+  } catch (error) {
+    // Some failures, such as a path below a file, are thrown and not told by an event.
+    throw asHookError(path, error);
+  }
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     if (said.length < errorBytesMax) said += text;

@@ -53,6 +53,7 @@ describe('restore: the hook', () => {
   it('tells a hook that is not there from one that may not run', async () => {
     await rejectsReason(runHook(join(root, 'none')), 'hook-not-found');
     await rejectsReason(runHook('hook'), 'hook-not-found');
+    await rejectsReason(runHook(join(hook('exit 0'), 'below')), 'hook-not-found');
     await rejectsReason(runHook(hook('exit 0', 0o644)), 'hook-not-permitted');
   });
 

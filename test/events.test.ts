@@ -5,7 +5,7 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import type { Notice, SubscriberError, VaultEvent } from '../lib/events.js';
+import { EventHub, type Notice, type SubscriberError, type VaultEvent } from '../lib/events.js';
 import type { PersistenceService } from '../lib/persistence-service.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';
@@ -68,6 +68,113 @@ describe('events', () => {
     await store.vault.set('key', value).then(() => order.push('promise'));
     await settle();
     assert.deepEqual(order, ['promise', 'event x']);
+  });
+
+  it('come in a turn of their own, never from inside a call or with a promise', async () => {
+    store.on('vault', record);
+    store.vault.setSync('a', value);
+    store.vault.get('a');
+    for (let i = 0; i < 100; ++i) await Promise.resolve();
+    assert.deepEqual(events, []);
+    await settle();
+    assert.deepEqual(
+      events.map(({ op }) => op),
+      ['write', 'read'],
+    );
+  });
+
+  it('keep the bytes of a key as they were at the call', async () => {
+    store.on('vault', record);
+    const key = Buffer.from('before');
+    const promise = store.vault.set(key, value);
+    key.fill(0);
+    await promise;
+    await settle();
+    assert.deepEqual(
+      events.map((event) => event.key?.toString()),
+      ['before'],
+    );
+  });
+
+  it('a compare-and-set that did not take place makes none, beside others of the same commit', async () => {
+    store.on('vault', record);
+    await Promise.all([
+      store.vault.set('a', value),
+      store.vault.compareAndSet('a', undefined, value),
+      store.vault.compareAndSet('a', Buffer.from('y'), undefined),
+      store.vault.set('b', value),
+    ]);
+    await settle();
+    assert.deepEqual(
+      events.map(({ key }) => key),
+      ['a', 'b'],
+    );
+  });
+
+  it('of reads no more than 65,536 wait; whatever is durable is told all the same', async () => {
+    store.vault.setSync('key', value);
+    store.on('vault', record);
+    for (let i = 0; i < 65_540; ++i) store.vault.get('key');
+    store.vault.setSync('other', value);
+    await settle();
+    assert.equal(events.length, 65_537);
+    assert.equal(events.at(-1)?.op, 'write');
+  });
+
+  it('a subscriber that comes during a delivery gets what comes later', async () => {
+    store.on('vault', () => {
+      store.on('vault', record);
+    });
+    store.vault.setSync('a', value);
+    await settle();
+    assert.deepEqual(events, []);
+    store.vault.setSync('b', value);
+    await settle();
+    assert.deepEqual(
+      events.map(({ key }) => key),
+      ['b'],
+    );
+  });
+
+  it('a read names the newest generation: of the opening, of a synchronous write, of another one', async () => {
+    await store.vault.set('key', value);
+    await store.close();
+    store = await world.open();
+    store.on('vault', record);
+    const { generation } = store.status();
+    store.vault.get('key');
+    store.off('vault', record);
+    store.vault.setSync('key', value);
+    store.on('vault', record);
+    store.vault.get('key');
+    await settle();
+    store.off('vault', record);
+    await store.vault.set('key', value);
+    store.on('vault', record);
+    store.vault.get('key');
+    await settle();
+    assert.deepEqual(
+      events.map((event) => event.generation),
+      [generation, generation + 1, generation + 2],
+    );
+  });
+
+  it('what onProgress throws stops no start, and is reported', async () => {
+    await store.close();
+    const reports: SubscriberError[] = [];
+    const collect = (message: unknown): void => {
+      reports.push(message as SubscriberError);
+    };
+    subscribe('strongroom:subscriber-error', collect);
+    const error = new Error('thrown');
+    store = await world.open({
+      onProgress: () => {
+        throw error;
+      },
+    });
+    unsubscribe('strongroom:subscriber-error', collect);
+    assert.notEqual(reports.length, 0);
+    for (const report of reports) assert.deepEqual(report, { event: 'progress', error });
   });
 
   it('a refused or failed operation makes none', async () => {
@@ -197,6 +304,26 @@ describe('events', () => {
       notices.map(({ kind }) => kind),
       ['tamper-file-anew'],
     );
+  });
+
+  it('a notice is told once, at once to who listens, and 64 wait for who will', async () => {
+    const hub = new EventHub();
+    const notice = (message: string): Notice => ({ kind: 'time-refresh-failed', message });
+    for (let i = 0; i < 70; ++i) hub.notify(notice(i.toString()));
+    const told: string[] = [];
+    hub.add('notice', ({ message }) => told.push(message));
+    await settle();
+    assert.deepEqual(
+      told,
+      Array.from({ length: 64 }, (_, i) => i.toString()),
+    );
+    hub.notify(notice('later'));
+    await settle();
+    assert.equal(told.length, 65);
+    hub.add('vault', record);
+    hub.publish({ op: 'time', generation: 1 });
+    await settle();
+    assert.deepEqual([told.length, events.length], [65, 1]);
   });
 
   it('wrong names and listeners are refused', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { PersistenceService } from '../lib/persistence-service.js';
@@ -80,6 +80,13 @@ describe('maintenance', () => {
 
     it('no-store where none is', async () => {
       await rejectsReason(world.inspect(), 'not-found');
+    });
+
+    it('no act makes a store', async () => {
+      for (const kind of ['reanchor', 'recover', 'reseal', 'decommission'] as const) {
+        await rejectsReason(world.act(kind, { password }), 'no-store');
+        assert.ok(!existsSync(world.directory) && !existsSync(world.secrets), kind);
+      }
     });
   });
 

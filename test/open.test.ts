@@ -201,10 +201,12 @@ describe('Initialize()', () => {
       ['a password as a string', { recovery: { password: 'hunter2' } }],
       ['an unknown name in recovery', { recovery: { pin: new Uint8Array(1) } }],
       ['a wrong kdf', { recovery: { kdf: { memoryKiB: 1.5 } } }],
+      ['a kdf of no pass', { recovery: { kdf: { passes: 0 } } }],
       ['an unknown name in kdf', { recovery: { kdf: { rounds: 3 } } }],
       ['a negative tolerance', { clockToleranceMs: -1 }],
       ['a fraction', { maxAgeMs: 0.5 }],
       ['NaN', { maxAgeMs: NaN }],
+      ['a witness interval beyond 32 bits', { witnessIntervalMs: 2 ** 32 }],
       ['another maxAge', { maxAge: 'never' }],
       ['maxAge and maxAgeMs', { maxAge: 'off', maxAgeMs: 5 }],
       ['a short vendor key', { vendorPublicKey: new Uint8Array(31) }],
@@ -328,10 +330,61 @@ describe('Initialize()', () => {
       assert.deepEqual(fingerprint(world.root), before);
       await writer.vault.set('key', Buffer.from('z'));
     });
+    it('has no timer that would write', async () => {
+      const writer = await world.open();
+      const { setInterval } = globalThis;
+      let timers = 0;
+      globalThis.setInterval = (...parameters: Parameters<typeof setInterval>) => {
+        ++timers;
+        return setInterval(...parameters);
+      };
+      try {
+        await (await world.open({ readOnly: true })).close();
+        assert.equal(timers, 0);
+        await writer.close();
+        await (await world.open()).close();
+        assert.equal(timers, 1);
+      } finally {
+        globalThis.setInterval = setInterval;
+      }
+    });
     it('makes nothing where nothing is', async () => {
       await rejectsReason(world.open({ readOnly: true }), 'no-store');
       assert.deepEqual(fingerprint(world.root), {});
     });
+  });
+
+  it('the record of manifests keeps each provider, and is written only when one is newer, never by a reader', async () => {
+    const directory = join(world.root, 'manifests');
+    mkdirSync(directory);
+    const trustedKey = pemOf(keyPair('provider').publicKey);
+    const trustedKeys = { Acme: trustedKey, Bolt: trustedKey };
+    const write = (ProviderName: string, CreatedUtc: string): void => {
+      const content = JSON.stringify(signed(manifest({ ProviderName, CreatedUtc })));
+      writeFileSync(join(directory, `${ProviderName}.json`), content);
+    };
+    const start = async (readOnly = false): Promise<[accepted: number, commits: number]> => {
+      const store = await world.open({ readOnly, manifests: { directory, trustedKeys } });
+      const accepted = store.status().manifests?.providers.length ?? 0;
+      const operations = (await store.operationLog()).map(({ operation }) => operation);
+      await store.close();
+      return [accepted, operations.length];
+    };
+    write('Acme', '2026-03-01T12:00:00Z');
+    write('Bolt', '2026-03-01T12:00:00Z');
+    await start();
+    const [, first] = await start();
+    const [, second] = await start();
+    const [, third] = await start();
+    assert.equal(third - second, second - first);
+    write('Acme', '2026-04-01T12:00:00Z');
+    const before = fingerprint(world.root);
+    assert.equal((await start(true))[0], 2);
+    assert.deepEqual(fingerprint(world.root), before);
+    const [, newer] = await start();
+    assert.equal(newer - third, third - second + 1);
+    write('Bolt', '2026-02-01T12:00:00Z');
+    assert.equal((await start())[0], 1);
   });
 
   it('manifests are verified in step 3 and accepted after step 5; an older one is rejected ever after', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 
 import { PersistenceValidator } from '../lib/persistence-validator.js';
+import { makeCertificates } from './support/certificates.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 
@@ -84,6 +85,29 @@ describe('ValidateBeforeWrite', () => {
     assert.equal(store.validator.validations, 1 + blocked.length + 2);
     world.clock.advanceWall(hour);
     await vault.set('key', Buffer.from('y'));
+  });
+
+  it('guards the changes of keys and of the TLS credential', async () => {
+    const one = makeCertificates();
+    const store = await world.open();
+    await store.tls.set(one);
+    await store.keys.generate({ id: 'ca', algorithm: 'Ed25519', location: 'vault' });
+    const { generation } = store.status();
+    world.clock.advance(minute);
+    world.clock.advanceWall(-hour);
+    for (const call of [
+      () => store.tls.set(makeCertificates()),
+      () => store.tls.remove(),
+      () => store.keys.generate({ id: 'other', algorithm: 'Ed25519', location: 'vault' }),
+      () => store.keys.deactivate('ca', 'lost'),
+      () => store.keys.remove('ca'),
+    ]) {
+      await rejectsReason(call(), 'clock-rolled-back');
+    }
+    assert.equal((await store.tls.certificate())?.certificate, one.certificate);
+    assert.equal(store.status().generation, generation);
+    world.clock.advanceWall(hour);
+    await store.tls.remove();
   });
 
   it('a failure drops the cached success', () => {

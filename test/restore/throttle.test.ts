@@ -45,6 +45,43 @@ describe('restore: the throttle of passwords', () => {
     await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
   });
 
+  it('begins to count anew after a success, and says nothing of tries that are forgotten', async () => {
+    for (let n = 0; n < 2; n += 1) await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
+    assert.deepEqual(throttle.peek('/a'), { wrong: 2, waitMs: 0 });
+    await throttle.attempt('/a', () => Promise.resolve());
+    assert.deepEqual(throttle.peek('/a'), { wrong: 0, waitMs: 0 });
+    for (let n = 0; n < 3; n += 1) await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
+    assert.deepEqual(throttle.peek('/a'), { wrong: 3, waitMs: 1000 });
+    now += 3_600_001;
+    assert.deepEqual(throttle.peek('/a'), { wrong: 0, waitMs: 0 });
+  });
+
+  it('one that waited for its turn is not tried if the one before it was the third wrong one', async () => {
+    for (let n = 0; n < 2; n += 1) await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
+    let tried = 0;
+    const count = (): Promise<never> => {
+      tried += 1;
+      return wrong();
+    };
+    const [first, ...others] = Array.from({ length: 4 }, () => throttle.attempt('/a', count));
+    await Promise.all([
+      rejectsReason(first!, 'password-wrong'),
+      ...others.map((other) => rejectsReason(other, 'password-throttled')),
+    ]);
+    assert.equal(tried, 1);
+  });
+
+  it('of more than 1,024 stores the one whose last try is the oldest is forgotten', async () => {
+    for (let n = 0; n < 3; n += 1) await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
+    for (let n = 0; n < 1023; n += 1) await throttle.attempt(`/${n}`, wrong).catch(() => undefined);
+    now += 1000;
+    await rejectsReason(throttle.attempt('/a', wrong), 'password-wrong');
+    await throttle.attempt('/another', wrong).catch(() => undefined);
+    assert.equal(throttle.peek('/0').wrong, 0);
+    assert.equal(throttle.peek('/1').wrong, 1);
+    assert.equal(throttle.peek('/a').wrong, 4);
+  });
+
   it('counts only wrong passwords', async () => {
     for (let n = 0; n < 10; n += 1) {
       await rejectsReason(

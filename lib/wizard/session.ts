@@ -135,8 +135,12 @@ export class Sessions {
   }
 
   #isVisitor(id: string): boolean {
-    const [drawn = '', mac] = id.split('.', 2);
-    return mac !== undefined && timingSafeEqual(digestOf(mac), digestOf(this.#macOf('visitor', drawn)));
+    const [drawn = '', mac, ...more] = id.split('.');
+    return (
+      mac !== undefined &&
+      more.length === 0 &&
+      timingSafeEqual(digestOf(mac), digestOf(this.#macOf('visitor', drawn)))
+    );
   }
 
   #macOf(purpose: 'visitor' | 'form', id: string): string {

@@ -89,7 +89,15 @@ describe("the wizard's sessions", () => {
     const { sessions } = make();
     const id = sessions.visitorId();
     assert.equal(sessions.visitorId(id), id);
-    for (const other of ['x', '', '.', `${id}x`, id.replace(/^./, (c) => (c === 'A' ? 'B' : 'A'))])
+    for (const other of [
+      'x',
+      '',
+      '.',
+      `${id}x`,
+      `${id}.`,
+      `${id}.x`,
+      id.replace(/^./, (c) => (c === 'A' ? 'B' : 'A')),
+    ])
       assert.notEqual(sessions.visitorId(other), other);
     assert.ok(!sessions.knows(id));
     assert.ok(sessions.isCsrf(id, sessions.csrfOf(id)));

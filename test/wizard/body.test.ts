@@ -147,6 +147,7 @@ describe("the wizard's fields", () => {
       '{"password":"\\x"}',
       '{"password":"\\u12"}',
       '{"password":"a\nb"}',
+      '{"password":"a\x1fb"}',
       '{"password":"',
       '{"password":"1"',
       '["password"]',

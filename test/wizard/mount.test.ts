@@ -129,7 +129,8 @@ describe('the wizard within another server', function () {
     assert.equal((await form('http://vault.example')).status, 403);
     assert.equal((await form(`http://127.0.0.1:${port}`)).status, 403);
     assert.equal((await form(origin)).status, 303);
-    assert.equal((await ask('GET', '/healthz', { host: 'vault.example' })).status, 503);
+    const other = await ask('GET', '/healthz', { host: 'vault.example' });
+    assert.deepEqual([other.status, other.headers['retry-after']], [503, '10']);
     server.close();
   });
 
@@ -177,6 +178,26 @@ describe('the wizard within another server', function () {
     );
     browser.close();
     await (await world.open()).close();
+  });
+
+  it('a failure that nobody expected is an event, and tells the browser nothing of itself', async () => {
+    await create();
+    const body = new ReadableStream({
+      pull(controller) {
+        controller.error(new Error('what only the log may know'));
+      },
+    });
+    const headers = {
+      'content-length': '10',
+      'content-type': 'application/x-www-form-urlencoded',
+      origin,
+    };
+    const answer = await wizard.fetch(
+      new Request(origin + passwordPath, { method: 'POST', headers, body, duplex: 'half' }),
+    );
+    assert.equal(answer.status, 500);
+    assert.ok(!(await answer.text()).includes('what only'));
+    assert.ok(events.some((event) => event.event === 'failed' && event.reason === 'internal'));
   });
 
   it('an exception of onEvent stops nothing', async () => {

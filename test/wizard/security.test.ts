@@ -340,11 +340,13 @@ describe('the wizard refuses', function () {
         "form-action 'self'",
         "frame-ancestors 'none'",
         "base-uri 'none'",
+        'img-src data:',
       ])
         assert.ok(String(policy).includes(part), `${status}: ${part}`);
       assert.equal(headers['x-frame-options'], 'DENY');
       assert.equal(headers['x-content-type-options'], 'nosniff');
       assert.equal(headers['cache-control'], 'no-store');
+      assert.equal(headers.vary, 'Accept');
       assert.equal(headers['referrer-policy'], 'same-origin');
       assert.equal(headers['strict-transport-security'], undefined);
       assert.equal(headers['access-control-allow-origin'], undefined);
@@ -396,8 +398,47 @@ describe('the wizard refuses', function () {
     assert.equal((await browser.get(passwordPath)).status, 200);
     for (const text of await Promise.all(slow)) assert.match(text, /^(HTTP\/1\.1 408 |$)/);
     assert.ok(performance.now() - began < idle * 3);
-    for (const each of crowd) if (each.status === 'fulfilled') each.value.destroy();
+    // Each that goes makes room for another one, while others stay.
+    const open = crowd.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    for (const socket of open.slice(1)) socket.destroy();
+    for (let room = false; !room;) {
+      room = await rig.socket('127.0.0.2').then(
+        (socket) => Boolean(socket.destroy()),
+        () => false,
+      );
+    }
+    open[0]!.destroy();
     unchanged();
+  });
+
+  it('to be held by a client that does not end its request', async () => {
+    await start();
+    const held = rig.raw(`GET ${codePath} HTTP/1.1\r\nX: `);
+    await rig.browser().get(codePath);
+    await rig.wizard.close();
+    assert.equal(await held, '');
+    unchanged();
+  });
+
+  it('a slot that is none and a label that no token could have, before anything is begun', async () => {
+    await start({ detectEveryMs: 20 });
+    const browser = await rig.insider();
+    world.loseTokens();
+    await rig.until((event) => event.event === 'state' && event.state === 'WIZARD_SETUP_HSM_AUTORESTORE');
+    const slotId = String(await world.emptySlot());
+    const csrf = await browser.csrf(hsmPath());
+    for (const [form, said] of [
+      [{ slotId: '1x', label: 'acme' }, 'Choose a slot.'],
+      [{ slotId: '', label: 'acme' }, 'Choose a slot.'],
+      [{ slotId, label: '' }, '1 to 32 bytes'],
+      [{ slotId, label: 'ü'.repeat(17) }, '1 to 32 bytes'],
+      [{ slotId, label: 'a\u202eb' }, '1 to 32 bytes'],
+    ] as const) {
+      const answer = await browser.post(hsmPath(), { csrf, soPin: '12345678-so', ...form });
+      assert.equal(answer.status, 400, JSON.stringify(form));
+      assert.ok(answer.text.includes(said), answer.text);
+    }
+    assert.ok((await world.list()).every(({ initialised }) => !initialised));
   });
 
   it('1,000 wrong passwords side by side: one key derivation at a time, bounded memory, and nothing changed', async () => {

@@ -39,11 +39,15 @@ describe("the wizard's sessions", () => {
     await rejectsReason(sessions.begin(first, 'a'), 'authority-refused');
     const id = await sessions.begin(codes[1]!, 'a');
     await rejectsReason(sessions.begin(codes[1]!, 'b'), 'authority-refused');
+    assert.match(id, /^[\w-]{43}$/, '256 bits');
     assert.ok(sessions.knows(id));
     assert.ok(!sessions.knows(`${id}x`) && !sessions.knows('') && !sessions.knows(undefined));
     sessions.close();
     assert.ok(!sessions.knows(id));
     await rejectsReason(sessions.begin(codes[1]!, 'b'), 'authority-refused');
+    sessions.renew();
+    sessions.close();
+    await rejectsReason(sessions.begin(codes[2]!, 'b'), 'authority-refused');
   });
 
   it('wrong codes make one address wait with the next wrong one, and no other; the right one never waits', async () => {
@@ -74,6 +78,29 @@ describe("the wizard's sessions", () => {
     sessions.close();
   });
 
+  it('a session goes on while it is used', async () => {
+    const now = performance.now.bind(performance);
+    const clock = { ms: 0, looks: 0 };
+    performance.now = () => {
+      clock.looks += 1;
+      return clock.ms;
+    };
+    try {
+      const { sessions, codes } = make({ idleMs: 20, wholeMs: 60_000 });
+      const id = await sessions.begin(codes[0]!, 'a');
+      clock.ms = 15;
+      assert.ok(sessions.knows(id));
+      clock.ms = 30;
+      const { looks } = clock;
+      while (clock.looks === looks) await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.equal(codes.length, 1);
+      assert.ok(sessions.knows(id));
+      sessions.close();
+    } finally {
+      performance.now = now;
+    }
+  });
+
   it('a session that is used ends all the same, at its time', async () => {
     const { sessions, codes } = make({ idleMs: 20, wholeMs: 60 });
     const id = await sessions.begin(codes[0]!, 'a');
@@ -100,6 +127,8 @@ describe("the wizard's sessions", () => {
     ])
       assert.notEqual(sessions.visitorId(other), other);
     assert.ok(!sessions.knows(id));
+    const made = `chosen.${sessions.csrfOf('chosen')}`;
+    assert.notEqual(sessions.visitorId(made), made);
     assert.ok(sessions.isCsrf(id, sessions.csrfOf(id)));
     assert.ok(!sessions.isCsrf(sessions.visitorId(), sessions.csrfOf(id)));
     assert.ok(!sessions.isCsrf(id, undefined) && !sessions.isCsrf(undefined, sessions.csrfOf(id)));

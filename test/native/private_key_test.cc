@@ -201,11 +201,12 @@ TEST(PrivateKey, ThreadsSignSideBySide) {
 
 constexpr std::uint8_t kMask = 0x5A;
 
-// How often `masked` stands unmasked in the writable memory of this process, forwards or backwards.
-int copies_in_memory(const Bytes& masked) {
+// Where `masked` stands unmasked in the writable memory of this process, forwards or backwards: the mappings.
+std::vector<std::string> copies_in_memory(const Bytes& masked) {
   const int memory = ::open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
   std::ifstream maps("/proc/self/maps");
-  int found = 0;
+  std::vector<std::string> found;
+  std::string line;
   Bytes chunk(std::size_t{1} << 20);
   const auto search = [&](std::size_t size, bool backwards) {
     const auto wanted = [&](std::size_t i) {
@@ -217,11 +218,11 @@ int copies_in_memory(const Bytes& masked) {
                 std::memchr(at, wanted(0), static_cast<std::size_t>(end - at)))) != nullptr) {
       std::size_t same = 1;
       while (same < masked.size() && at[same] == wanted(same)) ++same;
-      found += static_cast<int>(same == masked.size());
+      if (same == masked.size()) found.push_back((backwards ? "backwards in " : "in ") + line);
       if (++at == end) break;
     }
   };
-  for (std::string line; std::getline(maps, line);) {
+  while (std::getline(maps, line)) {
     std::uintptr_t from = 0;
     std::uintptr_t to = 0;
     char dash = 0;
@@ -252,6 +253,9 @@ constexpr bool kMemoryCanBeRead = true;
 
 TEST(PrivateKey, NothingOfAKeyIsLeftInMemory) {
   if (!kMemoryCanBeRead) GTEST_SKIP();
+  // The dynamic linker looks a function up when it is first called, and saves registers on the stack for that, with what they
+  // hold of a key. The addon is linked with `-z now`; of what this test calls there is no first time after this.
+  (void)copies_in_memory(Bytes(24));
   for (const KeyAlgorithm algorithm : kAlgorithms) {
     if (algorithm == KeyAlgorithm::kRsa3072) continue;  // the tests keep one, below is another
     Bytes masked(24);
@@ -264,23 +268,26 @@ TEST(PrivateKey, NothingOfAKeyIsLeftInMemory) {
       const Result<PrivateKey> made = PrivateKey::generate(algorithm);
       const Result<SecretBytes> stored = made->pkcs8();
       for (std::size_t i = 0; i < masked.size(); ++i) masked[i] = stored->view()[at + i] ^ kMask;
-      EXPECT_GT(copies_in_memory(masked), 0) << "the search finds what is there";
+      EXPECT_FALSE(copies_in_memory(masked).empty()) << "the search finds what is there";
       sealed.resize(stored->size());
       for (std::size_t i = 0; i < sealed.size(); ++i) sealed[i] = stored->view()[i] ^ kMask;
     }
-    EXPECT_EQ(copies_in_memory(masked), 0) << "after making it, algorithm " << static_cast<int>(algorithm);
+    EXPECT_EQ(copies_in_memory(masked), std::vector<std::string>())
+        << "after making it, algorithm " << static_cast<int>(algorithm);
     {
       SecretBytes stored(sealed.size());
       for (std::size_t i = 0; i < sealed.size(); ++i) stored.span()[i] = sealed[i] ^ kMask;
       const Result<PrivateKey> key = PrivateKey::parse(algorithm, stored.view());
       ASSERT_TRUE(key->sign(to_be_signed(algorithm, as_bytes("x")), SignatureFormat::kRaw).ok());
     }
-    EXPECT_EQ(copies_in_memory(masked), 0) << "after signing, algorithm " << static_cast<int>(algorithm);
+    EXPECT_EQ(copies_in_memory(masked), std::vector<std::string>())
+        << "after signing, algorithm " << static_cast<int>(algorithm);
   }
 }
 
 TEST(PrivateKey, NothingOfAnRsaKeyIsLeftInMemory) {
   if (!kMemoryCanBeRead) GTEST_SKIP();
+  (void)copies_in_memory(Bytes(24));
   Bytes masked(24);
   {
     const Result<PrivateKey> made = PrivateKey::generate(KeyAlgorithm::kRsa3072);
@@ -289,9 +296,9 @@ TEST(PrivateKey, NothingOfAnRsaKeyIsLeftInMemory) {
     for (std::size_t i = 0; i < masked.size(); ++i) masked[i] = stored->view()[at + i] ^ kMask;
     const Result<PrivateKey> key = PrivateKey::parse(KeyAlgorithm::kRsa3072, stored->view());
     ASSERT_TRUE(key->sign(Bytes(32), SignatureFormat::kRaw).ok());
-    EXPECT_GT(copies_in_memory(masked), 0);
+    EXPECT_FALSE(copies_in_memory(masked).empty());
   }
-  EXPECT_EQ(copies_in_memory(masked), 0);
+  EXPECT_EQ(copies_in_memory(masked), std::vector<std::string>());
 }
 
 }  // namespace

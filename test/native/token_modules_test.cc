@@ -209,9 +209,9 @@ TEST_P(TokenModules, ManagedKeys) {
     const Bytes id = {9, 9, ++number};
     EXPECT_TRUE(token->public_key(id).is(Reason::kNotFound));
     const Status made = token->generate_key("issuing", id, algorithm);
-    // A newer module may do more; what it does not do it refuses.
-    if (!made.ok() && provider->algorithms().count(algorithm) == 0) {
-      EXPECT_REASON(made, Reason::kHsmRefused);
+    if (provider->algorithms().count(algorithm) == 0) {
+      // NSS 3.110 makes an Ed25519 key, and refuses to sign with it.
+      EXPECT_TRUE(made.ok() || made.is(Reason::kHsmRefused)) << described(made);
       continue;
     }
     ASSERT_OK(made);

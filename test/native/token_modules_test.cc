@@ -10,6 +10,7 @@
 #include <set>
 
 #include "crypto/crypto.h"
+#include "expect_status.h"
 #include "private_token.h"
 
 // SoftHSM 2.6 loses the name of the curve for each Ed25519 key. Its OpenSSL is the shared library; ours is linked statically.

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "base/limits.h"
+#include "expect_status.h"
 
 namespace strongroom::store {
 namespace {

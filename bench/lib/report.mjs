@@ -90,9 +90,9 @@ ${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, 
 - After each work an engine is left to finish what it does in the background before the next one starts.
 - p99 near a multiple of 4 ms is the kernel's scheduler, not the engine.
 - Runs differ by more than the rounds of one do. A virtual machine's processor and memory can be slower by half for an
-  hour while its disk is not, and then what strongroom gains by syncing once for many records shrinks. Six runs of
-  version 0.1.0 within a day gave put-64 against the best peer 1.85, 1.89, 2.06, 2.07, 2.09 and 2.11 at 1 k, and 3.83,
-  4.40, 4.45, 5.08, 5.08 and 5.39 at 1 M. Compare versions within one run only.
+  hour while its disk is not, and then what strongroom gains by syncing once for many records shrinks. Seven runs of
+  version 0.1.0 within two days gave put-64 against the best peer 1.85, 1.89, 1.98, 2.06, 2.07, 2.09 and 2.11 at 1 k, and
+  3.83, 4.40, 4.45, 5.08, 5.08, 5.39 and 5.45 at 1 M. Compare versions within one run only.
 `;
 }
 

@@ -10,6 +10,8 @@ export interface PersistenceErrorOptions {
   readonly cause?: unknown;
   /** `true`: the operation is durable in the vault although it failed. Do not repeat it. */
   readonly committed?: boolean;
+  /** `true`: whether the operation counts is not known. */
+  readonly outcomeUnknown?: boolean;
   /** How long to wait before another try. */
   readonly retryAfterMs?: number;
 }
@@ -31,6 +33,11 @@ export class PersistenceError extends Error {
   readonly remedy: string;
   /** Present and `true` only when the operation is durable although it failed. */
   declare readonly committed?: boolean;
+  /**
+   * Present and `true` only when it is not known whether the operation counts. Read its effect once the store opens again,
+   * and repeat it only if it is missing.
+   */
+  declare readonly outcomeUnknown?: boolean;
   /** Present where it is known how long to wait before another try. */
   declare readonly retryAfterMs?: number;
 
@@ -42,6 +49,7 @@ export class PersistenceError extends Error {
     this.retryable = entry.retryable;
     this.remedy = entry.remedy;
     if (options.committed === true) this.committed = true;
+    if (options.outcomeUnknown === true) this.outcomeUnknown = true;
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs;
   }
 

@@ -9,6 +9,7 @@ export interface NativeError {
   /** errno, or 0. */
   readonly systemError: number;
   readonly committed: boolean;
+  readonly outcomeUnknown: boolean;
 }
 
 export type NativeBytes = Uint8Array | DataView | ArrayBuffer;
@@ -62,6 +63,7 @@ export interface NativeStoreOptions {
   readonly clockToleranceMs?: number | undefined;
   /** `Infinity`: off. */
   readonly maxAgeMs?: number | undefined;
+  readonly windowMaxMs?: number | undefined;
   /** 32 bytes, Ed25519. */
   readonly vendorPublicKey?: Uint8Array | undefined;
   /** Copied. */
@@ -99,7 +101,10 @@ export interface NativeTpmStatus {
   readonly description: string;
   readonly tcti: string;
   readonly counterIndex: number;
+  /** Undefined in a store of release 0.1 that was not opened for writing since. */
+  readonly extendIndex: number | undefined;
   readonly counter: number;
+  readonly firstNumber: number | undefined;
   /** The sealed root is refused beyond this count. */
   readonly epochEnd: number;
   /** By this store, in its whole life. */
@@ -167,6 +172,9 @@ export interface NativeStatus {
   readonly ageMs: number;
   readonly clockToleranceMs: number;
   readonly maxAgeMs: number | undefined;
+  readonly windowMaxMs: number;
+  /** How long the oldest commit has waited for a witness; 0: none does. */
+  readonly waitingMs: number;
   readonly rewindableByVendor: boolean;
   readonly keySlots: readonly NativeKeySlot[];
   readonly continuityUnproven: boolean;
@@ -286,6 +294,7 @@ export interface NativeStore {
   ): number;
   setSlab(slab: Buffer): void;
   validateBeforeWrite(): void;
+  /** NaN while a witness says that the store is not the one it last saw. */
   bootTimeMs(): number;
 
   determineStartupState(): Promise<'COLDSTART' | 'WARMSTART'>;

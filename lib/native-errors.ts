@@ -28,6 +28,7 @@ export function toPersistenceError(error: unknown, otherwise: Reason = 'invalid-
     return new PersistenceError(error.reason, error.message, {
       ...systemCause(error),
       committed: error.committed,
+      outcomeUnknown: error.outcomeUnknown,
     });
   }
   return new PersistenceError(otherwise, describe(error), { cause: error });

@@ -93,6 +93,11 @@ export interface OpenOptions {
   /** In place of `maxAgeMs`: no limit. Shown in the status. */
   readonly maxAge?: 'off';
   /**
+   * How long a witness may be kept away before writes are refused as `witness-unavailable`; fixed at COLDSTART. Until then,
+   * `journal` commits can be rewound to the last witnessed one. At least 60,000; default 86,400,000 ms, one day.
+   */
+  readonly windowMaxMs?: number;
+  /**
    * Makes the vendor the authority over `reanchor`, `recover`, `reseal` and `decommission`, in place of the backup
    * password; fixed at COLDSTART. Ed25519: 32 bytes, PEM or a KeyObject.
    */
@@ -135,6 +140,7 @@ const openNames = [
   'clockToleranceMs',
   'maxAgeMs',
   'maxAge',
+  'windowMaxMs',
   'vendorPublicKey',
   'witnessIntervalMs',
   'trace',
@@ -321,6 +327,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     clockToleranceMs: readWhole(given.clockToleranceMs, 'clockToleranceMs', msMax),
     maxAgeMs:
       given.maxAge === 'off' ? Number.POSITIVE_INFINITY : readWhole(given.maxAgeMs, 'maxAgeMs', msMax),
+    windowMaxMs: readWhole(given.windowMaxMs, 'windowMaxMs', msMax),
     vendorPublicKey:
       given.vendorPublicKey === undefined ? undefined : ed25519PublicKeyBytes(given.vendorPublicKey),
     withoutRecovery: recovery.none,

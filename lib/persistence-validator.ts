@@ -4,7 +4,10 @@ import { toPersistenceError } from './native-errors.js';
 
 /** What the validator asks of the core; neither call touches a file. */
 export interface ValidationSource {
-  /** CLOCK_BOOTTIME in milliseconds: goes on during suspend, and nobody can set it. */
+  /**
+   * CLOCK_BOOTTIME in milliseconds: continues during suspend, and no one can set it. NaN while a witness raises an alarm, so
+   * that no earlier success counts.
+   */
   bootTimeMs(): number;
   /** Throws when the clock, a witness or the log forbids writing. */
   validateBeforeWrite(): void;
@@ -14,7 +17,7 @@ export interface ValidationSource {
  * The guard of every write (`ValidateBeforeWrite`).
  *
  * A success counts for 60 seconds of CLOCK_BOOTTIME; moving the wall clock neither extends nor shortens that. A failure
- * is not cached and drops a cached success. At a COLDSTART validation is bypassed until the first commit.
+ * is not cached and drops a cached success, and so does a witness that raises an alarm. At a COLDSTART validation is bypassed until the first commit.
  */
 export class PersistenceValidator {
   /** How long a success counts: 60,000 ms of CLOCK_BOOTTIME. */

@@ -76,7 +76,14 @@ export interface TpmStatus {
   readonly tcti: string;
   /** The NV index of the counter. */
   readonly counterIndex: number;
+  /** The NV index that holds the head; undefined in a store of release 0.1 that was not opened for writing since. */
+  readonly extendIndex: number | undefined;
   readonly counter: number;
+  /**
+   * What the first counter of the store began at, less one. 1 on a TPM in which no counter ever was; above that, there was
+   * one before, of this store or of another program. Undefined where it is not known.
+   */
+  readonly counterBegan: number | undefined;
   /** The TPM gives out the root of the present persistence.bin up to this count, and to an older file no more. */
   readonly epochEnd: number;
   readonly pcrs: readonly number[];
@@ -131,8 +138,16 @@ export interface PersistenceStatus {
   /** Wall time of the newest commit, milliseconds since 1970; 0: unknown. */
   readonly newestMs: number;
   readonly witnesses: readonly WitnessStatus[];
-  /** What could be rewound unnoticed now: commits, and seconds since the slowest witness moved. */
-  readonly window: { readonly generations: number; readonly seconds: number | undefined };
+  /**
+   * What could be rewound unnoticed now: commits, and seconds since the slowest witness moved. `waitingMs` is how long the
+   * oldest of these commits has waited. Beyond `maxMs`, fixed at COLDSTART, writes are refused as `witness-unavailable`.
+   */
+  readonly window: {
+    readonly generations: number;
+    readonly seconds: number | undefined;
+    readonly waitingMs: number;
+    readonly maxMs: number;
+  };
   /** The point that a vendor's token must name now. */
   readonly tokenPoint: { readonly generation: number; readonly head: string };
   readonly storage: 'software' | 'tpm' | 'pkcs11';
@@ -238,13 +253,17 @@ function toWitness(witness: NativeWitness): WitnessStatus {
   });
 }
 
-function windowOf(witnesses: readonly WitnessStatus[], nowMs: number): PersistenceStatus['window'] {
+function windowOf(
+  witnesses: readonly WitnessStatus[],
+  { waitingMs, windowMaxMs: maxMs }: NativeStatus,
+  nowMs: number,
+): PersistenceStatus['window'] {
   const generations = Math.max(0, ...witnesses.map((witness) => witness.lagGenerations));
-  if (generations === 0) return Object.freeze({ generations, seconds: 0 });
+  if (generations === 0) return Object.freeze({ generations, seconds: 0, waitingMs, maxMs });
   const moved = witnesses.flatMap(({ movedMs }) => (movedMs === undefined ? [] : [movedMs]));
   const seconds =
     moved.length < witnesses.length ? undefined : Math.max(0, (nowMs - Math.min(...moved)) / 1000);
-  return Object.freeze({ generations, seconds });
+  return Object.freeze({ generations, seconds, waitingMs, maxMs });
 }
 
 /** TCG Vendor ID Registry: those who make chips, or firmware TPMs inside processors. */
@@ -276,12 +295,14 @@ function wearOf({ increments, firstMs: sinceMs }: NativeTpmStatus, nowMs: number
 }
 
 function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
-  const { description, tcti, counterIndex, counter, epochEnd, pcrs, pin } = native;
+  const { description, tcti, counterIndex, extendIndex, counter, firstNumber, epochEnd, pcrs, pin } = native;
   return Object.freeze({
     description,
     tcti,
     counterIndex,
+    extendIndex,
     counter,
+    counterBegan: firstNumber === undefined ? undefined : firstNumber - 1,
     epochEnd,
     pcrs: Object.freeze(pcrs),
     pin,
@@ -309,7 +330,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     head: native.newest.head,
     newestMs: native.newestMs,
     witnesses,
-    window: windowOf(witnesses, extras.nowMs),
+    window: windowOf(witnesses, native, extras.nowMs),
     tokenPoint: Object.freeze(native.tokenPoint),
     storage: native.storage,
     securityLevel: securityLevelOf(native),

@@ -440,6 +440,6 @@ describe('Initialize()', () => {
     assert.doesNotMatch(JSON.stringify(store.status()), /secret-key-name|secret value/);
     await store.close();
     assert.equal(store.status().state, 'closed');
-    assert.deepEqual(store.status().window, { generations: 0, seconds: 0 });
+    assert.deepEqual(store.status().window, { generations: 0, seconds: 0, waitingMs: 0, maxMs: 86_400_000 });
   });
 });

@@ -47,6 +47,7 @@ interface InitOptions extends CommonOptions, HsmOptions {
   readonly vendorPublicKey?: string;
   readonly clockTolerance?: string;
   readonly maxAge?: string;
+  readonly windowMax?: string;
 }
 
 export function addInitCommand(program: Command): void {
@@ -98,6 +99,10 @@ export function addInitCommand(program: Command): void {
       '--max-age <days>',
       'refuse to start when the newest stamp is older; a number of days, 36h, or off (default: 7)',
     )
+    .option(
+      '--window-max <hours>',
+      'refuse writes when a witness could not be moved for longer; a number of hours, or 30m (default: 24)',
+    )
     .addHelpText(
       'after',
       `\nWithout these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for
@@ -115,6 +120,9 @@ async function init(directory: string, options: InitOptions): Promise<void> {
       clockToleranceMs: durationMs('--clock-tolerance', options.clockTolerance, 's'),
     }),
     ...(options.maxAge !== undefined && readMaxAge(options.maxAge)),
+    ...(options.windowMax !== undefined && {
+      windowMaxMs: durationMs('--window-max', options.windowMax, 'h'),
+    }),
     ...(options.vendorPublicKey !== undefined && {
       vendorPublicKey: await readPublicKey(options.vendorPublicKey),
     }),

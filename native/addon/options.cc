@@ -118,6 +118,9 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
       SR_TRY(read_whole(env, options, "maxAgeMs", kMsMax, &engine.age_ms_max.emplace()));
     }
   }
+  if (member(env, options, "windowMaxMs") != nullptr) {
+    SR_TRY(read_whole(env, options, "windowMaxMs", kMsMax, &engine.window_ms_max.emplace()));
+  }
   if (const napi_value value = member(env, options, "vendorPublicKey")) {
     ByteView bytes;
     SR_TRY(read_bytes(env, value, "vendorPublicKey", &bytes));

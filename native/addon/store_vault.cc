@@ -349,7 +349,10 @@ napi_value Store::validate_before_write(napi_env env, napi_callback_info info) {
 
 napi_value Store::boot_time_ms(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  return count_value(env, own(arguments.data)->clock_->boot_ms());
+  Store* const self = own(arguments.data);
+  if (self->engine_ && self->engine_->alarmed())
+    return to_value(env, std::numeric_limits<double>::quiet_NaN());
+  return count_value(env, self->clock_->boot_ms());
 }
 
 }  // namespace strongroom::addon

@@ -73,6 +73,7 @@ napi_value error_value(napi_env env, const Error& error) {
       .set("message", to_value(env, std::string_view(error.detail)))
       .set("systemError", to_value(env, static_cast<double>(error.system_error)))
       .set("committed", to_value(env, error.committed))
+      .set("outcomeUnknown", to_value(env, error.outcome_unknown))
       .value();
 }
 

@@ -28,6 +28,7 @@ enum class Reason : std::uint8_t {
   kTlsNotSet,
   kVaultTampered,
   kVaultRolledBack,
+  kVaultForked,
   kPersistenceTampered,
   kPersistenceRolledBack,
   kTamperFileTampered,
@@ -43,6 +44,7 @@ enum class Reason : std::uint8_t {
   kReadOnly,
   kPoisoned,
   kWitnessNotMoved,
+  kWitnessUnavailable,
   kQueueFull,
   kAborted,
   kRestoreRequired,
@@ -100,7 +102,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 84> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 86> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -121,6 +123,7 @@ inline constexpr std::array<ErrorInfo, 84> kErrorTable = {{
     {"tls-not-set", "PERS_8002", false},
     {"vault-tampered", "PERS_8003", false},
     {"vault-rolled-back", "PERS_8003", false},
+    {"vault-forked", "PERS_8003", false},
     {"persistence-tampered", "PERS_8003", false},
     {"persistence-rolled-back", "PERS_8003", false},
     {"tamper-file-tampered", "PERS_8003", false},
@@ -136,6 +139,7 @@ inline constexpr std::array<ErrorInfo, 84> kErrorTable = {{
     {"read-only", "PERS_8004", false},
     {"poisoned", "PERS_8004", false},
     {"witness-not-moved", "PERS_8004", true},
+    {"witness-unavailable", "PERS_8004", true},
     {"queue-full", "PERS_8004", true},
     {"aborted", "PERS_8004", true},
     {"restore-required", "PERS_8004", false},

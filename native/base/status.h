@@ -15,8 +15,9 @@ namespace strongroom {
 struct Error {
   Reason reason = Reason::kInternal;
   std::string detail;
-  int system_error = 0;    // errno, or 0
-  bool committed = false;  // the operation is durable although it failed
+  int system_error = 0;          // errno, or 0
+  bool committed = false;        // the operation is durable although it failed
+  bool outcome_unknown = false;  // whether it counts is not known; with `committed` false
 };
 
 class [[nodiscard]] Status {

@@ -314,6 +314,15 @@ void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
   if (operations.empty()) return;
   const std::size_t first = completions.size();
   completions.reserve(first + operations.size());
+  if (const Status open = hooks_.gate ? hooks_.gate() : Status(); !open.ok()) {
+    for (const QueuedOperation& operation : operations) {
+      Completion& refused = completions.emplace_back();
+      refused.ticket = operation.ticket;
+      refused.durability = operation.durability;
+      refused.status = open;
+    }
+    return;
+  }
   Group group(index_, cipher_, operations);
   for (QueuedOperation& operation : operations) {
     Completion completion;
@@ -363,6 +372,7 @@ Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>
 
 Result<CommitInfo> CommitQueue::commit_reserved(CommitKind kind, const std::vector<Change>& changes) {
   const std::lock_guard commit(commit_mutex_);
+  if (kind == CommitKind::kData && hooks_.gate) SR_TRY(hooks_.gate());
   std::vector<Change> decorated = changes;
   if (hooks_.decorate) hooks_.decorate(decorated);
   return write(kind, decorated);

@@ -89,6 +89,8 @@ class CommitQueue {
  public:
   // All are called with the commit lock held, so completions keep the order of submission.
   struct Hooks {
+    // Whether operations of the application are accepted now; otherwise a group is refused whole, and nothing is written.
+    std::function<Status()> gate;
     std::function<std::int64_t()> wall_ms;
     std::function<std::uint64_t()> tamper_synced;
     // May add reserved records to a commit of the application; what the views point to lives until `committed`.

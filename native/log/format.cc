@@ -61,6 +61,8 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "kek";
     case CommitKind::kRotation:
       return "rotation";
+    case CommitKind::kTakeOver:
+      return "take-over";
     case CommitKind::kBaseHead:
     case CommitKind::kBaseData:
       return "base";

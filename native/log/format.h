@@ -62,6 +62,7 @@ enum class CommitKind : std::uint8_t {
   kRestoreCompleted = 18,  // the store serves again
   kKek = 19,               // the KEK was replaced in the token
   kRotation = 20,          // the DEK is rotated: a new one begins, or the former one is given up
+  kTakeOver = 21,          // a store of release 0.1 gets a counter of its own kind and an extend index
   kBaseHead = 32,
   kBaseData = 33,
 };

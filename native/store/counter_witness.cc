@@ -1,57 +1,28 @@
 #include "store/counter_witness.h"
 
-#include <algorithm>
-
 namespace strongroom::store {
-namespace {
 
-std::string count(std::uint64_t value) { return std::to_string(value); }
-
-}  // namespace
-
-Bytes encode_anchor_record(const AnchorRecord& record) {
-  Bytes out;
-  ByteWriter writer(out);
-  writer.number(std::uint8_t{1});  // version
-  writer.number(record.number);
-  writer.number(record.increments);
-  writer.number(static_cast<std::uint64_t>(record.first_wall_ms));
-  writer.number(record.clock_ms);
-  writer.number(static_cast<std::uint64_t>(record.floor_ms));
+Result<TpmObservation> CounterWitness::read() {
+  TpmObservation out;
+  // The extend index is read last: it decides, so what another copy did in between is met as a fork.
+  SR_ASSIGN(out.counter, tpm_->read_counter(counter_.index, counter_.name, counter_.secret.view()));
+  if (extend_) {
+    SR_ASSIGN(out.head, tpm_->read_extend(extend_->index, extend_->name, extend_->secret.view()));
+  }
   return out;
 }
 
-std::optional<AnchorRecord> parse_anchor_record(ByteView bytes) {
-  ByteReader reader(bytes);
-  const auto version = reader.number<std::uint8_t>();
-  AnchorRecord record;
-  record.number = reader.number<std::uint64_t>();
-  record.increments = reader.number<std::uint64_t>();
-  record.first_wall_ms = static_cast<std::int64_t>(reader.number<std::uint64_t>());
-  record.clock_ms = reader.number<std::uint64_t>();
-  record.floor_ms = static_cast<std::int64_t>(reader.number<std::uint64_t>());
-  return reader.done() && version == 1 ? std::optional(record) : std::nullopt;
-}
-
-std::int64_t tpm_floor_ms(const AnchorRecord& anchor, const roots::TpmClock& clock) {
-  // After an unclean end the clock may fall back a little: then it explains nothing.
-  if (clock.clock_ms <= anchor.clock_ms) return anchor.floor_ms;
-  constexpr std::uint64_t kCenturyMs = 100ULL * 365 * 24 * 3600 * 1000;
-  const std::uint64_t counted_ms = std::min(clock.clock_ms - anchor.clock_ms, kCenturyMs);
-  return anchor.floor_ms + static_cast<std::int64_t>(counted_ms / 100 * 85);
-}
-
 void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, bool settled,
-                           const log::Point& vouched) {
+                           const log::Point& confirmed) {
   const std::lock_guard lock(mutex_);
   position_.newest = newest;
   noted_point_ = point;
-  position_.point = vouched;
+  position_.point = confirmed;
   settled_ = settled;
-  sent_ = true;  // perhaps, by an earlier process
 }
 
-AnchorRecord CounterWitness::next(std::int64_t wall_ms, std::int64_t floor_ms) {
+AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& head, std::int64_t wall_ms,
+                                  std::int64_t floor_ms) {
   AnchorRecord record;
   {
     const std::lock_guard lock(mutex_);
@@ -60,6 +31,9 @@ AnchorRecord CounterWitness::next(std::int64_t wall_ms, std::int64_t floor_ms) {
   record.number += 1;
   record.increments += 1;
   if (record.first_wall_ms == 0) record.first_wall_ms = wall_ms;
+  if (record.head) {
+    record.head = AnchorHead{value_after(*record.head), draw_anchor_data(storage_id, record.number, head)};
+  }
   if (const Result<roots::TpmClock> clock = tpm_->clock(); clock.ok()) {
     record.clock_ms = clock->clock_ms;
     record.floor_ms = floor_ms;
@@ -71,61 +45,76 @@ void CounterWitness::noted(const AnchorRecord& record, const log::Point& point) 
   const std::lock_guard lock(mutex_);
   position_.newest = record;
   noted_point_ = point;
-  settled_ = sent_ = false;
+  settled_ = false;
+}
+
+Status CounterWitness::walk(const AnchorRecord& wanted) {
+  bool extended = false;
+  bool incremented = false;
+  for (;;) {
+    SR_ASSIGN(const TpmObservation tpm, read());
+    const AnchorStanding standing = stand(wanted, tpm);
+    SR_TRY(explain(standing, wanted, tpm, false));
+    Status sent;
+    // Whether a command took place is what the next reading says.
+    switch (next_step(standing, wanted)) {
+      case AnchorStep::kNone:
+        return {};
+      case AnchorStep::kExtend:
+        if (std::exchange(extended, true))
+          return {Reason::kTpmUnavailable, "the TPM's extend index did not move"};
+        sent = tpm_->extend(extend_->index, extend_->name, extend_->secret.view(), *wanted.head->data);
+        break;
+      case AnchorStep::kIncrement:
+        if (std::exchange(incremented, true))
+          return {Reason::kTpmUnavailable, "the TPM's counter did not move"};
+        sent = tpm_->increment_counter(counter_.index, counter_.name, counter_.secret.view());
+        break;
+    }
+    if (!sent.ok() && !sent.is(Reason::kTpmUnavailable)) return sent;
+  }
+}
+
+void CounterWitness::judge(const Status& found) {
+  if (found.ok() || found.is(Reason::kVaultRolledBack) || found.is(Reason::kVaultForked) ||
+      found.is(Reason::kWitnessReplaced) || found.is(Reason::kWitnessMissing)) {
+    alarm_ = found;
+    alarmed_ = !found.ok();
+  }
 }
 
 Status CounterWitness::reach(std::int64_t wall_ms) {
-  std::uint64_t wanted = 0;
-  bool sent_before = false;
+  AnchorRecord wanted;
   {
     const std::lock_guard lock(mutex_);
     if (settled_) return {};
-    wanted = position_.newest.number;
-    sent_before = sent_;
+    wanted = position_.newest;
   }
-  Status reached = [&]() -> Status {
-    bool incremented = false;
-    for (;;) {
-      SR_ASSIGN(const std::uint64_t value, read());
-      if (value == wanted && (incremented || sent_before)) return {};
-      if (value == wanted)
-        return {Reason::kWitnessReplaced,
-                "the TPM's counter was moved to " + count(value) + " by somebody else"};
-      if (value > wanted) {
-        return {Reason::kVaultRolledBack, "the TPM's counter stands at " + count(value) +
-                                              ", and the vault's newest "
-                                              "anchor is " +
-                                              count(wanted)};
-      }
-      if (value + 1 != wanted) {
-        return {Reason::kWitnessReplaced, "the TPM's counter stands at " + count(value) +
-                                              ", and the vault's newest "
-                                              "anchor is " +
-                                              count(wanted)};
-      }
-      if (incremented) return {Reason::kTpmUnavailable, "the TPM's counter did not move"};
-      {
-        const std::lock_guard lock(mutex_);
-        sent_ = true;
-      }
-      incremented = true;
-      // Whether it took place is what the next reading says.
-      Status sent = tpm_->increment_counter(index_, name_, secret_.view());
-      if (!sent.ok() && !sent.is(Reason::kTpmUnavailable)) return sent;
-    }
-  }();
+  Status reached = walk(wanted);
   const std::lock_guard lock(mutex_);
   position_.failing = !reached.ok();
   if (reached.ok()) {
     settled_ = true;
     position_.point = noted_point_;
     position_.moved_wall_ms = wall_ms;
-    alarm_ = Status();
-  } else if (reached.is(Reason::kVaultRolledBack) || reached.is(Reason::kWitnessReplaced) ||
-             reached.is(Reason::kWitnessMissing)) {
-    alarm_ = reached;
   }
+  judge(reached);
   return reached;
+}
+
+Status CounterWitness::check() {
+  AnchorRecord newest;
+  {
+    const std::lock_guard lock(mutex_);
+    newest = position_.newest;
+  }
+  const Status found = [&]() -> Status {
+    SR_ASSIGN(const TpmObservation tpm, read());
+    return explain(stand(newest, tpm), newest, tpm, false);
+  }();
+  const std::lock_guard lock(mutex_);
+  judge(found);
+  return found;
 }
 
 bool CounterWitness::settled() const {

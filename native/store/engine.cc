@@ -195,7 +195,7 @@ Status Engine::validate_coldstart_secret_store() {
     return parsed.status();
   }
   if (with_tpm) {
-    SR_TRY(state.refuse_counter_left_over(parsed.ok() ? std::optional(std::move(parsed->front()))
+    SR_TRY(state.refuse_indices_left_over(parsed.ok() ? std::optional(std::move(parsed->front()))
                                                       : std::nullopt));
     if (planned) state.header.storage_id = *planned;
     return {};
@@ -237,6 +237,8 @@ Status Engine::initialize_coldstart() {
   if (const Status name = validate_vault_file_name(options.vault_file_name); !name.ok()) {
     return {Reason::kInvalidOption, "vaultFileName: " + name.error().detail};
   }
+  if (options.window_ms_max && *options.window_ms_max < kWindowMsMin)
+    return {Reason::kInvalidOption, "windowMaxMs: at least 60,000 ms"};
   if (options.recovery_password.size() > limits::kPasswordBytesMax) {
     return {Reason::kInvalidOption, "recovery.password: longer than 4,096 bytes"};
   }
@@ -259,6 +261,7 @@ Status Engine::initialize_coldstart() {
   core.vault_salt = crypto::random_array<32>();
   if (options.clock_tolerance_ms) core.clock_tolerance_ms = *options.clock_tolerance_ms;
   if (options.age_ms_max) core.age_ms_max = *options.age_ms_max;
+  if (options.window_ms_max) core.window_ms_max = *options.window_ms_max;
   core.authority.vendor_public_key = options.vendor_public_key;
 
   state.dek = SecretBytes(crypto::kKeyBytes);
@@ -292,9 +295,9 @@ Status Engine::initialize_coldstart() {
   state.stamp = stamp;
   state.witnesses->begin(TamperPoint{0, genesis.head, {}});
   if (with_tpm) {
-    SR_ASSIGN(const std::uint64_t value, state.make_counter());
+    SR_ASSIGN(const std::uint64_t value, state.make_indices(PlannedIndices::of(state.core)));
     if (value != state.tpm_slot.at_most) {
-      SR_TRY(state.remove_counter());
+      SR_TRY(state.remove_indices());
       return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
     }
     state.make_counter_witness();
@@ -380,7 +383,8 @@ Status Engine::initialize_storage_identifier() {
     changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, complete_hash}));
     std::optional<AnchorRecord> anchor;
     if (state.counter) {
-      anchor = state.first_anchor(state.tpm_slot.at_most);
+      anchor =
+          state.first_anchor(state.tpm_slot.at_most, first_extend_value(state.core.extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
     }
     SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));

@@ -77,7 +77,8 @@ struct EngineOptions {
 
   // Fixed at COLDSTART. Given at a WARMSTART they must agree with what the store has, or the answer is kInvalidOption.
   std::optional<std::uint64_t> clock_tolerance_ms;
-  std::optional<std::uint64_t> age_ms_max;  // kMaxAgeOff: no limit
+  std::optional<std::uint64_t> age_ms_max;     // kMaxAgeOff: no limit
+  std::optional<std::uint64_t> window_ms_max;  // kWindowMsMin at least
   std::optional<std::array<std::uint8_t, 32>> vendor_public_key;
   // COLDSTART only; ignored later.
   SecretBytes recovery_password;  // empty: no password slot
@@ -109,7 +110,9 @@ struct TpmStatus {
   std::string description;
   std::string tcti;
   std::uint32_t counter_index = 0;
+  std::uint32_t extend_index = 0;  // 0: a store of release 0.1 that was not opened for writing since
   std::uint64_t counter = 0;       // as the vault's newest anchor has it
+  std::uint64_t first_number = 0;  // the counter's first value; 0: not known, in a store of release 0.1
   std::uint64_t epoch_end = 0;     // the sealed root is refused beyond this count
   std::uint64_t increments = 0;    // by this store, in its whole life
   std::int64_t first_wall_ms = 0;  // when the counter was made
@@ -175,6 +178,8 @@ struct EngineStatus {
   std::uint64_t age_ms = 0;
   std::uint64_t clock_tolerance_ms = 0;
   std::uint64_t age_ms_max = 0;
+  std::uint64_t window_ms_max = 0;
+  std::uint64_t waiting_ms = 0;       // how long the oldest commit has waited for a witness; 0: none does
   bool rewindable_by_vendor = false;  // else by the password, or by nobody without a password slot
   std::vector<KeySlotStatus> key_slots;
   bool continuity_unproven = false;   // opened by password after a lost root and not reanchored since
@@ -281,7 +286,10 @@ class Engine {
   [[nodiscard]] log::CommitQueue& queue();  // for reads and scans; only while open
   [[nodiscard]] const log::EpochKeys& epoch_keys() const;
 
-  // Poison, a witness that was changed from outside while open, and the clock against TIME_TAMPER. No I/O.
+  // Whether a witness says that this store is not the one it last saw: then nothing that was validated before counts.
+  [[nodiscard]] bool alarmed() const;
+  // Poison, a witness that was changed from outside while open, one that could not be moved for too long, and the clock
+  // against TIME_TAMPER. No I/O.
   [[nodiscard]] Status validate_before_write();
   // Moves every witness to the newest point. kWitnessNotMoved on failure.
   [[nodiscard]] Status anchor();

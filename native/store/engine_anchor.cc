@@ -4,9 +4,9 @@
 // - ANCHOR(n) is committed only while the persistence.bin on disk holds a root that the TPM gives out at n.
 // - An epoch is as short as the pace of anchors allows: one anchor, or up to kEpochAnchorsMax where they come thick and
 //   fast. The close ends it, so that no copy of a former persistence.bin can be unsealed after the next start.
-// - The counter moves only when the tamper file was synced up to the anchor. So where they agree, damage in the tamper
-//   file before the anchor is no torn append.
-// - An anchor that is not known to be complete is completed before anything else, and costs no second increment.
+// - The TPM moves only when the tamper file was synced up to the anchor. So where they agree, damage in the tamper file
+//   before the anchor is no torn append.
+// - An anchor that is not known to be complete is completed before anything else, and costs no second write.
 #include <algorithm>
 
 #include "store/engine_state.h"
@@ -19,10 +19,11 @@ constexpr std::uint64_t kEpochBriefMs = 10'000;
 
 }  // namespace
 
-AnchorRecord Engine::State::first_anchor(std::uint64_t number) {
+AnchorRecord Engine::State::first_anchor(std::uint64_t number, const std::optional<Digest>& head) {
   AnchorRecord record;
+  if (head) record.head = AnchorHead{*head, std::nullopt};
   const Now now = read_clock(environment.clock);
-  record.number = number;
+  record.number = record.first_number = number;
   record.increments = 1;
   record.first_wall_ms = now.wall_ms;
   const std::lock_guard lock(time_mutex);
@@ -64,7 +65,7 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   ReservedChanges changes;
   bool settled = false;
   SR_TRY(settle_persistence(&settled));
-  const AnchorRecord next = counter->next(now.wall_ms, floor_ms);
+  const AnchorRecord next = counter->next(header.storage_id, witnesses->newest().head, now.wall_ms, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
   if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
     SR_TRY(begin_epoch(next.number, last, changes));
@@ -81,12 +82,16 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
 }
 
 std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
-  if ((!counter && !token_store) || options.tpm.anchors_per_day == 0) return std::nullopt;
+  if (!counter && !token_store) return std::nullopt;
   const log::Point vouched = counter ? counter->position().point : witnesses->token_position().point;
   if (anchor_wanted <= vouched.generation) return std::nullopt;
   const std::uint64_t now_ms = environment.clock.boot_ms();
   const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);
-  const auto interval_ms = static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day;
+  // Halfway through the window it moves by itself however seldom it is to.
+  std::uint64_t interval_ms = core.window_ms_max / 2;
+  if (options.tpm.anchors_per_day != 0)
+    interval_ms =
+        std::min(interval_ms, static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day);
   return std::chrono::milliseconds(interval_ms - std::min(interval_ms, since_ms));
 }
 
@@ -95,12 +100,12 @@ bool Engine::State::anchor_due() {
   return anchor_owed || until_anchor() == std::chrono::milliseconds(0);
 }
 
-// Whether the newest anchor is still where the counter stands: what an interrupted act of authority left can be completed
-// then, and is an older copy otherwise.
+// Whether the newest anchor is still where the TPM is: what an interrupted act of authority left can be completed then, and
+// is an older copy otherwise.
 bool Engine::State::counter_unmoved() const {
   const CounterEvidence& found = evidence.counter;
   if (!has_counter() || !found.damage.ok()) return true;
-  return found.anchored && *found.anchored == found.value + (verdict.increment_pending ? 1 : 0);
+  return found.newest && explain(stand(*found.newest, found.tpm), *found.newest, found.tpm, false).ok();
 }
 
 }  // namespace strongroom::store

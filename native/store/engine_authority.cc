@@ -161,21 +161,25 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges
                                            const TimeStamp& stamp_now) {
   const bool counter_lost = !evidence.counter.damage.ok();
   SR_TRY(connect_tpm_for_reseal());
-  SR_TRY(refuse_counter_of_another_store());
+  SR_TRY(refuse_indices_of_another_store());
   SR_TRY(cut_tail());
   AnchorRecord fresh;
   if (counter_lost) {
     // As at COLDSTART: what it will say is durable before it is made, so that no cut leaves a counter that the vault
     // does not know.
-    SR_TRY(remove_counter());  // left by an attempt that was cut
-    SR_TRY(plan_counter());
-    SR_ASSIGN(const std::uint64_t foreseen, foresee_counter());
-    fresh = first_anchor(foreseen);
+    SR_TRY(remove_indices());  // left by an attempt that was cut, or what is there of two
+    SR_TRY(plan_new_indices());
+    SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(core.counter_index));
+    fresh = first_anchor(foreseen, first_extend_value(core.extend_secret.view()));
   } else {
-    fresh = first_anchor(evidence.counter.value + (verdict.increment_pending ? 1 : 0));
+    const TpmObservation& tpm_now = evidence.counter.tpm;
+    fresh = first_anchor(tpm_now.counter + (verdict.increment_pending ? 1 : 0), tpm_now.head);
     if (anchor_found) {
-      fresh.increments = anchor_found->increments;
+      // What the counter was moved by since, a copy of this store moved it.
+      fresh.increments =
+          anchor_found->increments + fresh.number - std::min(fresh.number, anchor_found->number);
       fresh.first_wall_ms = anchor_found->first_wall_ms;
+      fresh.first_number = anchor_found->first_number;
     }
   }
   PersistenceHeader header_new = header;
@@ -192,9 +196,9 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges
   adopt_slot();
   persistence_damaged = recovering = false;
   if (counter_lost) {
-    SR_ASSIGN(const std::uint64_t made, make_counter());
+    SR_ASSIGN(const std::uint64_t made, make_indices(PlannedIndices::of(core)));
     if (made != fresh.number) {
-      SR_TRY(remove_counter());
+      SR_TRY(remove_indices());
       return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
     }
     make_counter_witness();
@@ -294,7 +298,7 @@ Status Engine::decommission(const Proof& proof) {
   }
   SR_TRY(state.directory->sync());
   if (state.tpm) {
-    SR_TRY(state.remove_counter());
+    SR_TRY(state.remove_indices());
   } else {
     if (state.token) {
       SR_TRY(state.token_store->remove(SecretName::kVaultHash));
@@ -316,8 +320,10 @@ const KeySlot* Engine::State::root_slot() const {
 
 Result<bool> Engine::State::roots_are_gone() {
   if (tpm) {
-    SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
-    return !found || found->label != counter_label(header.instance, header.storage_id);
+    SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
+    return std::none_of(found.begin(), found.end(), [this](const roots::NvIndexInfo& info) {
+      return info.label == index_label(header.instance, header.storage_id);
+    });
   }
   for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
     SR_ASSIGN(const std::optional<Secret> secret, secrets->load(name));

@@ -23,6 +23,7 @@ Status Engine::State::replace_persistence(const PersistenceHeader& header_new, l
     next.previous = clone(keys->previous);
     next.former_field_keys = clone(keys->former_field_keys);
     if (!keys->dek.empty()) dek_next = keys->dek.view();
+    if (keys->indices) keys->indices->put_into(next);
   }
   SR_ASSIGN(Bytes file, encode_persistence(header_new, next, dek_next, &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));

@@ -25,7 +25,8 @@ bool may_hold_anchor(const log::CommitInfo& commit) {
   using log::CommitKind;
   const bool first = commit.kind == CommitKind::kOpen && commit.point.generation == 1;
   return first || commit.kind == CommitKind::kAnchor || commit.kind == CommitKind::kClose ||
-         commit.kind == CommitKind::kReanchor || commit.kind == CommitKind::kReseal;
+         commit.kind == CommitKind::kReanchor || commit.kind == CommitKind::kReseal ||
+         commit.kind == CommitKind::kTakeOver;
 }
 
 // Watches the history go by for one remembered point.
@@ -85,6 +86,10 @@ Status Engine::State::check_policy() const {
         Reason::kInvalidOption,
         "maxAge: fixed at COLDSTART as " +
             (core.age_ms_max == kMaxAgeOff ? std::string("'off'") : std::to_string(core.age_ms_max) + " ms")};
+  }
+  if (options.window_ms_max && *options.window_ms_max != core.window_ms_max) {
+    return {Reason::kInvalidOption,
+            "windowMaxMs: fixed at COLDSTART as " + std::to_string(core.window_ms_max)};
   }
   if (options.vendor_public_key && options.vendor_public_key != core.authority.vendor_public_key) {
     return {Reason::kInvalidOption, "vendorPublicKey: differs from what was fixed at COLDSTART"};
@@ -427,9 +432,9 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     }
   }
   if (counter) {
-    SR_ASSIGN(const std::optional<Bytes> anchor, reserved(kAnchorKey));
+    SR_ASSIGN(const std::optional<Bytes> anchor, reserved(anchor_key()));
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
-    if (anchor_found) evidence.counter.anchored = anchor_found->number;
+    evidence.counter.newest = anchor_found;
     adopt_anchor();
   }
   verdict = judge(evidence);
@@ -495,6 +500,7 @@ void Engine::State::make_queue() {
   writer = std::make_unique<log::LogWriter>(std::move(vault_file), loaded.end_offset, loaded.newest,
                                             loaded.epoch_highest, *epoch_keys, options.reserve_bytes);
   log::CommitQueue::Hooks hooks;
+  hooks.gate = [this] { return gate(); };
   hooks.wall_ms = [this] { return environment.clock.wall_ms(); };
   hooks.tamper_synced = [this] { return witnesses->tamper_synced(); };
   hooks.decorate = [this](std::vector<log::Change>& changes) { decorate(changes); };
@@ -547,6 +553,7 @@ Status Engine::State::repair_copies() {
 
 Status Engine::State::finish_opening(bool replace_foreign) {
   SR_TRY(repair_copies());
+  if (counter) SR_TRY(take_over());
   if (counter) {
     // After a COLDSTART too: the files of its provisioning are of no use from here on.
     const Status anchored = anchor_counter(log::CommitKind::kAnchor, true);
@@ -561,6 +568,9 @@ Status Engine::State::finish_opening(bool replace_foreign) {
   } else if (token_store) {
     anchor_newest_boot_ms = environment.clock.boot_ms();
   }
+  const std::uint64_t newest = witnesses->newest().generation;
+  fast_window.moved(newest);
+  slow_window.moved(newest);
   stage = Stage::kOpen;
   start_threads();
   return {};

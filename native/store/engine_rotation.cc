@@ -146,6 +146,7 @@ void Engine::State::adopt_keys(NextKeys& keys) {
   core.previous = std::move(keys.previous);
   core.former_field_keys = std::move(keys.former_field_keys);
   if (!keys.dek.empty()) dek = std::move(keys.dek);
+  if (keys.indices) keys.indices->put_into(core);
 }
 
 // With the persistence lock held. One epoch ends and the next belongs to the new DEK, in one step for the writer.

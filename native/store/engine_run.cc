@@ -4,10 +4,40 @@
 #include "store/engine_state.h"
 
 namespace strongroom::store {
+namespace {
+
+// How often the TPM is asked, while there are commits, whether another copy has moved it.
+constexpr std::uint64_t kCounterCheckMs = 10'000;
+
+}  // namespace
 
 void Engine::State::force_stamp(const TimeStamp& stamp_next) {
   const std::lock_guard lock(time_mutex);
   forced_stamp = stamp_next;
+}
+
+Status Engine::State::alarm() const {
+  SR_TRY(witnesses->alarm());
+  return counter ? counter->alarm() : Status();
+}
+
+Status Engine::State::gate() {
+  if (alarmed()) SR_TRY(alarm());
+  const std::uint64_t now_ms = environment.clock.boot_ms();
+  const auto ran_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                     std::chrono::steady_clock::now().time_since_epoch())
+                                                     .count());
+  for (Window* window : {&fast_window, &slow_window}) {
+    if (!window->exceeded(now_ms, ran_ms, core.window_ms_max)) continue;
+    const char* const what = window == &fast_window ? (has_secret_store() ? "SecretStore" : "tamper file")
+                             : has_counter()        ? "TPM"
+                                                    : "token";
+    return {Reason::kWitnessUnavailable, std::string("the ") + what + " could not be moved for " +
+                                             std::to_string((now_ms - window->waiting_since_ms()) / 1000) +
+                                             " s; the limit is " + std::to_string(core.window_ms_max / 1000) +
+                                             " s (windowMaxMs)"};
+  }
+  return {};
 }
 
 void Engine::State::decorate(std::vector<log::Change>& changes) {
@@ -38,6 +68,11 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
   newest_wall_ms = info.wall_ms;
   newest_kind = info.kind;
   const bool slow_witness = counter || token_store;
+  if (info.kind == log::CommitKind::kData) {
+    const std::uint64_t now_ms = environment.clock.boot_ms();
+    fast_window.committed(info.point.generation, now_ms);
+    if (slow_witness) slow_window.committed(info.point.generation, now_ms);
+  }
   if (slow_witness && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
     anchor_wanted = info.point.generation;
   if (!witness_thread.joinable()) return;
@@ -78,10 +113,18 @@ void Engine::State::on_completed(std::vector<log::Completion> completions) {
   witness_wake.notify_one();
 }
 
+// With an alarm another copy of the store goes on, and whether the commits of this one count is for authority to say.
+Error Engine::State::error_of_move(const Status& moved) const {
+  const Status raised = alarmed() ? alarm() : Status();
+  Error error = raised.ok() ? moved.error() : raised.error();
+  error.committed = raised.ok();
+  error.outcome_unknown = !raised.ok();
+  return error;
+}
+
 void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, const Status& status) {
   if (!status.ok()) {
-    Error error = status.error();
-    error.committed = true;
+    const Error error = error_of_move(status);
     for (log::Completion& completion : waiting) {
       if (completion.status.ok() && completion.generation != 0) completion.status = Status(error);
     }
@@ -89,20 +132,59 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
   completed(std::move(waiting));
 }
 
+Status Engine::State::move_fast_witnesses(bool with_token) {
+  const std::uint64_t now_ms = environment.clock.boot_ms();
+  fast_window.began(now_ms);
+  if (with_token) slow_window.began(now_ms);
+  Status moved = witnesses->move(false, with_token);
+  const std::uint64_t generation = witnesses->tamper_position().point.generation;
+  for (Window* window : {&fast_window, &slow_window}) {
+    if (window == &slow_window && !with_token) continue;
+    if (moved.ok()) {
+      window->moved(generation);
+    } else {
+      window->failed();
+    }
+  }
+  return moved;
+}
+
+void Engine::State::check_counter() {
+  const std::uint64_t now_ms = environment.clock.boot_ms();
+  const bool recent = counter_checked_boot_ms != 0 && now_ms - counter_checked_boot_ms < kCounterCheckMs;
+  if (!counter || (recent && !counter->alarmed())) return;
+  // An anchor that is under way reads the TPM itself.
+  const std::unique_lock lock(persistence_mutex, std::try_to_lock);
+  if (!lock.owns_lock()) return;
+  counter_checked_boot_ms = std::max<std::uint64_t>(now_ms, 1);
+  counter->check().ignore("an alarm remains with the witness, and an outage says nothing");
+}
+
 Status Engine::State::move_witnesses(bool anchor) {
   if (token_store && anchor) {
     anchor_newest_boot_ms = environment.clock.boot_ms();
-    Status moved = witnesses->move(false, true);
+    Status moved = move_fast_witnesses(true);
     anchor_owed = !moved.ok();
     return moved;
   }
-  if (!counter || !anchor) return witnesses->move();
+  if (!counter || !anchor) {
+    Status moved = move_fast_witnesses();
+    check_counter();
+    return moved;
+  }
+  slow_window.began(environment.clock.boot_ms());
   Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
   anchor_owed = !anchored.ok();
-  if (anchored.ok() || anchored.is(Reason::kPoisoned)) return anchored;
+  if (anchored.ok()) {
+    fast_window.moved(witnesses->tamper_position().point.generation);
+    slow_window.moved(counter->position().point.generation);
+    return anchored;
+  }
+  slow_window.failed();
+  if (anchored.is(Reason::kPoisoned)) return anchored;
   counter->failed();
-  witnesses->move().ignore(
-      "the tamper file need not wait for the TPM; the anchor's error is the one to tell");
+  move_fast_witnesses().ignore(
+      "the tamper file need not wait for the TPM; the anchor's error is the one to report");
   return {Reason::kWitnessNotMoved, anchored.error().detail, anchored.error().system_error};
 }
 
@@ -137,9 +219,10 @@ void Engine::State::run_witness_thread() {
     // Whoever waits was committed before it was queued here, so this move covers it.
     const Status moved = move_witnesses(anchor);
     if (!waiting.empty()) deliver_witnessed(std::move(waiting), moved);
-    if (moved.ok()) compact_if_worthwhile();
+    const bool settled = moved.ok() && !alarmed();
+    if (settled) compact_if_worthwhile();
     lock.lock();
-    if (!moved.ok() && !witness_dirty) {  // try again, in the same measured way
+    if (!settled && !witness_dirty) {  // try again, in the same measured way
       witness_dirty = true;
       witness_due = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.witness_interval_ms);
     }
@@ -203,9 +286,7 @@ log::Completion Engine::commit_now(log::QueuedOperation operation) {
   if (completion.durability == log::Durability::kWitnessed && completion.status.ok() &&
       completion.generation != 0) {
     if (const Status moved = state.move_witnesses(true); !moved.ok()) {
-      Error error = moved.error();
-      error.committed = true;
-      completion.status = Status(std::move(error));
+      completion.status = Status(state.error_of_move(moved));
     }
   }
   return completion;
@@ -215,14 +296,15 @@ log::CommitQueue& Engine::queue() { return *state_->queue; }
 
 const log::EpochKeys& Engine::epoch_keys() const { return *state_->epoch_keys; }
 
+bool Engine::alarmed() const { return state_->stage == State::Stage::kOpen && state_->alarmed(); }
+
 Status Engine::validate_before_write() {
   State& state = *state_;
   if (state.stage == State::Stage::kClosed) return {Reason::kClosed, "the store was closed"};
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.writer->is_poisoned()) return {Reason::kPoisoned, "a write or sync of the vault failed"};
-  SR_TRY(state.witnesses->alarm());
-  if (state.counter) SR_TRY(state.counter->alarm());
+  SR_TRY(state.gate());
   const Now now = read_clock(state.environment.clock);
   const std::lock_guard lock(state.time_mutex);
   if (!state.stamp) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
@@ -234,7 +316,9 @@ Status Engine::anchor() {
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.options.threads) state.queue->drain();
-  return state.move_witnesses(true);
+  Status moved = state.move_witnesses(true);
+  if (!moved.ok() && state.alarmed()) SR_TRY(state.alarm());
+  return moved;
 }
 
 Status Engine::refresh_time_tamper() {
@@ -279,6 +363,7 @@ EngineStatus Engine::status() {
   out.storage_id = state.header.storage_id;
   out.clock_tolerance_ms = state.core.clock_tolerance_ms;
   out.age_ms_max = state.core.age_ms_max;
+  out.window_ms_max = state.core.window_ms_max;
   out.rewindable_by_vendor = state.core.authority.vendor_public_key.has_value();
   out.key_slots = key_slot_status(state.header);
   out.tail_repaired = state.tail_repaired;
@@ -302,6 +387,11 @@ EngineStatus Engine::status() {
       const Now now = read_clock(state.environment.clock);
       out.age_ms = age_ms(*state.stamp, now);
     }
+  }
+  const std::uint64_t boot_ms = state.environment.clock.boot_ms();
+  for (const Window* window : {&state.fast_window, &state.slow_window}) {
+    const std::uint64_t since_ms = window->waiting_since_ms();
+    if (since_ms != 0) out.waiting_ms = std::max(out.waiting_ms, boot_ms - std::min(boot_ms, since_ms));
   }
   const auto add = [&](const char* name, const Witnesses::Position& position) {
     WitnessStatus witness;

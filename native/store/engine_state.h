@@ -9,6 +9,7 @@
 #include "store/token_store.h"
 #include "store/tpm_slot.h"
 #include "store/verdict.h"
+#include "store/window.h"
 #include "store/witnesses.h"
 
 namespace strongroom::store {
@@ -80,11 +81,24 @@ class ReservedChanges {
   std::vector<log::Change> changes_;
 };
 
+// The NV indices that are to be made for a store.
+struct PlannedIndices {
+  struct Planned {
+    std::uint32_t index = 0;
+    SecretBytes secret;
+  };
+  Planned counter;
+  Planned extend;
+  [[nodiscard]] static PlannedIndices of(const CoreData& core);
+  void put_into(CoreData& core) const;
+};
+
 // What a change of persistence.bin may change besides the header.
 struct NextKeys {
   SecretBytes dek;  // empty: as it is
   std::optional<IdentifiedKey> previous;
   std::vector<IdentifiedKey> former_field_keys;
+  std::optional<PlannedIndices> indices;  // of a store that is taken over
 };
 
 struct Engine::State {
@@ -203,6 +217,10 @@ struct Engine::State {
   std::atomic<std::uint64_t> compaction_bytes_next{
       0};  // after a failure: not before the log has grown to this
   std::thread compaction_thread;
+  // What waits for tamper file and SecretStore, and for the TPM or the token.
+  Window fast_window;
+  Window slow_window;
+  std::uint64_t counter_checked_boot_ms = 0;  // witness thread; 0: not in this opening
   bool tail_repaired = false;
   bool tamper_file_anew = false;
   std::atomic<std::uint64_t> log_bytes{0};
@@ -262,6 +280,7 @@ struct Engine::State {
   [[nodiscard]] Result<SecretBytes> open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] bool has_secret_store() const { return (core.witnesses & kWitnessSecretStore) != 0; }
   [[nodiscard]] bool has_counter() const { return (core.witnesses & kWitnessTpm) != 0; }
+  [[nodiscard]] bool has_extend() const { return (core.witnesses & kWitnessTpmExtend) != 0; }
   [[nodiscard]] bool has_token() const { return (core.witnesses & kWitnessToken) != 0; }
 
   // engine_passwords.cc
@@ -273,17 +292,31 @@ struct Engine::State {
   [[nodiscard]] Status connect_tpm_for_reseal();
   [[nodiscard]] Status connect_tpm(const std::string& tcti, const roots::TpmName& parent,
                                    const roots::TpmName& endorsement);
-  // The counter that this instance has, of whichever store.
-  [[nodiscard]] Result<std::optional<roots::CounterInfo>> find_counter();
-  [[nodiscard]] Status refuse_counter_left_over(const std::optional<ParsedPersistence>& planned);
-  [[nodiscard]] Status plan_counter();  // COLDSTART and reseal: index, secret and the slot's constants
-  [[nodiscard]] Result<std::uint64_t> foresee_counter();
-  [[nodiscard]] Result<std::uint64_t> make_counter();
-  [[nodiscard]] Status remove_counter();
+  // The counter and the extend index that this instance has, of whichever store.
+  [[nodiscard]] Result<std::vector<roots::NvIndexInfo>> find_indices();
+  [[nodiscard]] Status refuse_indices_left_over(const std::optional<ParsedPersistence>& planned);
+  // Free places, but for `kept`, and new secrets. A secret serves for one index that is made: a command that was withheld
+  // must not make another one with it.
+  [[nodiscard]] Result<PlannedIndices> plan_indices(std::uint32_t kept);
+  [[nodiscard]] Status
+  plan_new_indices();  // COLDSTART and reseal: into the core data, and the slot's constants
+  // The first value of a counter that is made next; asked with one at `index` that is removed again.
+  [[nodiscard]] Result<std::uint64_t> foresee_counter(std::uint32_t index);
+  [[nodiscard]] Result<std::uint64_t> make_indices(
+      const PlannedIndices& planned);  // the counter's first value
+  [[nodiscard]] Status remove_indices(const std::vector<std::uint32_t>& kept = {});
+
+  // engine_take_over.cc
+  // A store of release 0.1 gets new indices; otherwise nothing.
+  [[nodiscard]] Status take_over();
+  [[nodiscard]] Status begin_take_over();
+  [[nodiscard]] Status end_take_over();
+  // The record that speaks of the indices in the core data.
+  [[nodiscard]] std::string_view anchor_key() const;
   // What was sealed is adopted (adopt_slot) when the file that holds it is durable.
   [[nodiscard]] Status seal_slot(PersistenceHeader& header_new, std::uint64_t at_most);
   void adopt_slot();
-  [[nodiscard]] Status refuse_counter_of_another_store();
+  [[nodiscard]] Status refuse_indices_of_another_store();
   [[nodiscard]] Status provision_tpm();
   void make_counter_witness();
   [[nodiscard]] Status gather_counter();
@@ -336,7 +369,7 @@ struct Engine::State {
   [[nodiscard]] const KeySlot* root_slot() const;
   [[nodiscard]] log::Point authority_point(const log::Point& point) const {
     // An increment that is still to be finished counts as made, so that finishing it takes no token's worth.
-    return authority_point(point, evidence.counter.value + (verdict.increment_pending ? 1 : 0));
+    return authority_point(point, evidence.counter.tpm.counter + (verdict.increment_pending ? 1 : 0));
   }
   [[nodiscard]] log::Point authority_point(const log::Point& point, std::uint64_t counter_value) const;
   // The commit of an act of authority with a new seal, and where the counter is lost a new counter; leaves the store open.
@@ -347,21 +380,30 @@ struct Engine::State {
   // `always`: also where the counter vouches for everything that was committed.
   [[nodiscard]] Status anchor_counter(log::CommitKind kind, bool always);
   [[nodiscard]] Status begin_epoch(std::uint64_t number, bool last, ReservedChanges& changes);
-  [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number);
+  // As authority or a COLDSTART sets it: `head` is what the extend index has, or will have.
+  [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number, const std::optional<Digest>& head);
   [[nodiscard]] bool anchor_due();
   [[nodiscard]] std::optional<std::chrono::milliseconds> until_anchor();
   [[nodiscard]] bool counter_unmoved() const;
 
   // Commit hooks.
+  [[nodiscard]] Status gate();
   void force_stamp(const TimeStamp& stamp_next);
   void decorate(std::vector<log::Change>& changes);
   void on_committed(const log::CommitInfo& info);
   void on_completed(std::vector<log::Completion> completions);
 
   void run_witness_thread();
-  // `anchor`: the TPM's counter too.
+  // A witness says that this store is not the one it last saw.
+  [[nodiscard]] Status alarm() const;
+  [[nodiscard]] bool alarmed() const { return witnesses->alarmed() || (counter && counter->alarmed()); }
+  // `anchor`: the TPM too, or the token.
   [[nodiscard]] Status move_witnesses(bool anchor);
+  [[nodiscard]] Status move_fast_witnesses(bool with_token = false);
+  // Looks whether another copy of the store has moved the TPM.
+  void check_counter();
   void settle_waiting();  // without threads: the operations that wait for witnesses
+  [[nodiscard]] Error error_of_move(const Status& moved) const;
   void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
   void compact_if_worthwhile();
   [[nodiscard]] Status compact_now(const ProgressHook& progress = {});

@@ -8,8 +8,31 @@ namespace strongroom::store {
 namespace {
 
 bool is_of_instance(const Digest& label, std::string_view instance) {
-  const Digest wanted = counter_label(instance, {});
+  const Digest wanted = index_label(instance, {});
   return std::equal(label.begin(), label.begin() + 16, wanted.begin());
+}
+
+SecretBytes random_secret() {
+  SecretBytes secret(crypto::kKeyBytes);
+  crypto::random_bytes(secret.span());
+  return secret;
+}
+
+// What this instance has there is about to be removed, and so no obstacle, but for `kept`.
+Result<std::uint32_t> free_index(roots::Tpm& tpm, const std::string& instance,
+                                 const std::vector<std::uint32_t>& kept) {
+  const std::uint32_t first = first_counter_index(instance);
+  SR_ASSIGN(const std::vector<roots::NvIndexInfo> taken, tpm.find_indices(first, kIndexPlaces));
+  for (std::uint32_t index = first; index < first + kIndexPlaces; ++index) {
+    const bool is_taken = std::find(kept.begin(), kept.end(), index) != kept.end() ||
+                          std::any_of(taken.begin(), taken.end(), [&](const roots::NvIndexInfo& info) {
+                            return info.index == index && (info.kind == roots::NvKind::kForeign ||
+                                                           !is_of_instance(info.label, instance));
+                          });
+    if (!is_taken) return index;
+  }
+  return Status(Reason::kTpmRefused, "the NV indices for the instance name '" + instance +
+                                         "' are all taken by other programs; choose another name");
 }
 
 }  // namespace
@@ -53,29 +76,28 @@ Status Engine::State::connect_tpm_for_reseal() {
   return {};
 }
 
-Result<std::optional<roots::CounterInfo>> Engine::State::find_counter() {
+Result<std::vector<roots::NvIndexInfo>> Engine::State::find_indices() {
   const std::string& instance = header.instance;
-  SR_ASSIGN(const std::vector<roots::CounterInfo> counters,
-            tpm->find_counters(first_counter_index(instance), kCounterPlaces));
-  for (const roots::CounterInfo& counter : counters) {
-    if (!counter.fits || !is_of_instance(counter.label, instance)) continue;
-    // Left by a COLDSTART that was finding out the next value.
-    if (counter.label == counter_label(instance, {})) continue;
-    return std::optional(counter);
-  }
-  return std::optional<roots::CounterInfo>();
+  SR_ASSIGN(std::vector<roots::NvIndexInfo> found,
+            tpm->find_indices(first_counter_index(instance), kIndexPlaces));
+  std::erase_if(found, [&](const roots::NvIndexInfo& info) {
+    // The label without a storage id is that of a COLDSTART that was finding out the next value.
+    return info.kind == roots::NvKind::kForeign || !is_of_instance(info.label, instance) ||
+           info.label == index_label(instance, {});
+  });
+  return found;
 }
 
-Status Engine::State::refuse_counter_left_over(const std::optional<ParsedPersistence>& planned) {
+Status Engine::State::refuse_indices_left_over(const std::optional<ParsedPersistence>& planned) {
   SR_TRY(connect_tpm(options.tpm.tcti, {}, {}));
   header.instance = options.instance;
-  SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
-  if (!found) return {};
-  Status refusal(Reason::kPartialRestore, "the TPM's counter remembers a store with the instance name '" +
-                                              options.instance + "', and its files are not in " +
-                                              options.directory);
-  if (!planned || found->label != counter_label(options.instance, planned->header.storage_id)) return refusal;
-  if (found->written) {
+  SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
+  const Status refusal(Reason::kPartialRestore,
+                       "the TPM's NV indices remember a store with the instance name '" + options.instance +
+                           "', and its files are not in " + options.directory);
+  for (const roots::NvIndexInfo& info : found) {
+    if (!planned || info.label != index_label(options.instance, planned->header.storage_id)) return refusal;
+    if (!info.written || info.kind != roots::NvKind::kCounter) continue;
     // At its initial point only if the root that was sealed to that point is not refused by the TPM.
     Status opened = refusal;
     for (const KeySlot& slot : planned->header.slots) {
@@ -86,50 +108,42 @@ Status Engine::State::refuse_counter_left_over(const std::optional<ParsedPersist
     if (opened.is(Reason::kVaultRolledBack)) return refusal;
     SR_TRY(opened);
   }
-  return tpm->undefine_counter(found->index);
+  for (const roots::NvIndexInfo& info : found) SR_TRY(tpm->undefine(info.index));
+  return {};
 }
 
 // Also takes away what is left of an interrupted one.
-Result<std::uint64_t> Engine::State::foresee_counter() {
-  const Digest label = counter_label(header.instance, {});
+Result<std::uint64_t> Engine::State::foresee_counter(std::uint32_t index) {
+  const Digest label = index_label(header.instance, {});
   const std::uint32_t first = first_counter_index(header.instance);
-  SR_ASSIGN(const std::vector<roots::CounterInfo> counters, tpm->find_counters(first, kCounterPlaces));
-  for (const roots::CounterInfo& counter : counters) {
-    if (counter.fits && counter.label == label) SR_TRY(tpm->undefine_counter(counter.index));
+  SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, tpm->find_indices(first, kIndexPlaces));
+  for (const roots::NvIndexInfo& info : indices) {
+    if (info.kind == roots::NvKind::kCounter && info.label == label) SR_TRY(tpm->undefine(info.index));
   }
-  SecretBytes secret(crypto::kKeyBytes);
-  crypto::random_bytes(secret.span());
-  const std::uint32_t index = core.counter_index;
-  SR_TRY(tpm->define_counter(index, label, secret.view()));
+  const SecretBytes secret = random_secret();
+  SR_TRY(tpm->define(roots::NvKind::kCounter, index, label, secret.view()));
   const auto value = [&]() -> Result<std::uint64_t> {
     const roots::TpmName name = roots::counter_name(index, label);
     SR_TRY(tpm->increment_counter(index, name, secret.view()));
-    return tpm->read_counter(index, name);
+    return tpm->read_counter(index, name, secret.view());
   }();
-  SR_TRY(tpm->undefine_counter(index));
+  SR_TRY(tpm->undefine(index));
   if (!value.ok()) return value.status();
   return *value + 1;
 }
 
-Status Engine::State::plan_counter() {
-  const std::uint32_t first = first_counter_index(header.instance);
-  SR_ASSIGN(const std::vector<roots::CounterInfo> taken, tpm->find_counters(first, kCounterPlaces));
-  core.counter_index = 0;
-  for (std::uint32_t index = first; index < first + kCounterPlaces; ++index) {
-    const bool is_taken = std::any_of(taken.begin(), taken.end(), [&](const roots::CounterInfo& counter) {
-      return counter.index == index && !(counter.fits && is_of_instance(counter.label, header.instance));
-    });
-    if (is_taken) continue;
-    core.counter_index = index;
-    break;
-  }
-  if (core.counter_index == 0) {
-    return {Reason::kTpmRefused, "the NV indices for the instance name '" + header.instance +
-                                     "' are all taken by other programs; choose another name"};
-  }
-  core.counter_secret = SecretBytes(crypto::kKeyBytes);
-  crypto::random_bytes(core.counter_secret.span());
+Result<PlannedIndices> Engine::State::plan_indices(std::uint32_t kept) {
+  PlannedIndices planned;
+  SR_ASSIGN(planned.counter.index, free_index(*tpm, header.instance, {kept}));
+  SR_ASSIGN(planned.extend.index, free_index(*tpm, header.instance, {kept, planned.counter.index}));
+  planned.counter.secret = random_secret();
+  planned.extend.secret = random_secret();
+  return planned;
+}
 
+Status Engine::State::plan_new_indices() {
+  SR_ASSIGN(const PlannedIndices planned, plan_indices(0));
+  planned.put_into(core);
   tpm_slot.tcti = options.tpm.tcti.empty() ? tpm_slot.tcti : options.tpm.tcti;
   SR_ASSIGN(tpm_slot.parent_name, tpm->parent_name());
   SR_ASSIGN(tpm_slot.endorsement_name, tpm->endorsement_name());
@@ -137,25 +151,41 @@ Status Engine::State::plan_counter() {
   return {};
 }
 
-Result<std::uint64_t> Engine::State::make_counter() {
-  const Digest label = counter_label(header.instance, header.storage_id);
-  const roots::TpmName name = roots::counter_name(core.counter_index, label);
-  SR_TRY(tpm->define_counter(core.counter_index, label, core.counter_secret.view()));
-  SR_TRY(tpm->increment_counter(core.counter_index, name, core.counter_secret.view()));
-  return tpm->read_counter(core.counter_index, name);
+Result<std::uint64_t> Engine::State::make_indices(const PlannedIndices& planned) {
+  const Digest label = index_label(header.instance, header.storage_id);
+  const auto& [counter_index, counter_secret] = planned.counter;
+  const auto& [extend_index, extend_secret] = planned.extend;
+  const roots::TpmName extend_name = roots::extend_name(extend_index, label);
+  SR_TRY(tpm->define(roots::NvKind::kExtend, extend_index, label, extend_secret.view()));
+  SR_TRY(
+      tpm->extend(extend_index, extend_name, extend_secret.view(), first_extend_data(extend_secret.view())));
+  const roots::TpmName counter_name = roots::counter_name(counter_index, label);
+  SR_TRY(tpm->define(roots::NvKind::kCounter, counter_index, label, counter_secret.view()));
+  SR_TRY(tpm->increment_counter(counter_index, counter_name, counter_secret.view()));
+  return tpm->read_counter(counter_index, counter_name, counter_secret.view());
 }
 
-Status Engine::State::remove_counter() {
-  SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
-  if (!found || found->label != counter_label(header.instance, header.storage_id)) return {};
-  return tpm->undefine_counter(found->index);
+Status Engine::State::remove_indices(const std::vector<std::uint32_t>& kept) {
+  SR_ASSIGN(std::vector<roots::NvIndexInfo> found, find_indices());
+  // The counter last: as long as it is there, the root that is sealed to it proves who may go on with this.
+  std::ranges::stable_partition(
+      found, [](const roots::NvIndexInfo& info) { return info.kind != roots::NvKind::kCounter; });
+  for (const roots::NvIndexInfo& info : found) {
+    const bool keep = std::find(kept.begin(), kept.end(), info.index) != kept.end();
+    if (!keep && info.label == index_label(header.instance, header.storage_id))
+      SR_TRY(tpm->undefine(info.index));
+  }
+  return {};
 }
 
-Status Engine::State::refuse_counter_of_another_store() {
-  SR_ASSIGN(const std::optional<roots::CounterInfo> found, find_counter());
-  if (!found || found->label == counter_label(header.instance, header.storage_id)) return {};
-  return {Reason::kWitnessReplaced,
-          "the TPM holds the counter of another store with the instance name '" + header.instance + "'"};
+Status Engine::State::refuse_indices_of_another_store() {
+  SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
+  for (const roots::NvIndexInfo& info : found) {
+    if (info.label == index_label(header.instance, header.storage_id)) continue;
+    return {Reason::kWitnessReplaced,
+            "the TPM holds NV indices of another store with the instance name '" + header.instance + "'"};
+  }
+  return {};
 }
 
 Status Engine::State::seal_slot(PersistenceHeader& header_new, std::uint64_t at_most) {
@@ -185,7 +215,7 @@ void Engine::State::adopt_slot() {
 // files of that time which were put back later.
 Status Engine::State::provision_tpm() {
   core.witnesses = kWitnessTamperFile | kWitnessTpm;
-  SR_TRY(plan_counter());
+  SR_TRY(plan_new_indices());
   tpm_slot.pcrs = options.tpm.pcrs.value_or(0);
   if (tpm_slot.pcrs != 0) {
     SR_ASSIGN(tpm_slot.pcr_digest, tpm->pcr_digest(tpm_slot.pcrs));
@@ -196,7 +226,7 @@ Status Engine::State::provision_tpm() {
     tpm_slot.pin = PasswordParameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(pin_authorisation, stretch_pin(options.tpm.pin.view(), tpm_slot.pin));
   }
-  SR_ASSIGN(const std::uint64_t foreseen, foresee_counter());
+  SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(core.counter_index));
   SR_TRY(seal_slot(header, foreseen));
   adopt_slot();
   return {};
@@ -224,9 +254,17 @@ Result<SecretBytes> Engine::State::open_by_tpm(const PersistenceHeader& candidat
 }
 
 void Engine::State::make_counter_witness() {
-  const Digest label = counter_label(header.instance, header.storage_id);
+  const Digest label = index_label(header.instance, header.storage_id);
+  std::optional<NvIndex> extend;
+  if (has_extend()) {
+    extend =
+        NvIndex{core.extend_index, roots::extend_name(core.extend_index, label), core.extend_secret.clone()};
+  }
   counter = std::make_unique<CounterWitness>(
-      tpm, core.counter_index, roots::counter_name(core.counter_index, label), core.counter_secret.clone());
+      tpm,
+      NvIndex{core.counter_index, roots::counter_name(core.counter_index, label),
+              core.counter_secret.clone()},
+      std::move(extend));
 }
 
 // Before the vault is read, so that with a live writer the vault can only be newer.
@@ -238,9 +276,9 @@ Status Engine::State::gather_counter() {
     evidence.counter.damage = Status(Reason::kWitnessReplaced, "this is another TPM than the counter's");
     return {};
   }
-  const Result<std::uint64_t> value = counter->read();
+  const Result<TpmObservation> value = counter->read();
   if (value.ok()) {
-    evidence.counter.value = *value;
+    evidence.counter.tpm = *value;
   } else if (value.is(Reason::kWitnessMissing) || value.is(Reason::kWitnessReplaced) ||
              value.is(Reason::kTpmRefused)) {
     evidence.counter.damage = value.status();
@@ -251,11 +289,12 @@ Status Engine::State::gather_counter() {
 }
 
 void Engine::State::adopt_anchor() {
-  const log::Record* record = index.find(kAnchorKey);
+  const log::Record* record = index.find(anchor_key());
   if (record == nullptr || !anchor_found) return;
   log::Point point{record->generation(), {}};
-  const bool settled = anchor_found->number == evidence.counter.value;
-  // Before the increment of an ordinary anchor, and before a base is written, the tamper file is synced; an act of
+  const AnchorStanding standing = stand(*anchor_found, evidence.counter.tpm);
+  const bool settled = standing == AnchorStanding::kComplete;
+  // Before the TPM moves for an ordinary anchor, and before a base is written, the tamper file is synced; an act of
   // authority names the counter as it stands, and only the anchor behind it moves the witnesses.
   bool moved_before = record->generation() <= loaded.base.generation;
   log::Point before;  // the anchor before it; the zero point when a compaction has taken that commit away
@@ -265,7 +304,8 @@ void Engine::State::adopt_anchor() {
     point = place;
     moved_before |= kind == log::CommitKind::kAnchor || kind == log::CommitKind::kClose;
   }
-  evidence.counter.witnessed = settled && moved_before ? point.generation : 0;
+  const bool moved = settled || standing == AnchorStanding::kExtended;
+  evidence.counter.witnessed = moved && moved_before ? point.generation : 0;
   counter->adopt(*anchor_found, point, settled, settled ? point : before);
 }
 
@@ -281,14 +321,20 @@ Status Engine::State::read_persistence_again() {
   return refusal;
 }
 
-// A live writer moves the counter and replaces persistence.bin between our looks at them. The vault was read between
-// two looks at the counter, so its anchor may be anything from the first to one beyond the second; and the persistence.bin
-// that it names must be the one from before or from after.
+// A live writer moves the TPM and replaces persistence.bin between our looks at them. The vault was read between two looks
+// at the TPM, so its anchor must fit one of them; where both looks are the same, no writer is at work. And the
+// persistence.bin that it names must be the one from before or from after.
 Result<bool> Engine::State::looks_consistent() {
   CounterEvidence& found = evidence.counter;
-  if (!found.damage.ok() || !found.anchored || *found.anchored < found.value) return true;
-  SR_ASSIGN(const std::uint64_t after, counter->read());
-  if (*found.anchored <= after + 1) found.value = std::min(*found.anchored, after);
+  if (!found.damage.ok() || !found.newest) return true;
+  SR_ASSIGN(const TpmObservation after, counter->read());
+  const bool fits = explain(stand(*found.newest, found.tpm), *found.newest, found.tpm, false).ok();
+  const bool moved = found.tpm.counter != after.counter || found.tpm.head != after.head;
+  if (!fits && !moved) return true;  // whatever is wrong, it is no writer
+  if (!fits) {
+    if (!explain(stand(*found.newest, after), *found.newest, after, false).ok()) return false;
+    found.tpm = after;
+  }
   adopt_anchor();
   verdict = judge(evidence);
   if (check_persistence_record().ok()) return true;
@@ -302,9 +348,11 @@ TpmStatus Engine::State::describe_tpm(const CounterWitness::Position& position) 
   TpmStatus out;
   out.description = tpm_description;
   out.counter_index = core.counter_index;
+  out.extend_index = has_extend() ? core.extend_index : 0;
   out.counter = position.newest.number;
   out.increments = position.newest.increments;
   out.first_wall_ms = position.newest.first_wall_ms;
+  out.first_number = position.newest.first_number;
   const KeySlot* slot = root_slot();
   if (slot == nullptr) return out;
   const Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters);

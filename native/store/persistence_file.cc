@@ -1,6 +1,6 @@
 // The file is one copy twice. A copy, whose size is a multiple of 4096; integers little-endian:
 //
-//      0  magic "SRPERSIS"   8  u16 version = 5   10  u8 state   11  u8 number of slots (1 to 16)
+//      0  magic "SRPERSIS"   8  u16 version = 6   10  u8 state   11  u8 number of slots (1 to 16)
 //     12  u32 bytes of the copy                   16  storage id (16)            32  u32 key id
 //     36  u8 length of the instance name (1 to 128), the name
 //         slots: u32 id, u8 type, u16 length of the parameters (at most 8192), the parameters,
@@ -15,7 +15,9 @@
 //     17  u8 authority: 0 the backup password, 1 the vendor's key
 //     18  Ed25519 public key (32), zeros for authority 0
 //     50  vault salt (32)    82  u8 length of the vault's file name (1 to 64), the name
+//         u64 greatest window, ms (not in version 5)
 //         with the witness TPM: u32 index of the counter, its secret (32)
+//         with the TPM's extend index: u32 index, its secret (32)
 //         once the DEK was rotated: u8 1 while a rotation is under way, else 0; u8 number of former field keys (at most 8);
 //         with 1: u32 key id, the DEK before this one (32); for each field key, oldest first: u32 key id, the key (32)
 //
@@ -55,7 +57,7 @@ constexpr std::size_t kSlotBytesWithoutParameters =
 // A name longer than any release writes is unsealed all the same, so that it is refused for what it is.
 constexpr std::size_t kIdentifiedKeyBytes = 4 + crypto::kKeyBytes;
 constexpr std::size_t kCoreBytesMax =
-    83 + UINT8_MAX + 4 + 32 + 2 + kIdentifiedKeyBytes * (1 + kFormerFieldKeysMax);
+    83 + UINT8_MAX + 8 + 2 * (4 + 32) + 2 + kIdentifiedKeyBytes * (1 + kFormerFieldKeysMax);
 constexpr std::size_t kCopyBytesMax = limits::kPersistenceFileBytesMax / 2;
 static_assert(kInstanceAt + 1 + limits::kInstanceBytesMax +
                   limits::kKeySlotsMax * (kSlotBytesWithoutParameters + limits::kSlotParametersBytesMax) + 2 +
@@ -65,7 +67,12 @@ static_assert(limits::kSlotParametersBytesMax <= UINT16_MAX && limits::kInstance
 
 enum class AuthorityType : std::uint8_t { kPassword = 0, kVendorKey = 1 };
 constexpr std::uint8_t kWitnessBitsAll =
-    kWitnessTamperFile | kWitnessSecretStore | kWitnessTpm | kWitnessToken;
+    kWitnessTamperFile | kWitnessSecretStore | kWitnessTpm | kWitnessToken | kWitnessTpmExtend;
+
+bool known_witnesses(std::uint8_t witnesses) {
+  if ((witnesses & ~kWitnessBitsAll) != 0) return false;
+  return (witnesses & kWitnessTpmExtend) == 0 || (witnesses & kWitnessTpm) != 0;
+}
 
 std::size_t copy_bytes_for(std::size_t content_bytes) {
   return (content_bytes + sizeof(Digest) + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
@@ -154,9 +161,14 @@ Bytes encode_core(const CoreData& core) {
   writer.bytes(core.vault_salt);
   writer.number(static_cast<std::uint8_t>(core.vault_file_name.size()));
   writer.bytes(as_bytes(core.vault_file_name));
+  writer.number(core.window_ms_max);
   if ((core.witnesses & kWitnessTpm) != 0) {
     writer.number(core.counter_index);
     writer.bytes(core.counter_secret.view());
+  }
+  if ((core.witnesses & kWitnessTpmExtend) != 0) {
+    writer.number(core.extend_index);
+    writer.bytes(core.extend_secret.view());
   }
   if (!core.previous && core.former_field_keys.empty()) return out;
   writer.number(static_cast<std::uint8_t>(core.previous ? 1 : 0));
@@ -196,7 +208,7 @@ bool former_keys_fit(const CoreData& core, std::uint32_t key_id) {
   return true;
 }
 
-Result<CoreData> parse_core(ByteView plaintext) {
+Result<CoreData> parse_core(ByteView plaintext, std::uint16_t version) {
   const auto corrupt = [](const char* what) {
     return Status(Reason::kPersistenceCorrupt, std::string("core data of persistence.bin: ") + what);
   };
@@ -209,12 +221,17 @@ Result<CoreData> parse_core(ByteView plaintext) {
   const auto vendor_key = reader.array<32>();
   core.vault_salt = reader.array<32>();
   core.vault_file_name = as_text(reader.bytes(reader.number<std::uint8_t>()));
+  if (version > 5) core.window_ms_max = reader.number<std::uint64_t>();
   if ((core.witnesses & kWitnessTpm) != 0) {
     core.counter_index = reader.number<std::uint32_t>();
     core.counter_secret = SecretBytes(reader.bytes(32));
   }
+  if ((core.witnesses & kWitnessTpmExtend) != 0) {
+    core.extend_index = reader.number<std::uint32_t>();
+    core.extend_secret = SecretBytes(reader.bytes(32));
+  }
   if (!parse_former_keys(reader, core) || !reader.done()) return corrupt("wrong length");
-  if ((core.witnesses & ~kWitnessBitsAll) != 0) return corrupt("unknown witness");
+  if (!known_witnesses(core.witnesses)) return corrupt("unknown witness");
   if (authority == static_cast<std::uint8_t>(AuthorityType::kVendorKey)) {
     core.authority.vendor_public_key = vendor_key;
   } else if (authority != static_cast<std::uint8_t>(AuthorityType::kPassword) || !all_zero(vendor_key)) {
@@ -250,7 +267,8 @@ Result<ParsedPersistence> parse_copy(ByteView copy) {
   ParsedPersistence parsed;
   PersistenceHeader& header = parsed.header;
   (void)reader.bytes(kMagic.size());
-  if (reader.number<std::uint16_t>() != kPersistenceVersion) {
+  parsed.version = reader.number<std::uint16_t>();
+  if (parsed.version < kPersistenceVersionOldest || parsed.version > kPersistenceVersion) {
     return Status(Reason::kVersion, "persistence.bin has a format version that this release does not know");
   }
   const auto state = reader.number<std::uint8_t>();
@@ -317,9 +335,10 @@ Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData
                                  Digest* file_hash) {
   SR_TRY(check_header(header));
   SR_TRY(validate_vault_file_name(core.vault_file_name));
-  if ((core.witnesses & ~kWitnessBitsAll) != 0) return Status(Reason::kInvalidArgument, "unknown witness");
-  if ((core.witnesses & kWitnessTpm) != 0 && core.counter_secret.size() != 32) {
-    return Status(Reason::kInvalidArgument, "a counter's secret has 32 bytes");
+  if (!known_witnesses(core.witnesses)) return Status(Reason::kInvalidArgument, "unknown witness");
+  if (((core.witnesses & kWitnessTpm) != 0 && core.counter_secret.size() != 32) ||
+      ((core.witnesses & kWitnessTpmExtend) != 0 && core.extend_secret.size() != 32)) {
+    return Status(Reason::kInvalidArgument, "the secret of an NV index has 32 bytes");
   }
   if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");
   if (core.former_field_keys.size() > kFormerFieldKeysMax || !former_keys_fit(core, header.key_id)) {
@@ -399,7 +418,7 @@ Result<CoreData> open_core_data(const ParsedPersistence& parsed, ByteView dek) {
                  plaintext.data())) {
     return tampered("the core data do not authenticate");
   }
-  Result<CoreData> core = parse_core(plaintext);
+  Result<CoreData> core = parse_core(plaintext, parsed.version);
   wipe(plaintext);
   if (core.ok() && !former_keys_fit(*core, parsed.header.key_id)) {
     return Status(Reason::kPersistenceCorrupt, "core data of persistence.bin: former keys out of order");
@@ -426,9 +445,12 @@ CoreData CoreData::clone() const {
   out.witnesses = witnesses;
   out.clock_tolerance_ms = clock_tolerance_ms;
   out.age_ms_max = age_ms_max;
+  out.window_ms_max = window_ms_max;
   out.authority = authority;
   out.counter_index = counter_index;
   out.counter_secret = counter_secret.clone();
+  out.extend_index = extend_index;
+  out.extend_secret = extend_secret.clone();
   out.previous = store::clone(previous);
   out.former_field_keys = store::clone(former_field_keys);
   return out;

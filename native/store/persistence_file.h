@@ -1,4 +1,4 @@
-// persistence.bin, format version 5: who the store is (instance, storage id), the key slots that open its
+// persistence.bin, format version 6 (5, of release 0.1, is read as well): who the store is (instance, storage id), the key slots that open its
 // DEK, and the core data sealed under the DEK with everything else as associated data. Two identical copies
 // stand in the file; it is only ever replaced whole (os::replace_file). The byte layout is in docs/format.md.
 //
@@ -21,7 +21,8 @@
 
 namespace strongroom::store {
 
-inline constexpr std::uint16_t kPersistenceVersion = 5;
+inline constexpr std::uint16_t kPersistenceVersion = 6;
+inline constexpr std::uint16_t kPersistenceVersionOldest = 5;
 
 enum class ProvisionState : std::uint8_t { kProvisioning = 1, kComplete = 2, kDecommissioning = 3 };
 enum class SlotType : std::uint8_t { kSoftware = 1, kTpm = 2, kPkcs11 = 3, kPassword = 4 };
@@ -54,9 +55,12 @@ enum WitnessBits : std::uint8_t {
   kWitnessTamperFile = 1,
   kWitnessSecretStore = 2,
   kWitnessTpm = 4,
-  kWitnessToken = 8
+  kWitnessToken = 8,
+  kWitnessTpmExtend = 16,  // with kWitnessTpm; stores of release 0.1 get it at their first start by this one
 };
 inline constexpr std::uint64_t kMaxAgeOff = UINT64_MAX;
+inline constexpr std::uint64_t kWindowMsDefault = 24ULL * 3600 * 1000;
+inline constexpr std::uint64_t kWindowMsMin = 60'000;
 
 // A DEK, or a key that was made from it.
 struct IdentifiedKey {
@@ -73,10 +77,14 @@ struct CoreData {
   std::uint8_t witnesses = kWitnessTamperFile | kWitnessSecretStore;
   std::uint64_t clock_tolerance_ms = 120'000;
   std::uint64_t age_ms_max = 7ULL * 24 * 3600 * 1000;  // kMaxAgeOff: no limit
+  std::uint64_t window_ms_max = kWindowMsDefault;      // how long a witness may lag before writes are refused
   Authority authority;
-  // With kWitnessTpm: where the counter stands, and what authorises an increment of it.
+  // With kWitnessTpm: the counter's place, and what authorises its use.
   std::uint32_t counter_index = 0;
   SecretBytes counter_secret;  // 32 bytes
+  // With kWitnessTpmExtend: the same of the extend index.
+  std::uint32_t extend_index = 0;
+  SecretBytes extend_secret;  // 32 bytes
   // While a rotation is under way: the DEK before the present one, which some files and witnesses are still of.
   std::optional<IdentifiedKey> previous;
   // The field keys of former DEKs, oldest first, so that what the application sealed under them stays readable.
@@ -90,6 +98,7 @@ struct CoreData {
 [[nodiscard]] Status validate_vault_file_name(std::string_view name);
 
 struct ParsedPersistence {
+  std::uint16_t version = kPersistenceVersion;
   PersistenceHeader header;
   Bytes associated_data;  // the copy's bytes before the sealed core data
   crypto::Nonce core_nonce{};

@@ -21,6 +21,7 @@ Status SecretWitness::check_present() {
   }
   const std::lock_guard lock(mutex_);
   alarm_ = alarm;
+  alarmed_ = !alarm.ok();
   return alarm;
 }
 
@@ -42,6 +43,7 @@ Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStam
   }
   const std::lock_guard lock(mutex_);
   alarm_ = Status();
+  alarmed_ = false;
   return {};
 }
 

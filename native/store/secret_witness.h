@@ -5,6 +5,7 @@
 // Moves are serialised by the owner; position() and alarm() are thread-safe.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <optional>
 
@@ -43,6 +44,7 @@ class SecretWitness {
 
   [[nodiscard]] WitnessPosition position() const;
   [[nodiscard]] Status alarm() const;
+  [[nodiscard]] bool alarmed() const { return alarmed_; }
 
  private:
   [[nodiscard]] Status check_present();
@@ -61,6 +63,7 @@ class SecretWitness {
   mutable std::mutex mutex_;
   WitnessPosition position_;
   Status alarm_;
+  std::atomic<bool> alarmed_{false};  // as alarm_, for those who cannot wait for a lock
 };
 
 }  // namespace strongroom::store

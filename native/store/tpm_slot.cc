@@ -31,8 +31,7 @@ roots::SealPolicy policy_of(const TpmSlot& slot, const PersistenceHeader& header
   roots::SealPolicy policy;
   policy.bound = roots::CounterBound{
       slot.counter_index,
-      roots::counter_name(slot.counter_index, counter_label(header.instance, header.storage_id)),
-      slot.at_most};
+      roots::counter_name(slot.counter_index, index_label(header.instance, header.storage_id)), slot.at_most};
   policy.pcrs = slot.pcrs;
   policy.pcr_digest = slot.pcr_digest;
   policy.authorisation = slot.has_pin;
@@ -90,23 +89,23 @@ Result<TpmSlot> parse_tpm_parameters(ByteView parameters) {
   slot.sealed.private_area.assign(private_area.begin(), private_area.end());
   if (slot.tcti.size() > kTctiBytesMax || !harmless(slot.tcti))
     return malformed("a TCTI that no file may name");
-  if (slot.counter_index < roots::kCounterIndexFirst || slot.counter_index > roots::kCounterIndexLast) {
+  if (slot.counter_index < roots::kNvIndexFirst || slot.counter_index > roots::kNvIndexLast) {
     return malformed("the counter's index");
   }
   if (slot.pcrs >= kPcrsMax) return malformed("the PCRs");
   return slot;
 }
 
-Digest counter_label(std::string_view instance, const StorageId& storage_id) {
+Digest index_label(std::string_view instance, const StorageId& storage_id) {
   Digest label = crypto::sha256({as_bytes(kCounterLabel), as_bytes(instance)});
   std::copy(storage_id.begin(), storage_id.end(), label.begin() + 16);
   return label;
 }
 
 std::uint32_t first_counter_index(std::string_view instance) {
-  constexpr std::uint32_t kCount = roots::kCounterIndexLast - roots::kCounterIndexFirst + 1;
+  constexpr std::uint32_t kCount = roots::kNvIndexLast - roots::kNvIndexFirst + 1;
   const Digest digest = crypto::sha256({as_bytes(kCounterLabel), as_bytes(instance)});
-  return roots::kCounterIndexFirst + load_le<std::uint32_t>(digest.data() + 16) % (kCount - kCounterPlaces);
+  return roots::kNvIndexFirst + load_le<std::uint32_t>(digest.data() + 16) % (kCount - kIndexPlaces);
 }
 
 Result<SecretBytes> stretch_pin(ByteView pin, const PasswordParameters& parameters) {

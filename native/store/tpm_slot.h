@@ -29,11 +29,11 @@ struct TpmSlot {
 // kPersistenceTampered for anything that encode_tpm_parameters() does not make.
 [[nodiscard]] Result<TpmSlot> parse_tpm_parameters(ByteView parameters);
 
-// The counter's label: SHA-256 of the instance name cut to 16 bytes, then the storage id. While the next value is being
-// found out (COLDSTART) the storage id in it is zero.
-[[nodiscard]] Digest counter_label(std::string_view instance, const StorageId& storage_id);
-// The first of kCounterPlaces indices at which a counter of this instance may stand.
-inline constexpr std::uint32_t kCounterPlaces = 16;
+// The label of a store's NV indices: SHA-256 of the instance name cut to 16 bytes, then the storage id. While the next value
+// of a counter is being found out (COLDSTART) the storage id in it is zero.
+[[nodiscard]] Digest index_label(std::string_view instance, const StorageId& storage_id);
+// The first of the kIndexPlaces places that NV indices of this instance may have.
+inline constexpr std::uint32_t kIndexPlaces = 16;
 [[nodiscard]] std::uint32_t first_counter_index(std::string_view instance);
 
 // At most 32 bytes that authorise the sealed object: Argon2id of the PIN. kPinMissing when it is empty.

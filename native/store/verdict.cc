@@ -44,16 +44,10 @@ Status judge_counter(const Evidence& evidence, bool* increment_pending) {
   if ((evidence.expected & kWitnessTpm) == 0) return {};
   const CounterEvidence& counter = evidence.counter;
   if (!counter.damage.ok()) return evidence.root_lost ? Status() : counter.damage;
-  if (!counter.anchored) return {Reason::kVaultTampered, "the vault holds no anchor of the TPM's counter"};
-  const std::uint64_t anchored = *counter.anchored;
-  if (anchored == counter.value) return {};
-  const std::string stands = "the TPM's counter stands at " + std::to_string(counter.value) +
-                             ", and the vault's newest anchor is " + std::to_string(anchored);
-  if (anchored < counter.value) {
-    return {damaged(evidence.end) ? Reason::kVaultTampered : Reason::kVaultRolledBack, stands};
-  }
-  *increment_pending = anchored == counter.value + 1;
-  return *increment_pending ? Status() : Status(Reason::kWitnessReplaced, stands);
+  if (!counter.newest) return {Reason::kVaultTampered, "the vault holds no anchor of the TPM"};
+  const AnchorStanding standing = stand(*counter.newest, counter.tpm);
+  *increment_pending = standing == AnchorStanding::kNotBegun || standing == AnchorStanding::kExtended;
+  return explain(standing, *counter.newest, counter.tpm, damaged(evidence.end));
 }
 
 Status judge_tamper(const Evidence& evidence) {

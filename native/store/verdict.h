@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "log/reader.h"
+#include "store/anchor_protocol.h"
 #include "store/persistence_file.h"
 #include "store/tamper_file.h"
 #include "store/witness_point.h"
@@ -37,13 +38,12 @@ struct TamperEvidence {
   Standing standing = Standing::kContained;
 };
 
-// A TPM's counter: c is `value`, v the number in the vault's newest ANCHOR record.
+// A TPM's counter and extend index.
 struct CounterEvidence {
-  Status damage;  // missing or another one
-  std::uint64_t value = 0;
-  std::optional<std::uint64_t> anchored;
-  std::uint64_t witnessed =
-      0;  // the generation up to which the tamper file was synced before the counter moved
+  Status damage;  // one of them is missing or another one
+  TpmObservation tpm;
+  std::optional<AnchorRecord> newest;  // that the vault holds
+  std::uint64_t witnessed = 0;  // the generation up to which the tamper file was synced before the TPM moved
 };
 
 struct Evidence {
@@ -62,7 +62,7 @@ struct Verdict {
   Status status;
   bool tail_torn = false;          // the bytes behind the history are to be cut off
   bool tamper_file_anew = false;   // missing, and the SecretStore vouches: to be begun anew
-  bool increment_pending = false;  // the counter lags by the one increment that was cut off
+  bool increment_pending = false;  // an anchor was cut off: the counter lags by its increment
 };
 
 [[nodiscard]] Verdict judge(const Evidence& evidence);

@@ -68,6 +68,9 @@ class Witnesses {
   [[nodiscard]] Status move(bool replace_foreign = false, bool with_token = false);
 
   [[nodiscard]] Status alarm() const;
+  [[nodiscard]] bool alarmed() const {
+    return (secret_ && secret_->alarmed()) || (token_ && token_->alarmed());
+  }
   [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_synced_; }
   [[nodiscard]] std::deque<log::Point> witnessed_points() const;
   [[nodiscard]] TamperPoint newest() const;

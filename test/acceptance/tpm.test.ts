@@ -259,7 +259,12 @@ describe('acceptance: TPM', function () {
       assert.ok(store.status().window.generations >= 50);
       await store.vault.anchor();
       assert.equal(count(), before + 1);
-      assert.deepEqual(store.status().window, { generations: 0, seconds: 0 });
+      assert.deepEqual(store.status().window, {
+        generations: 0,
+        seconds: 0,
+        waitingMs: 0,
+        maxMs: 86_400_000,
+      });
       await Promise.all(
         Array.from({ length: 64 }, (_, i) =>
           store.vault.set(`key/${i}`, bytes('newer'), { durability: 'witnessed' }),

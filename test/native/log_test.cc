@@ -61,7 +61,7 @@ TEST(LogFormat, FrameHeader) {
   log::encode_frame_header(header, kId, bytes.data());
   EXPECT_FALSE(log::parse_frame_header(bytes, kId));
   header.value_bytes = header.directory_bytes = 0;
-  for (const int kind : {0, 21, 31, 34, 255}) {
+  for (const int kind : {0, 22, 31, 34, 255}) {
     header.kind = static_cast<log::CommitKind>(kind);
     log::encode_frame_header(header, kId, bytes.data());
     EXPECT_FALSE(log::parse_frame_header(bytes, kId)) << kind;

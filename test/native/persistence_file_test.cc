@@ -94,6 +94,9 @@ void expect_same(const CoreData& a, const CoreData& b) {
   EXPECT_EQ(a.witnesses, b.witnesses);
   EXPECT_EQ(a.counter_index, b.counter_index);
   EXPECT_TRUE(equal(a.counter_secret.view(), b.counter_secret.view()));
+  EXPECT_EQ(a.extend_index, b.extend_index);
+  EXPECT_TRUE(equal(a.extend_secret.view(), b.extend_secret.view()));
+  EXPECT_EQ(a.window_ms_max, b.window_ms_max);
   EXPECT_EQ(a.clock_tolerance_ms, b.clock_tolerance_ms);
   EXPECT_EQ(a.age_ms_max, b.age_ms_max);
   EXPECT_EQ(a.authority.vendor_public_key, b.authority.vendor_public_key);
@@ -215,7 +218,9 @@ TEST(PersistenceFile, GoldenFileOfARotation) {
   expect_same(core->clone(), rotating_core());
   const auto again = parse_persistence(encoded(some_header(), rotating_core()));
   ASSERT_TRUE(again.ok());
-  EXPECT_EQ((*again)[0].core_sealed.size(), (*parsed)[0].core_sealed.size());
+  EXPECT_EQ((*parsed)[0].version, 5);
+  EXPECT_EQ((*again)[0].version, 6);
+  EXPECT_EQ((*again)[0].core_sealed.size(), (*parsed)[0].core_sealed.size() + 8);  // the window
   const auto reopened = open_core_data((*again)[0], kDek);
   ASSERT_TRUE(reopened.ok());
   expect_same(*reopened, rotating_core());
@@ -254,7 +259,10 @@ TEST(PersistenceFile, RoundTripOfEveryChoice) {
                                           Bytes(parameter_bytes, 7), kPasswordKek, kDek, kStorageId, kKeyId));
         }
         CoreData core = some_core();
-        core.witnesses = 15;
+        core.witnesses = 31;
+        core.extend_index = 0x01800043;
+        core.extend_secret = SecretBytes(Bytes(32, 0xA5));
+        core.window_ms_max = kWindowMsMin;
         core.counter_index = 0x01800042;
         core.counter_secret = SecretBytes(Bytes(32, 0x5A));
         core.age_ms_max = kMaxAgeOff;
@@ -477,7 +485,8 @@ TEST(PersistenceFileDamage, EveryFlipWithCorrectedChecksumsIsRefused) {
 
 TEST(PersistenceFileDamage, UnknownVersionIsNamedOnlyInAnUndamagedCopy) {
   Bytes file = encoded();
-  for (const std::size_t begin : {0U, 4096U}) store_le<std::uint16_t>(file.data() + begin + kVersionAt, 6);
+  for (const std::size_t begin : {0U, 4096U})
+    store_le<std::uint16_t>(file.data() + begin + kVersionAt, kPersistenceVersion + 1);
   EXPECT_TRUE(refused(file));
   correct_checksums(file);
   EXPECT_TRUE(parse_persistence(file).is(Reason::kVersion));

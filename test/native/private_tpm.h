@@ -34,10 +34,12 @@ inline int connect_unix(const std::string& path) {
 
 class PrivateTpm {
  public:
-  PrivateTpm() {
+  // `state`: a copy of this file is what it remembers.
+  explicit PrivateTpm(const std::string& state = "") {
     char name[] = "/tmp/strongroom-tpm.XXXXXX";
     if (mkdtemp(name) == nullptr) std::abort();
     directory_ = name;
+    if (!state.empty()) std::filesystem::copy_file(state, directory_ + "/tpm2-00.permall");
     start_watcher();
     start();
   }
@@ -184,7 +186,8 @@ class Relay {
   // Given each exchange; true loses the response.
   using Loss = std::function<bool(const Exchange&)>;
 
-  explicit Relay(const PrivateTpm& tpm) : to_(tpm.socket_path()), path_(tpm.directory() + "/relay") {
+  explicit Relay(const PrivateTpm& tpm, const std::string& name = "relay")
+      : to_(tpm.socket_path()), path_(tpm.directory() + "/" + name) {
     std::filesystem::create_symlink(to_ + ".ctrl", path_ + ".ctrl");  // asked when a client connects
     listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
@@ -223,6 +226,16 @@ class Relay {
   void forget() {
     const std::lock_guard guard(mutex_);
     exchanges_.clear();
+  }
+  // A command that reaches the TPM whenever the caller likes; its response.
+  [[nodiscard]] Bytes deliver(const Bytes& command) const {
+    const int tpm = connect_unix(to_);
+    if (tpm < 0) return {};
+    Bytes response;
+    if (send(tpm, command.data(), command.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(command.size()))
+      response = message(tpm);
+    close(tpm);
+    return response;
   }
   [[nodiscard]] std::size_t count(std::uint32_t code) const {
     const auto all = exchanges();

@@ -471,8 +471,14 @@ TEST_F(Rollback, AWitnessChangedWhileOpenBlocksTheNextWrite) {
   ASSERT_OK(session.set("a", "2", Durability::kWitnessed));
   const Bytes current = *world.disk->content(kVaultHashPath);
   world.disk->set_content(kVaultHashPath, old);
-  EXPECT_REASON(session.set("a", "3", Durability::kWitnessed), Reason::kWitnessNotMoved);
+  const Status waiting = session.set("a", "3", Durability::kWitnessed);
+  EXPECT_REASON(waiting, Reason::kWitnessReplaced);
+  EXPECT_TRUE(!waiting.ok() && waiting.error().outcome_unknown && !waiting.error().committed);
   EXPECT_REASON(session.engine().validate_before_write(), Reason::kWitnessReplaced);
+  // It is known, so nothing more is written.
+  const Status refused = session.set("b", "1");
+  EXPECT_REASON(refused, Reason::kWitnessReplaced);
+  EXPECT_FALSE(!refused.ok() && refused.error().outcome_unknown);
   EXPECT_EQ(*world.disk->content(kVaultHashPath), old);
   world.disk->set_content(kVaultHashPath, current);
   ASSERT_OK(session.engine().anchor());

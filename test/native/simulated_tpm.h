@@ -51,7 +51,7 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
   }
   // Whether a cut or failure after the effect differs from one before it.
   [[nodiscard]] static bool changes_something(std::string_view call) {
-    return call == "define" || call == "undefine" || call == "increment";
+    return call == "define" || call == "undefine" || call == "increment" || call == "extend";
   }
   void power_cut_at(std::uint64_t number, When when) {
     const std::lock_guard lock(mutex_);
@@ -104,24 +104,31 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
   // An index of another program.
   void define_foreign(std::uint32_t index) {
     const std::lock_guard lock(mutex_);
-    memory_.indices[index] = Index{false, {}, {}, 0, true};
+    memory_.indices[index] = Index{};
   }
-  // By somebody who knows nothing of ours but what is public; it counts on from the highest.
+  // By someone who knows nothing of ours but what is public; it counts on from the highest.
   void define_forged(std::uint32_t index, const Digest& label, std::uint64_t increments) {
     const std::lock_guard lock(mutex_);
-    Index& forged = memory_.indices[index] = Index{true, label, Bytes(32, 0x66), 0, false};
+    Index& forged = memory_.indices[index] = Index{roots::NvKind::kCounter, label, Bytes(32, 0x66)};
     for (std::uint64_t i = 0; i < increments; ++i) move(forged);
+  }
+  // The same of an extend index, with any value.
+  void define_forged_extend(std::uint32_t index, const Digest& label, const Digest& value) {
+    const std::lock_guard lock(mutex_);
+    memory_.indices[index] = Index{roots::NvKind::kExtend, label, Bytes(32, 0x66), 0, value, true};
   }
   void count_to(std::uint64_t highest) {  // as other programs' counters would have
     const std::lock_guard lock(mutex_);
     memory_.highest = std::max(memory_.highest, highest);
   }
   struct Index {
-    bool ours = false;
+    roots::NvKind kind = roots::NvKind::kForeign;
     Digest label{};
-    Bytes authorisation;
-    std::uint64_t value = 0;
+    Bytes authorisation{};
+    std::uint64_t value = 0;  // of a counter
+    Digest head{};            // of an extend index
     bool written = false;
+    [[nodiscard]] bool ours() const { return kind != roots::NvKind::kForeign; }
   };
   [[nodiscard]] std::map<std::uint32_t, Index> indices() const {
     const std::lock_guard lock(mutex_);
@@ -133,7 +140,7 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
     std::uint64_t value = 0;
     std::size_t found = 0;
     for (const auto& [number, index] : memory_.indices) {
-      if (!index.ours) continue;
+      if (index.kind != roots::NvKind::kCounter) continue;
       ++found;
       value = index.value;
     }
@@ -180,14 +187,24 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
     return out;
   }
   // kWitnessMissing, kWitnessReplaced, kTpmRefused, as of Tpm::read_counter().
+  Result<Index*> find(std::uint32_t number, const roots::TpmName& name, ByteView secret,
+                      bool may_be_unwritten) {
+    SR_ASSIGN(Index* const index, find(number, name, may_be_unwritten));
+    if (!equal(index->authorisation, secret))
+      return Status(Reason::kWitnessReplaced, "the NV index does not know our secret");
+    return index;
+  }
   Result<Index*> find(std::uint32_t number, const roots::TpmName& name, bool may_be_unwritten) {
     const auto at = memory_.indices.find(number);
     if (at == memory_.indices.end()) return Status(Reason::kWitnessMissing, "there is no such NV index");
     Index& index = at->second;
-    if (!index.ours || roots::counter_name(number, index.label) != name)
-      return Status(Reason::kWitnessReplaced, "the NV index is another counter");
+    const roots::TpmName its_name = index.kind == roots::NvKind::kCounter
+                                        ? roots::counter_name(number, index.label)
+                                        : roots::extend_name(number, index.label);
+    if (!index.ours() || its_name != name)
+      return Status(Reason::kWitnessReplaced, "the NV index is another one");
     if (!index.written && !may_be_unwritten)
-      return Status(Reason::kTpmRefused, "the counter was never incremented");
+      return Status(Reason::kTpmRefused, "the NV index was never written");
     return &index;
   }
   [[nodiscard]] Digest pcr_digest(std::uint32_t selected) const {
@@ -272,44 +289,58 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
         return SecretBytes(secret);
       });
     }
-    Result<std::vector<roots::CounterInfo>> find_counters(std::uint32_t first, std::uint32_t count) override {
-      return call("find", [&]() -> Result<std::vector<roots::CounterInfo>> {
-        std::vector<roots::CounterInfo> out;
+    Result<std::vector<roots::NvIndexInfo>> find_indices(std::uint32_t first, std::uint32_t count) override {
+      return call("find", [&]() -> Result<std::vector<roots::NvIndexInfo>> {
+        std::vector<roots::NvIndexInfo> out;
         for (const auto& [number, index] : memory().indices) {
           if (number < first || number - first >= count) continue;
-          out.push_back({number, index.ours, index.ours && index.written, index.label});
+          out.push_back({number, index.kind, index.ours() && index.written, index.label});
         }
         return out;
       });
     }
-    Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) override {
+    Status define(roots::NvKind kind, std::uint32_t index, const Digest& label, ByteView secret) override {
       return call("define", [&]() -> Status {
         if (memory().indices.contains(index)) return {Reason::kTpmRefused, "the index is taken"};
-        memory().indices[index] = Index{true, label, Bytes(secret.begin(), secret.end()), 0, false};
+        memory().indices[index] = Index{kind, label, Bytes(secret.begin(), secret.end())};
         return {};
       });
     }
-    Status undefine_counter(std::uint32_t index) override {
+    Status undefine(std::uint32_t index) override {
       return call("undefine", [&]() -> Status {
         const auto at = memory().indices.find(index);
         if (at == memory().indices.end()) return {Reason::kWitnessMissing, "there is no such NV index"};
-        if (!at->second.ours) return {Reason::kTpmRefused, "not a counter of ours"};
+        if (!at->second.ours()) return {Reason::kTpmRefused, "not an index of ours"};
         memory().indices.erase(at);
         return {};
       });
     }
-    Result<std::uint64_t> read_counter(std::uint32_t index, const roots::TpmName& name) override {
+    Result<std::uint64_t> read_counter(std::uint32_t index, const roots::TpmName& name,
+                                       ByteView secret) override {
       return call("read", [&]() -> Result<std::uint64_t> {
-        SR_ASSIGN(const Index* const found, chip_->find(index, name, false));
+        SR_ASSIGN(const Index* const found, chip_->find(index, name, secret, false));
         return found->value;
       });
     }
     Status increment_counter(std::uint32_t index, const roots::TpmName& name, ByteView secret) override {
       return call("increment", [&]() -> Status {
-        SR_ASSIGN(Index* const found, chip_->find(index, name, true));
-        if (!equal(found->authorisation, secret))
-          return {Reason::kWitnessReplaced, "the counter does not know our secret"};
+        SR_ASSIGN(Index* const found, chip_->find(index, name, secret, true));
         chip_->move(*found);
+        return {};
+      });
+    }
+    Result<Digest> read_extend(std::uint32_t index, const roots::TpmName& name, ByteView secret) override {
+      return call("read-extend", [&]() -> Result<Digest> {
+        SR_ASSIGN(const Index* const found, chip_->find(index, name, secret, false));
+        return found->head;
+      });
+    }
+    Status extend(std::uint32_t index, const roots::TpmName& name, ByteView secret,
+                  const Digest& data) override {
+      return call("extend", [&]() -> Status {
+        SR_ASSIGN(Index* const found, chip_->find(index, name, secret, true));
+        found->head = roots::extended(found->head, data);
+        found->written = true;
         return {};
       });
     }

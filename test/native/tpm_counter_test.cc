@@ -9,44 +9,44 @@ struct TpmCounterTest : TpmTest {
   std::unique_ptr<Tpm> tpm = open();
   const TpmName name = counter_name(kIndex, kLabel);
 
-  [[nodiscard]] std::vector<CounterInfo> found(std::uint32_t count = 16) const {
-    const auto all = tpm->find_counters(kIndex, count);
+  [[nodiscard]] std::vector<NvIndexInfo> found(std::uint32_t count = 16) const {
+    const auto all = tpm->find_indices(kIndex, count);
     EXPECT_OK(all);
-    return all.ok() ? *all : std::vector<CounterInfo>{};
+    return all.ok() ? *all : std::vector<NvIndexInfo>{};
   }
 };
 
 TEST_F(TpmCounterTest, IsMadeMovedReadAndRemoved) {
   EXPECT_TRUE(found().empty());
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kWitnessMissing);
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessMissing);
-  EXPECT_REASON(tpm->undefine_counter(kIndex), Reason::kWitnessMissing);
+  EXPECT_REASON(tpm->undefine(kIndex), Reason::kWitnessMissing);
 
-  EXPECT_OK(tpm->define_counter(kIndex, kLabel, secret));
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmRefused);  // not yet written
+  EXPECT_OK(tpm->define(NvKind::kCounter, kIndex, kLabel, secret));
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kTpmRefused);  // not yet written
   ASSERT_EQ(found().size(), 1u);
-  EXPECT_TRUE(found()[0].fits);
+  EXPECT_EQ(found()[0].kind, NvKind::kCounter);
   EXPECT_FALSE(found()[0].written);
   EXPECT_EQ(found()[0].label, kLabel);
 
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
-  const auto first = tpm->read_counter(kIndex, name);
+  const auto first = tpm->read_counter(kIndex, name, secret);
   ASSERT_TRUE(first.ok()) << why(first);
   EXPECT_TRUE(found()[0].written);
   tool({"nvreadpublic", "0x1800042"});
   for (int i = 1; i <= 5; ++i) {
     EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
-    EXPECT_EQ(*tpm->read_counter(kIndex, name), *first + i);
+    EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), *first + i);
   }
   // As the tools see it, and on another connection.
   tool({"nvread", "0x1800042", "-C", "o", "-o", file("value")});
   const auto bytes = counter_bytes(*first + 5);
   EXPECT_EQ(read("value"), Bytes(bytes.begin(), bytes.end()));
-  EXPECT_EQ(*open()->read_counter(kIndex, name), *first + 5);
+  EXPECT_EQ(*open()->read_counter(kIndex, name, secret), *first + 5);
 
-  EXPECT_OK(tpm->undefine_counter(kIndex));
+  EXPECT_OK(tpm->undefine(kIndex));
   EXPECT_TRUE(found().empty());
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kWitnessMissing);
   EXPECT_EQ(make_counter(*tpm).at_most, *first + 6);
 }
 
@@ -58,19 +58,19 @@ TEST_F(TpmCounterTest, NameIsThatOfTheTpm) {
 
 TEST_F(TpmCounterTest, RemovedAndMadeAnewByAnotherProgram) {
   const CounterBound bound = make_counter(*tpm);
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
   {
     auto other = open();
-    EXPECT_OK(other->undefine_counter(kIndex));
-    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
+    EXPECT_OK(other->undefine(kIndex));
+    EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kWitnessMissing);
     EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessMissing);
-    EXPECT_OK(other->define_counter(kIndex, kLabel, Bytes(32, 1)));
-    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmRefused);
+    EXPECT_OK(other->define(NvKind::kCounter, kIndex, kLabel, Bytes(32, 1)));
+    EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kTpmRefused);
     EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessReplaced);
-    EXPECT_OK(other->undefine_counter(kIndex));
-    EXPECT_OK(other->define_counter(kIndex, Digest{}, secret));
+    EXPECT_OK(other->undefine(kIndex));
+    EXPECT_OK(other->define(NvKind::kCounter, kIndex, Digest{}, secret));
   }
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessReplaced);
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kWitnessReplaced);
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kWitnessReplaced);
   EXPECT_OK(tpm->increment_counter(kIndex, counter_name(kIndex, Digest{}), secret));
 }
@@ -81,7 +81,7 @@ TEST_F(TpmCounterTest, AnotherSecretIsToldAndLocksNothing) {
     EXPECT_REASON(tpm->increment_counter(kIndex, name, Bytes(32, 1)), Reason::kWitnessReplaced);
     EXPECT_REASON(tpm->increment_counter(kIndex, name, {}), Reason::kWitnessReplaced);
   }
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
   expect_no_failures_counted();
 }
@@ -113,10 +113,10 @@ TEST_F(TpmCounterTest, ForeignIndicesAreNeverTouched) {
     const std::uint32_t index = all[i].index;
     const TpmName wanted = counter_name(index, kLabel);
     EXPECT_EQ(infos[i].index, index);
-    EXPECT_FALSE(infos[i].fits);
-    EXPECT_REASON(tpm->define_counter(index, kLabel, secret), Reason::kTpmRefused);
-    EXPECT_REASON(tpm->undefine_counter(index), Reason::kTpmRefused);
-    EXPECT_REASON(tpm->read_counter(index, wanted), Reason::kWitnessReplaced);
+    EXPECT_EQ(infos[i].kind, NvKind::kForeign);
+    EXPECT_REASON(tpm->define(NvKind::kCounter, index, kLabel, secret), Reason::kTpmRefused);
+    EXPECT_REASON(tpm->undefine(index), Reason::kTpmRefused);
+    EXPECT_REASON(tpm->read_counter(index, wanted, secret), Reason::kWitnessReplaced);
     EXPECT_REASON(tpm->increment_counter(index, wanted, {}), Reason::kWitnessReplaced);
     EXPECT_EQ(device.output({"nvread", std::to_string(index)}) +
                   device.output({"nvreadpublic", std::to_string(index)}),
@@ -126,17 +126,17 @@ TEST_F(TpmCounterTest, ForeignIndicesAreNeverTouched) {
 
 TEST_F(TpmCounterTest, ATakenIndexIsTold) {
   const CounterBound bound = make_counter(*tpm);
-  const Status taken = tpm->define_counter(kIndex, kLabel, secret);
+  const Status taken = tpm->define(NvKind::kCounter, kIndex, kLabel, secret);
   EXPECT_REASON(taken, Reason::kTpmRefused);
   EXPECT_NE(why(taken).find("the index is taken"), std::string::npos) << why(taken);
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
 }
 
 TEST_F(TpmCounterTest, FullNvMemoryIsTold) {
   Status status;
   std::uint32_t made = 0;
   while (made < 4096 && status.ok()) {
-    status = tpm->define_counter(kIndex + made, kLabel, secret);
+    status = tpm->define(NvKind::kCounter, kIndex + made, kLabel, secret);
     if (status.ok()) ++made;
   }
   EXPECT_REASON(status, Reason::kTpmRefused);
@@ -145,35 +145,35 @@ TEST_F(TpmCounterTest, FullNvMemoryIsTold) {
   EXPECT_EQ(found(4096).size(), made);
   EXPECT_EQ(found(5).size(), 5u);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
-  EXPECT_OK(tpm->undefine_counter(kIndex + 1));
-  EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
+  EXPECT_OK(tpm->undefine(kIndex + 1));
+  EXPECT_OK(tpm->define(NvKind::kCounter, kIndex + 1, kLabel, secret));
 }
 
 TEST_F(TpmCounterTest, OnlyTheOwnerRangeIsTaken) {
-  EXPECT_REASON(tpm->define_counter(0x01C00002, kLabel, secret), Reason::kInvalidArgument);
-  EXPECT_REASON(tpm->define_counter(0x81000001, kLabel, secret), Reason::kInvalidArgument);
-  EXPECT_REASON(tpm->define_counter(kIndex, kLabel, Bytes(33)), Reason::kInvalidArgument);
-  EXPECT_REASON(tpm->find_counters(kCounterIndexFirst - 1, 4), Reason::kInvalidArgument);
-  EXPECT_REASON(tpm->find_counters(kCounterIndexLast, 2), Reason::kInvalidArgument);
-  EXPECT_REASON(tpm->find_counters(kIndex, 0), Reason::kInvalidArgument);
-  EXPECT_OK(tpm->define_counter(kCounterIndexLast, kLabel, secret));
-  EXPECT_EQ(tpm->find_counters(kCounterIndexLast, 1)->size(), 1u);
-  EXPECT_OK(tpm->define_counter(kCounterIndexFirst, kLabel, secret));
-  EXPECT_EQ(tpm->find_counters(kCounterIndexFirst, kCounterIndexLast - kCounterIndexFirst + 1)->size(), 2u);
+  EXPECT_REASON(tpm->define(NvKind::kCounter, 0x01C00002, kLabel, secret), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->define(NvKind::kCounter, 0x81000001, kLabel, secret), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->define(NvKind::kCounter, kIndex, kLabel, Bytes(33)), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->find_indices(kNvIndexFirst - 1, 4), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->find_indices(kNvIndexLast, 2), Reason::kInvalidArgument);
+  EXPECT_REASON(tpm->find_indices(kIndex, 0), Reason::kInvalidArgument);
+  EXPECT_OK(tpm->define(NvKind::kCounter, kNvIndexLast, kLabel, secret));
+  EXPECT_EQ(tpm->find_indices(kNvIndexLast, 1)->size(), 1u);
+  EXPECT_OK(tpm->define(NvKind::kCounter, kNvIndexFirst, kLabel, secret));
+  EXPECT_EQ(tpm->find_indices(kNvIndexFirst, kNvIndexLast - kNvIndexFirst + 1)->size(), 2u);
 }
 
 TEST_F(TpmCounterTest, UncleanEndsOfTheTpmLockNothing) {
   SealPolicy policy = full_policy(*tpm);
   policy.bound->at_most += 100;
   const SealedObject object = seal(*tpm, policy);
-  std::uint64_t expected = *tpm->read_counter(kIndex, name);
+  std::uint64_t expected = *tpm->read_counter(kIndex, name, secret);
   for (int death = 1; death <= 4; ++death) {
     SCOPED_TRACE(death);
     EXPECT_REASON(tpm->unseal(object, kWrongPin, policy), Reason::kPinWrong);
     EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
     ++expected;
     device.restart();
-    EXPECT_EQ(*tpm->read_counter(kIndex, name), expected);
+    EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), expected);
     expect_root(tpm->unseal(object, kPin, policy));
   }
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));

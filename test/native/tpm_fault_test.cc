@@ -64,14 +64,14 @@ TEST_F(TpmFaultTest, KilledAndStartedAgain) {
   device.kill();
   for (int i = 0; i < 2; ++i) {
     EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmUnavailable);
-    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+    EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kTpmUnavailable);
     EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
     EXPECT_REASON(tpm->shut_down(), Reason::kTpmUnavailable);
   }
   device.start();
   expect_root(tpm->unseal(object, {}, {}));
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 1);
   tpm.reset();
   expect_nothing_loaded();
 }
@@ -84,15 +84,15 @@ TEST_F(TpmFaultTest, RestartedBetweenTwoCalls) {
   device.restart();
   expect_root(tpm->unseal(object, {}, {}));
   device.restart();
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
   device.restart();
-  EXPECT_EQ(tpm->find_counters(kIndex, 4)->size(), 1u);
+  EXPECT_EQ(tpm->find_indices(kIndex, 4)->size(), 1u);
   device.restart();
-  EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
+  EXPECT_OK(tpm->define(NvKind::kCounter, kIndex + 1, kLabel, secret));
   // An increment is never repeated by itself.
   device.restart();
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
 }
 
@@ -111,11 +111,11 @@ TEST_F(TpmFaultTest, RestartedAndTakenByAnother) {
   others();
   expect_root(tpm->unseal(object, kPin, policy));
   others();
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
   others();
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 1);
 }
 
 TEST_F(TpmFaultTest, AHungTpmEndsTheCallNotTheProcess) {
@@ -129,16 +129,16 @@ TEST_F(TpmFaultTest, AHungTpmEndsTheCallNotTheProcess) {
   // The unanswered command may still be executed, so nothing is read past it, and nobody waits again.
   const auto hung = steady_clock::now();
   for (int i = 0; i < 20; ++i) {
-    EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+    EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kTpmUnavailable);
     EXPECT_REASON(Tpm::open(device.tcti(), {}, {}, kLimit), Reason::kTpmUnavailable);
   }
   EXPECT_LT(steady_clock::now() - hung, kLimit);
   device.go_on();
   // The thread that was left behind gets its answer, and the way is free.
-  Result<std::uint64_t> value = tpm->read_counter(kIndex, name);
+  Result<std::uint64_t> value = tpm->read_counter(kIndex, name, secret);
   for (int tries = 0; tries < 2000 && value.is(Reason::kTpmUnavailable); ++tries) {
     usleep(5'000);
-    value = tpm->read_counter(kIndex, name);
+    value = tpm->read_counter(kIndex, name, secret);
   }
   ASSERT_TRUE(value.ok()) << why(value);
   EXPECT_EQ(*value, bound.at_most + 1);  // it was executed after all
@@ -185,7 +185,7 @@ TEST_F(TpmFaultTest, SecretsDoNotAppearOnTheWireAfterAnError) {
   policy.authorisation = true;
   const SealedObject object = seal(*tpm, policy);
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
-  EXPECT_OK(tpm->define_counter(kIndex + 1, kLabel, secret));
+  EXPECT_OK(tpm->define(NvKind::kCounter, kIndex + 1, kLabel, secret));
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   expect_root(tpm->unseal(object, kPin, policy));
   EXPECT_FALSE(relay.seen(root));
@@ -201,7 +201,7 @@ TEST_F(TpmFaultTest, AnIncrementIsOneCommand) {
   for (int i = 0; i < 10; ++i) EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
   EXPECT_EQ(relay.exchanges().size(), 10u);
   EXPECT_EQ(relay.count(kNvIncrement), 10u);
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 10);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 10);
   EXPECT_EQ(relay.exchanges().size(), 11u);
 }
 
@@ -214,7 +214,7 @@ TEST_F(TpmFaultTest, AnIncrementWhoseAnswerIsLostIsNotRepeated) {
   EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   relay.lose({});
   EXPECT_EQ(relay.count(kNvIncrement), 1u);
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 1);
   EXPECT_EQ(relay.count(kNvIncrement), 1u);
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
 }
@@ -236,10 +236,10 @@ TEST_F(TpmFaultTest, AConnectionLostAtAnyCommandIsAPassingFault) {
       {"pcr_digest", [](Tpm& tpm) { return status_of(tpm.pcr_digest(kPcrs)); }},
       {"seal", [&](Tpm& tpm) { return status_of(tpm.seal(root, kPin, policy)); }},
       {"unseal", [&](Tpm& tpm) { return status_of(tpm.unseal(object, kPin, policy)); }},
-      {"find_counters", [](Tpm& tpm) { return status_of(tpm.find_counters(kIndex, 4)); }},
-      {"define_counter", [&](Tpm& tpm) { return tpm.define_counter(kIndex + 1, kLabel, secret); }},
-      {"undefine_counter", [](Tpm& tpm) { return tpm.undefine_counter(kIndex + 1); }},
-      {"read_counter", [&](Tpm& tpm) { return status_of(tpm.read_counter(kIndex, name)); }},
+      {"find_indices", [](Tpm& tpm) { return status_of(tpm.find_indices(kIndex, 4)); }},
+      {"define_counter", [&](Tpm& tpm) { return tpm.define(NvKind::kCounter, kIndex + 1, kLabel, secret); }},
+      {"undefine_counter", [](Tpm& tpm) { return tpm.undefine(kIndex + 1); }},
+      {"read_counter", [&](Tpm& tpm) { return status_of(tpm.read_counter(kIndex, name, secret)); }},
       {"clock", [](Tpm& tpm) { return status_of(tpm.clock()); }},
       {"description", [](Tpm& tpm) { return status_of(tpm.description()); }},
   };
@@ -249,9 +249,9 @@ TEST_F(TpmFaultTest, AConnectionLostAtAnyCommandIsAPassingFault) {
       device.restart();  // what a lost connection leaves loaded would fill the TPM
       auto tpm = open(relay.tcti());
       if (what == std::string_view("undefine_counter")) {
-        (void)tpm->define_counter(kIndex + 1, kLabel, secret);
+        (void)tpm->define(NvKind::kCounter, kIndex + 1, kLabel, secret);
       } else {
-        (void)tpm->undefine_counter(kIndex + 1);
+        (void)tpm->undefine(kIndex + 1);
       }
       std::atomic<std::size_t> exchanges = 0;
       relay.lose([&](const Relay::Exchange&) { return exchanges++ >= cut; });
@@ -287,10 +287,10 @@ TEST_F(TpmFaultTest, PassingErrorsOfAnIncrement) {
     EXPECT_REASON(tpm->increment_counter(kIndex, name, secret), Reason::kTpmUnavailable);
     EXPECT_EQ(relay.count(kNvIncrement), c.sent);
     relay.answer_by({});
-    EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most);
+    EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most);
   }
   EXPECT_OK(tpm->increment_counter(kIndex, name, secret));
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 1);
 }
 
 TEST_F(TpmFaultTest, AnAnswerThatWasChangedIsNotBelieved) {
@@ -306,9 +306,9 @@ TEST_F(TpmFaultTest, AnAnswerThatWasChangedIsNotBelieved) {
   // The value that the TPM gave before the increment, played back.
   relay.answer_by(
       [&](const Relay::Exchange& e) { return e.code == kNvRead ? std::optional(old_answer) : std::nullopt; });
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   relay.answer_by({});
-  EXPECT_EQ(*tpm->read_counter(kIndex, name), bound.at_most + 1);
+  EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 1);
 }
 
 TEST_F(TpmFaultTest, LockoutAndFullMemoryAreTold) {
@@ -365,9 +365,9 @@ TEST_F(TpmFaultTest, TheLibraryDoesNotWriteToStderr) {
   policy.authorisation = true;
   const SealedObject object = seal(*tpm, policy);
   EXPECT_REASON(tpm->unseal(object, kWrongPin, policy), Reason::kPinWrong);
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kWitnessMissing);
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kWitnessMissing);
   device.kill();
-  EXPECT_REASON(tpm->read_counter(kIndex, name), Reason::kTpmUnavailable);
+  EXPECT_REASON(tpm->read_counter(kIndex, name, secret), Reason::kTpmUnavailable);
   EXPECT_REASON(Tpm::open("device:/nonexistent", {}, {}), Reason::kTpmUnavailable);
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }

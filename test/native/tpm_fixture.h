@@ -60,10 +60,10 @@ struct TpmTest : ::testing::Test {
 
   // A counter of ours that was incremented once; the bound is its value.
   [[nodiscard]] CounterBound make_counter(Tpm& tpm, std::uint32_t index = kIndex) const {
-    EXPECT_OK(tpm.define_counter(index, kLabel, secret));
+    EXPECT_OK(tpm.define(NvKind::kCounter, index, kLabel, secret));
     CounterBound bound{index, counter_name(index, kLabel), 0};
     EXPECT_OK(tpm.increment_counter(index, bound.name, secret));
-    const auto value = tpm.read_counter(index, bound.name);
+    const auto value = tpm.read_counter(index, bound.name, secret);
     EXPECT_OK(value);
     if (!value.ok()) std::abort();
     bound.at_most = *value;

@@ -22,12 +22,14 @@ struct TpmWorld : World {
   }
 };
 
-inline std::uint32_t counter_index_of(const World& world) {
+inline std::uint32_t index_of(const World& world, roots::NvKind kind) {
   for (const auto& [number, index] : world.chip->indices()) {
-    if (index.ours) return number;
+    if (index.kind == kind) return number;
   }
   return 0;
 }
+inline std::uint32_t counter_index_of(const World& world) { return index_of(world, roots::NvKind::kCounter); }
+inline std::uint32_t extend_index_of(const World& world) { return index_of(world, roots::NvKind::kExtend); }
 
 // A cleanly closed store with a few records.
 inline Image small_tpm_store(World& world) {

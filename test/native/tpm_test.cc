@@ -145,9 +145,9 @@ TEST_F(TpmTest, ABoundWithoutItsCounterIsTold) {
   SealPolicy policy;
   policy.bound = make_counter(*tpm);
   const SealedObject object = seal(*tpm, policy);
-  EXPECT_OK(tpm->undefine_counter(kIndex));
+  EXPECT_OK(tpm->undefine(kIndex));
   EXPECT_REASON(tpm->unseal(object, {}, policy), Reason::kWitnessMissing);
-  EXPECT_OK(tpm->define_counter(kIndex, Digest{}, secret));
+  EXPECT_OK(tpm->define(NvKind::kCounter, kIndex, Digest{}, secret));
   EXPECT_REASON(tpm->unseal(object, {}, policy), Reason::kWitnessReplaced);
   tpm.reset();
   expect_nothing_loaded();
@@ -268,15 +268,17 @@ TEST_F(TpmTest, AnOwnerPasswordIsTold) {
   const SealedObject object = seal(*tpm, policy);
   tool({"changeauth", "-c", "o", "owner"});
   for (const Status& status :
-       {tpm->read_counter(kIndex, bound.name).status(), tpm->define_counter(kIndex + 1, kLabel, secret),
-        tpm->undefine_counter(kIndex), tpm->unseal(object, {}, policy).status(),
-        Tpm::open(device.tcti(), parent, {}).status(), Tpm::open(device.tcti(), {}, {}).status()}) {
+       {tpm->define(NvKind::kCounter, kIndex + 1, kLabel, secret), tpm->undefine(kIndex),
+        tpm->unseal(object, {}, policy).status(), Tpm::open(device.tcti(), parent, {}).status(),
+        Tpm::open(device.tcti(), {}, {}).status()}) {
     EXPECT_REASON(status, Reason::kTpmRefused);
     EXPECT_TRUE(mentions_password(status)) << why(status);
   }
+  // Who knows the index's secret needs no owner.
+  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name, secret), bound.at_most);
   EXPECT_OK(tpm->increment_counter(kIndex, bound.name, secret));
   tool({"changeauth", "-c", "o", "-p", "owner"});
-  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name), bound.at_most + 1);
+  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name, secret), bound.at_most + 1);
   expect_no_failures_counted();
   tpm.reset();
   expect_nothing_loaded();
@@ -294,10 +296,10 @@ TEST_F(TpmTest, AReplacedTpmIsTold) {
   EXPECT_REASON(Tpm::open(device.tcti(), parent, endorsement), Reason::kTpmReplaced);
   EXPECT_REASON(Tpm::open(device.tcti(), parent, {}), Reason::kTpmReplaced);
   // In mid-life: none of them is answered by the wrong TPM.
-  EXPECT_REASON(tpm->read_counter(kIndex, bound.name), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->read_counter(kIndex, bound.name, secret), Reason::kTpmReplaced);
   EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmReplaced);
-  EXPECT_REASON(tpm->find_counters(kIndex, 16), Reason::kTpmReplaced);
-  EXPECT_REASON(tpm->define_counter(kIndex, kLabel, secret), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->find_indices(kIndex, 16), Reason::kTpmReplaced);
+  EXPECT_REASON(tpm->define(NvKind::kCounter, kIndex, kLabel, secret), Reason::kTpmReplaced);
   EXPECT_REASON(tpm->increment_counter(kIndex, bound.name, secret), Reason::kTpmReplaced);
   expect_nothing_loaded();
 }
@@ -305,20 +307,20 @@ TEST_F(TpmTest, AReplacedTpmIsTold) {
 TEST_F(TpmTest, EveryCallNoticesAReplacedTpmByItself) {
   const std::vector<std::function<Status(Tpm&, const CounterBound&, const SealedObject&)>> calls = {
       [&](Tpm& t, const CounterBound& b, const SealedObject&) {
-        return t.read_counter(kIndex, b.name).status();
+        return t.read_counter(kIndex, b.name, secret).status();
       },
-      [&](Tpm& t, const CounterBound&, const SealedObject&) { return t.find_counters(kIndex, 16).status(); },
+      [&](Tpm& t, const CounterBound&, const SealedObject&) { return t.find_indices(kIndex, 16).status(); },
       [&](Tpm& t, const CounterBound&, const SealedObject& o) { return t.unseal(o, {}, {}).status(); },
       [&](Tpm& t, const CounterBound&, const SealedObject&) { return t.seal(root, {}, {}).status(); },
       [&](Tpm& t, const CounterBound&, const SealedObject&) {
-        return t.define_counter(kIndex + 1, kLabel, secret);
+        return t.define(NvKind::kCounter, kIndex + 1, kLabel, secret);
       },
-      [&](Tpm& t, const CounterBound&, const SealedObject&) { return t.undefine_counter(kIndex); },
+      [&](Tpm& t, const CounterBound&, const SealedObject&) { return t.undefine(kIndex); },
   };
   for (std::size_t i = 0; i < calls.size(); ++i) {
     SCOPED_TRACE(i);
     auto tpm = open();
-    (void)tpm->undefine_counter(kIndex).ok();
+    (void)tpm->undefine(kIndex).ok();
     const CounterBound bound = make_counter(*tpm);
     const SealedObject object = seal(*tpm);
     device.replace();
@@ -332,12 +334,12 @@ TEST_F(TpmTest, AClearedTpmIsTold) {
   const TpmName endorsement = *tpm->endorsement_name();
   const CounterBound bound = make_counter(*tpm);
   tpm = open(parent, endorsement);
-  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name), bound.at_most);
+  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name, secret), bound.at_most);
   tool({"clear"});
   EXPECT_REASON(Tpm::open(device.tcti(), parent, endorsement), Reason::kTpmCleared);
   EXPECT_REASON(Tpm::open(device.tcti(), parent, {}), Reason::kTpmReplaced);
-  EXPECT_REASON(tpm->read_counter(kIndex, bound.name), Reason::kTpmCleared);
-  EXPECT_REASON(tpm->find_counters(kIndex, 16), Reason::kTpmCleared);
+  EXPECT_REASON(tpm->read_counter(kIndex, bound.name, secret), Reason::kTpmCleared);
+  EXPECT_REASON(tpm->find_indices(kIndex, 16), Reason::kTpmCleared);
   // Begun anew on it, the counter goes on where any counter of this TPM had come to.
   tpm = open();
   EXPECT_GT(make_counter(*tpm).at_most, bound.at_most);
@@ -425,7 +427,7 @@ TEST_F(TpmTest, TwoProcessesUseOneTpm) {
   std::uint64_t last = 0;
   for (int i = 0; i < kTimes; ++i) {
     expect_root(tpm->unseal(object, {}, {}));
-    const auto value = tpm->read_counter(kIndex, bound.name);
+    const auto value = tpm->read_counter(kIndex, bound.name, secret);
     ASSERT_TRUE(value.ok()) << why(value);
     EXPECT_GE(*value, last);
     last = *value;
@@ -433,7 +435,7 @@ TEST_F(TpmTest, TwoProcessesUseOneTpm) {
   int status = -1;
   waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
-  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name), bound.at_most + kTimes);
+  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name, secret), bound.at_most + kTimes);
   tpm.reset();
   expect_nothing_loaded();
 }
@@ -452,7 +454,7 @@ TEST_F(TpmTest, ThreadsShareOneConnection) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name), bound.at_most + 40);
+  EXPECT_EQ(*tpm->read_counter(kIndex, bound.name, secret), bound.at_most + 40);
 }
 
 }  // namespace

@@ -196,8 +196,8 @@ TEST(Verdict, CounterTable) {
         evidence_of({.what = row.what, .end = row.end, .secret = 0, .tamper = row.tamper ? 10U : 0U});
     evidence.expected = kWitnessTamperFile | kWitnessTpm;
     evidence.root_lost = row.root_lost;
-    evidence.counter.value = row.c;
-    if (row.v != 0) evidence.counter.anchored = row.v;
+    evidence.counter.tpm.counter = row.c;
+    if (row.v != 0) evidence.counter.newest.emplace().number = row.v;
     if (row.damage != R::kInternal) evidence.counter.damage = Status(row.damage, "as found");
     const Verdict verdict = judge(evidence);
     if (row.reason == R::kInternal) {
@@ -210,14 +210,101 @@ TEST(Verdict, CounterTable) {
   }
 }
 
-// Where the counter has moved, the tamper file had been synced up to the anchor.
+// With an extend index. `head` is what it has: the value before the newest anchor, the one after it, or another one.
+TEST(Verdict, ExtendIndexTable) {
+  enum class Head : std::uint8_t { kBefore, kAfter, kOther };
+  struct HeadRow {
+    const char* what;
+    std::uint64_t v;
+    Head head;
+    LogEnd end = LogEnd::kExact;
+    bool accepted = false;              // the newest record is one of authority
+    Reason reason = Reason::kInternal;  // expected; kInternal stands for ok
+    bool pending = false;
+  };
+  using R = Reason;
+  constexpr std::uint64_t kCounter = 7;
+  const HeadRow rows[] = {
+      {.what = "complete", .v = 7, .head = Head::kAfter},
+      {.what = "nothing sent", .v = 8, .head = Head::kBefore, .pending = true},
+      {.what = "extended", .v = 8, .head = Head::kAfter, .pending = true},
+      {.what = "nothing sent, torn tail",
+       .v = 8,
+       .head = Head::kBefore,
+       .end = LogEnd::kDamaged,
+       .pending = true},
+      {.what = "accepted as it was", .v = 7, .head = Head::kAfter, .accepted = true},
+      {.what = "accepted with an increment to come",
+       .v = 8,
+       .head = Head::kAfter,
+       .accepted = true,
+       .pending = true},
+      {.what = "an older copy", .v = 6, .head = Head::kOther, .reason = R::kVaultRolledBack},
+      {.what = "a much older copy", .v = 1, .head = Head::kOther, .reason = R::kVaultRolledBack},
+      {.what = "an older copy, damaged",
+       .v = 6,
+       .head = Head::kOther,
+       .end = LogEnd::kDamaged,
+       .reason = R::kVaultTampered},
+      {.what = "a fork that reserved the number", .v = 7, .head = Head::kOther, .reason = R::kVaultForked},
+      {.what = "a fork while the counter is still to follow",
+       .v = 8,
+       .head = Head::kOther,
+       .reason = R::kVaultForked},
+      {.what = "a fork, damaged",
+       .v = 7,
+       .head = Head::kOther,
+       .end = LogEnd::kDamaged,
+       .reason = R::kVaultTampered},
+      {.what = "the counter moved without it", .v = 7, .head = Head::kBefore, .reason = R::kWitnessReplaced},
+      {.what = "the counter moved beyond it", .v = 6, .head = Head::kAfter, .reason = R::kWitnessReplaced},
+      {.what = "the counter is far behind", .v = 9, .head = Head::kAfter, .reason = R::kWitnessReplaced},
+      {.what = "both are far behind", .v = 9, .head = Head::kBefore, .reason = R::kWitnessReplaced},
+      {.what = "the counter is far behind, another head",
+       .v = 9,
+       .head = Head::kOther,
+       .reason = R::kWitnessReplaced},
+  };
+  for (const HeadRow& row : rows) {
+    Evidence evidence = evidence_of({.what = row.what, .end = row.end, .secret = 0});
+    evidence.expected = kWitnessTamperFile | kWitnessTpm | kWitnessTpmExtend;
+    AnchorRecord& newest = evidence.counter.newest.emplace();
+    newest.number = row.v;
+    newest.head = AnchorHead{crypto::sha256({as_bytes("before")}), crypto::sha256({as_bytes("data")})};
+    if (row.accepted) newest.head->data.reset();
+    evidence.counter.tpm.counter = kCounter;
+    evidence.counter.tpm.head = row.head == Head::kBefore  ? newest.head->before
+                                : row.head == Head::kAfter ? value_after(*newest.head)
+                                                           : crypto::sha256({as_bytes("other")});
+    const Verdict verdict = judge(evidence);
+    if (row.reason == R::kInternal) {
+      EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
+      EXPECT_EQ(verdict.increment_pending, row.pending) << row.what;
+    } else {
+      EXPECT_TRUE(verdict.status.is(row.reason)) << row.what << ": " << describe(verdict.status);
+    }
+  }
+}
+
+// A record from before the store had an extend index fits no value of one.
+TEST(Verdict, AnAnchorWithoutAHeadIsOlderThanTheExtendIndex) {
+  for (const std::uint64_t v : {6U, 7U, 8U}) {
+    Evidence evidence = evidence_of({.what = "", .secret = 0});
+    evidence.expected = kWitnessTamperFile | kWitnessTpm | kWitnessTpmExtend;
+    evidence.counter.newest.emplace().number = v;
+    evidence.counter.tpm = {7, Digest{}};
+    EXPECT_REASON(judge(evidence).status, v < 7 ? Reason::kVaultRolledBack : Reason::kWitnessReplaced);
+  }
+}
+
+// Where the TPM has moved, the tamper file had been synced up to the anchor.
 TEST(Verdict, DamageBeforeWhatTheCounterVouchesFor) {
   for (const std::uint64_t witnessed : {5U, 6U}) {
     Evidence evidence =
         evidence_of({.what = "", .synced = 2, .secret = 0, .tamper = 5, .tamper_clean = false});
     evidence.expected = kWitnessTamperFile | kWitnessTpm;
-    evidence.counter.value = 7;
-    evidence.counter.anchored = 7;
+    evidence.counter.tpm.counter = 7;
+    evidence.counter.newest.emplace().number = 7;
     evidence.counter.witnessed = witnessed;
     const Status status = judge(evidence).status;
     if (witnessed == 5) {

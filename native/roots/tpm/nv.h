@@ -1,4 +1,4 @@
-// NV counters on a connection. What the commands mean stands in tpm.h.
+// NV counters and extend indices on a connection. tpm.h says what the commands mean.
 #pragma once
 
 #include <string_view>
@@ -9,16 +9,21 @@
 
 namespace strongroom::roots::nv {
 
-[[nodiscard]] Result<std::vector<CounterInfo>> find(Connection& connection, std::uint32_t first,
+[[nodiscard]] Result<std::vector<NvIndexInfo>> find(Connection& connection, std::uint32_t first,
                                                     std::uint32_t count);
-[[nodiscard]] Status define(Connection& connection, std::uint32_t index, const Digest& label,
+[[nodiscard]] Status define(Connection& connection, NvKind kind, std::uint32_t index, const Digest& label,
                             ByteView secret);
 [[nodiscard]] Status undefine(Connection& connection, std::uint32_t number);
-[[nodiscard]] Result<std::uint64_t> read(Connection& connection, std::uint32_t number, const TpmName& name);
+[[nodiscard]] Result<std::uint64_t> read_counter(Connection& connection, std::uint32_t number,
+                                                 const TpmName& name, ByteView secret);
+[[nodiscard]] Result<Digest> read_extend(Connection& connection, std::uint32_t number, const TpmName& name,
+                                         ByteView secret);
 [[nodiscard]] Status increment(Connection& connection, std::uint32_t number, const TpmName& name,
                                ByteView secret);
+[[nodiscard]] Status extend(Connection& connection, std::uint32_t number, const TpmName& name,
+                            ByteView secret, const Digest& data);
 
-// The index if its name is the expected one, or, where allowed, will be after its first increment. What the library kept
+// The index if its name is the expected one, or, where allowed, will be after its first write. What the library kept
 // of it may be out of date, so "no" is only said after it was read anew. kWitnessMissing, kWitnessReplaced, kTpmRefused.
 [[nodiscard]] Result<const Connection::Index*> expected(Connection& connection, std::uint32_t number,
                                                         const TpmName& name, bool may_be_unwritten);

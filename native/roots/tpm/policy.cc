@@ -63,4 +63,10 @@ TpmName counter_name(std::uint32_t index, const Digest& label) {
   return nv_name(index, kCounterAttributes | kWrittenAttribute, label, kCounterSize);
 }
 
+TpmName extend_name(std::uint32_t index, const Digest& label) {
+  return nv_name(index, kExtendAttributes | kWrittenAttribute, label, kExtendSize);
+}
+
+Digest extended(const Digest& value, const Digest& data) { return crypto::sha256({value, data}); }
+
 }  // namespace strongroom::roots

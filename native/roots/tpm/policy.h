@@ -15,8 +15,11 @@ namespace strongroom::roots {
 
 // TPMA_NV of a counter of ours, before and after its first increment.
 inline constexpr std::uint32_t kCounterAttributes = 0x02060014;
-inline constexpr std::uint32_t kWrittenAttribute = 0x20000000;
 inline constexpr std::uint16_t kCounterSize = 8;
+// The same of an extend index of ours: without OWNERREAD, so that only who knows its secret reads it.
+inline constexpr std::uint32_t kExtendAttributes = 0x02040044;
+inline constexpr std::uint16_t kExtendSize = 32;  // SHA-256, its name algorithm
+inline constexpr std::uint32_t kWrittenAttribute = 0x20000000;
 inline constexpr std::uint16_t kPolicyNvAtMost = 9;  // TPM_EO_UNSIGNED_LE
 
 // The three octets of TPMS_PCR_SELECTION for PCRs 0 to 23.

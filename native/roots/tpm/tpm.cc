@@ -173,12 +173,18 @@ class EsysTpm final : public Tpm {
                                           const SealPolicy& policy) override;
   [[nodiscard]] Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
                                            const SealPolicy& policy) override;
-  [[nodiscard]] Result<std::vector<CounterInfo>> find_counters(std::uint32_t first,
-                                                               std::uint32_t count) override;
-  [[nodiscard]] Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) override;
-  [[nodiscard]] Status undefine_counter(std::uint32_t index) override;
-  [[nodiscard]] Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name) override;
+  [[nodiscard]] Result<std::vector<NvIndexInfo>> find_indices(std::uint32_t first,
+                                                              std::uint32_t count) override;
+  [[nodiscard]] Status define(NvKind kind, std::uint32_t index, const Digest& label,
+                              ByteView secret) override;
+  [[nodiscard]] Status undefine(std::uint32_t index) override;
+  [[nodiscard]] Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name,
+                                                   ByteView secret) override;
   [[nodiscard]] Status increment_counter(std::uint32_t index, const TpmName& name, ByteView secret) override;
+  [[nodiscard]] Result<Digest> read_extend(std::uint32_t index, const TpmName& name,
+                                           ByteView secret) override;
+  [[nodiscard]] Status extend(std::uint32_t index, const TpmName& name, ByteView secret,
+                              const Digest& data) override;
   [[nodiscard]] Result<TpmClock> clock() override;
   [[nodiscard]] Result<std::string> description() override;
 
@@ -331,25 +337,37 @@ Result<SecretBytes> EsysTpm::unseal(const SealedObject& object, ByteView authori
   });
 }
 
-Result<std::vector<CounterInfo>> EsysTpm::find_counters(std::uint32_t first, std::uint32_t count) {
+Result<std::vector<NvIndexInfo>> EsysTpm::find_indices(std::uint32_t first, std::uint32_t count) {
   return state_->run([&](Connection& connection) { return nv::find(connection, first, count); });
 }
 
-Status EsysTpm::define_counter(std::uint32_t index, const Digest& label, ByteView secret) {
-  return state_->run([&](Connection& connection) { return nv::define(connection, index, label, secret); });
+Status EsysTpm::define(NvKind kind, std::uint32_t index, const Digest& label, ByteView secret) {
+  return state_->run(
+      [&](Connection& connection) { return nv::define(connection, kind, index, label, secret); });
 }
 
-Status EsysTpm::undefine_counter(std::uint32_t index) {
+Status EsysTpm::undefine(std::uint32_t index) {
   return state_->run([&](Connection& connection) { return nv::undefine(connection, index); });
 }
 
-Result<std::uint64_t> EsysTpm::read_counter(std::uint32_t index, const TpmName& name) {
-  return state_->run([&](Connection& connection) { return nv::read(connection, index, name); });
+Result<std::uint64_t> EsysTpm::read_counter(std::uint32_t index, const TpmName& name, ByteView secret) {
+  return state_->run(
+      [&](Connection& connection) { return nv::read_counter(connection, index, name, secret); });
 }
 
 Status EsysTpm::increment_counter(std::uint32_t index, const TpmName& name, ByteView secret) {
   return state_->run([&](Connection& connection) { return nv::increment(connection, index, name, secret); },
                      false);
+}
+
+Result<Digest> EsysTpm::read_extend(std::uint32_t index, const TpmName& name, ByteView secret) {
+  return state_->run(
+      [&](Connection& connection) { return nv::read_extend(connection, index, name, secret); });
+}
+
+Status EsysTpm::extend(std::uint32_t index, const TpmName& name, ByteView secret, const Digest& data) {
+  return state_->run(
+      [&](Connection& connection) { return nv::extend(connection, index, name, secret, data); }, false);
 }
 
 Result<TpmClock> EsysTpm::clock() {

@@ -1,12 +1,15 @@
-// A TPM 2.0 through tpm2-tss (loaded at run time): a storage parent, objects sealed under it, and NV counters.
+// A TPM 2.0 through tpm2-tss (loaded at run time): a storage parent, objects sealed under it, and two kinds of NV index:
+// counters and extend indices.
 //
 // Invariants:
 // - One session for the connection, salted with the storage parent whose name the caller pins, encrypts parameters both
 //   ways and proves knowledge of authorisations without sending them.
 // - Every object and index is made with noDA: an unclean end of the TPM never locks anything of ours.
 // - Nothing foreign is evicted, overwritten or undefined; only what the caller names.
-// - An increment is sent once. Where it is not known whether it took place the answer is kTpmUnavailable, and the caller
-//   reads again. (A read answers kTpmUnavailable, too, as long as an increment may still be under way.)
+// - An increment or an extend is sent once. Where it is not known whether it took place the answer is kTpmUnavailable, and
+//   the caller reads again. (A read answers kTpmUnavailable, too, as long as one of them may still be under way.)
+// - A value is read under the index's own secret: the response is authenticated with it (TPM 2.0 part 1, 19.6), so an
+//   index that the machine's owner removed and made again is refused, and an answer cannot be forged.
 // - No call waits longer for the TPM than the time limit, for each command.
 // - After a transport failure the next call connects anew; another parent than the pinned one is then kTpmReplaced. Where
 //   the TPM only lost its volatile state (it was restarted), a call that changes nothing does so by itself.
@@ -52,13 +55,19 @@ struct SealedObject {
   Bytes private_area;
 };
 
-// A counter in the owner range. `label` stands in its authPolicy, which no command of ours uses: 32 bytes that say whose
-// it is. Attributes: counter, AUTHWRITE, AUTHREAD, OWNERREAD, NO_DA.
-struct CounterInfo {
+enum class NvKind : std::uint8_t {
+  kForeign,  // it has not exactly our attributes and size
+  kCounter,  // counter, AUTHWRITE, AUTHREAD, OWNERREAD, NO_DA
+  kExtend,   // extend with SHA-256, AUTHWRITE, AUTHREAD, NO_DA
+};
+
+// An NV index in the owner range. `label` is in its authPolicy, which no command of ours uses: 32 bytes that say whose it
+// is.
+struct NvIndexInfo {
   std::uint32_t index = 0;
-  bool fits = false;     // it has exactly our attributes and size; otherwise it is foreign
-  bool written = false;  // incremented at least once
-  Digest label{};        // when it fits
+  NvKind kind = NvKind::kForeign;
+  bool written = false;  // incremented or extended at least once
+  Digest label{};        // of a counter or an extend index
 };
 
 // TPM2_ReadClock. `clock_ms` only grows until the TPM is cleared, and only while it has power.
@@ -108,19 +117,30 @@ class Tpm {
   [[nodiscard]] virtual Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
                                                    const SealPolicy& policy) = 0;
 
-  // The counters among `count` indices from `first` on, foreign ones included, in ascending order.
-  [[nodiscard]] virtual Result<std::vector<CounterInfo>> find_counters(std::uint32_t first,
-                                                                       std::uint32_t count) = 0;
-  // Makes an unwritten counter. `secret` at most 32 bytes. kTpmRefused when the index is taken or NV memory is full.
-  [[nodiscard]] virtual Status define_counter(std::uint32_t index, const Digest& label, ByteView secret) = 0;
-  // kWitnessMissing when there is none; kTpmRefused for an index that is no counter of ours.
-  [[nodiscard]] virtual Status undefine_counter(std::uint32_t index) = 0;
-  // kWitnessMissing when there is none, kWitnessReplaced when its name is not `name`; kTpmRefused when not yet written.
-  [[nodiscard]] virtual Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name) = 0;
+  // The NV indices among `count` from `first` on, foreign ones included, in ascending order.
+  [[nodiscard]] virtual Result<std::vector<NvIndexInfo>> find_indices(std::uint32_t first,
+                                                                      std::uint32_t count) = 0;
+  // Makes an unwritten counter or extend index. `secret` at most 32 bytes. kTpmRefused when the index is taken or NV memory
+  // is full.
+  [[nodiscard]] virtual Status define(NvKind kind, std::uint32_t index, const Digest& label,
+                                      ByteView secret) = 0;
+  // kWitnessMissing when there is none; kTpmRefused for an index that is none of ours.
+  [[nodiscard]] virtual Status undefine(std::uint32_t index) = 0;
+  // kWitnessMissing when there is none, kWitnessReplaced when its name is not `name` or it does not know `secret`;
+  // kTpmRefused when not yet written. The same for read_extend().
+  [[nodiscard]] virtual Result<std::uint64_t> read_counter(std::uint32_t index, const TpmName& name,
+                                                           ByteView secret) = 0;
   // `name` is the counter's once it is written; the first increment of an unwritten one is made, too. kWitnessMissing,
   // kWitnessReplaced (also when it does not know `secret`), and kTpmUnavailable when it is not known whether it took place.
   [[nodiscard]] virtual Status increment_counter(std::uint32_t index, const TpmName& name,
                                                  ByteView secret) = 0;
+
+  [[nodiscard]] virtual Result<Digest> read_extend(std::uint32_t index, const TpmName& name,
+                                                   ByteView secret) = 0;
+  // TPM2_NV_Extend: the value becomes extended(value, data); that of an unwritten index counts as 32 zero bytes. Reasons
+  // as of increment_counter().
+  [[nodiscard]] virtual Status extend(std::uint32_t index, const TpmName& name, ByteView secret,
+                                      const Digest& data) = 0;
 
   [[nodiscard]] virtual Result<TpmClock> clock() = 0;
   // Manufacturer and firmware for the status, such as "IBM SW TPM"; at most 64 printable bytes.
@@ -130,11 +150,14 @@ class Tpm {
 using TpmOpener = std::function<Result<std::unique_ptr<Tpm>>(
     const std::string& tcti, const TpmName& parent_name, const TpmName& endorsement_name)>;
 
-// The name that a counter of ours has once it is written; computed, no TPM is asked.
+// The name that a counter or an extend index of ours has once it is written; computed, no TPM is asked.
 [[nodiscard]] TpmName counter_name(std::uint32_t index, const Digest& label);
+[[nodiscard]] TpmName extend_name(std::uint32_t index, const Digest& label);
+// What TPM2_NV_Extend makes of a value: SHA-256(value, data) (TPM 2.0 part 3, 31.9).
+[[nodiscard]] Digest extended(const Digest& value, const Digest& data);
 
 // The owner range of NV indices (TCG Registry of Reserved TPM 2.0 Handles, 2.2).
-inline constexpr std::uint32_t kCounterIndexFirst = 0x01800000;
-inline constexpr std::uint32_t kCounterIndexLast = 0x01BFFFFF;
+inline constexpr std::uint32_t kNvIndexFirst = 0x01800000;
+inline constexpr std::uint32_t kNvIndexLast = 0x01BFFFFF;
 
 }  // namespace strongroom::roots

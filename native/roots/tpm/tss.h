@@ -19,7 +19,7 @@
   X(Esys_PolicyPCR) X(Esys_PolicyAuthValue) X(Esys_PolicySecret) X(Esys_PCR_Read) \
   X(Esys_GetCapability) X(Esys_GetRandom) X(Esys_ReadPublic) X(Esys_ReadClock) \
   X(Esys_NV_DefineSpace) X(Esys_NV_UndefineSpace) X(Esys_NV_ReadPublic) X(Esys_NV_Read) \
-  X(Esys_NV_Increment)
+  X(Esys_NV_Increment) X(Esys_NV_Extend)
 #define SR_TSS_MU(X) \
   X(Tss2_MU_TPM2B_PUBLIC_Marshal) X(Tss2_MU_TPM2B_PUBLIC_Unmarshal) \
   X(Tss2_MU_TPM2B_PRIVATE_Marshal) X(Tss2_MU_TPM2B_PRIVATE_Unmarshal) \

@@ -1,0 +1,86 @@
+// A store of release 0.1, whose counter alone is its witness in the TPM, becomes one with a counter and an extend index.
+//
+// The counter is replaced by a new one, which begins above it. A copy of the store from before could otherwise wait, with an
+// anchor that it reserved, until the old counter reaches that anchor, and open then: a counter confirms every such copy. Of
+// the old counter nobody knows the secret but those copies, so that removing it ends them all, whoever makes what is there
+// again.
+//
+// Order: the new indices in the TPM; the intent with their record; persistence.bin with their places and secrets and a root
+// that is sealed to the new counter; the old counter removed; the record in its usual place. Cut before the file is replaced,
+// the store is what it was; cut behind it, the next start ends it.
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+constexpr std::string_view kAnchorNextKey = "strongroom/anchor-next";
+
+}  // namespace
+
+PlannedIndices PlannedIndices::of(const CoreData& core) {
+  return {{core.counter_index, core.counter_secret.clone()}, {core.extend_index, core.extend_secret.clone()}};
+}
+
+void PlannedIndices::put_into(CoreData& core) const {
+  core.counter_index = counter.index;
+  core.counter_secret = counter.secret.clone();
+  core.extend_index = extend.index;
+  core.extend_secret = extend.secret.clone();
+  core.witnesses |= kWitnessTpmExtend;
+}
+
+std::string_view Engine::State::anchor_key() const {
+  return has_extend() && index.find(kAnchorNextKey) != nullptr ? kAnchorNextKey : kAnchorKey;
+}
+
+Status Engine::State::take_over() {
+  const std::lock_guard lock(persistence_mutex);
+  if (!has_extend()) SR_TRY(begin_take_over());
+  SR_ASSIGN(const std::optional<Bytes> next, reserved(kAnchorNextKey));
+  return next ? end_take_over() : Status();
+}
+
+Status Engine::State::begin_take_over() {
+  if (!counter->settled()) {
+    SR_TRY(witnesses->move());
+    SR_TRY(counter->reach(environment.clock.wall_ms()));
+  }
+  SR_TRY(remove_indices({core.counter_index}));  // left by an attempt that was cut
+  NextKeys next;
+  next.previous = store::clone(core.previous);
+  next.former_field_keys = store::clone(core.former_field_keys);
+  SR_ASSIGN(next.indices, plan_indices(core.counter_index));
+  const PlannedIndices& planned = *next.indices;
+  SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(planned.counter.index));
+  SR_ASSIGN(const std::uint64_t made, make_indices(planned));
+  if (made != foreseen)
+    return {Reason::kTpmUnavailable, "another program moved a counter of the TPM concurrently; start again"};
+
+  AnchorRecord record = counter->position().newest;
+  record.number = record.first_number = made;
+  record.increments += 1;
+  record.head = AnchorHead{first_extend_value(planned.extend.secret.view()), std::nullopt};
+  tpm_slot.counter_index = planned.counter.index;
+  PersistenceHeader header_new = header;
+  SR_TRY(seal_slot(header_new, made));
+  ReservedChanges changes;
+  changes.put(kAnchorNextKey, encode_anchor_record(record));
+  return replace_persistence(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
+}
+
+Status Engine::State::end_take_over() {
+  SR_TRY(remove_indices({core.counter_index, core.extend_index}));
+  SR_ASSIGN(const std::optional<Bytes> next, reserved(kAnchorNextKey));
+  const std::optional<AnchorRecord> record = next ? parse_anchor_record(*next) : std::nullopt;
+  if (!record) return {Reason::kInternal, "the record of a take-over is malformed"};
+  ReservedChanges changes;
+  changes.put(kAnchorKey, *next);
+  changes.remove(kAnchorNextKey);
+  const Result<log::CommitInfo> done = queue->commit_reserved(log::CommitKind::kTakeOver, changes.list());
+  if (!done.ok()) return done.status();
+  make_counter_witness();
+  counter->adopt(*record, done->point, true, done->point);
+  return {};
+}
+
+}  // namespace strongroom::store

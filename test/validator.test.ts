@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { PersistenceValidator } from '../lib/persistence-validator.js';
 import { makeCertificates } from './support/certificates.js';
@@ -137,6 +139,32 @@ describe('ValidateBeforeWrite', () => {
     validator.validateBeforeWrite();
     validator.validateBeforeWrite();
     assert.equal(validator.validations, 4);
+  });
+
+  it('an alarm drops the cached success, refuses what follows, and leaves what waited with an unknown outcome', async () => {
+    await (await world.open()).close();
+    const store = await world.open();
+    const file = join(
+      world.secrets,
+      readdirSync(world.secrets).find((name) => name.endsWith('.VaultHash'))!,
+    );
+    const older = readFileSync(file);
+    await store.vault.set('key', value, { durability: 'witnessed' });
+    const newest = readFileSync(file);
+    assert.equal(store.validator.validations, 1);
+    writeFileSync(file, older);
+    const waiting = await rejectsReason(
+      store.vault.set('key', value, { durability: 'witnessed' }),
+      'witness-replaced',
+    );
+    assert.deepEqual([waiting.outcomeUnknown, waiting.committed], [true, undefined]);
+    throwsReason(() => store.validator.validateBeforeWrite(), 'witness-replaced');
+    const refused = await rejectsReason(store.vault.set('key', value), 'witness-replaced');
+    assert.deepEqual([refused.outcomeUnknown, refused.committed], [undefined, undefined]);
+    // What was put right counts again.
+    writeFileSync(file, newest);
+    await store.vault.anchor();
+    await store.vault.set('key', value);
   });
 
   it('the bypass of a COLDSTART ends with the first commit, within the same process', async () => {

@@ -444,6 +444,6 @@ describe('vault', () => {
         ['secret-store', generation],
       ],
     );
-    assert.deepEqual(window, { generations: 0, seconds: 0 });
+    assert.deepEqual(window, { generations: 0, seconds: 0, waitingMs: 0, maxMs: 86_400_000 });
   });
 });

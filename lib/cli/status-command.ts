@@ -262,9 +262,11 @@ function dekText({ keyId, rotation }: PersistenceStatus['dek']): string {
 }
 
 /** What could be rewound now without every witness noticing. */
-function windowText({ window: { generations } }: PersistenceStatus): string {
-  if (generations === 0) return 'none: every witness has seen the newest commit';
-  return `${grouped(generations)} ${generations === 1 ? 'commit' : 'commits'} that not every witness has seen`;
+function windowText({ window: { generations, maxMs } }: PersistenceStatus): string {
+  const limit = `at most ${durationText(maxMs)}`;
+  if (generations === 0) return `none: every witness has seen the newest commit; ${limit}`;
+  const commits = `${grouped(generations)} ${generations === 1 ? 'commit' : 'commits'}`;
+  return `${commits} that not every witness has seen; ${limit}`;
 }
 
 /** The key slot, before anything has authenticated it. */
@@ -275,11 +277,23 @@ function unreadTpmRows({ tcti, pcrs, pin }: NonNullable<Inspection['tpm']>): Row
   ];
 }
 
-function tpmRows({ description, tcti, counterIndex, counter, epochEnd, pcrs, pin, wear }: TpmStatus): Row[] {
-  const index = `0x${counterIndex.toString(16).padStart(8, '0')}`;
+function tpmRows(tpm: TpmStatus): Row[] {
+  const { description, tcti, counterIndex, extendIndex, counter, counterBegan, epochEnd, pcrs, pin, wear } =
+    tpm;
+  const index = (number: number): string => `0x${number.toString(16).padStart(8, '0')}`;
+  const began = counterBegan === undefined ? '' : `, began at ${grouped(counterBegan)}`;
   return [
     ['tpm', `${printable(description)}, ${placeText(tcti)}`],
-    ['tpm counter', `${grouped(counter)} at ${index}; the root is sealed up to ${grouped(epochEnd)}`],
+    [
+      'tpm counter',
+      `${grouped(counter)} at ${index(counterIndex)}${began}; the root is sealed up to ${grouped(epochEnd)}`,
+    ],
+    [
+      'tpm head',
+      extendIndex === undefined
+        ? 'none yet: the next start for writing makes an extend index'
+        : `held by an extend index at ${index(extendIndex)}`,
+    ],
     ['pcrs, pin', sealText(pcrs, pin)],
     ['tpm wear', wearText(wear)],
   ];

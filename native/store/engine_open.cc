@@ -571,6 +571,7 @@ Status Engine::State::finish_opening(bool replace_foreign) {
   const std::uint64_t newest = witnesses->newest().generation;
   fast_window.moved(newest);
   slow_window.moved(newest);
+  counter_checked_boot_ms = environment.clock.boot_ms();
   stage = Stage::kOpen;
   start_threads();
   return {};

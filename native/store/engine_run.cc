@@ -151,12 +151,12 @@ Status Engine::State::move_fast_witnesses(bool with_token) {
 
 void Engine::State::check_counter() {
   const std::uint64_t now_ms = environment.clock.boot_ms();
-  const bool recent = counter_checked_boot_ms != 0 && now_ms - counter_checked_boot_ms < kCounterCheckMs;
+  const bool recent = now_ms - std::min(now_ms, counter_checked_boot_ms) < kCounterCheckMs;
   if (!counter || (recent && !counter->alarmed())) return;
   // An anchor that is under way reads the TPM itself.
   const std::unique_lock lock(persistence_mutex, std::try_to_lock);
   if (!lock.owns_lock()) return;
-  counter_checked_boot_ms = std::max<std::uint64_t>(now_ms, 1);
+  counter_checked_boot_ms = now_ms;
   counter->check().ignore("an alarm remains with the witness, and an outage says nothing");
 }
 

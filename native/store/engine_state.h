@@ -220,7 +220,7 @@ struct Engine::State {
   // What waits for tamper file and SecretStore, and for the TPM or the token.
   Window fast_window;
   Window slow_window;
-  std::uint64_t counter_checked_boot_ms = 0;  // witness thread; 0: not in this opening
+  std::uint64_t counter_checked_boot_ms = 0;  // by the opening, then the witness thread
   bool tail_repaired = false;
   bool tamper_file_anew = false;
   std::atomic<std::uint64_t> log_bytes{0};

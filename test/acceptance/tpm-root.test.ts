@@ -153,7 +153,7 @@ describe('acceptance: TPM root', function () {
         place.tpm.flush();
       }
       await place.made();
-      assert.equal(place.tpm.handles('handles-nv-index').length, 1);
+      assert.equal(place.tpm.handles('handles-nv-index').length, 2);
       await place.visit();
     });
 

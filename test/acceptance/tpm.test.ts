@@ -53,9 +53,16 @@ describe('acceptance: TPM', function () {
       // COLDSTART made one to have a value that nobody else has had; then its open and close, and this open.
       assert.equal(tpm!.wear.increments, 4);
       assert.ok(tpm!.counterIndex >= 0x01800000 && tpm!.counterIndex <= 0x01bfffff);
+      // No counter was ever in this TPM.
+      assert.equal(tpm!.counterBegan, 1);
       await store.close();
-      const [index] = place.tpm.handles('handles-nv-index');
-      assert.equal(Number(index), tpm!.counterIndex);
+      const [index, extendIndex] = place.tpm.handles('handles-nv-index');
+      assert.deepEqual([Number(index), Number(extendIndex)], [tpm!.counterIndex, tpm!.extendIndex]);
+      // Nobody reads it who does not know its secret.
+      assert.match(
+        place.tpm.tool('nvreadpublic', extendIndex!),
+        /friendly: authwrite\|nt=0x\d\|authread\|no_da\|written/,
+      );
       const attributes = place.tpm.tool('nvreadpublic', index!);
       assert.match(attributes, /friendly: authwrite\|nt=0x1\|ownerread\|authread\|no_da\|written/);
     });

@@ -108,7 +108,7 @@ Status CounterWitness::check() {
     const std::lock_guard lock(mutex_);
     newest = position_.newest;
   }
-  const Status found = [&]() -> Status {
+  Status found = [&]() -> Status {
     SR_ASSIGN(const TpmObservation tpm, read());
     return explain(stand(newest, tpm), newest, tpm, false);
   }();

@@ -92,9 +92,9 @@ Status Engine::State::refuse_indices_left_over(const std::optional<ParsedPersist
   SR_TRY(connect_tpm(options.tpm.tcti, {}, {}));
   header.instance = options.instance;
   SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
-  const Status refusal(Reason::kPartialRestore,
-                       "the TPM's NV indices remember a store with the instance name '" + options.instance +
-                           "', and its files are not in " + options.directory);
+  Status refusal(Reason::kPartialRestore, "the TPM's NV indices remember a store with the instance name '" +
+                                              options.instance + "', and its files are not in " +
+                                              options.directory);
   for (const roots::NvIndexInfo& info : found) {
     if (!planned || info.label != index_label(options.instance, planned->header.storage_id)) return refusal;
     if (!info.written || info.kind != roots::NvKind::kCounter) continue;
@@ -168,8 +168,8 @@ Result<std::uint64_t> Engine::State::make_indices(const PlannedIndices& planned)
 Status Engine::State::remove_indices(const std::vector<std::uint32_t>& kept) {
   SR_ASSIGN(std::vector<roots::NvIndexInfo> found, find_indices());
   // The counter last: as long as it is there, the root that is sealed to it proves who may go on with this.
-  std::ranges::stable_partition(
-      found, [](const roots::NvIndexInfo& info) { return info.kind != roots::NvKind::kCounter; });
+  std::stable_partition(found.begin(), found.end(),
+                        [](const roots::NvIndexInfo& info) { return info.kind != roots::NvKind::kCounter; });
   for (const roots::NvIndexInfo& info : found) {
     const bool keep = std::find(kept.begin(), kept.end(), info.index) != kept.end();
     if (!keep && info.label == index_label(header.instance, header.storage_id))

@@ -268,8 +268,8 @@ TEST_F(TpmFork, IndicesThatWereRemovedAndMadeAgain) {
   ASSERT_OK(indices);
   ASSERT_EQ(indices->size(), 2U);
   const Bytes secret(32, 0x77);
-  std::ranges::stable_partition(*indices,
-                                [](const auto& info) { return info.kind == roots::NvKind::kExtend; });
+  std::stable_partition(indices->begin(), indices->end(),
+                        [](const auto& info) { return info.kind == roots::NvKind::kExtend; });
   for (const roots::NvIndexInfo& info : *indices) {
     const bool counter = info.kind == roots::NvKind::kCounter;
     ASSERT_OK((*tpm)->undefine(info.index));

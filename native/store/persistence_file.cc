@@ -232,6 +232,7 @@ Result<CoreData> parse_core(ByteView plaintext, std::uint16_t version) {
   }
   if (!parse_former_keys(reader, core) || !reader.done()) return corrupt("wrong length");
   if (!known_witnesses(core.witnesses)) return corrupt("unknown witness");
+  if (core.window_ms_max < kWindowMsMin) return corrupt("a window below the smallest");
   if (authority == static_cast<std::uint8_t>(AuthorityType::kVendorKey)) {
     core.authority.vendor_public_key = vendor_key;
   } else if (authority != static_cast<std::uint8_t>(AuthorityType::kPassword) || !all_zero(vendor_key)) {

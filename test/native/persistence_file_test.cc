@@ -601,7 +601,7 @@ Result<CoreData> opened(const Bytes& plaintext) {
 }
 
 Bytes core_plaintext(std::uint8_t witnesses, std::uint8_t authority, std::uint8_t key_byte,
-                     std::string_view name) {
+                     std::string_view name, std::uint64_t window_ms = kWindowMsDefault) {
   Bytes out;
   ByteWriter writer(out);
   writer.number(witnesses);
@@ -612,6 +612,7 @@ Bytes core_plaintext(std::uint8_t witnesses, std::uint8_t authority, std::uint8_
   writer.bytes(kVaultSalt);
   writer.number(static_cast<std::uint8_t>(name.size()));
   writer.bytes(as_bytes(name));
+  writer.number(window_ms);
   return out;
 }
 
@@ -623,6 +624,7 @@ TEST(CoreData, AuthenticButImpossibleIsCorrupt) {
   EXPECT_TRUE(opened(core_plaintext(3, 1, 9, "vault.bin")).ok());
   EXPECT_TRUE(corrupt(core_plaintext(16, 0, 0, "vault.bin")));
   EXPECT_TRUE(corrupt(core_plaintext(3, 2, 0, "vault.bin")));
+  EXPECT_TRUE(corrupt(core_plaintext(3, 0, 0, "vault.bin", kWindowMsMin - 1)));
   EXPECT_TRUE(corrupt(core_plaintext(3, 0, 9, "vault.bin")));
   EXPECT_TRUE(corrupt(core_plaintext(3, 0, 0, "../vault.bin")));
   EXPECT_TRUE(corrupt({}));

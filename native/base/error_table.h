@@ -74,6 +74,7 @@ enum class Reason : std::uint8_t {
   kPinNotInitialized,
   kHsmUnreachable,
   kHsmRefused,
+  kTokenWriteFailed,
   kTokenMissing,
   kTokenAmbiguous,
   kKekMissing,
@@ -102,7 +103,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 86> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 87> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -169,6 +170,7 @@ inline constexpr std::array<ErrorInfo, 86> kErrorTable = {{
     {"pin-not-initialized", "PERS_8005", false},
     {"hsm-unreachable", "PERS_8005", true},
     {"hsm-refused", "PERS_8005", false},
+    {"token-write-failed", "PERS_8005", true},
     {"token-missing", "PERS_8005", false},
     {"token-ambiguous", "PERS_8005", false},
     {"kek-missing", "PERS_8005", false},

@@ -47,6 +47,8 @@ class SecretStore {
   // kSecretValueBytesMax bytes; otherwise the errors of reaching the store, as in load().
   [[nodiscard]] virtual Status save(SecretName name, const StorageId& storage_id, ByteView value) = 0;
   [[nodiscard]] virtual Status remove(SecretName name) = 0;  // removing an absent item succeeds
+  // Removes what a store keeps of the item besides its newest value. Most keep nothing.
+  [[nodiscard]] virtual Status remove_previous(SecretName /*name*/) { return {}; }
 };
 
 enum class SecretStoreType : std::uint8_t { kFile = 1, kSecretService = 2 };

@@ -35,11 +35,17 @@ Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStam
                        encode_witness_time(*stamp, key_.key.view(), key_.storage_id, key_.key_id)));
     stamp_moved_ = stamp;
   }
+  supersede_ |= replace_foreign;
   if (value != raw_ || replace_foreign) {
     attempted_ = value;
     SR_TRY(store_.save(SecretName::kVaultHash, key_.storage_id, value));
     raw_ = value;
     known_ = true;
+  }
+  if (supersede_) {
+    // What is left of a former key, or was replaced by authority, must not be read again.
+    SR_TRY(store_.remove_previous(SecretName::kVaultHash));
+    supersede_ = false;
   }
   const std::lock_guard lock(mutex_);
   alarm_ = Status();

@@ -37,7 +37,10 @@ class SecretWitness {
   // What was found at start, so that it is gone on with.
   void adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
   // The key became another one: with the next move every value is written anew.
-  void rekeyed() { stamp_moved_.reset(); }
+  void rekeyed() {
+    stamp_moved_.reset();
+    supersede_ = true;
+  }
   // `replace_foreign` skips the check of what it holds now (reanchor, recover).
   [[nodiscard]] Status move(const VaultHash& target, const std::optional<TimeStamp>& stamp,
                             bool replace_foreign);
@@ -58,6 +61,7 @@ class SecretWitness {
   Bytes raw_;        // VaultHash as this process last saw it
   Bytes attempted_;  // a save that failed may have taken place
   bool known_ = false;
+  bool supersede_ = false;  // with the next move no earlier value stays
   std::optional<TimeStamp> stamp_moved_;
 
   mutable std::mutex mutex_;

@@ -3,14 +3,22 @@
 #include "store/secret_record.h"
 
 namespace strongroom::store {
+namespace {
+
+// After an acknowledged save: with more, the newest was never acknowledged.
+constexpr std::size_t kObjectsKept = 2;
+
+}  // namespace
 
 std::string TokenStore::label(SecretName name) const {
   return "strongroom " + std::string(secret_name_text(name)) + " " + instance_;
 }
 
 Result<std::optional<Secret>> TokenStore::load(SecretName name) {
-  SR_ASSIGN(const std::optional<Bytes> record, token_->load_object(label(name)));
-  if (!record) return std::optional<Secret>();
+  SR_ASSIGN(const std::vector<Bytes> records, token_->load_objects(label(name)));
+  if (records.empty()) return std::optional<Secret>();
+  const Bytes* record = &records.front();
+  if (!secret_record_intact(*record) && records.size() > kObjectsKept) record = &records[1];
   if (!secret_record_intact(*record)) return secret_item_error(name, "the token", "damaged");
   SR_ASSIGN(Secret secret, decode_secret_record(*record, name, instance_));
   return std::optional(std::move(secret));
@@ -22,5 +30,7 @@ Status TokenStore::save(SecretName name, const StorageId& storage_id, ByteView v
 }
 
 Status TokenStore::remove(SecretName name) { return token_->remove_object(label(name)); }
+
+Status TokenStore::remove_previous(SecretName name) { return token_->keep_newest_object(label(name)); }
 
 }  // namespace strongroom::store

@@ -379,6 +379,7 @@ const exemptions: Partial<Record<Reason, string>> = {
       'hsm-unreachable',
       'hsm-refused',
       'token-missing',
+      'token-write-failed',
       'token-ambiguous',
       'kek-missing',
       'kek-duplicate',

@@ -6,10 +6,13 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 
 import { pin, softhsm, soPin } from '../support/softhsm.js';
+import { ended, hasNamespaces } from '../deploy/support.js';
 import {
+  environment,
   json,
   onTerminal,
   password,
+  program,
   start,
   strongroom,
   temporaryDirectory,
@@ -281,6 +284,68 @@ describe('strongroom on a token', function () {
     };
     await Promise.all(Array.from({ length: 6 }, reader));
     assert.deepEqual([...codes], [['ok', 72]]);
+  });
+
+  // SoftHSM2 answers CKR_OK to C_CreateObject on a volume without room, and stores nothing.
+  it('a full volume under the token: exit 4, nothing is lost, and it recovers when there is room', async function () {
+    if (!hasNamespaces()) this.skip();
+    const value = join(root, 'value');
+    writeFileSync(value, '12');
+    const script = join(root, 'full');
+    // In a mount namespace: 96 KiB for the token, and the rest of the world as it is.
+    writeFileSync(
+      script,
+      `#!/bin/sh
+mount -t tmpfs -o size=96k tmpfs "$TOKENS" || exit 99
+run() { shown=$1; shift; "$@" >"$OUT/$shown" 2>&1; echo "$shown $?"; }
+run setup $STRONGROOM hsm setup ${softhsm} 0 acme --so-pin-file ${files.soPin} --pin-file ${files.pin}
+run init $STRONGROOM init ${directory} --storage pkcs11 --module ${softhsm} --token acme --pin-file ${files.pin} \
+  --secret-store file:${root}/secrets --instance acme --recovery-password-file ${files.password}
+dd if=/dev/zero of="$TOKENS/filler" bs=512 2>/dev/null
+PLACE="${directory} --module ${softhsm} --pin-file ${files.pin}"
+run set-full $STRONGROOM set $PLACE seats --file ${value}
+run rotate-full $STRONGROOM rotate kek $PLACE
+run set-again-full $STRONGROOM set $PLACE seats --file ${value}
+run gate-full $STRONGROOM serve-gate $PLACE
+rm "$TOKENS/filler"
+run get $STRONGROOM get $PLACE seats
+run set $STRONGROOM set $PLACE seats --file ${value}
+run get-again $STRONGROOM get $PLACE seats
+`,
+      { mode: 0o700 },
+    );
+    const outcome = await ended('unshare', ['--mount', script], {
+      env: environment({
+        ...env,
+        TOKENS: join(root, 'tokens'),
+        OUT: root,
+        STRONGROOM: [process.execPath, ...program].join(' '),
+      }),
+    });
+    const codes = Object.fromEntries(
+      outcome.stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' ')),
+    );
+    const said = ['set-full', 'rotate-full', 'gate-full', 'get', 'get-again']
+      .map((name) => `${name}: ${readFileSync(join(root, name), 'utf8')}`)
+      .join('');
+    assert.deepEqual(
+      codes,
+      {
+        setup: '0',
+        init: '0',
+        'set-full': '4',
+        'rotate-full': '4',
+        'set-again-full': '4',
+        'gate-full': '0',
+        get: '1',
+        set: '0',
+        'get-again': '0',
+      },
+      said,
+    );
   });
 
   it('no PIN and no password ever stands in /proc/*/cmdline', async () => {

@@ -4,12 +4,15 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,6 +82,29 @@ class FaultyModule {
   const FaultyControl* control_ = nullptr;
 };
 
+// A volume with too little room for an object, for as long as this object lives. SoftHSM2 answers CKR_OK, shows the object
+// until it is initialised again, and has stored a part of it only.
+class FullVolume {
+ public:
+  FullVolume() {
+    before_ = signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_FSIZE, &limit_) != 0) std::abort();
+    const rlimit small{kTokenFileBytes, limit_.rlim_max};
+    if (setrlimit(RLIMIT_FSIZE, &small) != 0) std::abort();
+  }
+  ~FullVolume() {
+    setrlimit(RLIMIT_FSIZE, &limit_);
+    signal(SIGXFSZ, before_);
+  }
+  FullVolume(const FullVolume&) = delete;
+  FullVolume& operator=(const FullVolume&) = delete;
+
+ private:
+  static constexpr rlim_t kTokenFileBytes = 400;  // each login writes it: 320 bytes
+  rlimit limit_{};
+  void (*before_)(int) = nullptr;
+};
+
 class PrivateToken {
  public:
   static constexpr const char* kPin = "1234-user";
@@ -138,6 +164,22 @@ class PrivateToken {
     return Token::open(locator(label), pin(user_pin), limit);
   }
   [[nodiscard]] std::filesystem::path tokens() const { return directory_.path() / "tokens"; }
+
+  // The files of SoftHSM2's objects.
+  [[nodiscard]] std::set<std::filesystem::path> object_files() const {
+    std::set<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(tokens())) {
+      const std::filesystem::path& file = entry.path();
+      if (file.extension() == ".object" && file.filename() != "token.object") found.insert(file);
+    }
+    return found;
+  }
+  // As if the module had kept in its memory what it made since `before`, and lost it.
+  void lose_what_came_after(const std::set<std::filesystem::path>& before) const {
+    for (const std::filesystem::path& file : object_files()) {
+      if (before.count(file) == 0) std::filesystem::remove(file);
+    }
+  }
 
   std::string module;
 

@@ -218,6 +218,87 @@ TEST_F(TokenEngine, TheTokenNoticesARollbackOfFilesAndSecretStore) {
   EXPECT_REASON(rewound.open(), Reason::kVaultRolledBack);
 }
 
+TEST_F(TokenEngine, AWitnessThatTheTokenNeverStoredLeavesTheOneBefore) {
+  make_store();
+  ASSERT_EQ(token_.list().size(), 2U);  // as in a new process, with the module initialised again
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    std::vector<Status> written;
+    {
+      const roots::testing::FullVolume full;
+      for (const char* seats : {"11", "10", "9"})
+        written.push_back(store.set("seats", seats, log::Durability::kWitnessed).status);
+    }
+    for (const Status& status : written) EXPECT_OK(status);
+    // The engine ends here, as in a crash.
+  }
+  ASSERT_EQ(token_.list().size(), 2U);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "9");
+}
+
+// With two objects both saves were acknowledged. What is wrong with the newest came later, and the other does not count.
+TEST_F(TokenEngine, TheOlderObjectDoesNotStandInForADamagedOne) {
+  make_store();
+  ASSERT_OK((*token_.open("acme"))->save_object("strongroom VaultHash acme", as_bytes("damaged")));
+  ASSERT_EQ((*token_.open("acme"))->load_objects("strongroom VaultHash acme")->size(), 2U);
+  Opened store = this->store();
+  EXPECT_REASON(store.open(), Reason::kWitnessReplaced);
+}
+
+// With three the newest was not.
+TEST_F(TokenEngine, AnObjectThatNoSaveAcknowledgedDoesNotCount) {
+  make_store();
+  Bytes raw(8, 0xFF);
+  raw[0] = 0;  // the highest sequence number
+  raw.resize(100, 'x');
+  const auto file = token_.tokens().parent_path() / "raw";
+  std::ofstream(file, std::ios::binary).write(reinterpret_cast<const char*>(raw.data()), 100);
+  ASSERT_TRUE(token_.tool({"--write-object", file.string(), "--type", "data", "--private", "--label",
+                           "strongroom VaultHash acme", "--application-label", "strongroom"},
+                          "acme"));
+  ASSERT_EQ((*token_.open("acme"))->load_objects("strongroom VaultHash acme")->size(), 3U);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+}
+
+TEST_F(TokenEngine, AKekThatTheTokenDidNotKeepReplacesNothing) {
+  make_store();
+  const Bytes before = keks().front().id;
+  {
+    Opened store = this->store();
+    ASSERT_OK(store.open());
+    Status rotated;
+    {
+      const roots::testing::FullVolume full;
+      rotated = store->rotate_kek();
+    }
+    EXPECT_REASON(rotated, Reason::kTokenWriteFailed);
+  }
+  ASSERT_EQ(keks().size(), 1U);
+  EXPECT_EQ(keks().front().id, before);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  ASSERT_OK(store->rotate_kek());
+}
+
+// The previous object is of the former DEK, which opens nothing any more.
+TEST_F(TokenEngine, ARotationOfTheDekLeavesOneObject) {
+  make_store();
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+  ASSERT_OK(store->rotate_dek(as_bytes(kPassword)));
+  const auto key_ids = [&] {
+    std::vector<std::optional<std::uint32_t>> ids;
+    for (const Bytes& record : *(*token_.open("acme"))->load_objects("strongroom VaultHash acme"))
+      ids.push_back(peek_key_id(ByteView(record).subspan(36)));
+    return ids;
+  };
+  for (const auto& id : key_ids()) EXPECT_EQ(id, 2U);
+}
+
 TEST_F(TokenEngine, Decommission) {
   make_store();
   {

@@ -197,6 +197,19 @@ TEST_F(TokenKek, WrapIsDoubtedUntilItIsUnwrapped) {
   EXPECT_TRUE(token->wrap("kek", kek, Bytes(31)).is(Reason::kInvalidArgument));
 }
 
+TEST_F(TokenKek, AKeyThatTheTokenDidNotMakeIsReported) {
+  for (const auto& [function, type] :
+       {std::pair("C_GenerateKey", KekType::kAesKeyWrap), {"C_GenerateKeyPair", KekType::kRsaOaepSha1}}) {
+    faults->fail(function, 0, 1);  // CKR_OK
+    const auto made = token->generate_kek("kek", type);
+    EXPECT_TRUE(made.is(Reason::kTokenWriteFailed)) << function;
+  }
+  faults->fail("C_GenerateKeyPair", 0, 1);
+  EXPECT_TRUE(
+      token->generate_key("signing", Bytes(16, 1), KeyAlgorithm::kEcP256).is(Reason::kTokenWriteFailed));
+  generate();
+}
+
 TEST_F(TokenKek, Timing) {
   using Clock = std::chrono::steady_clock;
   const Kek kek = generate();

@@ -464,5 +464,90 @@ TEST_F(TokenSession, DataObjects) {
   EXPECT_TRUE(token->remove_object("witness").ok());
 }
 
+TEST_F(TokenSession, ASaveLeavesThePreviousObject) {
+  hsm.make("acme");
+  const auto token = open();
+  for (const char* value : {"1", "2", "3", "4"})
+    ASSERT_TRUE(token->save_object("witness", as_bytes(value)).ok());
+  EXPECT_EQ(hsm.object_files().size(), 2U);
+  const auto values = token->load_objects("witness");
+  ASSERT_TRUE(values.ok());
+  ASSERT_EQ(values->size(), 2U);
+  EXPECT_EQ(as_text(values->front()), "4");
+  EXPECT_EQ(as_text(values->back()), "3");
+  ASSERT_TRUE(token->keep_newest_object("witness").ok());
+  EXPECT_EQ(hsm.object_files().size(), 1U);
+  EXPECT_EQ(as_text(**token->load_object("witness")), "4");
+}
+
+TEST_F(TokenSession, ASaveThatTheTokenDidNotKeepFailsAndTakesNothing) {
+  hsm.make("acme");
+  const auto token = open();
+  ASSERT_TRUE(token->save_object("witness", as_bytes("1")).ok());
+  ASSERT_TRUE(token->save_object("witness", as_bytes("2")).ok());
+  const auto before = hsm.object_files();
+  for (int times = 0; times < 3; ++times) {
+    faults->fail("C_CreateObject", 0, 1);  // CKR_OK, and nothing was made
+    const Status saved = token->save_object("witness", as_bytes("lost"));
+    ASSERT_TRUE(saved.is(Reason::kTokenWriteFailed));
+    EXPECT_NE(saved.error().detail.find("'acme'"), std::string::npos) << saved.error().detail;
+    EXPECT_NE(saved.error().detail.find("'witness'"), std::string::npos) << saved.error().detail;
+    EXPECT_EQ(hsm.object_files(), before);
+    EXPECT_EQ(as_text(**token->load_object("witness")), "2");
+  }
+  ASSERT_TRUE(token->save_object("witness", as_bytes("3")).ok());
+  EXPECT_EQ(as_text(**token->load_object("witness")), "3");
+}
+
+// A module may show what it made until it is initialised again, and have stored none of it.
+TEST_F(TokenSession, NoNumberOfSavesTakesTheLastThatWasStored) {
+  hsm.make("acme");
+  const auto token = open();
+  const Bytes first(300, 1);
+  ASSERT_TRUE(token->save_object("witness", first).ok());
+  ASSERT_EQ(hsm.list().size(), 2U);  // initialises the module again
+  std::vector<Status> saved;
+  {
+    const testing::FullVolume full;
+    for (int times = 0; times < 4; ++times) saved.push_back(token->save_object("witness", Bytes(300, 2)));
+  }
+  for (const Status& status : saved) EXPECT_TRUE(status.ok()) << status.error().detail;
+  EXPECT_EQ(hsm.object_files().size(), 2U);
+  EXPECT_EQ(**token->load_object("witness"), Bytes(300, 2));
+  ASSERT_EQ(hsm.list().size(), 2U);
+  const auto left = token->load_object("witness");
+  ASSERT_TRUE(left.ok() && left->has_value());
+  EXPECT_EQ(**left, first);
+  ASSERT_TRUE(token->save_object("witness", Bytes(300, 3)).ok());
+  EXPECT_EQ(**token->load_object("witness"), Bytes(300, 3));
+}
+
+// Only what an initialisation after it shows was stored; of that the newest stays.
+TEST_F(TokenSession, TheNewestObjectThatIsKnownToBeStoredStays) {
+  hsm.make("acme");
+  const auto token = open();
+  for (const char* value : {"1", "2", "3"}) ASSERT_TRUE(token->save_object("witness", as_bytes(value)).ok());
+  ASSERT_EQ(hsm.list().size(), 2U);
+  for (const char* value : {"4", "5"}) ASSERT_TRUE(token->save_object("witness", as_bytes(value)).ok());
+  const auto values = token->load_objects("witness");
+  ASSERT_TRUE(values.ok());
+  ASSERT_EQ(values->size(), 2U);
+  EXPECT_EQ(as_text(values->front()), "5");
+  EXPECT_EQ(as_text(values->back()), "3");
+}
+
+TEST_F(TokenSession, WhatIsToStayAloneIsReadFromTheModuleInitialisedAgain) {
+  hsm.make("acme");
+  const auto token = open();
+  ASSERT_TRUE(token->save_object("witness", as_bytes("1")).ok());
+  ASSERT_EQ(hsm.list().size(), 2U);
+  {
+    const testing::FullVolume full;
+    ASSERT_TRUE(token->save_object("witness", Bytes(300, 2)).ok());
+  }
+  EXPECT_TRUE(token->keep_newest_object("witness").is(Reason::kTokenWriteFailed));
+  EXPECT_EQ(as_text(**token->load_object("witness")), "1");
+}
+
 }  // namespace
 }  // namespace strongroom::roots

@@ -1,10 +1,18 @@
 // Data objects in the token: a value of ours under a label.
 //
-// Layout of the value: sequence number (8 bytes, little-endian), then what the caller gave. The sequence number stands in
-// the value, because tokens that take data objects do not all keep CKA_OBJECT_ID.
+// Layout of the value: sequence number (8 bytes, little-endian), then what the caller gave. The sequence number is part of
+// the value, because tokens that take data objects do not all keep CKA_OBJECT_ID. The object with the highest number counts.
+//
+// CKR_OK proves nothing: a module can answer it and store nothing. A new object that is read back proves what the module
+// shows, and a second session proves no more, because both ask the same module. What an initialisation of the module shows
+// that is later than the object was stored. Such an object is proven.
 //
 // Invariants:
-// - A new object is there before an older one is removed, so at every moment one of them is; the highest number is it.
+// - A save fails when its object cannot be read back, and has removed nothing then.
+// - A save leaves two objects: the new one and the newest proven one, or the previous one where none is proven. So no number
+//   of saves that the module did not store takes the last object that it did store.
+// - What a save removes, it removes after its object was read back. A label with more than two objects has a newest one that
+//   no save has acknowledged.
 // - Where a token has no private data objects (NSS), a secret key of no use carries the value in its CKA_ID, the one
 //   attribute of free content that every object of a key has.
 #include <algorithm>
@@ -45,6 +53,11 @@ struct Stored {
   std::uint64_t sequence = 0;
   Bytes value;
 };
+
+// What names an object among those that this process made.
+std::string made_name(const Session& session, const std::string& label, std::uint64_t sequence) {
+  return session.info().serial + '\0' + label + '\0' + std::to_string(sequence);
+}
 
 Result<std::vector<Stored>> find_stored(Worker& worker, const Session& session, const std::string& label) {
   std::vector<Stored> all;
@@ -93,19 +106,45 @@ Status create(Worker& worker, const Session& session, const std::string& label, 
   return status;
 }
 
+// Destroys what `before` does not have. Best effort.
+void destroy_new(Worker& worker, const Session& session, const std::vector<Stored>& before,
+                 const std::vector<Stored>& now) {
+  for (const Stored& stored : now) {
+    const bool known = std::any_of(before.begin(), before.end(),
+                                   [&](const Stored& other) { return other.handle == stored.handle; });
+    if (!known) destroy_object(worker, session, stored.handle);
+  }
+}
+
+Status not_kept(const Session& session, const std::string& label) {
+  return {Reason::kTokenWriteFailed,
+          "the token '" + session.info().label +
+              "' answered CKR_OK to C_CreateObject and does not hold the object '" + label + "'"};
+}
+
 }  // namespace
 
-Result<std::optional<Bytes>> Token::load_object(const std::string& label) {
+Result<std::vector<Bytes>> Token::load_objects(const std::string& label) {
   SR_TRY(check_label(label));
-  Result<Bytes> found = state_->run([label](Worker& worker, Session& session) -> Result<Bytes> {
-    SR_ASSIGN(std::vector<Stored> all, find_stored(worker, session, label));
-    // As an error, so that it is asked for again on the module initialised anew before it is believed.
-    if (all.empty()) return Status(Reason::kNotFound, label);
-    return std::move(all.back().value);
-  });
-  if (found.is(Reason::kNotFound)) return std::optional<Bytes>();
-  if (!found.ok()) return found.status();
-  return std::optional<Bytes>(*std::move(found));
+  Result<std::vector<Bytes>> found =
+      state_->run([label](Worker& worker, Session& session) -> Result<std::vector<Bytes>> {
+        SR_ASSIGN(std::vector<Stored> all, find_stored(worker, session, label));
+        // As an error, so that it is asked for again on the module initialised anew before it is believed.
+        if (all.empty()) return Status(Reason::kNotFound, label);
+        std::vector<Bytes> values;
+        values.reserve(all.size());
+        for (auto stored = all.rbegin(); stored != all.rend(); ++stored)
+          values.push_back(std::move(stored->value));
+        return values;
+      });
+  if (found.is(Reason::kNotFound)) return std::vector<Bytes>();
+  return found;
+}
+
+Result<std::optional<Bytes>> Token::load_object(const std::string& label) {
+  SR_ASSIGN(std::vector<Bytes> values, load_objects(label));
+  if (values.empty()) return std::optional<Bytes>();
+  return std::optional<Bytes>(std::move(values.front()));
 }
 
 Status Token::save_object(const std::string& label, ByteView value) {
@@ -121,10 +160,45 @@ Status Token::save_object(const std::string& label, ByteView value) {
         writer.number(sequence);
         writer.bytes(value);
         SR_TRY(create(worker, session, label, raw));
-        // One that stays is older than the new one, and goes with the next.
-        for (const Stored& stored : former) destroy_object(worker, session, stored.handle);
+        worker.made.insert(made_name(session, label, sequence));
+        SR_ASSIGN(const std::vector<Stored> present, find_stored(worker, session, label));
+        if (present.empty() || present.back().sequence != sequence || present.back().value != value) {
+          destroy_new(worker, session, former, present);
+          return not_kept(session, label);
+        }
+        const Stored* kept = former.empty() ? nullptr : &former.back();
+        for (const Stored& stored : former) {
+          if (worker.made.count(made_name(session, label, stored.sequence)) == 0) kept = &stored;
+        }
+        // An object that stays is removed by the next save.
+        for (const Stored& stored : former) {
+          if (&stored == kept) continue;
+          destroy_object(worker, session, stored.handle);
+          worker.made.erase(made_name(session, label, stored.sequence));
+        }
         return Status();
       });
+}
+
+Status Token::keep_newest_object(const std::string& label) {
+  SR_TRY(check_label(label));
+  return state_->run([label](Worker& worker, Session& session) -> Status {
+    SR_ASSIGN(std::vector<Stored> all, find_stored(worker, session, label));
+    if (all.size() < 2) return Status();
+    const std::uint64_t sequence = all.back().sequence;
+    if (worker.made.count(made_name(session, label, sequence)) != 0 && worker.may_reinitialise()) {
+      SR_TRY(worker.reinitialise());
+      SR_TRY(session.ensure_open(worker));
+      SR_ASSIGN(all, find_stored(worker, session, label));
+      if (all.empty() || all.back().sequence != sequence) return not_kept(session, label);
+    }
+    all.pop_back();
+    for (const Stored& stored : all) {
+      SR_TRY(worker.begin_change());
+      SR_TRY(worker.check(SR_CALL(worker, C_DestroyObject, session.handle(), stored.handle)));
+    }
+    return Status();
+  });
 }
 
 Status Token::remove_object(const std::string& label) {
@@ -135,6 +209,7 @@ Status Token::remove_object(const std::string& label) {
     for (const Stored& stored : all) {
       SR_TRY(worker.begin_change());
       SR_TRY(worker.check(SR_CALL(worker, C_DestroyObject, session.handle(), stored.handle)));
+      worker.made.erase(made_name(session, label, stored.sequence));
     }
     return Status();
   });

@@ -3,6 +3,7 @@
 // Invariants:
 // - An AES KEK may wrap and unwrap and nothing else; an RSA KEK may decrypt.
 // - The key to be wrapped exists in the token as a session object during one job only.
+// - A new key is used after the module, initialised again, has shown it: an older one is destroyed for its sake.
 // - A wrap is believed after it was unwrapped and compared; a refused unwrap is believed to be the wrap's fault after the
 //   same KEK has unwrapped a wrap of its own.
 #include <algorithm>
@@ -318,8 +319,22 @@ Status check_generated(const Access& access, CK_OBJECT_HANDLE key) {
   return Status(Reason::kHsmRefused, "the token made a key of another size than it was asked for");
 }
 
+// Asks the module initialised again, where that is possible: a module may answer CKR_OK, show the key and have stored none of
+// it, or a part.
+Status check_stored(const Access& access, Session& session) {
+  if (access.worker.may_reinitialise()) {
+    SR_TRY(access.worker.reinitialise());
+    SR_TRY(session.ensure_open(access.worker));
+  }
+  Status found = access.find().status();
+  if (!found.is(Reason::kKekMissing)) return found;
+  return {Reason::kTokenWriteFailed, "the token '" + session.info().label +
+                                         "' answered CKR_OK and does not hold the key '" + access.label +
+                                         "'"};
+}
+
 // One key, and the first of `forms` in which the token wraps and unwraps by it.
-Result<Kek> generate_for(Worker& worker, const Session& session, const std::string& label, const Bytes& id,
+Result<Kek> generate_for(Worker& worker, Session& session, const std::string& label, const Bytes& id,
                          const std::vector<KekType>& forms) {
   Kek kek;
   kek.type = forms.front();
@@ -327,11 +342,13 @@ Result<Kek> generate_for(Worker& worker, const Session& session, const std::stri
   const Access access{worker, session, label, kek};
   const Result<CK_OBJECT_HANDLE> key = is_rsa(kek.type) ? generate_rsa(access) : generate_aes(access);
   if (!key.ok()) return key.status();
-  Status status = check_generated(access, *key);
+  SR_TRY(check_stored(access, session));
+  const Result<CK_OBJECT_HANDLE> stored = access.find();
+  Status status = stored.ok() ? check_generated(access, *stored) : stored.status();
   if (status.ok()) {
     for (const KekType form : forms) {
       kek.type = form;
-      status = access.wrap(*key, Access::constant_key()).status();
+      status = access.wrap(*stored, Access::constant_key()).status();
       if (status.ok()) return kek;
       if (!status.is(Reason::kHsmRefused)) break;
     }

@@ -127,6 +127,11 @@ Status generate_pair(Worker& worker, const Session& session, const std::string& 
     value = SR_CALL(worker, C_GenerateKeyPair, session.handle(), &mechanism, public_half.data(),
                     public_half.size(), private_half.data(), private_half.size(), &public_key, &private_key);
     if (value == CKR_OK) {
+      if (find_private(worker, session, id).is(Reason::kNotFound)) {
+        return Status(Reason::kTokenWriteFailed, "the token '" + session.info().label +
+                                                     "' answered CKR_OK and does not hold the key with id " +
+                                                     to_hex(id));
+      }
       Status checked = check_confined(worker, session, private_key,
                                       algorithm.key_type == CKK_RSA ? CKA_PRIVATE_EXPONENT : CKA_VALUE);
       if (checked.ok()) checked = read_public_key(worker, session, id).status();

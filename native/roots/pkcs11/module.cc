@@ -77,6 +77,7 @@ Status Worker::ensure_ready() {
   if (value != CKR_OK && value != CKR_CRYPTOKI_ALREADY_INITIALIZED)
     return error(value, Operation::kInitialise);
   ours_ = value == CKR_OK;
+  if (ours_) made.clear();
   initialised_ = true;
   fresh_ = true;
   ++epoch_;

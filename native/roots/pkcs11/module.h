@@ -20,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -84,6 +85,9 @@ class Worker {
 
   // Other users of the module's tokens.
   std::vector<Session*> sessions;
+  // Names of objects that this process made since the module was last initialised. That the module shows them does not say
+  // that it has stored them.
+  std::set<std::string> made;
   // Replaces the arguments of C_Initialize; the module is initialised anew with them.
   [[nodiscard]] Status set_init_arguments(const std::string& arguments);
 

@@ -101,8 +101,9 @@ class Token {
 
   [[nodiscard]] const TokenInfo& info() const;
 
-  // Makes a KEK with `id`, or with a random one of 16 bytes where it is empty; its attributes are read back and checked, and a key wrapped and unwrapped, else it is
-  // removed again. AES where the token has AES key wrap, unless `type` asks for another. kHsmRefused.
+  // Makes a KEK with `id`, or with a random one of 16 bytes where it is empty. The module is initialised again and must show
+  // it, its attributes are checked, and a key is wrapped and unwrapped; else it is removed again. AES where the token has AES
+  // key wrap, unless `type` asks for another. kHsmRefused, kTokenWriteFailed.
   [[nodiscard]] Result<Kek> generate_kek(const std::string& label, std::optional<KekType> type = std::nullopt,
                                          Bytes id = {});
   // Every KEK with this label, of whichever kind of wrapping; only to tell them apart by id and to destroy them.
@@ -123,10 +124,17 @@ class Token {
 
   // Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes. Where a token has no
   // such objects, the CKA_ID of a secret key of no use carries the value.
-  [[nodiscard]] Result<std::optional<Bytes>> load_object(const std::string& label);
-  // Made new, then the former one removed, so that one of them is there at every moment; load_object() takes the one with
-  // the higher sequence number, which stands before the value.
+  //
+  // A save leaves the previous object in the token besides the new one, which it reads back: a module may answer CKR_OK and
+  // store nothing. kTokenWriteFailed when it did; what was there before stays.
   [[nodiscard]] Status save_object(const std::string& label, ByteView value);
+  // The newest value, if any.
+  [[nodiscard]] Result<std::optional<Bytes>> load_object(const std::string& label);
+  // Every value, the newest first. With more than two the newest belongs to a save that was cut off or failed.
+  [[nodiscard]] Result<std::vector<Bytes>> load_objects(const std::string& label);
+  // Removes all but the newest, which is read again from the module initialised anew, where that is possible: for values
+  // that must not be read again.
+  [[nodiscard]] Status keep_newest_object(const std::string& label);
   [[nodiscard]] Status remove_object(const std::string& label);
 
   // Managed keys. `id` is CKA_ID of both halves.

@@ -134,7 +134,7 @@ function wordsOf(found: Detection): string {
         ? `A restore was begun at ${timeText(record.timeMs)} and is not completed; it goes on with the backup password.`
         : `The key of this store is lost: ${printable(cause?.message ?? '')}.\nThe backup password gives it a new one in the token that is there.`;
     case 'WIZARD_SETUP_HSM_AUTORESTORE':
-      return `The HSM of this store is lost: ${named} is not there.${present}\nAnother token is set up, then the backup password gives the store a new key in it.`;
+      return `This store's token is not visible: ${named} is not mounted, not readable, unplugged, or lost.${present}\nIf it is lost, set up another one with --setup-slot. The backup password then gives the store a new key in it.`;
     case 'OUTAGE':
       return `The HSM does not answer: ${printable(cause?.message ?? '')}.\nThis heals by itself when it answers again; nothing is lost, and no password helps.`;
     case 'PIN':

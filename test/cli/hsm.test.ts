@@ -187,7 +187,10 @@ describe('strongroom on a token', function () {
     loseTokens();
     const told = await run(['restore', directory, ...place(), '--password-file', files.password]);
     assert.equal(told.code, 5);
-    assert.match(told.stderr, /The HSM of this store is lost: the token 'acme'/);
+    assert.match(
+      told.stderr,
+      /not visible: the token 'acme' .* not mounted, not readable, unplugged, or lost/,
+    );
     const asked = await onTerminal(
       ['restore', directory, ...place(), '--setup-slot', await emptySlot(), '--so-pin-file', files.soPin],
       [

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { backupPassword, bytes, HsmWorld, pin, softhsm } from '../support/softhsm.js';
+import { backupPassword, bytes, HsmWorld, p11KitClient, pin, softhsm } from '../support/softhsm.js';
 import { quickKdf } from '../support/stores.js';
 import { json, start, strongroom, type Outcome } from './support.js';
 
@@ -114,6 +114,19 @@ describe('strongroom serve-gate', function () {
     assert.deepEqual([late.start, late.state, late.reason], ['wait', 'OUTAGE', 'aborted']);
     const noPin = await gate(4, '--module', softhsm, '--pin-file', '/nowhere/pin');
     assert.deepEqual([noPin.start, noPin.reason], ['wait', 'not-found']);
+  });
+
+  it('a module that shows no slot at all is an outage: its daemon may be gone', async () => {
+    await world.makeStore();
+    const client = p11KitClient();
+    const outcome = await strongroom(
+      ['serve-gate', world.directory, '--module', client, '--pin-file', pinFile],
+      { env: { SOFTHSM2_CONF: world.configuration, P11_KIT_SERVER_ADDRESS: `unix:path=${world.root}/gone` } },
+    );
+    assert.equal(outcome.code, 4, outcome.stdout + outcome.stderr);
+    const answer = json(outcome.stdout);
+    assert.deepEqual([answer.start, answer.state, answer.reason], ['wait', 'OUTAGE', 'hsm-unreachable']);
+    assert.match(answer.message, /shows no slot/);
   });
 
   it('a wrong or missing PIN, and a lost KEK without a password slot: nothing, for the operator', async () => {

@@ -4,10 +4,17 @@
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "crypto/crypto.h"
 #include "expect_status.h"
@@ -88,6 +95,99 @@ class Nss final : public Provider {
   TemporaryDirectory directory_;
   TokenLocator locator_;
 };
+
+// SoftHSM2 behind p11-kit's remoting: a client module in this process, the tokens in another.
+class RemoteHsm {
+ public:
+  RemoteHsm() : address_("P11_KIT_SERVER_ADDRESS", ("unix:path=" + socket()).c_str()) {
+    hsm.make("acme");
+    start();
+  }
+  ~RemoteHsm() { stop(); }
+  RemoteHsm(const RemoteHsm&) = delete;
+  RemoteHsm& operator=(const RemoteHsm&) = delete;
+
+  void start() {
+    const std::string module = testing::softhsm_module();
+    const char* const words[] = {"p11-kit",    "server",       "--foreground", "--name", socket_.c_str(),
+                                 "--provider", module.c_str(), "pkcs11:",      nullptr};
+    posix_spawnattr_t group;
+    posix_spawnattr_init(&group);
+    posix_spawnattr_setflags(&group, POSIX_SPAWN_SETPGROUP);
+    const int error =
+        posix_spawnp(&pid_, words[0], nullptr, &group, const_cast<char* const*>(words), environ);
+    posix_spawnattr_destroy(&group);
+    ASSERT_EQ(error, 0) << "p11-kit is missing: apt-get install p11-kit (or run ./scripts/setup)";
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!connects() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  }
+  // With the processes that serve the connections.
+  void stop() {
+    if (pid_ == 0) return;
+    kill(-pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+    std::filesystem::remove(socket_);
+  }
+
+  static std::string module() {
+    for (const char* path :
+         {"/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so",
+          "/usr/lib/aarch64-linux-gnu/pkcs11/p11-kit-client.so", "/usr/lib64/pkcs11/p11-kit-client.so"}) {
+      if (std::filesystem::exists(path)) return path;
+    }
+    std::fprintf(stderr,
+                 "p11-kit is missing: apt-get install p11-kit p11-kit-modules (or run ./scripts/setup)\n");
+    std::abort();
+  }
+  [[nodiscard]] TokenLocator locator() const {
+    TokenLocator locator = hsm.locator("acme");
+    locator.module = module();
+    return locator;
+  }
+
+ private:
+  std::string socket() {
+    socket_ = (directory_.path() / "socket").string();
+    return socket_;
+  }
+  [[nodiscard]] bool connects() const {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    socket_.copy(name.sun_path, sizeof(name.sun_path) - 1);
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const bool connected = connect(descriptor, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0;
+    close(descriptor);
+    return connected;
+  }
+  TemporaryDirectory directory_;
+  std::string socket_;
+  testing::EnvironmentVariable address_;
+  PrivateToken hsm;
+  pid_t pid_ = 0;
+};
+
+// Its client shows no slot when the server is gone. Nothing can be missing where nothing could be.
+TEST(TokenRemote, AServerThatIsGoneIsAnOutage) {
+  RemoteHsm remote;
+  const auto opened = Token::open(remote.locator(), pin(PrivateToken::kPin));
+  ASSERT_TRUE(opened.ok()) << opened.error().detail;
+  Token& token = **opened;
+  ASSERT_OK(token.save_object("probe", as_bytes("value")));
+  remote.stop();
+  EXPECT_REASON(token.load_object("probe"), Reason::kHsmUnreachable);
+  const auto again = Token::open(remote.locator(), pin(PrivateToken::kPin));
+  EXPECT_REASON(again, Reason::kHsmUnreachable);
+  EXPECT_NE(again.error().detail.find("no slot"), std::string::npos) << again.error().detail;
+  remote.start();
+  const auto loaded = token.load_object("probe");
+  ASSERT_OK(loaded);
+  ASSERT_TRUE(loaded->has_value());
+  EXPECT_EQ(as_text(**loaded), "value");
+  TokenLocator other = remote.locator();
+  other.label = "other";
+  EXPECT_REASON(Token::open(other, pin(PrivateToken::kPin)), Reason::kTokenMissing);
+}
 
 struct NamedProvider {
   const char* name;

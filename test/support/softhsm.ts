@@ -30,6 +30,15 @@ const candidates = [
 ];
 export const softhsm = candidates.find((path) => existsSync(path)) ?? '/missing: apt-get install softhsm2';
 
+/** The client module of p11-kit's remoting. */
+export function p11KitClient(): string {
+  const found = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib64']
+    .map((library) => `${library}/pkcs11/p11-kit-client.so`)
+    .find((path) => existsSync(path));
+  if (found === undefined) throw new Error('apt-get install p11-kit-modules');
+  return found;
+}
+
 export const bytes = (text: string): Buffer => Buffer.from(text);
 export const pin = '1234-user';
 export const soPin = '12345678-so';

@@ -243,8 +243,9 @@ export function hsmPage(view: HsmView): PageParts {
       <p class="lead">
         ${
           facts.token === undefined
-            ? html`The token of this store is not there.`
-            : html`The token <strong>${name(facts.token.label)}</strong> is not there.`
+            ? html`The token of this store is not visible: not mounted, not readable, unplugged, or lost.`
+            : html`The token <strong>${name(facts.token.label)}</strong> is not visible: not mounted, not
+                readable, unplugged, or lost.`
         }
         ${typeWords[hsmType].absent}
         <a href="/setup-wizard/auto-restore-hsm-setup/${hsmType}/">look again</a>. If it is lost, set up

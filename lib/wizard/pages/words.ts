@@ -83,8 +83,8 @@ export const problemWords: Partial<Record<Reason, ProblemWords>> = {
     field: 'label',
   },
   'token-missing': {
-    title: 'The token is not there',
-    remedy: 'Connect it and look again, or choose another slot.',
+    title: 'The token is not visible',
+    remedy: 'Connect or mount it and look again, or choose another slot.',
     field: 'slots',
   },
   'pin-missing': {

@@ -95,6 +95,18 @@ Status Session::find_token(Worker& worker) {
     worker.distrust();
     return Status(Reason::kHsmUnreachable, unreadable.error().detail);
   }
+  // Without any slot there is no place where the token could be seen to be missing: the daemon behind the module does not
+  // run, the device is unplugged, or the module reads another configuration.
+  CK_ULONG places = slots.size();
+  if (places == 0)
+    SR_TRY(worker.check(SR_CALL(worker, C_GetSlotList, static_cast<CK_BBOOL>(CK_FALSE), nullptr, &places)));
+  if (places == 0) {
+    worker.distrust();
+    return Status(Reason::kHsmUnreachable,
+                  locator_.module +
+                      " shows no slot: its device or daemon is not reachable, or its "
+                      "configuration names none");
+  }
   return Status(Reason::kTokenMissing, "no " + description(locator_));
 }
 

@@ -151,6 +151,8 @@ export interface NativeTokenInfo {
   readonly initialised: boolean;
   readonly pinInitialised: boolean;
   readonly pinLocked: boolean;
+  /** The permitted length of a PIN in bytes. Undefined: the module does not report it. */
+  readonly pinBytes: { readonly min: number; readonly max: number } | undefined;
 }
 
 export interface NativeStatus {

@@ -36,6 +36,13 @@ Result<std::chrono::milliseconds> read_limit(napi_env env, napi_value object) {
 }
 
 napi_value describe(napi_env env, const roots::TokenInfo& token) {
+  napi_value pin_bytes = undefined(env);
+  if (token.pin_limits) {
+    pin_bytes = Object(env)
+                    .set("min", count_value(env, token.pin_limits->min))
+                    .set("max", count_value(env, token.pin_limits->max))
+                    .value();
+  }
   return Object(env)
       .set("slotId", count_value(env, token.slot_id))
       .set("label", to_value(env, std::string_view(token.label)))
@@ -45,6 +52,7 @@ napi_value describe(napi_env env, const roots::TokenInfo& token) {
       .set("initialised", to_value(env, token.initialised))
       .set("pinInitialised", to_value(env, token.pin_initialised))
       .set("pinLocked", to_value(env, token.pin_locked))
+      .set("pinBytes", pin_bytes)
       .value();
 }
 

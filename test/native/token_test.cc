@@ -59,6 +59,24 @@ TEST_F(TokenSession, ListsTokens) {
   EXPECT_EQ(token.model, "SoftHSM v2");
   EXPECT_TRUE(token.pin_initialised);
   EXPECT_FALSE(token.pin_locked);
+  for (const TokenInfo& each : tokens) {
+    ASSERT_TRUE(each.pin_limits);
+    EXPECT_EQ(each.pin_limits->min, 4U);
+    EXPECT_EQ(each.pin_limits->max, 255U);
+  }
+}
+
+TEST(TokenPinLimits, LimitsThatNoPinFitsAreUnknown) {
+  const std::uint64_t unavailable = ~0UL;  // CK_UNAVAILABLE_INFORMATION
+  EXPECT_FALSE(pin_limits(0, 0));
+  EXPECT_FALSE(pin_limits(4, 0));
+  EXPECT_FALSE(pin_limits(9, 8));
+  EXPECT_FALSE(pin_limits(unavailable, unavailable));
+  EXPECT_FALSE(pin_limits(4, unavailable));
+  const auto limits = pin_limits(8, 8);
+  ASSERT_TRUE(limits);
+  EXPECT_EQ(limits->min, 8U);
+  EXPECT_EQ(limits->max, 8U);
 }
 
 TEST_F(TokenSession, ModuleThatIsNotThere) {

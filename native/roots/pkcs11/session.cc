@@ -1,8 +1,18 @@
 #include "roots/pkcs11/session.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "crypto/crypto.h"
+
+namespace strongroom::roots {
+
+std::optional<PinLimits> pin_limits(std::uint64_t min, std::uint64_t max) {
+  if (max == 0 || max > std::numeric_limits<std::uint32_t>::max() || min > max) return std::nullopt;
+  return PinLimits{static_cast<std::uint32_t>(min), static_cast<std::uint32_t>(max)};
+}
+
+}  // namespace strongroom::roots
 
 namespace strongroom::roots::pkcs11 {
 namespace {
@@ -29,6 +39,7 @@ Slot describe_token(CK_SLOT_ID id, const CK_TOKEN_INFO& token) {
   slot.info.initialised = (token.flags & CKF_TOKEN_INITIALIZED) != 0;
   slot.info.pin_initialised = (token.flags & CKF_USER_PIN_INITIALIZED) != 0;
   slot.info.pin_locked = (token.flags & CKF_USER_PIN_LOCKED) != 0;
+  slot.info.pin_limits = roots::pin_limits(token.ulMinPinLen, token.ulMaxPinLen);
   return slot;
 }
 

@@ -50,6 +50,14 @@ struct ParsedUri {
 };
 [[nodiscard]] Result<ParsedUri> parse_pkcs11_uri(std::string_view uri);
 
+// The permitted length of a PIN, in bytes.
+struct PinLimits {
+  std::uint32_t min = 0;
+  std::uint32_t max = 0;
+};
+// Of ulMinPinLen and ulMaxPinLen. Empty for zeros, CK_UNAVAILABLE_INFORMATION, and limits that no PIN fits.
+[[nodiscard]] std::optional<PinLimits> pin_limits(std::uint64_t min, std::uint64_t max);
+
 struct TokenInfo {
   std::uint64_t slot_id = 0;
   std::string label;  // trailing blanks removed
@@ -59,6 +67,7 @@ struct TokenInfo {
   bool initialised = false;
   bool pin_initialised = false;
   bool pin_locked = false;
+  std::optional<PinLimits> pin_limits;
 };
 
 // A KEK: AES-256 (wraps by CKM_AES_KEY_WRAP, RFC 3394) or, where the token has none, RSA-3072 (CKM_RSA_PKCS_OAEP, with

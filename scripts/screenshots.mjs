@@ -14,7 +14,9 @@ const directory = fileURLToPath(new URL('../docs/images/', import.meta.url));
 const largest = 60 * 1024;
 const widths = { wide: 1120, narrow: 360 };
 const pictured =
-  'code password password-wrong hsm hsm-erase progress outage pin attention refused result error'.split(' ');
+  'code password password-wrong hsm hsm-erase progress outage pin attention refused result error error-address'.split(
+    ' ',
+  );
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : pictured;
 
 mkdirSync(directory, { recursive: true });

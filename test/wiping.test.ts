@@ -241,7 +241,12 @@ describe('copies of secrets are wiped', function () {
     });
 
     it('the key of its certificate', async () => {
-      const { listening, close } = await listen(watch.binding, () => undefined, [], { port: 0 });
+      const { listening, close } = await listen(
+        watch.binding,
+        () => undefined,
+        { names: [], origin: undefined },
+        { port: 0 },
+      );
       await close();
       const [key = ''] = watch.given;
       assert.match(key, /PRIVATE KEY/);

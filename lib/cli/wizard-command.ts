@@ -39,7 +39,7 @@ export function addWizardCommand(program: Command): void {
     .option('--listen <address:port>', 'where the page is served; port 0: any that is free', '127.0.0.1:8443')
     .option(
       '--name <host>',
-      'a host name that the page is reached by, besides localhost and that of this machine; may be repeated',
+      'add a host name that the page is reached by; the first is in the logged address; may be repeated',
       (name: string, before: readonly string[] | undefined) => [...(before ?? []), name],
     )
     .option(

@@ -1,7 +1,7 @@
 // The wizard's HTTP: paths, sessions and forms, on Hono with its own middleware for headers, origin and size.
 //
 // Invariants
-// - Before the session nothing is told but that a code is wanted.
+// - Before the session a page says that a code is wanted, and its own address, and nothing else.
 // - Whatever changes something is a POST with the session's cookie and its CSRF token; all others change nothing.
 // - A path counts as it was sent: one that would have to be decoded or made normal first is refused.
 import { isIP } from 'node:net';
@@ -73,6 +73,8 @@ export interface AppParts {
   readonly options: Pick<ReadWizardOptions, 'names' | 'origin' | 'onEvent'>;
   readonly progress: Progress;
   readonly sessions: Sessions;
+  /** Where browsers reach the pages, as the log says it; undefined where only the caller's own server knows. */
+  readonly address: () => string | undefined;
 }
 
 export function makeApp(parts: AppParts): Hono<{ Bindings: Bindings }> {
@@ -85,11 +87,13 @@ class Pages {
   readonly #progress: Progress;
   readonly #sessions: Sessions;
   readonly #hosts: ReadonlySet<string>;
+  readonly #address: AppParts['address'];
 
-  constructor({ options, progress, sessions }: AppParts) {
+  constructor({ options, progress, sessions, address }: AppParts) {
     this.#options = options;
     this.#progress = progress;
     this.#sessions = sessions;
+    this.#address = address;
     const origin = options.origin === undefined ? [] : [new URL(options.origin).hostname];
     this.#hosts = new Set(['localhost', hostname().toLowerCase(), ...options.names, ...origin]);
     this.#guard();
@@ -128,8 +132,7 @@ class Pages {
     app.use(async (c, next) => {
       c.header('Cache-Control', 'no-store');
       c.header('Vary', 'Accept');
-      if (!this.#isOurHost(c))
-        return this.#error(c, 421, 'Misdirected request', 'This host is not served here.');
+      if (!this.#isOurHost(c)) return this.#misdirected(c);
       const sent = c.env.incoming?.url?.split('?', 1)[0] ?? new URL(c.req.url).pathname;
       if (sent !== c.req.path)
         return this.#error(c, 400, 'Bad request', 'The path is not in its plain form.');
@@ -404,8 +407,22 @@ class Pages {
     return c.text('Unavailable: this service is being restored.\n', 503);
   }
 
-  #error(c: Page, status: number, title: string, message: string): Response {
-    const view: ErrorView = { page: 'error', status, title, message };
+  /** A link to this host would only lead back here. */
+  #misdirected(c: Page): Response {
+    const address = this.#address();
+    const where = address === undefined ? 'the address that the log of the server shows' : `\`${address}\``;
+    const message = `The restore page has another address. Open ${where}. To use this name as well, start the page with \`--name\`.`;
+    return this.#error(c, 421, 'Wrong address', message, address);
+  }
+
+  #error(c: Page, status: number, title: string, message: string, address?: string): Response {
+    const view: ErrorView = {
+      page: 'error',
+      status,
+      title,
+      message,
+      ...(address !== undefined && { address }),
+    };
     const code = status as 400;
     return this.#wantsJson(c) ? c.json(view, code) : c.html(render(view), code);
   }

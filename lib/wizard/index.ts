@@ -71,7 +71,10 @@ export async function createWizardWith(
     () => progress.isBusy,
     { ...sessionLimits, idleMs: read.sessionIdleMs },
   );
-  const app = makeApp({ options: read, progress, sessions });
+  const urls: string[] = [];
+  const address = (): string | undefined =>
+    urls[0] ?? (read.origin === undefined ? undefined : `${read.origin}/setup-wizard/`);
+  const app = makeApp({ options: read, progress, sessions, address });
   const state = { ended: false };
   const fetch = async (request: Request, env: Bindings = {}): Promise<Response> =>
     state.ended ? new Response('Gone.\n', { status: 404 }) : app.fetch(request, env);
@@ -97,12 +100,13 @@ export async function createWizardWith(
     fetch,
     listener,
     listen: async (where: ListenOptions) => {
-      const { listening, close: closeServer } = await listen(binding, listener, read.names, where, {
+      const { listening, close: closeServer } = await listen(binding, listener, read, where, {
         ...serverLimits,
         ...limits,
       });
       if (state.ended) await closeServer();
       servers.push(closeServer);
+      urls.push(listening.url);
       read.onEvent({ event: 'listening', url: listening.url, fingerprint: listening.fingerprint });
       return listening;
     },

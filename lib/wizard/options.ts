@@ -58,7 +58,10 @@ export interface WizardOptions {
   readonly soPin?: PasswordSource;
   /** A vendor's token for `recover`, where the store has a vendor. */
   readonly token?: Token | Uint8Array | string;
-  /** Host names that the pages are reached by, besides `localhost`, this machine's name and every IP address. */
+  /**
+   * Host names that the pages are reached by, in addition to `localhost`, this machine's name and every IP address. The
+   * first one is in the logged address.
+   */
   readonly names?: readonly string[];
   /** What a browser sees in front of the paths, such as `https://vault.example`, where a proxy is in between. */
   readonly origin?: string;

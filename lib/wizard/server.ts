@@ -14,7 +14,7 @@ import { PersistenceError } from '../errors.js';
 import type { NativeBinding } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
 import { bodyBytesMax } from './body.js';
-import { hostName } from './options.js';
+import { hostName, type ReadWizardOptions } from './options.js';
 
 export interface ListenOptions {
   /** Default 127.0.0.1. */
@@ -24,7 +24,7 @@ export interface ListenOptions {
 }
 
 export interface Listening {
-  /** Of the pages, such as `https://127.0.0.1:8443/setup-wizard/`. */
+  /** Of the pages, such as `https://127.0.0.1:8443/setup-wizard/`: by `origin`, else by the first of `names`, else by the host. */
   readonly url: string;
   readonly port: number;
   /** The temporary certificate, PEM. */
@@ -110,7 +110,7 @@ function namesFor(host: string, names: readonly string[]): string[] {
 export async function listen(
   binding: NativeBinding,
   listener: RequestListener,
-  names: readonly string[],
+  { names, origin }: Pick<ReadWizardOptions, 'names' | 'origin'>,
   { host = '127.0.0.1', port }: ListenOptions,
   limits = serverLimits,
 ): Promise<{ readonly listening: Listening; readonly close: () => Promise<void> }> {
@@ -145,7 +145,8 @@ export async function listen(
     });
   });
   const { port: actual } = server.address() as AddressInfo;
-  const shownHost = host === '0.0.0.0' || host === '::' ? hostname() : isIP(host) === 6 ? `[${host}]` : host;
+  const own = host === '0.0.0.0' || host === '::' ? hostname() : isIP(host) === 6 ? `[${host}]` : host;
+  const shownOrigin = origin ?? `https://${names[0] ?? own}:${actual}`;
   const close = async (): Promise<void> => {
     const closed = new Promise<void>((resolve) => {
       server.close(() => {
@@ -161,7 +162,7 @@ export async function listen(
   };
   return {
     listening: Object.freeze({
-      url: `https://${shownHost}:${actual}/setup-wizard/`,
+      url: `${shownOrigin}/setup-wizard/`,
       port: actual,
       certificate: certificate.toString(),
       fingerprint: new X509Certificate(certificate).fingerprint256,

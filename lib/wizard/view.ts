@@ -108,6 +108,8 @@ export interface ErrorView {
   readonly status: number;
   readonly title: string;
   readonly message: string;
+  /** Where the pages are, for a request that came by another address. */
+  readonly address?: string | undefined;
 }
 
 export type View = CodeView | PasswordView | HsmView | ProgressView | WaitingView | ResultView | ErrorView;

@@ -188,6 +188,14 @@ export const views = {
     title: 'The service is closed',
     message: 'Its store needs a restore before it can serve again. Nothing else is answered until then.',
   },
+  'error-address': {
+    page: 'error',
+    status: 421,
+    title: 'Wrong address',
+    message:
+      'The restore page has another address. Open `https://vault.example:8443/setup-wizard/`. To use this name as well, start the page with `--name`.',
+    address: 'https://vault.example:8443/setup-wizard/',
+  },
 } as const satisfies Record<string, View>;
 
 export type ViewName = keyof typeof views;

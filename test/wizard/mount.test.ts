@@ -131,6 +131,9 @@ describe('the wizard within another server', function () {
     assert.equal((await form(origin)).status, 303);
     const other = await ask('GET', '/healthz', { host: 'vault.example' });
     assert.deepEqual([other.status, other.headers['retry-after']], [503, '10']);
+    const astray = await ask('GET', codePath, { host: 'evil.example' });
+    assert.equal(astray.status, 421);
+    assert.ok(astray.text.includes(`${origin}/setup-wizard/`), astray.text);
     server.close();
   });
 

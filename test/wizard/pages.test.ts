@@ -210,6 +210,17 @@ describe('the pages of the restore wizard', () => {
     );
   });
 
+  it('names the address of the log to a request that went to another, and no link back', () => {
+    const document = render(views['error-address']);
+    assert.ok(document.includes('<code>https://vault.example:8443/setup-wizard/</code>'));
+    assert.doesNotMatch(document, /href="\/setup-wizard\/"/);
+    assert.doesNotMatch(
+      render({ page: 'error', status: 421, title: 'x', message: 'x' }),
+      /href="\/setup-wizard\/"/,
+    );
+    assert.match(render(views.error), /href="\/setup-wizard\/"/);
+  });
+
   it('is small', () => {
     assert.ok(Buffer.byteLength(stylesheet) < 16_384, `${Buffer.byteLength(stylesheet)} bytes of style`);
     assert.ok(Buffer.byteLength(script) < 8192, `${Buffer.byteLength(script)} bytes of script`);

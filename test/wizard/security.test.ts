@@ -102,7 +102,14 @@ describe('the wizard refuses', function () {
       '10.1.2.3',
     ])
       assert.equal((await codeFrom(host)).status, 200, host);
-    assert.equal((await browser.ask('GET', '/', { headers: { host: 'evil.example' } })).status, 421);
+    const astray = await browser.ask('GET', '/', { headers: { host: 'evil.example' } });
+    assert.equal(astray.status, 421);
+    // By the name, and with the port that listens.
+    assert.equal(rig.site.url, `https://vault.example:${rig.site.port}/setup-wizard/`);
+    assert.ok(rig.events.some((event) => event.event === 'listening' && event.url === rig.site.url));
+    assert.ok(astray.text.includes(rig.site.url) && !astray.text.includes('href="/setup-wizard/"'));
+    const headers = { host: 'evil.example', accept: 'application/json' };
+    assert.equal((await browser.ask('GET', codePath, { headers })).json().address, rig.site.url);
     unchanged();
   });
 

@@ -194,13 +194,18 @@ export function resultPage(view: ResultView): PageParts {
   };
 }
 
-export function errorPage({ status, title, message }: ErrorView): PageParts {
+export function errorPage({ status, title, message, address }: ErrorView): PageParts {
   return {
     title,
     main: html`<p class="status">Error ${status}</p>
       <h1>${title}</h1>
       <p class="lead">${prose(message)}</p>
-      <p class="again"><a href="/setup-wizard/">Go to the restore page</a></p>`,
+      ${
+        // By another address every link of this one leads here.
+        status !== 421 &&
+        address === undefined &&
+        html`<p class="again"><a href="/setup-wizard/">Go to the restore page</a></p>`
+      }`,
     aside: undefined,
   };
 }

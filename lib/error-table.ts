@@ -50,7 +50,7 @@ export const errorTable = {
   'not-found': { code: 'PERS_8005', retryable: true, remedy: 'Check the path that the message names.' },
   'no-store': { code: 'PERS_8005', retryable: false, remedy: 'Check the directory, or make a store with `strongroom init`.' },
   'store-exists': { code: 'PERS_8005', retryable: false, remedy: 'Open it instead of making a new one.' },
-  'locked': { code: 'PERS_8005', retryable: true, remedy: 'Close the other process, or wait until it ends.' },
+  'locked': { code: 'PERS_8005', retryable: true, remedy: 'Close the other process, or wait until it ends. Do not remove a lock file: that does not release the lock.' },
   'version': { code: 'PERS_8005', retryable: false, remedy: 'Use a release of strongroom that knows the version.' },
   'persistence-corrupt': { code: 'PERS_8005', retryable: false, remedy: 'Restore persistence.bin from a backup.' },
   'root-unavailable': { code: 'PERS_8005', retryable: false, remedy: 'Bring the SecretStore back, or open the store by its password with `strongroom recover`.' },

@@ -164,6 +164,7 @@ export interface NativeStatus {
   readonly tpm: NativeTpmStatus | undefined;
   readonly token: NativeTokenStatus | undefined;
   readonly restore: NativeRestoreRecord | undefined;
+  readonly lastWrittenHere: boolean;
   /** 0: never since a password was changed or removed. */
   readonly passwordVerifiedMs: number;
   readonly newest: NativePoint;

@@ -158,6 +158,11 @@ export interface PersistenceStatus {
   /** What opens the data encryption key: the root, and the backup passwords. */
   readonly keySlots: readonly KeySlot[];
   /**
+   * Whether this directory is the one in which the store was last opened for writing. `false` for a copy, and after a
+   * restore of the files or a move to another file system until the store is opened for writing there.
+   */
+  readonly lastWrittenHere: boolean;
+  /**
    * When a backup password was last proven by `verifyPassword`, milliseconds since 1970; forgotten when one is changed or
    * removed.
    */
@@ -343,6 +348,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
         completedMs: native.restore.completedMs === 0 ? undefined : native.restore.completedMs,
       }),
     keySlots: toKeySlots(native.keySlots),
+    lastWrittenHere: native.lastWrittenHere,
     passwordVerifiedMs: native.passwordVerifiedMs === 0 ? undefined : native.passwordVerifiedMs,
     rewindableBy: native.rewindableByVendor ? 'vendor' : hasPassword(native.keySlots) ? 'password' : 'nobody',
     continuity: native.continuityUnproven ? 'unproven' : 'proven',

@@ -143,7 +143,10 @@ async function verifyPassword(
   }
 }
 
-/** A drill. A wrong password changes nothing; the date of a right one is kept, unless another process has the store open. */
+/**
+ * A drill. A wrong password changes nothing. The date of a right one is a commit, which moves the witnesses, so it is kept
+ * only where the store was last opened for writing: a drill on a copy must not turn the witnesses against the original.
+ */
 async function drill(
   directory: string,
   options: CommonOptions & TpmOptions,
@@ -151,20 +154,25 @@ async function drill(
 ): Promise<void> {
   const verify = (persistence: Persistence): Promise<number> => persistence.verifyPassword(password);
   let slot = 0;
-  const dated = await withStorage(absolutePath(directory), options, async (storage) => {
+  const undated = await withStorage(absolutePath(directory), options, async (storage) => {
     const place = { directory: absolutePath(directory), ...storage };
-    slot = await actAndClose(await open({ ...place, readOnly: true }), verify);
+    const isOriginal = await actAndClose(await open({ ...place, readOnly: true }), async (persistence) => {
+      slot = await verify(persistence);
+      return persistence.status().lastWrittenHere;
+    });
+    if (!isOriginal)
+      return 'The store was last opened for writing in another directory, so the date is not kept.';
     try {
       await actAndClose(await open(place), verify);
-      return true;
+      return undefined;
     } catch (error) {
-      if (isPersistenceError(error) && error.reason === 'locked') return false;
-      throw error;
+      if (!isPersistenceError(error) || error.reason !== 'locked') throw error;
+      return 'Another process has the store, or a copy of it, open, so the date is not kept.';
     }
   });
-  if (options.json === true) await writeJson({ valid: true, slot, dated });
+  if (options.json === true) await writeJson({ valid: true, slot, dated: undated === undefined });
   else
     tell(
-      `The password is right; it opens key slot ${slot.toString()}.${dated ? '' : ' Another process has the store open, so the date is not kept.'}`,
+      `The password is right; it opens key slot ${slot.toString()}.${undated === undefined ? '' : ` ${undated}`}`,
     );
 }

@@ -122,7 +122,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
   const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
-  const { storage, securityLevel, tpm, token, restore, passwordVerifiedMs, dek } = status;
+  const { storage, securityLevel, tpm, token, restore, lastWrittenHere, passwordVerifiedMs, dek } = status;
   const { rewindableBy, continuity, time, repaired, records, logBytes, liveBytes, secretStore, library } =
     status;
   return {
@@ -145,6 +145,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     tpm,
     token,
     restore,
+    lastWrittenHere,
     passwordVerifiedMs,
     dek,
     rewindableBy,

@@ -151,6 +151,7 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("tpm", status.tpm ? describe(env, *status.tpm) : undefined(env))
       .set("token", status.token ? describe(env, *status.token) : undefined(env))
       .set("restore", status.restore ? describe(env, *status.restore) : undefined(env))
+      .set("lastWrittenHere", to_value(env, status.last_written_here))
       .set("passwordVerifiedMs", time_value(env, status.password_verified_ms))
       .set("newest", describe(env, status.newest))
       .set("tokenPoint", describe(env, status.token_point))

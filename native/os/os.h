@@ -49,7 +49,9 @@ class File {
   [[nodiscard]] virtual Result<FileInfo> info() = 0;
 };
 
-// Held until destroyed; released by the kernel when the process dies.
+// Held until destroyed. The kernel releases it when the process and every child that it forked have ended. Closing the
+// descriptor in such a child, or destroying this object there, releases nothing; destroying it in the process that took it
+// releases it for all.
 class FileLock {
  public:
   virtual ~FileLock() = default;
@@ -74,9 +76,15 @@ class Directory {
   // All names of plain files, sorted by bytes.
   [[nodiscard]] virtual Result<std::vector<std::string>> list() = 0;
   [[nodiscard]] virtual Status sync() = 0;
+  // The identity of the directory itself. Its size and its time mean nothing.
+  [[nodiscard]] virtual Result<FileInfo> info() = 0;
   // Exclusive across processes and within this one. kLocked (detail holds the owner's pid) when another has it; never
   // waits. The owner's pid is written into the lock file.
   [[nodiscard]] virtual Result<std::unique_ptr<FileLock>> lock(std::string_view name) = 0;
+  // The same, and exclusive with every other lock_directory() of this directory, whatever became of the lock file: it may
+  // be removed, renamed or replaced. Equals lock() where the file system cannot lock a directory, and where others can
+  // read the directory, because then they could take that lock too.
+  [[nodiscard]] virtual Result<std::unique_ptr<FileLock>> lock_directory(std::string_view name) = 0;
   [[nodiscard]] virtual const std::string& path() const = 0;
 };
 
@@ -94,6 +102,10 @@ class FileSystem {
   // symbolic link is unsuitable.
   [[nodiscard]] virtual Result<std::shared_ptr<Directory>> open_directory(const std::string& path,
                                                                           DirectoryMode mode) = 0;
+  // A lock for what several directories share, named by `key`, a plain name. Exclusive among the processes of one user
+  // that see the same shared memory: not across machines, users or containers with a /dev/shm of their own. kLocked as in
+  // Directory::lock(). nullptr where the lock has no place, because it is missing, full or taken by another user.
+  [[nodiscard]] virtual Result<std::unique_ptr<FileLock>> lock_on_host(std::string_view key) = 0;
 };
 
 using BootId = std::array<std::uint8_t, 16>;

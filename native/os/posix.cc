@@ -5,8 +5,6 @@
 // - What was checked is what is used: files are opened relative to the held directory without following links, then judged
 //   by fstat() of the descriptor. Names are judged by fstatat() before rename and unlink; nobody but the owner can change
 //   a name in between, because a directory that others may write is refused.
-// - Lock files are never unlinked and never renamed: a second inode under the name would be a second lock. An unlocked one
-//   is empty, unless its owner was killed.
 #include "os/posix.h"
 
 #include <dirent.h>
@@ -17,7 +15,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <ctime>
 #include <limits>
 #include <system_error>
@@ -26,6 +23,7 @@
 #include "base/secret_memory.h"
 #include "os/descriptor.h"
 #include "os/direct_tail.h"
+#include "os/posix_lock.h"
 
 namespace strongroom::os {
 
@@ -34,6 +32,8 @@ namespace {
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kDirectoryMode = 0700;
 constexpr mode_t kWritableByOthers = S_IWGRP | S_IWOTH;
+constexpr mode_t kReadableByOthers = S_IRGRP | S_IROTH;
+constexpr const char* kSharedMemory = "/dev/shm";
 constexpr int kRaceAttemptsMax = 64;  // how often a name may be replaced under an opener before it gives up
 
 Reason reason_of(int error) {
@@ -72,6 +72,12 @@ FileInfo to_info(const struct stat& st) {
   info.device = st.st_dev;
   info.modified_ns = st.st_mtim.tv_sec * kNanosecondsPerSecond + st.st_mtim.tv_nsec;
   return info;
+}
+
+Result<FileInfo> info_of(const Fd& fd, const std::string& path) {
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) return failure(path, "stat", errno);
+  return to_info(st);
 }
 
 Status check_kind(const struct stat& st, const std::string& path) {
@@ -175,11 +181,7 @@ class PosixFile final : public File {
     return {Reason::kUnsupported, path_ + ": allocate: " + std::generic_category().message(error), error};
   }
 
-  Result<FileInfo> info() override {
-    struct stat st {};
-    if (::fstat(fd_.get(), &st) != 0) return failure(path_, "stat", errno);
-    return to_info(st);
-  }
+  Result<FileInfo> info() override { return info_of(fd_, path_); }
 
  private:
   [[nodiscard]] Status write_all(std::uint64_t offset, ByteView data) {
@@ -205,49 +207,6 @@ class PosixFile final : public File {
   std::string path_;
   DirectTail tail_;
   bool zeros_unsynced_ = false;
-};
-
-// An open-file-description lock: it excludes other descriptors of this process too, and closing an unrelated
-// descriptor of the same file does not release it.
-class PosixLock final : public FileLock {
- public:
-  explicit PosixLock(Fd fd) : fd_(std::move(fd)) {}
-  PosixLock(const PosixLock&) = delete;
-  PosixLock& operator=(const PosixLock&) = delete;
-  // Unlocks by name, since a child forked meanwhile may share the descriptor; in such a child the lock is not
-  // its own.
-  ~PosixLock() override {
-    if (::getpid() != owner_) return;
-    static_cast<void>(uninterrupted([&] { return ::ftruncate(fd_.get(), 0); }));
-    static_cast<void>(set(fd_.get(), F_UNLCK));
-  }
-
-  static int set(int fd, short type) {
-    struct flock range {};
-    range.l_type = type;
-    range.l_whence = SEEK_SET;  // l_start and l_len of 0: the whole file, however long
-    return uninterrupted([&] { return ::fcntl(fd, F_OFD_SETLK, &range); });
-  }
-
-  // A full disk must not keep a store from being opened: the lock holds whatever the file says.
-  void write_owner() {
-    const std::string text = std::to_string(owner_) + "\n";
-    static_cast<void>(uninterrupted([&] { return ::ftruncate(fd_.get(), 0); }));
-    static_cast<void>(uninterrupted([&] { return ::pwrite(fd_.get(), text.data(), text.size(), 0); }));
-  }
-
-  static std::string owner_text(int fd) {
-    char text[24];
-    const ssize_t got = uninterrupted([&] { return ::pread(fd, text, sizeof text, 0); });
-    pid_t pid = 0;
-    if (got <= 0 || std::from_chars(text, text + got, pid).ec != std::errc() || pid <= 0)
-      return "another process";
-    return "process " + std::to_string(pid);
-  }
-
- private:
-  Fd fd_;
-  pid_t owner_ = ::getpid();
 };
 
 class PosixDirectory final : public Directory {
@@ -301,8 +260,7 @@ class PosixDirectory final : public Directory {
   }
 
   Result<std::vector<std::string>> list() override {
-    // A descriptor of its own, because the position of a directory belongs to the descriptor.
-    Fd own(uninterrupted([&] { return ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    Fd own = another_descriptor();  // the position of a directory belongs to the descriptor
     if (!own.valid()) return failure(path_, "list", errno);
     const std::unique_ptr<DIR, void (*)(DIR*)> stream(::fdopendir(own.get()),
                                                       [](DIR* open_stream) { ::closedir(open_stream); });
@@ -333,7 +291,24 @@ class PosixDirectory final : public Directory {
     return {};
   }
 
+  Result<FileInfo> info() override { return info_of(fd_, path_); }
+
   Result<std::unique_ptr<FileLock>> lock(std::string_view name) override {
+    SR_ASSIGN(std::unique_ptr<PosixLock> held, take(name, DirectoryHold()));
+    return std::unique_ptr<FileLock>(std::move(held));
+  }
+
+  Result<std::unique_ptr<FileLock>> lock_directory(std::string_view name) override {
+    SR_TRY(check_name(name));
+    SR_TRY(check_writable());
+    // First, so that an opener that is refused makes no lock file.
+    SR_ASSIGN(DirectoryHold directory, hold(std::string(name)));
+    SR_ASSIGN(std::unique_ptr<PosixLock> held, take(name, std::move(directory)));
+    return std::unique_ptr<FileLock>(std::move(held));
+  }
+
+  // A lock by the file `name` that releases `directory` too.
+  [[nodiscard]] Result<std::unique_ptr<PosixLock>> take(std::string_view name, DirectoryHold directory) {
     SR_TRY(check_name(name));
     SR_TRY(check_writable());
     const std::string plain(name);
@@ -349,9 +324,9 @@ class PosixDirectory final : public Directory {
       if (::fstat(fd.get(), &held) != 0) return failure(full(name), "stat", errno);
       SR_ASSIGN(const std::optional<struct stat> named, look(plain));
       if (!named || named->st_ino != held.st_ino || named->st_dev != held.st_dev) continue;
-      auto lock = std::make_unique<PosixLock>(std::move(fd));
+      auto lock = std::make_unique<PosixLock>(std::move(fd), std::move(directory));
       lock->write_owner();
-      return std::unique_ptr<FileLock>(std::move(lock));
+      return lock;
     }
     return Status(Reason::kIoError, full(name) + ": lock: the file is replaced again and again");
   }
@@ -360,6 +335,30 @@ class PosixDirectory final : public Directory {
 
  private:
   [[nodiscard]] std::string full(std::string_view name) const { return path_ + "/" + std::string(name); }
+
+  [[nodiscard]] Fd another_descriptor() const {
+    return Fd(uninterrupted([&] { return ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  }
+
+  [[nodiscard]] Result<DirectoryHold> hold(const std::string& lock_name) const {
+    Fd own = another_descriptor();
+    if (!own.valid()) return failure(path_, "open", errno);
+    struct stat st {};
+    if (::fstat(own.get(), &st) != 0) return failure(path_, "stat", errno);
+    if ((st.st_mode & kReadableByOthers) != 0) return DirectoryHold();
+    int error = 0;
+    std::optional<DirectoryHold> held = DirectoryHold::take(std::move(own), &error);
+    if (held) return *std::move(held);
+    if (error != EWOULDBLOCK) return failure(path_, "lock", error);
+    return Status(Reason::kLocked, full(lock_name) + ": locked by " + holder_text(lock_name), error);
+  }
+
+  // Who holds the directory's lock, as far as the lock file says so.
+  [[nodiscard]] std::string holder_text(const std::string& lock_name) const {
+    const Result<Fd> file = open_checked(lock_name, O_RDONLY);
+    if (file.ok() && PosixLock::is_taken(file->get())) return PosixLock::owner_text(file->get());
+    return "another process, whose lock file was removed or replaced";
+  }
 
   [[nodiscard]] Status check_writable() const {
     if (!foreign_) return {};
@@ -449,7 +448,28 @@ Status sync_parent(const std::string& path, int directory) {
 
 class PosixFileSystem final : public FileSystem {
  public:
+  explicit PosixFileSystem(std::string shared_memory) : shared_memory_(std::move(shared_memory)) {}
+
   Result<std::shared_ptr<Directory>> open_directory(const std::string& given, DirectoryMode mode) override {
+    SR_ASSIGN(std::shared_ptr<PosixDirectory> directory, open(given, mode));
+    return std::shared_ptr<Directory>(std::move(directory));
+  }
+
+  Result<std::unique_ptr<FileLock>> lock_on_host(std::string_view key) override {
+    SR_TRY(check_name(key));
+    // A directory for each user, because anyone may make names in shared memory, and lock what they can open.
+    const std::string path = shared_memory_ + "/strongroom-" + std::to_string(::geteuid());
+    const Result<std::shared_ptr<PosixDirectory>> directory = open(path, DirectoryMode::kCreate);
+    if (!directory.ok()) return without_place(directory.status());
+    Result<std::unique_ptr<PosixLock>> lock = (*directory)->take(key, DirectoryHold());
+    if (!lock.ok()) return without_place(lock.status());
+    return std::unique_ptr<FileLock>(
+        std::make_unique<HostLock>(*directory, std::string(key), *std::move(lock)));
+  }
+
+ private:
+  [[nodiscard]] static Result<std::shared_ptr<PosixDirectory>> open(const std::string& given,
+                                                                    DirectoryMode mode) {
     if (given.empty() || given.find('\0') != std::string::npos) {
       return Status(Reason::kInvalidArgument, "a directory path is empty or holds a NUL");
     }
@@ -482,8 +502,19 @@ class PosixFileSystem final : public FileSystem {
       SR_TRY(check_directory(st, path));
     }
     if (mode == DirectoryMode::kCreate) SR_TRY(sync_parent(path, fd.get()));
-    return std::shared_ptr<Directory>(std::make_shared<PosixDirectory>(std::move(fd), path, foreign));
+    return std::make_shared<PosixDirectory>(std::move(fd), path, foreign);
   }
+
+  // A store must open where shared memory is missing, or where another user was first to take our place in it.
+  static Result<std::unique_ptr<FileLock>> without_place(const Status& status) {
+    for (const Reason reason :
+         {Reason::kNotFound, Reason::kPermissionDenied, Reason::kUnsafePath, Reason::kNoSpace}) {
+      if (status.is(reason)) return std::unique_ptr<FileLock>();
+    }
+    return status;
+  }
+
+  const std::string shared_memory_;
 };
 
 std::int64_t milliseconds(clockid_t clock) {
@@ -520,8 +551,12 @@ class PosixClock final : public Clock {
 }  // namespace
 
 FileSystem& posix_files() {
-  static auto* const files = new PosixFileSystem;  // outlives every static object that may still hold a store
+  static auto* const files = new PosixFileSystem(kSharedMemory);  // outlives whatever may still hold a store
   return *files;
+}
+
+std::unique_ptr<FileSystem> posix_files_with_shared_memory(std::string path) {
+  return std::make_unique<PosixFileSystem>(std::move(path));
 }
 
 Clock& posix_clock() {

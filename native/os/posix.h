@@ -8,6 +8,8 @@ namespace strongroom::os {
 // Process-wide, never destroyed before exit.
 [[nodiscard]] FileSystem& posix_files();
 [[nodiscard]] Clock& posix_clock();
+// The same file system, with the locks of lock_on_host() below another directory than /dev/shm.
+[[nodiscard]] std::unique_ptr<FileSystem> posix_files_with_shared_memory(std::string path);
 
 // Reads to its end a descriptor that whoever started this process opened for it: a pipe, a file, a terminal. Waits for
 // the writer, and closes nothing. kValueTooLarge beyond `bytes_max`; kNotFound for a descriptor that is not open.

@@ -10,6 +10,18 @@ namespace {
 
 enum FileBits : std::uint8_t { kHasPersistence = 1, kHasVault = 2, kHasTamper = 4 };
 
+SlotType root_of(std::optional<StorageType> storage) {
+  switch (storage.value_or(StorageType::kSoftware)) {
+    case StorageType::kTpm:
+      return SlotType::kTpm;
+    case StorageType::kPkcs11:
+      return SlotType::kPkcs11;
+    case StorageType::kSoftware:
+      break;
+  }
+  return SlotType::kSoftware;
+}
+
 }  // namespace
 
 Bytes encode_persistence_record(const PersistenceRecord& record) {
@@ -163,7 +175,7 @@ Status Engine::setup_persistence_files() {
               state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kCreate));
   }
   if (!state.options.read_only) {
-    SR_ASSIGN(state.lock, state.directory->lock(kLockFileName));
+    SR_ASSIGN(state.lock, state.directory->lock_directory(kLockFileName));
     // What was determined without the lock may have changed under the hands of the process that had it.
     SR_TRY(determine_startup_state().status());
   }
@@ -194,7 +206,17 @@ Status Engine::validate_coldstart_secret_store() {
   } else if (!parsed.is(Reason::kNotFound)) {
     return parsed.status();
   }
+  // What is left of another store is the better answer than the lock that this store may hold.
+  const SlotType root = root_of(state.options.storage);
+  Status locked = planned ? state.lock_shared(*planned, root) : state.lock_secrets();
+  if (!planned && locked.is(Reason::kLocked)) {
+    locked = Status(Reason::kLocked,
+                    "another store with the instance name '" + state.options.instance + "' is being made (" +
+                        locked.error().detail + ")",
+                    locked.error().system_error);
+  }
   if (with_tpm) {
+    SR_TRY(locked);
     SR_TRY(state.refuse_indices_left_over(parsed.ok() ? std::optional(std::move(parsed->front()))
                                                       : std::nullopt));
     if (planned) state.header.storage_id = *planned;
@@ -223,6 +245,7 @@ Status Engine::validate_coldstart_secret_store() {
                                            "), and its files are not in " + state.options.directory};
     }
   }
+  SR_TRY(locked);
   if (planned) state.header.storage_id = *planned;
   if (state.token && planned) SR_TRY(state.remove_stray_keks({}));
   return {};
@@ -254,6 +277,7 @@ Status Engine::initialize_coldstart() {
 
   PersistenceHeader& header = state.header;
   if (all_zero(header.storage_id)) header.storage_id = crypto::random_array<16>();
+  SR_TRY(state.lock_shared(header.storage_id, root_of(options.storage)));
   header.state = ProvisionState::kProvisioning;
   header.instance = options.instance;
   CoreData& core = state.core;
@@ -505,7 +529,7 @@ Status Engine::close() {
   state.queue.reset();
   state.writer.reset();
   state.vault_file.reset();
-  state.lock.reset();
+  state.release_locks();
   state.dek = SecretBytes();
   state.root_key = SecretBytes();
   return first;

@@ -164,6 +164,8 @@ struct EngineStatus {
   std::optional<RestoreRecord> restore;  // the newest one
   std::int64_t password_verified_ms =
       0;  // when a backup password was last proven on purpose; 0: never since one was changed or removed
+  bool last_written_here =
+      false;  // else this is a copy, or the files were restored or moved across file systems
   bool age_excused =
       false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
   ProvisionState provision = ProvisionState::kComplete;

@@ -264,6 +264,7 @@ Status Engine::decommission(const Proof& proof) {
     if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
     // Connects the root's store, too.
     Result<SecretBytes> opened = state.open_by_root(state.header, *root);
+    if (opened.is(Reason::kLocked)) return opened.status();
     if (root->type == SlotType::kTpm && !state.tpm) SR_TRY(state.connect_tpm_for_reseal());
     if (root->type != SlotType::kTpm && !state.secrets) return opened.status();
     if (state.header.state == ProvisionState::kDecommissioning) {
@@ -333,10 +334,11 @@ Result<bool> Engine::State::roots_are_gone() {
 }
 
 Status Engine::State::remove_persistence() {
+  if (secrets) SR_TRY(secrets->remove_lock());
   SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
   SR_TRY(directory->remove(kPersistenceFileName));
   SR_TRY(directory->sync());
-  lock.reset();
+  release_locks();
   stage = Stage::kClosed;
   return {};
 }

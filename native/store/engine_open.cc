@@ -155,6 +155,7 @@ Result<SecretBytes> Engine::State::open_by_root(const PersistenceHeader& candida
     case SlotType::kSoftware:
       return open_by_software(candidate, slot);
     case SlotType::kTpm:
+      SR_TRY(lock_shared(candidate.storage_id, slot.type));
       return open_by_tpm(candidate, slot);
     case SlotType::kPkcs11:
       return open_by_token(candidate, slot);
@@ -168,6 +169,7 @@ Result<SecretBytes> Engine::State::open_by_software(const PersistenceHeader& can
   SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
   secret_config = options.secret_store.value_or(named);
   SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance, false));
+  SR_TRY(lock_shared(candidate.storage_id, slot.type));
   SR_ASSIGN(std::optional<Secret> root, secrets->load(SecretName::kRootKey));
   if (!root) {
     return Status(Reason::kRootUnavailable,
@@ -200,6 +202,7 @@ Status Engine::initialize_recovery(ByteView password) {
     state.stage = State::Stage::kSetUp;
     return {Reason::kNothingToDo, "the root key is there and opens the store"};
   }
+  if (as_usual.is(Reason::kLocked)) return as_usual;
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
   Status refusal;
   for (const ParsedPersistence& candidate : candidates) {
@@ -209,6 +212,11 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   SR_TRY(refusal);
   SR_TRY(state.check_policy());
+  // The root may have been refused before it was looked for.
+  const SlotType root = state.has_token()     ? SlotType::kPkcs11
+                        : state.has_counter() ? SlotType::kTpm
+                                              : SlotType::kSoftware;
+  SR_TRY(state.lock_shared(state.header.storage_id, root));
   if (state.has_token()) {
     // An outage or a wrong PIN heals by itself, or by the right PIN; it never starts a restore.
     const bool lost = as_usual.is(Reason::kTokenMissing) || as_usual.is(Reason::kKekMissing) ||
@@ -239,6 +247,7 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   SR_ASSIGN(state.secrets,
             open_secret_store(state.environment, state.secret_config, state.header.instance, true));
+  SR_TRY(state.lock_shared(state.header.storage_id, root));
   state.make_witnesses(state.header.key_id);
   state.recovering = true;
   state.stage = State::Stage::kRootOpen;
@@ -438,6 +447,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     adopt_anchor();
   }
   verdict = judge(evidence);
+  SR_ASSIGN(last_written_here, is_at_recorded_place());
   return {};
 }
 
@@ -533,9 +543,15 @@ Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& chang
     while (points.size() > limits::kWitnessPointsMax) points.pop_front();
     witnesses->adopt_witnessed(std::move(points));
   }
+  if (!last_written_here) {
+    SR_ASSIGN(const Bytes here, place());
+    changes.put(kPlaceKey, here);
+  }
   make_queue();
   force_stamp(stamp_now);
-  return queue->commit_reserved(kind, changes.list()).status();
+  SR_TRY(queue->commit_reserved(kind, changes.list()).status());
+  last_written_here = true;
+  return {};
 }
 
 Status Engine::State::repair_copies() {

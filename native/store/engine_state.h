@@ -30,6 +30,8 @@ inline constexpr std::string_view kResealKey = "strongroom/reseal";  // the poin
 inline constexpr std::string_view kPasswordVerifiedKey = "strongroom/password-verified";  // i64 wall time, ms
 inline constexpr std::string_view kSlotIdKey =
     "strongroom/slot-id";  // u32, the highest of a removed password's time
+// The directory in which the store was last opened for writing: its device and inode.
+inline constexpr std::string_view kPlaceKey = "strongroom/place";
 
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
@@ -126,7 +128,11 @@ struct Engine::State {
   bool recovering = false;
 
   std::shared_ptr<os::Directory> directory;
+  // engine_locks.cc; each is released after those below it.
   std::unique_ptr<os::FileLock> lock;
+  std::unique_ptr<os::FileLock> secrets_lock;  // null where the SecretStore has none
+  std::optional<StorageId> storage_id_locked;  // set, too, where the host has no place for the lock
+  std::unique_ptr<os::FileLock> storage_id_lock;
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
 
@@ -196,6 +202,7 @@ struct Engine::State {
   std::vector<std::pair<log::Point, log::CommitKind>> anchor_places;
   Status refused_root;  // reseal, restore: why the TPM or the token did not open the root
   bool age_excused = false;
+  bool last_written_here = false;  // the directory is the one in which the store was last opened for writing
   std::uint64_t epoch_anchors =
       1;  // guarded by persistence_mutex: how many anchors the present epoch was given
   std::optional<std::uint64_t> epoch_began_boot_ms;  // guarded by persistence_mutex
@@ -273,6 +280,13 @@ struct Engine::State {
     const std::lock_guard lock(header_mutex);
     return header;
   }
+
+  // engine_locks.cc
+  [[nodiscard]] Status lock_secrets();
+  [[nodiscard]] Status lock_shared(const StorageId& storage_id, SlotType root);
+  void release_locks();
+  [[nodiscard]] Result<Bytes> place();
+  [[nodiscard]] Result<bool> is_at_recorded_place();
 
   // Where the root is opened: engine_open.cc, engine_tpm.cc.
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);

@@ -40,6 +40,7 @@ Result<SecretBytes> Engine::State::open_by_token(const PersistenceHeader& candid
   SR_ASSIGN(TokenSlot named, parse_token_parameters(slot.parameters));
   secret_config = options.secret_store.value_or(named.secret_store);
   SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance, false));
+  SR_TRY(lock_shared(candidate.storage_id, slot.type));
   header.instance = candidate.instance;
   SR_TRY(connect_token(&named));
   SR_TRY(token->find_kek(named.kek_label, named.kek));

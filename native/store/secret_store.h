@@ -49,6 +49,14 @@ class SecretStore {
   [[nodiscard]] virtual Status remove(SecretName name) = 0;  // removing an absent item succeeds
   // Removes what a store keeps of the item besides its newest value. Most keep nothing.
   [[nodiscard]] virtual Status remove_previous(SecretName /*name*/) { return {}; }
+  // Excludes every other lock() of this instance in this place, across processes and within this one: one store at a time
+  // may replace the items. kLocked, with the owner's process id, when another has it. nullptr where the place has no lock
+  // of its own, or does not exist yet.
+  [[nodiscard]] virtual Result<std::unique_ptr<os::FileLock>> lock() {
+    return std::unique_ptr<os::FileLock>();
+  }
+  // Takes away what lock() leaves in the place. Only while the lock is held, and after the items were removed.
+  [[nodiscard]] virtual Status remove_lock() { return {}; }
 };
 
 enum class SecretStoreType : std::uint8_t { kFile = 1, kSecretService = 2 };

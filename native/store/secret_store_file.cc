@@ -1,6 +1,7 @@
 #include "store/secret_store_file.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <utility>
 
@@ -18,6 +19,27 @@ bool plain(std::string_view instance) {
            return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
                   c == '_' || c == '-';
          });
+}
+
+// The lock file of an instance, and a lock on the host for the case that somebody removes the file. The directory itself
+// cannot be locked: it holds the items of other instances too.
+class FileSecretStoreLock final : public os::FileLock {
+ public:
+  FileSecretStoreLock(std::unique_ptr<os::FileLock> file, std::unique_ptr<os::FileLock> host)
+      : file_(std::move(file)), host_(std::move(host)) {}
+
+ private:
+  const std::unique_ptr<os::FileLock> file_;  // locked first, released last
+  const std::unique_ptr<os::FileLock> host_;
+};
+
+// The same by every path that leads to the directory.
+std::string host_lock_key(const os::FileInfo& directory, const std::string& instance) {
+  std::array<std::uint8_t, 2 * sizeof(std::uint64_t)> identity{};
+  store_le(identity.data(), directory.device);
+  store_le(identity.data() + sizeof(std::uint64_t), directory.inode);
+  return to_hex(
+      crypto::sha256({as_bytes("strongroom/v5 lock of a file SecretStore"), identity, as_bytes(instance)}));
 }
 
 class FileSecretStore final : public SecretStore {
@@ -68,6 +90,22 @@ class FileSecretStore final : public SecretStore {
     return directory_->sync();
   }
 
+  Result<std::unique_ptr<os::FileLock>> lock() override {
+    SR_TRY(find_directory());
+    if (directory_ == nullptr) return std::unique_ptr<os::FileLock>();
+    SR_ASSIGN(std::unique_ptr<os::FileLock> file, directory_->lock(secret_lock_name(instance_)));
+    SR_ASSIGN(const os::FileInfo info, directory_->info());
+    SR_ASSIGN(std::unique_ptr<os::FileLock> host, files_.lock_on_host(host_lock_key(info, instance_)));
+    return std::unique_ptr<os::FileLock>(
+        std::make_unique<FileSecretStoreLock>(std::move(file), std::move(host)));
+  }
+
+  // Without a sync: a power cut that brings the empty file back brings back nothing that counts.
+  Status remove_lock() override {
+    SR_TRY(find_directory());
+    return directory_ == nullptr ? Status() : directory_->remove(secret_lock_name(instance_));
+  }
+
  private:
   // A directory that was missing at open may have been made or mounted since.
   Status find_directory() {
@@ -86,10 +124,20 @@ class FileSecretStore final : public SecretStore {
 
 }  // namespace
 
-std::string secret_file_name(const std::string& instance, SecretName name) {
-  const std::string stem = plain(instance) ? instance : "~" + to_hex(crypto::sha256({as_bytes(instance)}));
-  return stem + "." + std::string(secret_name_text(name));
+namespace {
+
+std::string file_stem(const std::string& instance) {
+  return plain(instance) ? instance : "~" + to_hex(crypto::sha256({as_bytes(instance)}));
 }
+
+}  // namespace
+
+std::string secret_file_name(const std::string& instance, SecretName name) {
+  return file_stem(instance) + "." + std::string(secret_name_text(name));
+}
+
+// No item ends with it, so that no instance's lock is another one's item.
+std::string secret_lock_name(const std::string& instance) { return file_stem(instance) + ".lock"; }
 
 Result<Secret> parse_secret_file(ByteView file, SecretName name, const std::string& instance) {
   const std::size_t half = file.size() / 2;

@@ -3,6 +3,7 @@
 //   file name  <instance>.<name>        when the instance name matches [A-Za-z0-9._-]{1,64}
 //              ~<64 hex digits>.<name>  otherwise: SHA-256 of the instance name
 //   content    the item's record (secret_record.h), twice
+//   lock       <instance>.lock or ~<64 hex digits>.lock: the process id of the opener for writing, empty otherwise
 //
 // Invariants:
 // - Different instances have different files: a plain name holds no '~', and the name after the last
@@ -30,6 +31,8 @@ namespace strongroom::store {
 
 // "acme.VaultHash"
 [[nodiscard]] std::string secret_file_name(const std::string& instance, SecretName name);
+// "acme.lock": made by the first lock() of the instance, removed with the instance.
+[[nodiscard]] std::string secret_lock_name(const std::string& instance);
 
 // The content of one item's file. Errors as SecretStore::load().
 [[nodiscard]] Result<Secret> parse_secret_file(ByteView file, SecretName name, const std::string& instance);

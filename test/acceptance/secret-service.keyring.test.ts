@@ -2,7 +2,7 @@
 // none, the file runs itself inside scripts/with-keyring.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -81,6 +81,24 @@ describe('acceptance: secret-service', function () {
     place.restore(backup);
     assert.equal((await place.refused('vault-rolled-back')).code, 'PERS_8003');
     place.restore(newest);
+    await place.visit(({ vault }) => assert.equal(text(vault.get('seats/1')), 'newer'));
+  });
+
+  it('two processes: with the keyring, a copy of the files is refused while the original is open, and harms nothing', async () => {
+    await place.made();
+    const store = await place.open();
+    const directory = join(place.root, 'copy');
+    cpSync(place.directory, directory, { recursive: true });
+    chmodSync(directory, 0o700);
+    const script = `await strongroom.open({ directory: directory + '/../copy', instance: process.env.INSTANCE }).then(
+        () => tell('opened'),
+        (error) => tell(error.reason + ' ' + error.message));`;
+    const { lines, stderr } = await runChild(place, script, { env: { INSTANCE: place.name } });
+    assert.match(lines[0] ?? stderr, /^locked a copy of this store, or this store by another path, is open/);
+    assert.match(lines[0] ?? '', new RegExp(`\\bprocess ${process.pid}\\b`));
+    await store.vault.set('seats/1', Buffer.from('newer'));
+    await store.anchor();
+    await store.close();
     await place.visit(({ vault }) => assert.equal(text(vault.get('seats/1')), 'newer'));
   });
 

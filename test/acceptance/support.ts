@@ -34,7 +34,7 @@ export const minute = 60_000;
 export const hour = 60 * minute;
 export const day = 24 * hour;
 
-/** Files by their name, such as `store/vault.bin` or `secrets/test.RootKey`; the lock file is left out. */
+/** Files by their name, such as `store/vault.bin` or `secrets/test.RootKey`; the lock files are left out. */
 export type Snapshot = ReadonlyMap<string, { readonly bytes: Buffer; readonly mode: number }>;
 
 export type StoreFile = 'persistence.bin' | 'vault.bin' | 'tmtmp.bin';
@@ -69,7 +69,7 @@ export class Place extends World {
       if (!existsSync(this.path(`${part}/.`))) continue;
       for (const name of readdirSync(this.path(`${part}/.`)).sort()) {
         const path = this.path(`${part}/${name}`);
-        if (name === 'lock' || !statSync(path).isFile()) continue;
+        if (/^(.*\.)?lock$/.test(name) || !statSync(path).isFile()) continue;
         files.set(`${part}/${name}`, { bytes: readFileSync(path), mode: statSync(path).mode & 0o7777 });
       }
     }

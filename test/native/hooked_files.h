@@ -16,13 +16,16 @@ class HookedFiles final : public os::FileSystem {
   std::function<void()> on_create;                                     // before the file is made
   std::function<void()> on_sync;                                       // before it is synced
   int syncs_hooked = 1;                                                // so many of its first ones
-  std::function<void()> on_lock;                                       // before any lock is taken
+  std::function<void()> on_lock;                                       // before a directory is locked
   std::function<void(std::string_view name, ByteView data)> on_write;  // of any file
 
   Result<std::shared_ptr<os::Directory>> open_directory(const std::string& path,
                                                         os::DirectoryMode mode) override {
     SR_ASSIGN(std::shared_ptr<os::Directory> directory, inner_.open_directory(path, mode));
     return std::shared_ptr<os::Directory>(std::make_shared<HookedDirectory>(*this, std::move(directory)));
+  }
+  Result<std::unique_ptr<os::FileLock>> lock_on_host(std::string_view key) override {
+    return inner_.lock_on_host(key);
   }
 
  private:
@@ -71,9 +74,11 @@ class HookedFiles final : public os::FileSystem {
     Status remove(std::string_view name) override { return inner_->remove(name); }
     Result<std::vector<std::string>> list() override { return inner_->list(); }
     Status sync() override { return inner_->sync(); }
-    Result<std::unique_ptr<os::FileLock>> lock(std::string_view name) override {
+    Result<os::FileInfo> info() override { return inner_->info(); }
+    Result<std::unique_ptr<os::FileLock>> lock(std::string_view name) override { return inner_->lock(name); }
+    Result<std::unique_ptr<os::FileLock>> lock_directory(std::string_view name) override {
       if (hooks_.on_lock) hooks_.on_lock();
-      return inner_->lock(name);
+      return inner_->lock_directory(name);
     }
     [[nodiscard]] const std::string& path() const override { return inner_->path(); }
 

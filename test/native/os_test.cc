@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -20,6 +21,7 @@
 #include "os/posix.h"
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
+#include "posix_fixture.h"
 
 namespace strongroom::os {
 namespace {
@@ -31,37 +33,16 @@ Bytes bytes(std::string_view text) {
   return {view.begin(), view.end()};
 }
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (fs::temp_directory_path() / "strongroom-os-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-    path_ = pattern;
-  }
-  ~TemporaryDirectory() { fs::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-std::shared_ptr<Directory> must_open(FileSystem& files, const std::string& path,
-                                     DirectoryMode mode = DirectoryMode::kExisting) {
-  auto directory = files.open_directory(path, mode);
-  if (!directory.ok()) {
-    ADD_FAILURE() << directory.error().detail;
-    std::abort();
-  }
-  return *directory;
-}
+using testing::must_open;
+using testing::TemporaryDirectory;
 
 // ---- Conformance ----
 
 struct RealWorld {
   TemporaryDirectory temporary;
-  FileSystem& files() { return posix_files(); }
+  TemporaryDirectory shared_memory;
+  std::unique_ptr<FileSystem> real = posix_files_with_shared_memory(shared_memory.path());
+  FileSystem& files() { return *real; }
   std::string root() { return temporary.path(); }
 };
 
@@ -292,6 +273,82 @@ TYPED_TEST(Conformance, LocksExcludeWithinTheProcess) {
   EXPECT_TRUE(other_view->lock("lock").ok());
 }
 
+TYPED_TEST(Conformance, ALockedDirectoryStaysLockedWhateverBecomesOfItsLockFile) {
+  using Change = std::function<Status(Directory&)>;
+  const std::pair<const char*, Change> changes[] = {
+      {"removed", [](Directory& d) { return d.remove("lock"); }},
+      {"renamed", [](Directory& d) { return d.replace("lock", "former"); }},
+      {"replaced by another file",
+       [](Directory& d) {
+         SR_TRY(d.open("fresh", OpenMode::kCreate).status());
+         return d.replace("fresh", "lock");
+       }},
+      {"left alone", [](Directory&) { return Status(); }},
+  };
+  for (const auto& [what, change] : changes) {
+    auto first = this->directory_->lock_directory("lock");
+    ASSERT_TRUE(first.ok()) << first.error().detail;
+    EXPECT_EQ(this->read("lock"), std::to_string(::getpid()) + "\n");
+    ASSERT_TRUE(change(*this->directory_).ok()) << what;
+    const auto names = *this->directory_->list();
+    auto other_view = must_open(this->world_.files(), this->world_.root());
+    for (auto& directory : {this->directory_, other_view}) {
+      for (const char* name : {"lock", "another"}) {
+        auto second = directory->lock_directory(name);
+        ASSERT_TRUE(second.is(Reason::kLocked)) << what;
+        EXPECT_NE(second.error().detail.find("locked by "), std::string::npos) << second.error().detail;
+      }
+    }
+    EXPECT_EQ(*this->directory_->list(), names) << what;  // a refused opener makes no lock file
+    first->reset();
+    EXPECT_TRUE(other_view->lock_directory("lock").ok()) << what;
+  }
+}
+
+TYPED_TEST(Conformance, ALockedDirectoryStillGivesLocksOfOtherNames) {
+  auto whole = *this->directory_->lock_directory("lock");
+  EXPECT_TRUE(this->directory_->lock("lock").is(Reason::kLocked));
+  auto named = this->directory_->lock("acme.lock");
+  EXPECT_TRUE(named.ok());
+  EXPECT_TRUE(this->directory_->lock("acme.lock").is(Reason::kLocked));
+  whole.reset();
+  EXPECT_TRUE(this->directory_->lock("acme.lock").is(Reason::kLocked));
+}
+
+// As an opener does that knows the lock file only.
+TYPED_TEST(Conformance, ALockByNameKeepsTheDirectoryFromBeingLockedByThatName) {
+  auto named = *this->directory_->lock("lock");
+  EXPECT_TRUE(this->directory_->lock_directory("lock").is(Reason::kLocked));
+  EXPECT_TRUE(this->directory_->lock_directory("another").ok());  // the refusal left the directory unlocked
+  named.reset();
+  EXPECT_TRUE(this->directory_->lock_directory("lock").ok());
+}
+
+TYPED_TEST(Conformance, LocksOnTheHostExcludeByKey) {
+  auto first = this->world_.files().lock_on_host("a");
+  ASSERT_TRUE(first.ok()) << first.error().detail;
+  ASSERT_NE(*first, nullptr);
+  auto second = this->world_.files().lock_on_host("a");
+  ASSERT_TRUE(second.is(Reason::kLocked));
+  EXPECT_NE(second.error().detail.find("process " + std::to_string(::getpid())), std::string::npos);
+  auto other = this->world_.files().lock_on_host("b");
+  EXPECT_TRUE(other.ok());
+  first->reset();
+  EXPECT_TRUE(this->world_.files().lock_on_host("a").ok());
+  EXPECT_TRUE(this->world_.files().lock_on_host("b").is(Reason::kLocked));
+  for (const char* key : {"", "..", "a/b"})
+    EXPECT_TRUE(this->world_.files().lock_on_host(key).is(Reason::kInvalidArgument)) << key;
+}
+
+TYPED_TEST(Conformance, DirectoriesHaveAnIdentity) {
+  auto sub = must_open(this->world_.files(), this->world_.root() + "/sub", DirectoryMode::kCreate);
+  const FileInfo root = *this->directory_->info();
+  const FileInfo inner = *sub->info();
+  EXPECT_NE(root.inode, inner.inode);
+  EXPECT_EQ(root.device, inner.device);
+  EXPECT_EQ(must_open(this->world_.files(), this->world_.root() + "/sub")->info()->inode, inner.inode);
+}
+
 TYPED_TEST(Conformance, ReadWholeKeepsItsLimit) {
   this->write("a", "12345");
   EXPECT_EQ(as_text(*read_whole(*this->directory_, "a", 5)), "12345");
@@ -345,7 +402,11 @@ class GrowingDirectory final : public Directory {
   Status remove(std::string_view) override { return {}; }
   Result<std::vector<std::string>> list() override { return std::vector<std::string>(); }
   Status sync() override { return {}; }
+  Result<FileInfo> info() override { return FileInfo{}; }
   Result<std::unique_ptr<FileLock>> lock(std::string_view) override {
+    return Status(Reason::kUnsupported, "");
+  }
+  Result<std::unique_ptr<FileLock>> lock_directory(std::string_view) override {
     return Status(Reason::kUnsupported, "");
   }
   const std::string& path() const override { return path_; }
@@ -523,97 +584,12 @@ TEST(PosixErrors, DevicesAreRefused) {
   EXPECT_TRUE(devices->open("full", OpenMode::kRead).is(Reason::kUnsafePath));  // a device is no plain file
 }
 
-// A child that takes the lock, says so, and waits to be killed.
-class LockingChild {
- public:
-  explicit LockingChild(const std::string& directory) {
-    int said[2];
-    if (::pipe2(said, O_CLOEXEC) != 0) std::abort();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      auto lock = must_open(posix_files(), directory)->lock("lock");
-      const char answer = lock.ok() ? 'y' : 'n';
-      static_cast<void>(!::write(said[1], &answer, 1));
-      for (;;) ::pause();
-    }
-    ::close(said[1]);
-    static_cast<void>(!::read(said[0], &answer_, 1));
-    ::close(said[0]);
-  }
-  ~LockingChild() { kill(); }
-  LockingChild(const LockingChild&) = delete;
-  LockingChild& operator=(const LockingChild&) = delete;
-  void kill() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = 0;
-  }
-  [[nodiscard]] bool has_lock() const { return answer_ == 'y'; }
-  [[nodiscard]] pid_t pid() const { return pid_; }
-
- private:
-  pid_t pid_ = 0;
-  char answer_ = '?';
-};
-
-TEST_F(Posix, LocksExcludeOtherProcessesAndEndWithThem) {
-  LockingChild child(temporary_.path());
-  ASSERT_TRUE(child.has_lock());
-  auto refused = directory_->lock("lock");
-  ASSERT_TRUE(refused.is(Reason::kLocked));
-  EXPECT_NE(refused.error().detail.find("process " + std::to_string(child.pid())), std::string::npos)
-      << refused.error().detail;
-  child.kill();
-  auto mine = directory_->lock("lock");
-  ASSERT_TRUE(mine.ok()) << mine.error().detail;
-  LockingChild second(temporary_.path());
-  EXPECT_FALSE(second.has_lock());
-}
-
-TEST_F(Posix, AForkedChildNeitherKeepsNorReleasesTheLock) {
-  auto lock = *directory_->lock("lock");
-  int hold[2];
-  ASSERT_EQ(::pipe2(hold, O_CLOEXEC), 0);
-  int said[2];
-  ASSERT_EQ(::pipe2(said, O_CLOEXEC), 0);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    lock.reset();  // not its own
-    static_cast<void>(!::write(said[1], "r", 1));
-    ::close(hold[1]);
-    char end = 0;
-    static_cast<void>(!::read(hold[0], &end, 1));
-    ::_exit(0);
-  }
-  const pid_t sharing = ::fork();
-  ASSERT_GE(sharing, 0);
-  if (sharing == 0) {  // keeps the descriptor open past the parent's release
-    ::close(hold[1]);
-    char end = 0;
-    static_cast<void>(!::read(hold[0], &end, 1));
-    ::_exit(0);
-  }
-  ::close(hold[0]);
-  char released = 0;
-  ASSERT_EQ(::read(said[0], &released, 1), 1);
-  ::close(said[0]);
-  ::close(said[1]);
-  EXPECT_TRUE(directory_->lock("lock").is(Reason::kLocked));
-  lock.reset();
-  EXPECT_TRUE(directory_->lock("lock").ok());
-  ::close(hold[1]);
-  ::waitpid(child, nullptr, 0);
-  ::waitpid(sharing, nullptr, 0);
-}
-
 TEST_F(Posix, DescriptorsAreClosedOnEveryPathAndOnExec) {
   const std::size_t before = descriptors();
   touch("a");
   fs::create_symlink("a", path("link"));
   {
-    auto lock = directory_->lock("lock");
+    auto lock = directory_->lock_directory("lock");
     auto file = directory_->open("a", OpenMode::kReadWrite);
     auto other = must_open(posix_files(), path("sub"), DirectoryMode::kCreate);
     for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
@@ -622,13 +598,14 @@ TEST_F(Posix, DescriptorsAreClosedOnEveryPathAndOnExec) {
       if (!fs::read_symlink(entry.path(), gone).string().starts_with(temporary_.path())) continue;
       EXPECT_NE(::fcntl(fd, F_GETFD) & FD_CLOEXEC, 0) << entry.path();
     }
-    EXPECT_EQ(descriptors(), before + 3);
+    EXPECT_EQ(descriptors(), before + 4);
     EXPECT_FALSE(directory_->lock("lock").ok());
+    EXPECT_FALSE(directory_->lock_directory("lock").ok());
     EXPECT_FALSE(directory_->open("link", OpenMode::kRead).ok());
     EXPECT_FALSE(directory_->open("a", OpenMode::kCreate).ok());
     EXPECT_FALSE(posix_files().open_directory(path("a"), DirectoryMode::kExisting).ok());
     EXPECT_TRUE(directory_->list().ok());
-    EXPECT_EQ(descriptors(), before + 3);
+    EXPECT_EQ(descriptors(), before + 4);
   }
   EXPECT_EQ(descriptors(), before);
 }

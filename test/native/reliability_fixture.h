@@ -321,13 +321,13 @@ inline bool check_opens(Tally& tally, World& world, const std::string& where) {
   return expect_clean(tally, session.close(), where, "second close");
 }
 
-// Every file of the store and its SecretStore, but the lock file, which holds the opener's process id.
+// Every file of the store and its SecretStore, but the lock files, which hold the opener's process id.
 using Files = std::map<std::string, Bytes>;
 inline Files files_of(const SimulatedDisk& disk) {
   Files files;
   for (const char* directory : {kStore, kSecrets}) {
     for (const std::string& name : disk.list(directory)) {
-      if (name != "lock")
+      if (name != "lock" && !name.ends_with(".lock"))
         files[std::string(directory) + "/" + name] = *disk.content(std::string(directory) + "/" + name);
     }
   }

@@ -70,9 +70,17 @@ class SwitchedDirectory final : public os::Directory {
     SR_TRY(check());
     return inner_->sync();
   }
+  Result<os::FileInfo> info() override {
+    SR_TRY(check());
+    return inner_->info();
+  }
   Result<std::unique_ptr<os::FileLock>> lock(std::string_view name) override {
     SR_TRY(check());
     return inner_->lock(name);
+  }
+  Result<std::unique_ptr<os::FileLock>> lock_directory(std::string_view name) override {
+    SR_TRY(check());
+    return inner_->lock_directory(name);
   }
   const std::string& path() const override { return inner_->path(); }
 
@@ -90,6 +98,9 @@ class SwitchedFiles final : public os::FileSystem {
     if (off) return Status(Reason::kIoError, "switched off", EIO);
     SR_ASSIGN(std::shared_ptr<os::Directory> directory, inner_.open_directory(path, mode));
     return std::shared_ptr<os::Directory>(std::make_shared<SwitchedDirectory>(std::move(directory), off));
+  }
+  Result<std::unique_ptr<os::FileLock>> lock_on_host(std::string_view key) override {
+    return inner_.lock_on_host(key);
   }
   bool off = false;
 

@@ -381,6 +381,34 @@ TEST_F(SimulatedDiskTest, ClonesAreDurableAndIndependent) {
   EXPECT_EQ(clone->list("/s"), std::vector<std::string>{"a"});
 }
 
+TEST_F(SimulatedDiskTest, LocksThatTheSystemHasNotLeaveTheLockFile) {
+  disk_.can_lock_directories(false);
+  auto lock = directory_->lock_directory("lock");
+  ASSERT_TRUE(lock.ok());
+  EXPECT_TRUE(directory_->lock_directory("lock").is(Reason::kLocked));
+  EXPECT_TRUE(directory_->lock_directory("another").ok());
+  disk_.can_lock_on_host(false);
+  const auto none = disk_.lock_on_host("key");
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(*none, nullptr);
+}
+
+TEST_F(SimulatedDiskTest, NoLockOutlivesThePower) {
+  auto lock = *directory_->lock_directory("lock");
+  auto on_host = *disk_.lock_on_host("key");
+  const std::uint64_t calls = disk_.calls();
+  auto after = disk_.after_crash(disk_.crash_states().back());
+  EXPECT_TRUE((*after->open_directory("/s", DirectoryMode::kExisting))->lock_directory("lock").ok());
+  EXPECT_TRUE(after->lock_on_host("key").ok());
+  EXPECT_EQ((*after->open_directory("/s", DirectoryMode::kExisting))->info()->inode,
+            directory_->info()->inode);
+  EXPECT_EQ(disk_.calls(), calls);
+  disk_.cut_power_now();
+  EXPECT_TRUE(disk_.lock_on_host("another").is(Reason::kIoError));
+  EXPECT_TRUE(directory_->lock_directory("another").is(Reason::kIoError));
+  EXPECT_TRUE(directory_->info().is(Reason::kIoError));
+}
+
 TEST(SimulatedDiskLifetime, FilesAndLocksOutliveTheDisk) {
   auto disk = std::make_unique<SimulatedDisk>();
   disk->make_directory("/s");

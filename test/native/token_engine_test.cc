@@ -292,8 +292,9 @@ TEST_F(TokenEngine, ARotationOfTheDekLeavesOneObject) {
   ASSERT_OK(store->rotate_dek(as_bytes(kPassword)));
   const auto key_ids = [&] {
     std::vector<std::optional<std::uint32_t>> ids;
-    for (const Bytes& record : *(*token_.open("acme"))->load_objects("strongroom VaultHash acme"))
-      ids.push_back(peek_key_id(ByteView(record).subspan(36)));
+    const auto token = token_.open("acme");
+    const auto records = (*token)->load_objects("strongroom VaultHash acme");
+    for (const Bytes& record : *records) ids.push_back(peek_key_id(ByteView(record).subspan(36)));
     return ids;
   };
   for (const auto& id : key_ids()) EXPECT_EQ(id, 2U);

@@ -50,14 +50,15 @@ function contentOf(path: string, name: string): Buffer {
   return name === 'token.object' ? content.subarray(8) : content;
 }
 
-/** All files of a directory tree with their content, for byte compares; the lock holds only a process id. */
+/** All files of a directory tree with their content, for byte compares; a lock holds only a process id. */
 export function snapshot(...directories: string[]): Map<string, string> {
   const files = new Map<string, string>();
   const walk = (path: string): void => {
     for (const entry of readdirSync(path, { withFileTypes: true })) {
       const child = join(path, entry.name);
       if (entry.isDirectory()) walk(child);
-      else if (entry.name !== 'lock') files.set(child, contentOf(child, entry.name).toString('hex'));
+      else if (!/^(.*\.)?lock$/.test(entry.name))
+        files.set(child, contentOf(child, entry.name).toString('hex'));
     }
   };
   for (const directory of directories) if (existsSync(directory)) walk(directory);

@@ -130,7 +130,7 @@ export const problemWords: Partial<Record<Reason, ProblemWords>> = {
     remedy: 'Make room, then go on with the backup password.',
   },
   locked: {
-    title: 'Another process has the store open',
+    title: 'Another process has the store, or a copy of it, open',
     remedy: 'Stop it or wait until it ends, then try again.',
   },
 };

@@ -73,6 +73,7 @@ struct NameOperation {
 };
 
 struct DirectoryState {
+  std::uint64_t inode = 0;
   Names durable;
   Names visible;
   std::vector<NameOperation> pending;
@@ -198,7 +199,12 @@ struct SimulatedDisk::Core {
 
   mutable std::mutex mutex;
   std::map<std::string, DirectoryPtr> directories;  // visible ones, by path
-  std::set<std::string> locked;                     // paths of lock files
+  // Locks are of what bears a name, not of the name: what is removed stays locked, and what takes its name is not.
+  std::set<const Node*> locked_files;
+  std::set<const DirectoryState*> locked_directories;
+  std::set<std::string> locked_on_host;
+  bool directories_lock = true;  // whether the file system can lock a directory
+  bool host_locks = true;        // whether there is a place for the locks of lock_on_host()
   std::vector<std::string> log;
   std::vector<Fault> faults;
   std::uint64_t cut_at = kNever;
@@ -245,6 +251,14 @@ struct SimulatedDisk::Core {
     touch(*node);
     return node;
   }
+  // Its inode follows from its path, so that it survives a crash, as a real one does.
+  [[nodiscard]] static DirectoryPtr new_directory(const std::string& path) {
+    auto directory = std::make_shared<DirectoryState>();
+    directory->inode = 0xcbf29ce484222325;
+    for (const char c : path)
+      directory->inode = (directory->inode ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
+    return directory;
+  }
   void touch(Node& node) const { node.modified_ns = static_cast<std::int64_t>(calls() + 1) * 1'000'000; }
 
   void change_name(DirectoryState& directory, NameOperation operation) {
@@ -281,7 +295,7 @@ struct SimulatedDisk::Core {
   DirectoryPtr settled_directory(const std::string& path) {
     if (!plain_path(path)) std::abort();
     if (const auto found = directories.find(path); found != directories.end()) return found->second;
-    auto made = std::make_shared<DirectoryState>();
+    auto made = new_directory(path);
     if (path != "/") {
       const auto [parent_path, name] = split(path);
       const DirectoryPtr parent = settled_directory(parent_path);

@@ -125,13 +125,15 @@ class SimulatedFile final : public File {
 
 class SimulatedLock final : public FileLock {
  public:
-  SimulatedLock(std::shared_ptr<Core> core, NodePtr node, std::string path)
-      : core_(std::move(core)), node_(std::move(node)), path_(std::move(path)) {}
+  // `directory` is null where it is not locked.
+  SimulatedLock(std::shared_ptr<Core> core, NodePtr node, DirectoryPtr directory)
+      : core_(std::move(core)), node_(std::move(node)), directory_(std::move(directory)) {}
   SimulatedLock(const SimulatedLock&) = delete;
   SimulatedLock& operator=(const SimulatedLock&) = delete;
   ~SimulatedLock() override {
     const std::lock_guard guard(core_->mutex);
-    core_->locked.erase(path_);
+    core_->locked_files.erase(node_.get());
+    if (directory_) core_->locked_directories.erase(directory_.get());
     if (!core_->cut) set_owner(*node_, "");
   }
 
@@ -145,7 +147,23 @@ class SimulatedLock final : public FileLock {
  private:
   const std::shared_ptr<Core> core_;
   const NodePtr node_;
-  const std::string path_;
+  const DirectoryPtr directory_;
+};
+
+class SimulatedHostLock final : public FileLock {
+ public:
+  SimulatedHostLock(std::shared_ptr<Core> core, std::string key)
+      : core_(std::move(core)), key_(std::move(key)) {}
+  SimulatedHostLock(const SimulatedHostLock&) = delete;
+  SimulatedHostLock& operator=(const SimulatedHostLock&) = delete;
+  ~SimulatedHostLock() override {
+    const std::lock_guard guard(core_->mutex);
+    core_->locked_on_host.erase(key_);
+  }
+
+ private:
+  const std::shared_ptr<Core> core_;
+  const std::string key_;
 };
 
 class SimulatedDirectory final : public Directory {
@@ -214,28 +232,50 @@ class SimulatedDirectory final : public Directory {
     return core_->finish(outcome, path_);
   }
 
-  Result<std::unique_ptr<FileLock>> lock(std::string_view name) override {
+  Result<FileInfo> info() override {
     const std::lock_guard guard(core_->mutex);
-    SR_TRY(check(name, true));
-    NodePtr node = node_of(name);
-    const std::string path = full(name);
-    if (core_->locked.contains(path)) {
-      const std::string owner(node ? as_text(node->visible) : "");
-      return Status(Reason::kLocked, path + ": locked by process " + owner.substr(0, owner.find('\n')),
-                    EAGAIN);
-    }
-    if (!node) {
-      SR_ASSIGN(node, create(name));
-    }
-    core_->locked.insert(path);
-    SimulatedLock::set_owner(*node, std::to_string(::getpid()) + "\n");
-    return std::unique_ptr<FileLock>(std::make_unique<SimulatedLock>(core_, std::move(node), path));
+    if (core_->cut) return core_->power_cut(path_);
+    FileInfo info;
+    info.inode = state_->inode;
+    info.device = 1;
+    return info;
+  }
+
+  Result<std::unique_ptr<FileLock>> lock(std::string_view name) override { return take(name, Scope::kName); }
+  Result<std::unique_ptr<FileLock>> lock_directory(std::string_view name) override {
+    return take(name, Scope::kDirectory);
   }
 
   const std::string& path() const override { return path_; }
 
  private:
+  enum class Scope : std::uint8_t { kName, kDirectory };
+
   [[nodiscard]] std::string full(std::string_view name) const { return join(path_, name); }
+
+  [[nodiscard]] Result<std::unique_ptr<FileLock>> take(std::string_view name, Scope scope) {
+    const std::lock_guard guard(core_->mutex);
+    const bool with_directory = scope == Scope::kDirectory && core_->directories_lock;
+    SR_TRY(check(name, true));
+    NodePtr node = node_of(name);
+    const bool file_taken = node && core_->locked_files.contains(node.get());
+    if (file_taken || (with_directory && core_->locked_directories.contains(state_.get()))) {
+      const std::string owner(file_taken ? as_text(node->visible) : "");
+      return Status(Reason::kLocked,
+                    full(name) + ": locked by " +
+                        (file_taken ? "process " + owner.substr(0, owner.find('\n'))
+                                    : "another process, whose lock file was removed or replaced"),
+                    EAGAIN);
+    }
+    if (!node) {
+      SR_ASSIGN(node, create(name));
+    }
+    core_->locked_files.insert(node.get());
+    if (with_directory) core_->locked_directories.insert(state_.get());
+    SimulatedLock::set_owner(*node, std::to_string(::getpid()) + "\n");
+    return std::unique_ptr<FileLock>(
+        std::make_unique<SimulatedLock>(core_, std::move(node), with_directory ? state_ : nullptr));
+  }
 
   [[nodiscard]] NodePtr node_of(std::string_view name) const {
     const auto found = state_->visible.files.find(std::string(name));
@@ -293,7 +333,7 @@ Result<std::shared_ptr<Directory>> SimulatedDisk::open_directory(const std::stri
       const Outcome made = core_->begin("make " + path, true);
       if (Core::happened(made)) {
         core_->change_name(*parent->second, {NameOperation::Kind::kMake, 0, name, "", nullptr});
-        found = core_->directories.emplace(path, std::make_shared<DirectoryState>()).first;
+        found = core_->directories.emplace(path, Core::new_directory(path)).first;
       }
       SR_TRY(core_->finish(made, path));
     }
@@ -306,6 +346,29 @@ Result<std::shared_ptr<Directory>> SimulatedDisk::open_directory(const std::stri
   const bool foreign = mode == DirectoryMode::kForeignReadOnly;
   return std::shared_ptr<Directory>(
       std::make_shared<SimulatedDirectory>(core_, found->second, path, foreign));
+}
+
+Result<std::unique_ptr<FileLock>> SimulatedDisk::lock_on_host(std::string_view key) {
+  SR_TRY(check_name(key));
+  const std::lock_guard guard(core_->mutex);
+  if (core_->cut) return core_->power_cut("the host's lock " + std::string(key));
+  if (!core_->host_locks) return std::unique_ptr<FileLock>();
+  if (!core_->locked_on_host.emplace(key).second) {
+    return Status(Reason::kLocked,
+                  "the host's lock " + std::string(key) + ": locked by process " + std::to_string(::getpid()),
+                  EAGAIN);
+  }
+  return std::unique_ptr<FileLock>(std::make_unique<SimulatedHostLock>(core_, std::string(key)));
+}
+
+void SimulatedDisk::can_lock_directories(bool can) {
+  const std::lock_guard guard(core_->mutex);
+  core_->directories_lock = can;
+}
+
+void SimulatedDisk::can_lock_on_host(bool can) {
+  const std::lock_guard guard(core_->mutex);
+  core_->host_locks = can;
 }
 
 std::uint64_t SimulatedDisk::calls() const {

@@ -11,7 +11,8 @@
 // truncate, allocate, sync, replace, remove, sync of a directory. So does the parent's sync in
 // DirectoryMode::kCreate, and the creation of a missing lock file; calls refused for their arguments or for
 // what is in the way, and those that would change nothing (removing what is not there, writing nothing), get
-// none. The owner's id in a lock file is neither numbered nor ever pending: after a crash it means nothing.
+// none. The owner's id in a lock file is neither numbered nor ever pending: after a crash it means nothing. Locks of
+// directories and of the host are no calls of the disk: they have no number, and fail only as they are told to.
 //
 // Invariants:
 // - One mutex guards a disk; every call is atomic. Files, directories and locks share the disk's state and
@@ -67,6 +68,7 @@ class SimulatedDisk final : public FileSystem {
 
   // Paths are absolute and have no ".", ".." or empty component (else kInvalidArgument).
   Result<std::shared_ptr<Directory>> open_directory(const std::string& path, DirectoryMode mode) override;
+  Result<std::unique_ptr<FileLock>> lock_on_host(std::string_view key) override;
 
   // How many mutating calls there were, and what they were: "7 write /store/vault.bin 0+512".
   [[nodiscard]] std::uint64_t calls() const;
@@ -91,6 +93,9 @@ class SimulatedDisk final : public FileSystem {
   void clear_faults();
   // While set, syncs of files and directories answer ok and make nothing durable.
   void lie_about_sync(bool lies);
+  // Whether directories can be locked, and whether the host has a place for locks; true at first.
+  void can_lock_directories(bool can);
+  void can_lock_on_host(bool can);
 
   // What the disk may hold if power fails now (or failed at the cut), each different from the others by its
   // contents. Pending file operations: none, all, every prefix, every single one alone, every single one

@@ -100,10 +100,11 @@ class FileSecretStore final : public SecretStore {
         std::make_unique<FileSecretStoreLock>(std::move(file), std::move(host)));
   }
 
-  // Without a sync: a power cut that brings the empty file back brings back nothing that counts.
   Status remove_lock() override {
     SR_TRY(find_directory());
-    return directory_ == nullptr ? Status() : directory_->remove(secret_lock_name(instance_));
+    if (directory_ == nullptr) return {};
+    SR_TRY(directory_->remove(secret_lock_name(instance_)));
+    return directory_->sync();
   }
 
  private:

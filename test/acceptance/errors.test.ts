@@ -2,7 +2,7 @@
 // files and real failures of the system. A reason without such a test fails, unless it stands among the exemptions.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { errorTable, type Reason } from '../../lib/error-table.js';
@@ -226,6 +226,21 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
     assert.equal(store.vault.get('key')?.toString(), 'value');
     return error;
   },
+  'witness-unavailable': async (place) => {
+    const store = await place.open({ windowMaxMs: 60_000 });
+    await store.vault.set('key', bytes('value'), { durability: 'witnessed' });
+    mkdirSync(place.path('secrets/test.VaultHash.new'));
+    await store.vault.set('key', bytes('newer'));
+    assert.equal((await rejection(store.vault.anchor())).reason, 'witness-not-moved');
+    place.clock.advance(61_000);
+    const error = await rejection(store.vault.set('key', bytes('newest')));
+    assert.deepEqual([error.committed, error.outcomeUnknown], [undefined, undefined]);
+    // It moves again, and writes are accepted again.
+    rmSync(place.path('secrets/test.VaultHash.new'), { recursive: true });
+    await store.vault.anchor();
+    await store.vault.set('key', bytes('newest'));
+    return error;
+  },
   'queue-full': (place) =>
     inChild(
       place,
@@ -365,6 +380,7 @@ const exemptions: Partial<Record<Reason, string>> = {
     'open() turns to a WARMSTART where a store is; only `strongroom init` says it (test/cli), and Engine (test/native).',
   'tpm-unavailable': 'TPM root, in tpm.test.ts.',
   'tpm-pcr-changed': 'TPM root, in tpm.test.ts.',
+  'vault-forked': 'Two copies of one store on a real TPM, in test/native/tpm_fork_test.cc.',
   'tpm-replaced': 'TPM root, in tpm.test.ts.',
   'tpm-cleared': 'TPM root, in tpm.test.ts.',
   'pin-missing': 'TPM root, in tpm.test.ts.',

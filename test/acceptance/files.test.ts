@@ -34,13 +34,13 @@ describe('acceptance: the files', () => {
   };
 
   describe('core data, version V5', () => {
-    it('core data, version V5: the version is 5 in both copies, and an unknown one is PERS_8005 version', async () => {
+    it('core data, version V5: the version is 6 in both copies, and an unknown one is PERS_8005 version', async () => {
       await place.made();
       const file = place.read('persistence.bin');
       assert.equal(file.toString('latin1', 0, 8), 'SRPERSIS');
-      assert.equal(file.readUInt16LE(8), 5);
+      assert.equal(file.readUInt16LE(8), 6);
       assert.ok(file.subarray(0, file.length / 2).equals(file.subarray(file.length / 2)));
-      for (const version of [0, 4, 6, 65_535]) {
+      for (const version of [0, 4, 7, 65_535]) {
         place.write('persistence.bin', persistenceOfVersion(file, version));
         const error = await place.refused('version');
         assert.equal(error.code, 'PERS_8005');

@@ -35,7 +35,7 @@ const focused = (page: Page): Promise<{ id: string; seen: boolean }> =>
   })()`);
 
 describe('the pages of the restore wizard in Chromium', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let browser: Browser;
   let pages: PageServer;
   let context: BrowserContext | undefined;

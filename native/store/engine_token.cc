@@ -17,6 +17,7 @@ Status Engine::State::connect_token(const TokenSlot* named) {
             "storage.module: needed" +
                 (named != nullptr ? "; the store was made with " + named->module : std::string())};
   }
+  if (named != nullptr) locator.preferred_serial = named->token_serial;
   const auto open = [this, &locator] {
     return roots::Token::open(locator, options.pkcs11.pin.clone(), options.pkcs11.limit);
   };

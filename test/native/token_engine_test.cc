@@ -113,6 +113,33 @@ TEST_F(TokenEngine, RefusalsNameTheirCauseAndChangeNothing) {
   ASSERT_OK(store.open());
 }
 
+// The former token comes back beside one that was set up in its place with the same label.
+TEST_F(TokenEngine, TheRecordedSerialNumberDecidesBetweenTwoTokensOfOneLabel) {
+  make_store();
+  const std::filesystem::path away = token_.tokens().parent_path() / "away";
+  std::filesystem::rename(token_.tokens(), away);
+  std::filesystem::create_directory(token_.tokens());
+  token_.make("acme");
+  {
+    Opened store = this->store();
+    ASSERT_OK(steps_to_restore(*store, kPassword));
+    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(store->close());
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(away))
+    std::filesystem::rename(entry.path(), token_.tokens() / entry.path().filename());
+  ASSERT_EQ(token_.list().size(), 3U);
+  for (const bool named : {true, false}) {
+    EngineOptions options = this->options();
+    if (!named) options.pkcs11.locator.label.reset();
+    Opened store(*disk_, clock_, std::move(options));
+    ASSERT_OK(store.open());
+    EXPECT_EQ(store.get("seats"), "12");
+    ASSERT_OK(store->close());
+  }
+}
+
 TEST_F(TokenEngine, AnEmptiedDirectoryIsNoNewTrial) {
   make_store();
   auto empty = make_disk();

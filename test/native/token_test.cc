@@ -133,6 +133,26 @@ TEST_F(TokenSession, FindsByLabelSerialSlotAndAllOfThem) {
   EXPECT_TRUE(Token::open(locator, pin(PrivateToken::kPin)).is(Reason::kInvalidOption));
 }
 
+TEST_F(TokenSession, ThePreferredSerialNumberDecidesBetweenTokensThatFit) {
+  hsm.make("acme");
+  const std::string serial = open()->info().serial;
+  ASSERT_TRUE(PrivateToken::make_elsewhere("acme"));
+  ASSERT_EQ(hsm.list().size(), 3U);
+  TokenLocator locator = hsm.locator("acme");
+  const auto ambiguous = Token::open(locator, pin(PrivateToken::kPin));
+  ASSERT_TRUE(ambiguous.is(Reason::kTokenAmbiguous));
+  EXPECT_NE(ambiguous.error().detail.find(serial), std::string::npos) << ambiguous.error().detail;
+  locator.preferred_serial = "another";
+  EXPECT_TRUE(Token::open(locator, pin(PrivateToken::kPin)).is(Reason::kTokenAmbiguous));
+  locator.preferred_serial = serial;
+  const auto token = Token::open(locator, pin(PrivateToken::kPin));
+  ASSERT_TRUE(token.ok()) << token.error().detail;
+  EXPECT_EQ((*token)->info().serial, serial);
+  expect_works(**token);
+  ASSERT_EQ(hsm.list().size(), 3U);  // initialises the module again
+  expect_works(**token);
+}
+
 TEST_F(TokenSession, AnEmptyDirectoryIsAMissingTokenAndAMissingOneAnOutage) {
   EXPECT_TRUE(hsm.open("acme").is(Reason::kTokenMissing));
   for (const TokenInfo& token : hsm.list()) {

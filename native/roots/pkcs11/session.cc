@@ -91,14 +91,22 @@ Result<std::vector<Slot>> list_slots(Worker& worker, Status* unreadable) {
 Status Session::find_token(Worker& worker) {
   Status unreadable;
   SR_ASSIGN(const std::vector<Slot> slots, list_slots(worker, &unreadable));
-  const Slot* found = nullptr;
+  std::vector<const Slot*> fitting;
+  std::vector<const Slot*> preferred;
   for (const Slot& slot : slots) {
     if (!fits(locator_, slot.info)) continue;
-    if (found != nullptr) return Status(Reason::kTokenAmbiguous, "more than one " + description(locator_));
-    found = &slot;
+    fitting.push_back(&slot);
+    if (locator_.preferred_serial == slot.info.serial) preferred.push_back(&slot);
   }
-  if (found != nullptr) {
-    slot_ = *found;
+  if (fitting.size() > 1 && preferred.size() == 1) fitting = preferred;
+  if (fitting.size() > 1) {
+    std::string serials;
+    for (const Slot* slot : fitting) serials += (serials.empty() ? "" : ", ") + slot->info.serial;
+    return Status(Reason::kTokenAmbiguous,
+                  "more than one " + description(locator_) + ": serial numbers " + serials);
+  }
+  if (!fitting.empty()) {
+    slot_ = *fitting.front();
     return Status();
   }
   // It may be the token that could not be read.

@@ -34,7 +34,8 @@ struct TokenLocator {
   std::optional<std::uint64_t> slot_id;
   std::optional<std::string> manufacturer;  // these two only narrow the choice
   std::optional<std::string> model;
-  std::string object;  // label of the KEK
+  std::optional<std::string> preferred_serial;  // decides between several tokens that fit
+  std::string object;                           // label of the KEK
   std::string
       init_arguments;  // for C_Initialize's pReserved, which NSS needs; at most 1,024 bytes, usually empty
 };

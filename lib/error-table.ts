@@ -70,6 +70,7 @@ export const errorTable = {
   'hsm-refused': { code: 'PERS_8005', retryable: false, remedy: 'Use a token with AES key generation and AES key wrap (or RSA-OAEP), and correct what the message names.' },
   'token-write-failed': { code: 'PERS_8005', retryable: true, remedy: 'Make room in the token, or on the disk that holds it, or remove its write protection. The store continues once the token keeps what is written.' },
   'token-missing': { code: 'PERS_8005', retryable: false, remedy: 'Check that the token is connected, that its files are mounted and that this user can read them. If it is lost, run `strongroom restore` with the backup password.' },
+  'token-misnamed': { code: 'PERS_8005', retryable: false, remedy: 'Correct the label, serial number, slot or URI of the token in the options, or leave it out. To move the store to the token that the options name, run `strongroom restore --another-token` with the backup password.' },
   'token-ambiguous': { code: 'PERS_8005', retryable: false, remedy: 'Name the token by its serial number, which `strongroom hsm list` shows, or by its slot.' },
   'kek-missing': { code: 'PERS_8005', retryable: false, remedy: 'Bring the key back from the token\'s backup, or run `strongroom restore` with the backup password.' },
   'kek-duplicate': { code: 'PERS_8005', retryable: false, remedy: 'Remove the foreign key from the token.' },

@@ -36,6 +36,7 @@ export interface NativeTokenLocator {
 
 export interface NativePkcs11Storage extends NativeTokenLocator {
   readonly type: 'pkcs11';
+  readonly anotherToken?: boolean | undefined;
   /** Copied. */
   readonly pin?: Uint8Array | undefined;
 }

@@ -32,6 +32,12 @@ export interface Pkcs11StorageOptions {
   readonly module?: string;
   /** Needed at COLDSTART; later, when absent, the token that the store has. */
   readonly token?: TokenName;
+  /**
+   * The token that `token` or `uri` names takes the place of the store's own, even while that one is there: for a restore
+   * that moves the store from one token to another. Without it, a token without the store's key is `token-misnamed` while
+   * the store's own token is there.
+   */
+  readonly anotherToken?: boolean;
   /** Label of the key-encryption key, fixed at COLDSTART; default `strongroom`, a blank and the instance name. */
   readonly object?: string;
   /** Needed at every start, unless the token has a keypad of its own. */
@@ -45,7 +51,17 @@ export interface Pkcs11StorageOptions {
 /** Storage 'pkcs11' as it was given, before the URI is taken apart. */
 export type GivenPkcs11Storage = NativePkcs11Storage & { readonly uri?: string | undefined };
 
-const names = ['type', 'uri', 'module', 'token', 'object', 'pin', 'initArguments', 'timeLimitMs'] as const;
+const names = [
+  'type',
+  'uri',
+  'module',
+  'token',
+  'anotherToken',
+  'object',
+  'pin',
+  'initArguments',
+  'timeLimitMs',
+] as const;
 const timeLimitMsMax = 3_600_000;
 const pinBytesMax = 4096;
 
@@ -94,8 +110,11 @@ export function readPkcs11Storage(value: unknown): {
   pin: ReturnType<typeof readPassword>;
 } {
   const given = readClosed(value, 'storage', names);
+  const { anotherToken = false } = given;
+  if (typeof anotherToken !== 'boolean') throw invalid('storage.anotherToken must be true or false');
   const native = {
     type: 'pkcs11',
+    anotherToken,
     uri: readText(given.uri, 'storage.uri'),
     module: readModulePath(given.module, 'storage.module'),
     ...readTokenName(given.token),

@@ -17,6 +17,7 @@ export interface HsmOptions {
   readonly token?: string;
   readonly tokenSerial?: string;
   readonly slot?: string;
+  readonly anotherToken?: boolean;
   readonly pkcs11Uri?: string;
   readonly pinFile?: string;
   readonly pinFd?: string;
@@ -32,6 +33,14 @@ export function addHsmOptions(command: Command): Command {
     .option('--slot <n>', 'the token by its slot')
     .option('--pkcs11-uri <uri>', 'module, token and the file of its PIN as an RFC 7512 URI')
     .option('--hsm-time-limit <ms>', 'for every call into the module (default: 10000)');
+}
+
+/** For commands that can give a store another token. */
+export function addAnotherToken(command: Command): Command {
+  return command.option(
+    '--another-token',
+    "use the token that --token and the like name, even while the store's own token is there",
+  );
 }
 
 /** Where a PIN comes from, besides the environment and the terminal. */
@@ -111,6 +120,7 @@ export function placeOf(options: HsmOptions): Pkcs11StorageOptions {
     ...(uri !== undefined && { uri }),
     ...(module !== undefined && { module }),
     ...(token !== undefined && { token }),
+    ...(options.anotherToken === true && { anotherToken: true }),
     ...(hsmTimeLimit !== undefined && { timeLimitMs: wholeNumber('--hsm-time-limit', hsmTimeLimit, 1) }),
   };
 }

@@ -14,7 +14,14 @@ import type { RestoreEvent, RestoreStep, TokenSetup } from '../index.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
-import { addHsmOptions, addPinSources, credentialFile, withToken, type HsmOptions } from './hsm-options.js';
+import {
+  addAnotherToken,
+  addHsmOptions,
+  addPinSources,
+  credentialFile,
+  withToken,
+  type HsmOptions,
+} from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
 import { timeText } from './report.js';
@@ -72,7 +79,7 @@ export function addRestoreCommand(program: Command): void {
       'then run this executable, without arguments, which tests and reloads the web server',
     )
     .option('--hook-time-limit <ms>', 'for the hook (default: 60000)');
-  addProofOptions(addPinSources(addHsmOptions(command))).action(restoreAct);
+  addProofOptions(addPinSources(addAnotherToken(addHsmOptions(command)))).action(restoreAct);
 }
 
 async function restoreAct(directory: string, options: RestoreCommandOptions): Promise<void> {

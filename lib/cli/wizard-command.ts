@@ -5,7 +5,14 @@ import { PersistenceError } from '../errors.js';
 import type { WizardEvent, WizardOptions } from '../wizard/index.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
-import { addHsmOptions, addPinSources, credentialFile, withToken, type HsmOptions } from './hsm-options.js';
+import {
+  addAnotherToken,
+  addHsmOptions,
+  addPinSources,
+  credentialFile,
+  withToken,
+  type HsmOptions,
+} from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import { readToken } from './password-options.js';
 import { findPassword } from './secrets.js';
@@ -68,7 +75,7 @@ with --json each event is a line of JSON on standard output. SIGHUP ends the ses
 Exit codes: 0 restored, or the token opens the store again; 1 there is nothing to restore (nothing-to-do); others as for
 every command.`,
     );
-  addPinSources(addHsmOptions(command)).action(wizard);
+  addPinSources(addAnotherToken(addHsmOptions(command))).action(wizard);
 }
 
 async function wizard(directory: string, options: WizardCommandOptions): Promise<void> {

@@ -21,6 +21,7 @@ export const tokenRefusals = [
   'hsm-refused',
   'token-missing',
   'token-ambiguous',
+  'token-misnamed',
   'pin-missing',
   'pin-wrong',
   'pin-locked',
@@ -62,7 +63,8 @@ export interface Found {
  * - `WIZARD_SETUP_HSM_AUTORESTORE`: the token is lost: another is set up, then the password is asked for.
  * - `OUTAGE`: something does not answer; it heals by itself, and no password helps.
  * - `PIN`: the PIN is missing, wrong or locked.
- * - `ATTENTION`: the operator must decide: two tokens fit, two KEKs are there, the token refuses.
+ * - `ATTENTION`: the operator must decide: two tokens fit, the options name another token than the store's, two KEKs are
+ *   there, the token refuses.
  * - `REFUSED`: PERS_8003. A restore never goes over it.
  * - `NO_STORE`: a start makes the store.
  */
@@ -125,6 +127,7 @@ export function detect(found: Found): Decision {
     case 'pin-not-initialized':
       return decided('PIN');
     case 'token-ambiguous':
+    case 'token-misnamed':
     case 'kek-duplicate':
     case 'hsm-refused':
       return decided('ATTENTION');

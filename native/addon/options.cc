@@ -52,10 +52,11 @@ Status read_secret_store(napi_env env, napi_value value, store::SecretStoreConfi
   return {};
 }
 
-// {type, module, label, serial, slotId, manufacturer, model, object, pin, initArguments, timeLimitMs}
+// {type, module, label, serial, slotId, manufacturer, model, object, anotherToken, pin, initArguments, timeLimitMs}
 Status read_token_storage(napi_env env, napi_value value, store::EngineOptions* out) {
   out->storage = store::StorageType::kPkcs11;
   SR_ASSIGN(out->pkcs11.locator, read_token_locator(env, value));
+  out->pkcs11.another_token = read_boolean(env, member(env, value, "anotherToken")).value_or(false);
   double limit = static_cast<double>(out->pkcs11.limit.count());
   SR_TRY(read_whole(env, value, "timeLimitMs", kTimeLimitMsMax, &limit));
   out->pkcs11.limit = std::chrono::milliseconds(static_cast<std::int64_t>(limit));

@@ -76,6 +76,7 @@ enum class Reason : std::uint8_t {
   kHsmRefused,
   kTokenWriteFailed,
   kTokenMissing,
+  kTokenMisnamed,
   kTokenAmbiguous,
   kKekMissing,
   kKekDuplicate,
@@ -103,7 +104,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 87> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 88> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -172,6 +173,7 @@ inline constexpr std::array<ErrorInfo, 87> kErrorTable = {{
     {"hsm-refused", "PERS_8005", false},
     {"token-write-failed", "PERS_8005", true},
     {"token-missing", "PERS_8005", false},
+    {"token-misnamed", "PERS_8005", false},
     {"token-ambiguous", "PERS_8005", false},
     {"kek-missing", "PERS_8005", false},
     {"kek-duplicate", "PERS_8005", false},

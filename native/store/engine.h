@@ -59,6 +59,9 @@ struct Pkcs11Options {
   // `module` is needed at every start: what persistence.bin names is not loaded. The token, when it is not named here, is
   // the one that the key slot names; `object` (the KEK's label) is needed at COLDSTART.
   roots::TokenLocator locator;
+  // The token that `locator` names takes the place of the store's, even where that one is there. A restore that moves a
+  // store from one token to another says so.
+  bool another_token = false;
   SecretBytes pin;
   std::chrono::milliseconds limit = roots::kTokenTimeLimit;  // for each call into the module
 };

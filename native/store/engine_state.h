@@ -343,6 +343,7 @@ struct Engine::State {
 
   // engine_token.cc
   [[nodiscard]] Status connect_token(const TokenSlot* named);
+  [[nodiscard]] Status unless_misnamed(const TokenSlot& named, Status lost) const;
   [[nodiscard]] Result<SecretBytes> open_by_token(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] Status plan_kek();
   [[nodiscard]] Status make_kek(PersistenceHeader& header_new);

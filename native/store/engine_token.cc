@@ -17,7 +17,7 @@ Status Engine::State::connect_token(const TokenSlot* named) {
             "storage.module: needed" +
                 (named != nullptr ? "; the store was made with " + named->module : std::string())};
   }
-  if (named != nullptr) locator.preferred_serial = named->token_serial;
+  if (named != nullptr && !options.pkcs11.another_token) locator.preferred_serial = named->token_serial;
   const auto open = [this, &locator] {
     return roots::Token::open(locator, options.pkcs11.pin.clone(), options.pkcs11.limit);
   };
@@ -37,16 +37,47 @@ Status Engine::State::connect_token(const TokenSlot* named) {
   return {};
 }
 
+// What was not found in the token that the options name is not lost while the store's own token is there.
+Status Engine::State::unless_misnamed(const TokenSlot& named, Status lost) const {
+  const roots::TokenLocator& given = options.pkcs11.locator;
+  const bool is_loss = lost.is(Reason::kTokenMissing) || lost.is(Reason::kKekMissing) ||
+                       lost.is(Reason::kKekReplaced) || lost.is(Reason::kWrappedDekCorrupt);
+  if (!is_loss || options.pkcs11.another_token || !(given.label || given.serial || given.slot_id))
+    return lost;
+  const auto is_named = [&named](const roots::TokenInfo& other) {
+    return named.token_serial.empty() ? other.label == named.token_label : other.serial == named.token_serial;
+  };
+  if (token && is_named(token->info())) return lost;
+  SR_ASSIGN(const std::vector<roots::TokenInfo> present,
+            roots::Token::list(given.module, options.pkcs11.limit, given.init_arguments));
+  const bool is_there = std::any_of(present.begin(), present.end(), [&](const roots::TokenInfo& other) {
+    return other.initialised && is_named(other);
+  });
+  if (!is_there) return lost;
+  std::string words;
+  if (given.label) words += " '" + *given.label + "'";
+  if (given.serial) words += " with serial number " + *given.serial;
+  if (given.slot_id) words += " in slot " + std::to_string(*given.slot_id);
+  if (token) words += ", which does not hold the store's key";
+  return {Reason::kTokenMisnamed, "the options name the token" + words + "; this store's token '" +
+                                      named.token_label + "' (serial number " + named.token_serial +
+                                      ") is there"};
+}
+
 Result<SecretBytes> Engine::State::open_by_token(const PersistenceHeader& candidate, const KeySlot& slot) {
   SR_ASSIGN(TokenSlot named, parse_token_parameters(slot.parameters));
   secret_config = options.secret_store.value_or(named.secret_store);
   SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance, false));
   SR_TRY(lock_shared(candidate.storage_id, slot.type));
   header.instance = candidate.instance;
-  SR_TRY(connect_token(&named));
-  SR_TRY(token->find_kek(named.kek_label, named.kek));
-  Result<SecretBytes> opened = open_token_slot(*token, slot, named);
-  if (opened.ok()) token_slot = std::move(named);
+  const auto open = [&]() -> Result<SecretBytes> {
+    SR_TRY(connect_token(&named));
+    SR_TRY(token->find_kek(named.kek_label, named.kek));
+    return open_token_slot(*token, slot, named);
+  };
+  Result<SecretBytes> opened = open();
+  if (!opened.ok()) return unless_misnamed(named, opened.status());
+  token_slot = std::move(named);
   return opened;
 }
 

@@ -397,6 +397,7 @@ const exemptions: Partial<Record<Reason, string>> = {
       'token-missing',
       'token-write-failed',
       'token-ambiguous',
+      'token-misnamed',
       'kek-missing',
       'kek-duplicate',
       'kek-replaced',

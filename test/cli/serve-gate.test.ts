@@ -129,6 +129,28 @@ describe('strongroom serve-gate', function () {
     assert.match(answer.message, /shows no slot/);
   });
 
+  it('a mistyped token, slot or URI while the token of the store is there: nothing, for the operator', async () => {
+    await world.makeStore();
+    const before = world.files();
+    for (const named of [
+      ['--token', 'acne'],
+      ['--token-serial', '0123456789abcdef'],
+      ['--slot', '4711'],
+      ['--pkcs11-uri', 'pkcs11:token=acne'],
+    ]) {
+      const answer = await gate(1, ...place(), ...named);
+      assert.deepEqual([answer.start, answer.state, answer.reason], ['none', 'ATTENTION', 'token-misnamed']);
+      assert.match(answer.message, /this store's token 'acme' .* is there/);
+      const password = join(world.root, 'password');
+      writeFileSync(password, backupPassword, { mode: 0o600 });
+      const restore = ['restore', world.directory, ...place(), ...named, '--password-file', password];
+      const refused = await strongroom(restore, { env: { SOFTHSM2_CONF: world.configuration } });
+      assert.equal(refused.code, 1, refused.stderr);
+      assert.match(refused.stderr, /token-misnamed/);
+    }
+    assert.deepEqual(world.files(), before);
+  });
+
   it('a wrong or missing PIN, and a lost KEK without a password slot: nothing, for the operator', async () => {
     await world.makeStore({ recovery: 'none' });
     assert.equal((await gate(1, '--module', softhsm)).reason, 'pin-missing');

@@ -101,7 +101,7 @@ TEST_F(TokenEngine, RefusalsNameTheirCauseAndChangeNothing) {
   }
   {
     Opened absent = store("other");
-    EXPECT_REASON(absent.open(), Reason::kTokenMissing);
+    EXPECT_REASON(absent.open(), Reason::kTokenMisnamed);
   }
   {
     EngineOptions nameless = options();
@@ -111,6 +111,56 @@ TEST_F(TokenEngine, RefusalsNameTheirCauseAndChangeNothing) {
   }
   Opened store = this->store();
   ASSERT_OK(store.open());
+}
+
+// A label that is only mistyped must not lead into a restore, which would deactivate the keys in the store's token.
+TEST_F(TokenEngine, AMistypedNameIsNoLostTokenWhileTheTokenIsThere) {
+  make_store();
+  const auto refused = [this](auto change) {
+    EngineOptions options = this->options();
+    options.pkcs11.locator.label.reset();
+    change(options.pkcs11.locator);
+    Opened store(*disk_, clock_, std::move(options));
+    Status status = store.open();
+    EXPECT_REASON(store->initialize_recovery(as_bytes(kPassword)), Reason::kTokenMisnamed);
+    return status;
+  };
+  const Status label = refused([](roots::TokenLocator& locator) { locator.label = "acne"; });
+  EXPECT_REASON(label, Reason::kTokenMisnamed);
+  EXPECT_NE(label.error().detail.find("'acne'"), std::string::npos) << label.error().detail;
+  EXPECT_NE(label.error().detail.find("'acme'"), std::string::npos) << label.error().detail;
+  EXPECT_REASON(refused([](roots::TokenLocator& locator) { locator.serial = "0123"; }),
+                Reason::kTokenMisnamed);
+  EXPECT_REASON(refused([](roots::TokenLocator& locator) { locator.slot_id = 4711; }),
+                Reason::kTokenMisnamed);
+  // One that is there, takes the same PIN, and does not hold the key.
+  token_.make("acne");
+  const Status other = refused([](roots::TokenLocator& locator) { locator.label = "acne"; });
+  EXPECT_REASON(other, Reason::kTokenMisnamed);
+  EXPECT_EQ(keks("acne").size(), 0U);
+  Opened store = this->store();
+  ASSERT_OK(store.open());
+}
+
+TEST_F(TokenEngine, MovesToAnotherTokenWhenToldSo) {
+  make_store();
+  token_.make("successor");
+  EngineOptions options = this->options("successor");
+  options.pkcs11.another_token = true;
+  {
+    Opened store(*disk_, clock_, std::move(options));
+    ASSERT_OK(steps_to_restore(*store, kPassword));
+    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(store->close());
+  }
+  {
+    Opened former = this->store();
+    EXPECT_REASON(former.open(), Reason::kTokenMisnamed);
+  }
+  Opened store = this->store("successor");
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("seats"), "12");
 }
 
 // The former token comes back beside one that was set up in its place with the same label.

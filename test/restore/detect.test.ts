@@ -33,7 +33,11 @@ const table: readonly (readonly [
   ['REFUSED', undefined, (f) => ['not-asked', 'ok'].includes(f.token) && f.history === 'refused'],
   ['OUTAGE', undefined, (f) => ['not-asked', 'hsm-unreachable'].includes(f.token)],
   ['PIN', undefined, (f) => f.token.startsWith('pin-')],
-  ['ATTENTION', undefined, (f) => ['hsm-refused', 'token-ambiguous', 'kek-duplicate'].includes(f.token)],
+  [
+    'ATTENTION',
+    undefined,
+    (f) => ['hsm-refused', 'token-ambiguous', 'token-misnamed', 'kek-duplicate'].includes(f.token),
+  ],
   ['OUTAGE', undefined, (f) => f.token === 'ok' && f.history !== 'ok'],
   ['WIZARD_AUTO_RESTORE_PASSWORD', 1, (f) => f.token === 'ok' && f.journal === 'pending'],
   ['WIZARD_COMPLETED', 3, (f) => f.token === 'ok'],
@@ -58,7 +62,7 @@ describe('restore: detect()', () => {
       assert.deepEqual(detect(found), { state, scenario }, JSON.stringify(found));
       reached.add(`${state} ${String(scenario)}`);
     }
-    assert.equal(count, 4 * 6 * 14 * 4 * 4 * 2);
+    assert.equal(count, 4 * 6 * 15 * 4 * 4 * 2);
     assert.equal(reached.size, 9, [...reached].join(', '));
   });
 

@@ -167,6 +167,7 @@ const outageTitles: Partial<Record<Reason, string>> = {
 
 const attentionTitles: Partial<Record<Reason, string>> = {
   'token-ambiguous': 'More than one token fits',
+  'token-misnamed': 'The configuration names another token',
   'kek-duplicate': 'More than one key fits',
   'hsm-refused': 'The token refuses',
 };

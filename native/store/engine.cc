@@ -479,7 +479,7 @@ Status Engine::update_time_tamper() {
   }
   if (state.startup == StartupState::kColdstart) {
     // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
-    if (state.counter) SR_TRY(state.witnesses->move());
+    if (state.counter) SR_TRY(state.witnesses->try_move());
     SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, state.persistence_copy));
     return state.finish_opening(false);
   }

@@ -83,8 +83,9 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
 
 std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
   if (!counter && !token_store) return std::nullopt;
+  const bool retries = token_store && anchor_owed;
   const log::Point vouched = counter ? counter->position().point : witnesses->token_position().point;
-  if (anchor_wanted <= vouched.generation) return std::nullopt;
+  if (anchor_wanted <= vouched.generation && !retries) return std::nullopt;
   const std::uint64_t now_ms = environment.clock.boot_ms();
   const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);
   // Halfway through the window it moves by itself however seldom it is to.
@@ -92,12 +93,13 @@ std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
   if (options.tpm.anchors_per_day != 0)
     interval_ms =
         std::min(interval_ms, static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day);
+  if (retries) interval_ms = token_retry_ms;
   return std::chrono::milliseconds(interval_ms - std::min(interval_ms, since_ms));
 }
 
 bool Engine::State::anchor_due() {
   if (!counter && !token_store) return false;
-  return anchor_owed || until_anchor() == std::chrono::milliseconds(0);
+  return (anchor_owed && !token_store) || until_anchor() == std::chrono::milliseconds(0);
 }
 
 // Whether the newest anchor is still where the TPM is: what an interrupted act of authority left can be completed then, and

@@ -137,9 +137,7 @@ Status Engine::recover(const Proof& proof) {
   // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
   // root, too: with it the store opens as usual, and must not find them missing.
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
-  if (const Status moved = state.witnesses->move(true); !moved.ok()) {
-    return {Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error};
-  }
+  SR_TRY(state.witnesses->try_move(true));
   SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
   state.header = header;
   state.persistence_hash = hash;

@@ -576,13 +576,9 @@ Status Engine::State::finish_opening(bool replace_foreign) {
     if (anchored.is(Reason::kWitnessNotMoved))
       return {Reason::kIoError, anchored.error().detail, anchored.error().system_error};
     SR_TRY(anchored);
-  } else if (const Status moved = witnesses->move(replace_foreign, true); !moved.ok()) {
-    const Status alarm = witnesses->alarm();
-    return alarm.ok()
-               ? Status(Reason::kSecretStoreUnavailable, moved.error().detail, moved.error().system_error)
-               : alarm;
-  } else if (token_store) {
-    anchor_newest_boot_ms = environment.clock.boot_ms();
+  } else {
+    SR_TRY(witnesses->try_move(replace_foreign, true));
+    if (token_store) anchor_newest_boot_ms = environment.clock.boot_ms();
   }
   const std::uint64_t newest = witnesses->newest().generation;
   fast_window.moved(newest);

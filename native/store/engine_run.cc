@@ -165,6 +165,10 @@ Status Engine::State::move_witnesses(bool anchor) {
     anchor_newest_boot_ms = environment.clock.boot_ms();
     Status moved = move_fast_witnesses(true);
     anchor_owed = !moved.ok();
+    // Each try may leave something behind in a token without room, such as an empty file of SoftHSM2.
+    token_retry_ms = moved.ok() ? 0
+                                : std::clamp<std::uint64_t>(2 * token_retry_ms, options.witness_interval_ms,
+                                                            kTokenRetryMsMax);
     return moved;
   }
   if (!counter || !anchor) {

@@ -33,6 +33,7 @@ inline constexpr std::string_view kSlotIdKey =
 // The directory in which the store was last opened for writing: its device and inode.
 inline constexpr std::string_view kPlaceKey = "strongroom/place";
 
+inline constexpr std::uint64_t kTokenRetryMsMax = 60'000;
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
 inline constexpr std::uint64_t kStampIntervalMs = 60'000;
@@ -207,8 +208,9 @@ struct Engine::State {
       1;  // guarded by persistence_mutex: how many anchors the present epoch was given
   std::optional<std::uint64_t> epoch_began_boot_ms;  // guarded by persistence_mutex
   std::atomic<std::uint64_t> anchor_newest_boot_ms{0};
-  std::atomic<std::uint64_t> anchor_wanted{0};  // the newest generation that counter or token should have
-  std::atomic<bool> anchor_owed{false};         // an anchor was asked for and failed
+  std::atomic<std::uint64_t> anchor_wanted{0};   // the newest generation that counter or token should have
+  std::atomic<bool> anchor_owed{false};          // an anchor was asked for and failed
+  std::atomic<std::uint64_t> token_retry_ms{0};  // how long the next try waits
 
   // The token; with another storage all of this is empty.
   std::shared_ptr<roots::Token> token;

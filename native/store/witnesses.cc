@@ -170,6 +170,12 @@ Witnesses::Target Witnesses::target() const {
 }
 
 Status Witnesses::move(bool replace_foreign, bool with_token) {
+  const Status moved = try_move(replace_foreign, with_token);
+  if (moved.ok()) return {};
+  return {Reason::kWitnessNotMoved, moved.error().detail, moved.error().system_error};
+}
+
+Status Witnesses::try_move(bool replace_foreign, bool with_token) {
   const std::lock_guard move(move_mutex_);
   const Target target = this->target();
   Status status = move_tamper(target);
@@ -184,10 +190,7 @@ Status Witnesses::move(bool replace_foreign, bool with_token) {
   if (status.ok() && secret_) status = secret_->move(target.vault_hash, target.stamp, replace_foreign);
   if (status.ok() && token_ && with_token)
     status = token_->move(target.vault_hash, target.stamp, replace_foreign);
-  if (!status.ok()) {
-    const Error& error = status.error();
-    return Status(Reason::kWitnessNotMoved, error.detail, error.system_error);
-  }
+  SR_TRY(status);
   const std::lock_guard lock(mutex_);
   const log::Point point{target.newest.generation, target.newest.head};
   if (witnessed_points_.empty() || !(witnessed_points_.back() == point)) {

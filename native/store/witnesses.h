@@ -66,6 +66,8 @@ class Witnesses {
   // kWitnessNotMoved (with the cause in the detail) where one fails. `replace_foreign` skips the check of what VaultHash
   // holds now (reanchor, recover).
   [[nodiscard]] Status move(bool replace_foreign = false, bool with_token = false);
+  // The same with the reason of the witness that fails, for a start, which is refused by it.
+  [[nodiscard]] Status try_move(bool replace_foreign = false, bool with_token = false);
 
   [[nodiscard]] Status alarm() const;
   [[nodiscard]] bool alarmed() const {

@@ -314,6 +314,10 @@ rm "$TOKENS/filler"
 run get $STRONGROOM get $PLACE seats
 run set $STRONGROOM set $PLACE seats --file ${value}
 run get-again $STRONGROOM get $PLACE seats
+mount -o remount,ro "$TOKENS"
+run set-read-only $STRONGROOM set $PLACE seats --file ${value}
+mount -o remount,rw "$TOKENS"
+run set-writable $STRONGROOM set $PLACE seats --file ${value}
 `,
       { mode: 0o700 },
     );
@@ -346,9 +350,16 @@ run get-again $STRONGROOM get $PLACE seats
         get: '1',
         set: '0',
         'get-again': '0',
+        'set-read-only': '4',
+        'set-writable': '0',
       },
       said,
     );
+    for (const name of ['set-full', 'set-read-only']) {
+      const words = readFileSync(join(root, name), 'utf8');
+      assert.match(words, /the token 'acme' .* the object 'strongroom VaultHash acme'.*token-write-failed/);
+      assert.match(words, /Make room in the token/);
+    }
   });
 
   it('no PIN and no password ever stands in /proc/*/cmdline', async () => {

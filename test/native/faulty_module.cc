@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -29,6 +30,7 @@ std::map<std::string, unsigned> counts;
 std::set<unsigned long> hidden;
 std::string hang_in;
 bool hanging = false;
+unsigned long protection = 0;
 unsigned long flags_set = 0;
 unsigned long flags_cleared = 0;
 
@@ -61,6 +63,14 @@ unsigned long after(const char* name, unsigned long value) {
   return fault->second.value;
 }
 
+bool is_denied(...) { return false; }
+bool is_denied(CK_SESSION_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count, CK_OBJECT_HANDLE*) {
+  const std::lock_guard lock(mutex);
+  return protection != 0 && std::any_of(attributes, attributes + count, [](const CK_ATTRIBUTE& attribute) {
+           return attribute.type == CKA_TOKEN && *static_cast<const CK_BBOOL*>(attribute.pValue) == CK_TRUE;
+         });
+}
+
 void change_answer(unsigned long& /*value*/, ...) {}
 void change_answer(unsigned long& value, CK_SLOT_ID, CK_MECHANISM_TYPE mechanism, CK_MECHANISM_INFO*) {
   const std::lock_guard lock(mutex);
@@ -78,6 +88,7 @@ struct Wrapper<Member, Name> {
   static CK_RV call(Arguments... arguments) {
     CK_RV value = CKR_OK;
     if (before(Name, value)) return value;
+    if (is_denied(arguments...)) return protection;
     value = (target->*Member)(arguments...);
     change_answer(value, arguments...);
     return after(Name, value);
@@ -160,6 +171,10 @@ constexpr FaultyControl kControl = {
       const std::lock_guard lock(mutex);
       hidden.insert(mechanism);
     },
+    [](unsigned long value) {
+      const std::lock_guard lock(mutex);
+      protection = value;
+    },
     [](const char* function) {
       const std::lock_guard lock(mutex);
       return counts[function];
@@ -176,7 +191,7 @@ constexpr FaultyControl kControl = {
       counts.clear();
       hidden.clear();
       hang_in.clear();
-      flags_set = flags_cleared = 0;
+      flags_set = flags_cleared = protection = 0;
       changed.notify_all();
     },
 };

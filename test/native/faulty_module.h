@@ -15,6 +15,7 @@ struct FaultyControl {
   void (*release)();
   void (*await_hang)();  // until a call hangs
   void (*hide)(unsigned long mechanism);
+  void (*protect)(unsigned long value);  // C_CreateObject of a token object answers it, unless it is 0
   unsigned (*calls)(const char* function);
   void (*set_flags)(unsigned long set, unsigned long clear);  // of CK_TOKEN_INFO
   unsigned long (*finalise)();                                // C_Finalize by other code of this process

@@ -23,6 +23,8 @@ const std::vector<Group> kGroups = {
     {{Reason::kTokenMissing, Cure::kReinitialise}, {CKR_SLOT_ID_INVALID, CKR_TOKEN_NOT_PRESENT}},
     {{Reason::kPinWrong, Cure::kNone}, {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE}},
     {{Reason::kPinLocked, Cure::kNone}, {CKR_PIN_LOCKED}},
+    {{Reason::kTokenWriteFailed, Cure::kNone},
+     {CKR_DEVICE_MEMORY, CKR_SESSION_READ_ONLY, CKR_TOKEN_WRITE_PROTECTED}},
     {{Reason::kPinNotInitialized, Cure::kNone}, {CKR_USER_PIN_NOT_INITIALIZED}},
     {{Reason::kHsmUnreachable, Cure::kReopen},
      {CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN, CKR_OPERATION_ACTIVE,

@@ -316,6 +316,75 @@ TEST_F(TokenEngine, AWitnessThatTheTokenNeverStoredLeavesTheOneBefore) {
   EXPECT_EQ(store.get("seats"), "9");
 }
 
+// What a start cannot write has the name of the witness that it belongs to.
+TEST(TokenEngineFaults, AStartNamesTheWitnessThatIsNotWritten) {
+  const roots::testing::FaultyModule faults;
+  const PrivateToken token{roots::testing::FaultyModule::path()};
+  token.make("acme");
+  const auto disk = make_disk();
+  os::testing::ManualClock clock;
+  const auto options = [&token] {
+    EngineOptions options = store_options(kPassword);
+    options.storage = StorageType::kPkcs11;
+    options.pkcs11.locator = token.locator("acme");
+    options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
+    return options;
+  };
+  {
+    Opened store(*disk, clock, options());
+    ASSERT_OK(store.open());
+    ASSERT_OK(store->close());
+  }
+  faults->protect(0xe2);  // CKR_TOKEN_WRITE_PROTECTED
+  {
+    Opened store(*disk, clock, options());
+    const Status refused = store.open();
+    EXPECT_REASON(refused, Reason::kTokenWriteFailed);
+    EXPECT_NE(refused.error().detail.find("'acme'"), std::string::npos) << refused.error().detail;
+    EXPECT_NE(refused.error().detail.find("'strongroom VaultHash acme'"), std::string::npos)
+        << refused.error().detail;
+  }
+  faults->protect(0);
+  Opened again(*disk, clock, options());
+  ASSERT_OK(again.open());
+}
+
+TEST(TokenEngineFaults, ATokenThatIsNotWrittenIsTriedLessOften) {
+  const roots::testing::FaultyModule faults;
+  const PrivateToken token{roots::testing::FaultyModule::path()};
+  token.make("acme");
+  const auto disk = make_disk();
+  os::testing::ManualClock clock;
+  EngineOptions options = store_options(kPassword);
+  options.storage = StorageType::kPkcs11;
+  options.pkcs11.locator = token.locator("acme");
+  options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
+  options.threads = true;
+  options.witness_interval_ms = 1;
+  Opened store(*disk, clock, std::move(options));
+  ASSERT_OK(store.open());
+  faults->protect(0x31);  // CKR_DEVICE_MEMORY
+  const auto until = [](const auto& reached) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!reached() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    return reached();
+  };
+  ASSERT_OK(store.set("seats", "12").status);
+  EXPECT_REASON(store->anchor(), Reason::kWitnessNotMoved);
+  const unsigned once = faults->calls("C_CreateObject");
+  // The other witnesses follow, and no time passes for the token.
+  for (int times = 0; times < 10; ++times) {
+    ASSERT_OK(store.set("seats", std::to_string(times)).status);
+    EXPECT_TRUE(until([&] { return store->status().witnesses[0].lag_generations == 0; }));
+  }
+  EXPECT_EQ(faults->calls("C_CreateObject"), once);
+  clock.advance(60'000);
+  EXPECT_TRUE(until([&] { return faults->calls("C_CreateObject") > once; }));
+  faults->protect(0);
+  clock.advance(60'000);
+  EXPECT_TRUE(until([&] { return !store->status().witnesses[2].failing; }));
+}
+
 // With two objects both saves were acknowledged. What is wrong with the newest came later, and the other does not count.
 TEST_F(TokenEngine, TheOlderObjectDoesNotStandInForADamagedOne) {
   make_store();

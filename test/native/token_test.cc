@@ -285,7 +285,7 @@ TEST_F(TokenSession, AChangeIsNotRepeated) {
   hsm.make("acme");
   const auto token = open();
   faults->fail_after("C_CreateObject", kDeviceError, 1);
-  EXPECT_TRUE(token->save_object("probe", as_bytes("value")).is(Reason::kHsmUnreachable));
+  EXPECT_TRUE(token->save_object("probe", as_bytes("value")).is(Reason::kTokenWriteFailed));
   EXPECT_EQ(faults->calls("C_CreateObject"), 1U);
   EXPECT_TRUE(token->load_object("probe")->has_value());
   // Refused for the session, it did not take place.
@@ -535,6 +535,34 @@ TEST_F(TokenSession, ASaveThatTheTokenDidNotKeepFailsAndTakesNothing) {
   }
   ASSERT_TRUE(token->save_object("witness", as_bytes("3")).ok());
   EXPECT_EQ(as_text(**token->load_object("witness")), "3");
+}
+
+TEST_F(TokenSession, ATokenThatIsNotWrittenIsNamedWithTheObject) {
+  hsm.make("acme");
+  const auto token = open();
+  ASSERT_TRUE(token->save_object("witness", as_bytes("1")).ok());
+  // Full, read-only session, write-protected; and what SoftHSM2 says of read-only files.
+  for (const unsigned long value : {0x31UL, 0xb5UL, 0xe2UL, kGeneralError, 0x6UL, kDeviceError, kVendor}) {
+    faults->fail("C_CreateObject", value, 2);
+    const Status saved = token->save_object("witness", as_bytes("2"));
+    ASSERT_TRUE(saved.is(Reason::kTokenWriteFailed)) << value;
+    EXPECT_NE(saved.error().detail.find("the token 'acme' does not take the object 'witness'"),
+              std::string::npos)
+        << saved.error().detail;
+    EXPECT_NE(saved.error().detail.find("C_CreateObject"), std::string::npos) << saved.error().detail;
+    faults->fail("C_CreateObject", 0, 0);
+    EXPECT_EQ(as_text(**token->load_object("witness")), "1");
+  }
+  // One that does not even answer a search is an outage.
+  faults->hang("C_CreateObject");
+  std::thread device([&] {
+    faults->await_hang();
+    faults->fail("C_CreateObject", kGeneralError, 1);
+    faults->fail("C_FindObjectsInit", kGeneralError, 1000);
+    faults->release();
+  });
+  EXPECT_TRUE(token->save_object("witness", as_bytes("2")).is(Reason::kHsmUnreachable));
+  device.join();
 }
 
 // A module may show what it made until it is initialised again, and have stored none of it.

@@ -9,6 +9,7 @@ namespace {
 
 constexpr Meaning kRefused = {Reason::kHsmRefused, Cure::kNone};
 constexpr Meaning kUnreachable = {Reason::kHsmUnreachable, Cure::kNone};
+constexpr Meaning kNotWritten = {Reason::kTokenWriteFailed, Cure::kNone};
 constexpr Meaning kStaleSession = {Reason::kHsmUnreachable, Cure::kReopen};
 constexpr Meaning kDevice = {Reason::kHsmUnreachable, Cure::kReinitialise};
 
@@ -31,7 +32,7 @@ constexpr auto kReturnValues = std::to_array<ReturnValue>({
     {0x20, "CKR_DATA_INVALID", kRefused},
     {0x21, "CKR_DATA_LEN_RANGE", kRefused},
     {0x30, "CKR_DEVICE_ERROR", kDevice},
-    {0x31, "CKR_DEVICE_MEMORY", kRefused},
+    {0x31, "CKR_DEVICE_MEMORY", kNotWritten},
     {0x32, "CKR_DEVICE_REMOVED", kDevice},
     {0x40, "CKR_ENCRYPTED_DATA_INVALID", kRefused},
     {0x41, "CKR_ENCRYPTED_DATA_LEN_RANGE", kRefused},
@@ -63,7 +64,7 @@ constexpr auto kReturnValues = std::to_array<ReturnValue>({
     {0xb1, "CKR_SESSION_COUNT", kUnreachable},
     {0xb3, "CKR_SESSION_HANDLE_INVALID", kStaleSession},
     {0xb4, "CKR_SESSION_PARALLEL_NOT_SUPPORTED", kRefused},
-    {0xb5, "CKR_SESSION_READ_ONLY", kRefused},
+    {0xb5, "CKR_SESSION_READ_ONLY", kNotWritten},
     {0xb6, "CKR_SESSION_EXISTS", kUnreachable},
     {0xb7, "CKR_SESSION_READ_ONLY_EXISTS", kUnreachable},
     {0xb8, "CKR_SESSION_READ_WRITE_SO_EXISTS", kUnreachable},
@@ -73,7 +74,7 @@ constexpr auto kReturnValues = std::to_array<ReturnValue>({
     {0xd1, "CKR_TEMPLATE_INCONSISTENT", kRefused},
     {0xe0, "CKR_TOKEN_NOT_PRESENT", {Reason::kTokenMissing, Cure::kReinitialise}},
     {0xe1, "CKR_TOKEN_NOT_RECOGNIZED", kDevice},
-    {0xe2, "CKR_TOKEN_WRITE_PROTECTED", kRefused},
+    {0xe2, "CKR_TOKEN_WRITE_PROTECTED", kNotWritten},
     {0xf0, "CKR_UNWRAPPING_KEY_HANDLE_INVALID", kDevice},
     {0xf1, "CKR_UNWRAPPING_KEY_SIZE_RANGE", kRefused},
     {0xf2, "CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT", kRefused},

@@ -97,10 +97,8 @@ Status create(Worker& worker, const Session& session, const std::string& label, 
     const CK_RV value =
         SR_CALL(worker, C_CreateObject, session.handle(), attributes.data(), attributes.size(), &object);
     // Only a refusal of this kind of object has an alternative.
-    if (value == CKR_OK || classify(value, Operation::kUse).reason != Reason::kHsmRefused ||
-        value == CKR_DEVICE_MEMORY || value == CKR_TOKEN_WRITE_PROTECTED) {
+    if (value == CKR_OK || classify(value, Operation::kUse).reason != Reason::kHsmRefused)
       return worker.check(value);
-    }
     if (status.ok()) status = worker.error(value);
   }
   return status;
@@ -120,6 +118,19 @@ Status not_kept(const Session& session, const std::string& label) {
   return {Reason::kTokenWriteFailed,
           "the token '" + session.info().label +
               "' answered CKR_OK to C_CreateObject and does not hold the object '" + label + "'"};
+}
+
+// A token that still answers a search is there, and was only not written: SoftHSM2 says CKR_GENERAL_ERROR when its files are
+// read-only.
+Status not_written(Worker& worker, const Session& session, const std::string& label, Status why) {
+  if (why.is(Reason::kHsmUnreachable)) {
+    if (worker.reopens() || !find_stored(worker, session, label).ok()) return why;
+    worker.acquit();
+  } else if (!why.is(Reason::kTokenWriteFailed)) {
+    return why;
+  }
+  return {Reason::kTokenWriteFailed, "the token '" + session.info().label + "' does not take the object '" +
+                                         label + "': " + why.error().detail};
 }
 
 }  // namespace
@@ -159,7 +170,8 @@ Status Token::save_object(const std::string& label, ByteView value) {
         ByteWriter writer(raw);
         writer.number(sequence);
         writer.bytes(value);
-        SR_TRY(create(worker, session, label, raw));
+        if (Status created = create(worker, session, label, raw); !created.ok())
+          return not_written(worker, session, label, std::move(created));
         worker.made.insert(made_name(session, label, sequence));
         SR_ASSIGN(const std::vector<Stored> present, find_stored(worker, session, label));
         if (present.empty() || present.back().sequence != sequence || present.back().value != value) {

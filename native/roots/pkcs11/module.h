@@ -67,6 +67,8 @@ class Worker {
 
   // The token has been shown to be well since the note: the failure needs no cure.
   void acquit() { cure_ = Cure::kNone; }
+  // The note asks for a new session and no more: the call was not carried out, and is worth repeating.
+  [[nodiscard]] bool reopens() const { return cure_ == Cure::kReopen; }
   // The module initialised anew may see what this one does not.
   void distrust() { cure_ = std::max(cure_, Cure::kReinitialise); }
 

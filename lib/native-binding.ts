@@ -388,8 +388,10 @@ export interface NativeBinding {
   /** Reads a descriptor that came with the process to its end. */
   readDescriptor(fd: number, bytesMax: number): Promise<Buffer>;
   inspect(directory: string): Promise<NativeInspection>;
-  /** Loads the module; changes nothing. */
-  listTokens(locator: NativeTokenLocator): Promise<NativeTokenInfo[]>;
+  /** Loads the module; changes nothing. `asIs`: without initialising it again, after a failure that has looked. */
+  listTokens(
+    locator: NativeTokenLocator & { readonly asIs?: boolean | undefined },
+  ): Promise<NativeTokenInfo[]>;
   initialiseToken(
     plan: NativeTokenLocator & {
       /** The label of the initialised token that is to be erased. */
@@ -397,7 +399,7 @@ export interface NativeBinding {
       readonly soPin: Uint8Array;
       readonly pin: Uint8Array;
     },
-  ): Promise<void>;
+  ): Promise<NativeTokenInfo>;
   /** Both PEM; the caller wipes the key. EC P-256, self-signed, for a TLS server with these addresses and host names. */
   temporaryCertificate(
     names: readonly string[],

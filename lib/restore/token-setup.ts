@@ -95,13 +95,11 @@ export async function setUpTokenWith(binding: NativeBinding, options: SetUpToken
     checkSlot(await fromNative(() => binding.listTokens(place)), slotId, label, erase);
     const pins = { soPin: await soPin.take(), pin: await pin.take() };
     // The core looks again, immediately before it erases.
-    await fromNative(() =>
-      binding.initialiseToken({ ...place, slotId, label, confirmation: erase, ...pins }),
+    return Object.freeze(
+      await fromNative(() =>
+        binding.initialiseToken({ ...place, slotId, label, confirmation: erase, ...pins }),
+      ),
     );
-    const made = (await fromNative(() => binding.listTokens(place))).find((token) => token.label === label);
-    if (made === undefined)
-      throw new PersistenceError('token-missing', `the new token ${label} is not there`);
-    return Object.freeze(made);
   } catch (error) {
     throw toPersistenceError(error);
   } finally {

@@ -186,13 +186,13 @@ function historyOf(error: PersistenceError | undefined, opened: boolean, ofToken
   return ofToken || !opened ? 'unknown' : 'unavailable';
 }
 
-/** For people; where the module does not answer there is nothing to list. */
+/** For people, after a failure that has looked; where the module does not answer there is nothing to list. */
 async function list(
   binding: NativeBinding,
   storage: NativePkcs11Storage,
 ): Promise<readonly TokenInfo[] | undefined> {
   try {
-    return Object.freeze(await binding.listTokens(storage));
+    return Object.freeze(await binding.listTokens({ ...storage, asIs: true }));
   } catch {
     return undefined;
   }

@@ -56,17 +56,20 @@ napi_value describe(napi_env env, const roots::TokenInfo& token) {
       .value();
 }
 
-// listTokens({module, initArguments, timeLimitMs}) -> Promise<object[]>
+// listTokens({module, initArguments, timeLimitMs, asIs}) -> Promise<object[]>
 napi_value list_tokens(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const Result<roots::TokenLocator> locator = read_token_locator(env, arguments[0]);
   if (!locator.ok()) return throw_error(env, locator.error());
   const Result<std::chrono::milliseconds> limit = read_limit(env, arguments[0]);
   if (!limit.ok()) return throw_error(env, limit.error());
+  const bool as_is = read_boolean(env, member(env, arguments[0], "asIs")).value_or(false);
+  const auto listing = as_is ? roots::Listing::kAsIs : roots::Listing::kAgain;
   auto tokens = std::make_shared<std::vector<roots::TokenInfo>>();
   Task task;
-  task.work = [tokens, module = locator->module, init = locator->init_arguments, limit = *limit]() -> Status {
-    SR_ASSIGN(*tokens, roots::Token::list(module, limit, init));
+  task.work = [tokens, module = locator->module, init = locator->init_arguments, limit = *limit,
+               listing]() -> Status {
+    SR_ASSIGN(*tokens, roots::Token::list(module, limit, init, listing));
     return {};
   };
   task.value = [tokens](napi_env task_env) {
@@ -76,7 +79,7 @@ napi_value list_tokens(napi_env env, napi_callback_info info) {
   return start_task(env, nullptr, "strongroom.listTokens", std::move(task));
 }
 
-// initialiseToken({module, slotId, label, confirmation, soPin, pin, initArguments, timeLimitMs}) -> Promise<void>
+// initialiseToken({module, slotId, label, confirmation, soPin, pin, initArguments, timeLimitMs}) -> Promise<object>
 napi_value initialise_token(napi_env env, napi_callback_info info) {
   struct Plan {
     roots::TokenLocator locator;
@@ -84,6 +87,7 @@ napi_value initialise_token(napi_env env, napi_callback_info info) {
     SecretBytes so_pin;
     SecretBytes pin;
     std::chrono::milliseconds limit{};
+    roots::TokenInfo made;
   };
   const Arguments<1> arguments(env, info);
   auto plan = std::make_shared<Plan>();
@@ -101,10 +105,13 @@ napi_value initialise_token(napi_env env, napi_callback_info info) {
   Task task;
   task.work = [plan]() -> Status {
     const roots::TokenLocator& locator = plan->locator;
-    return roots::Token::initialise(locator.module, *locator.slot_id, *locator.label,
-                                    plan->confirmation.value_or(""), std::move(plan->so_pin),
-                                    std::move(plan->pin), plan->limit, locator.init_arguments);
+    SR_ASSIGN(plan->made,
+              roots::Token::initialise(locator.module, *locator.slot_id, *locator.label,
+                                       plan->confirmation.value_or(""), std::move(plan->so_pin),
+                                       std::move(plan->pin), plan->limit, locator.init_arguments));
+    return {};
   };
+  task.value = [plan](napi_env task_env) { return describe(task_env, plan->made); };
   return start_task(env, nullptr, "strongroom.initialiseToken", std::move(task));
 }
 

@@ -1,6 +1,7 @@
 // An owned file descriptor, and calls that a signal does not end.
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,6 +38,18 @@ class Fd {
 
   int fd_ = -1;
 };
+
+// Numbers below are left to the rest of the process. Some code closes a descriptor twice, such as a PKCS#11 module at each
+// C_Finalize, and the second time closes whatever has the number by then.
+inline constexpr int kDescriptorMin = 512;
+
+// The same descriptor with a number of at least kDescriptorMin, or as it is where the limit of the process is lower. Only for
+// one that holds no lock yet.
+[[nodiscard]] inline Fd apart(Fd fd) {
+  if (!fd.valid() || fd.get() >= kDescriptorMin) return fd;
+  Fd moved(::fcntl(fd.get(), F_DUPFD_CLOEXEC, kDescriptorMin));
+  return moved.valid() ? std::move(moved) : std::move(fd);
+}
 
 template <typename Call>
 auto uninterrupted(Call call) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <string>
 
+#include "os/descriptor.h"
+
 namespace strongroom::os {
 namespace {
 
@@ -40,7 +42,7 @@ void DirectTail::written(std::uint64_t end) {
 bool DirectTail::open(int descriptor) {
   if (direct_ >= 0) return true;
   const std::string path = "/proc/self/fd/" + std::to_string(descriptor);
-  direct_ = ::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+  direct_ = apart(Fd(::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC))).release();
   refused_ = direct_ < 0;
   return !refused_;
 }

@@ -1,7 +1,8 @@
 // The real operating system.
 //
 // Invariants:
-// - Every descriptor is owned by an Fd, opened close-on-exec, and used by at most one object.
+// - Every descriptor is owned by an Fd, opened close-on-exec, used by at most one object, and has a number that other code of
+//   the process does not use (apart()).
 // - What was checked is what is used: files are opened relative to the held directory without following links, then judged
 //   by fstat() of the descriptor. Names are judged by fstatat() before rename and unlink; nobody but the owner can change
 //   a name in between, because a directory that others may write is refused.
@@ -337,7 +338,8 @@ class PosixDirectory final : public Directory {
   [[nodiscard]] std::string full(std::string_view name) const { return path_ + "/" + std::string(name); }
 
   [[nodiscard]] Fd another_descriptor() const {
-    return Fd(uninterrupted([&] { return ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    return apart(
+        Fd(uninterrupted([&] { return ::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); })));
   }
 
   [[nodiscard]] Result<DirectoryHold> hold(const std::string& lock_name) const {
@@ -383,10 +385,10 @@ class PosixDirectory final : public Directory {
   // O_NONBLOCK: a FIFO put in the way must not hang the opener; it has no effect on plain files.
   [[nodiscard]] Result<Fd> open_checked(const std::string& name, int flags) const {
     for (int attempt = 0; attempt < kRaceAttemptsMax; ++attempt) {
-      Fd fd(uninterrupted([&] {
+      Fd fd = apart(Fd(uninterrupted([&] {
         return ::openat(fd_.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
                         kFileMode);
-      }));
+      })));
       if (!fd.valid()) {
         const int error = errno;
         // EEXIST, EISDIR, ENXIO … : say what is in the way rather than what the kernel made of it.
@@ -435,7 +437,8 @@ std::string parent_of(const std::string& path) {
 // here.
 Status sync_parent(const std::string& path, int directory) {
   const std::string parent = parent_of(path);
-  const Fd fd(uninterrupted([&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  const Fd fd =
+      apart(Fd(uninterrupted([&] { return ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })));
   if (!fd.valid()) {
     if (errno != EACCES) return failure(parent, "open", errno);
     // A parent that may be searched but not read: the whole file system instead.
@@ -476,7 +479,9 @@ class PosixFileSystem final : public FileSystem {
     const std::string path = trimmed(given);
     const bool foreign = mode == DirectoryMode::kForeignReadOnly;
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (foreign ? 0 : O_NOFOLLOW);
-    const auto open_it = [&] { return Fd(uninterrupted([&] { return ::open(path.c_str(), flags); })); };
+    const auto open_it = [&] {
+      return apart(Fd(uninterrupted([&] { return ::open(path.c_str(), flags); })));
+    };
 
     Fd fd = open_it();
     bool made = false;

@@ -48,8 +48,9 @@ Status Engine::State::unless_misnamed(const TokenSlot& named, Status lost) const
     return named.token_serial.empty() ? other.label == named.token_label : other.serial == named.token_serial;
   };
   if (token && is_named(token->info())) return lost;
-  SR_ASSIGN(const std::vector<roots::TokenInfo> present,
-            roots::Token::list(given.module, options.pkcs11.limit, given.init_arguments));
+  SR_ASSIGN(
+      const std::vector<roots::TokenInfo> present,
+      roots::Token::list(given.module, options.pkcs11.limit, given.init_arguments, roots::Listing::kAsIs));
   const bool is_there = std::any_of(present.begin(), present.end(), [&](const roots::TokenInfo& other) {
     return other.initialised && is_named(other);
   });

@@ -1,7 +1,9 @@
 #include "faulty_module.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <p11-kit/pkcs11.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -31,6 +33,8 @@ std::set<unsigned long> hidden;
 std::string hang_in;
 bool hanging = false;
 unsigned long protection = 0;
+bool closes_again = false;
+int descriptor = -1;
 unsigned long flags_set = 0;
 unsigned long flags_cleared = 0;
 
@@ -41,6 +45,9 @@ CK_FUNCTION_LIST list;
 bool before(const char* name, unsigned long& value) {
   std::unique_lock lock(mutex);
   ++counts[name];
+  if (closes_again && descriptor < 0 && std::strcmp(name, "C_Initialize") == 0)
+    descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (descriptor >= 0 && std::strcmp(name, "C_Finalize") == 0) close(descriptor);
   if (hang_in == name) {
     hanging = true;
     changed.notify_all();
@@ -184,6 +191,10 @@ constexpr FaultyControl kControl = {
       flags_set = set;
       flags_cleared = clear;
     },
+    [] {
+      const std::lock_guard lock(mutex);
+      closes_again = true;
+    },
     [] { return target->C_Finalize(nullptr); },
     [] {
       const std::lock_guard lock(mutex);
@@ -191,6 +202,8 @@ constexpr FaultyControl kControl = {
       counts.clear();
       hidden.clear();
       hang_in.clear();
+      closes_again = false;
+      descriptor = -1;
       flags_set = flags_cleared = protection = 0;
       changed.notify_all();
     },

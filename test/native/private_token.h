@@ -135,8 +135,9 @@ class PrivateToken {
     return 0;
   }
   void make(const std::string& label) const {
-    const Status made = Token::initialise(module, free_slot(), label, "", pin(kSoPin), pin(kPin));
+    const auto made = Token::initialise(module, free_slot(), label, "", pin(kSoPin), pin(kPin));
     ASSERT_TRUE(made.ok()) << made.error().detail;
+    ASSERT_EQ(made->label, label);
   }
   // By another process.
   static bool make_elsewhere(const std::string& label, const std::string& user_pin = kPin) {

@@ -68,9 +68,8 @@ class Nss final : public Provider {
     for (const TokenInfo& slot : *slots) {
       if (slot.label != "acme db") continue;
       // Its security officer has an empty PIN until the user has one.
-      const Status made =
-          Token::initialise(locator_.module, slot.slot_id, "acme db", "", SecretBytes(),
-                            pin(PrivateToken::kPin), kTokenTimeLimit, locator_.init_arguments);
+      const auto made = Token::initialise(locator_.module, slot.slot_id, "acme db", "", SecretBytes(),
+                                          pin(PrivateToken::kPin), kTokenTimeLimit, locator_.init_arguments);
       EXPECT_TRUE(made.ok()) << made.error().detail;
     }
   }

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "os/posix.h"
 #include "private_token.h"
 
 namespace strongroom::roots {
@@ -329,6 +330,40 @@ TEST_F(TokenSession, InitialisedAnewByAnotherProcess) {
                           PrivateToken::kSoPin, "--pin", PrivateToken::kPin}),
             0);
   EXPECT_TRUE(token->find_kek("kek", *kek).is(Reason::kTokenMissing));
+}
+
+// Every C_Finalize costs all users of the module in this process their sessions.
+TEST_F(TokenSession, IsInitialisedAgainWhereItMatters) {
+  hsm.make("acme");
+  const auto token = open();
+  expect_works(*token);
+  const unsigned before = faults->calls("C_Finalize");
+  for (int times = 0; times < 3; ++times) expect_works(*token);
+  ASSERT_TRUE(Token::list(hsm.module, kTokenTimeLimit, {}, Listing::kAsIs).ok());
+  EXPECT_EQ(faults->calls("C_Finalize"), before);
+  ASSERT_TRUE(Token::list(hsm.module).ok());
+  EXPECT_EQ(faults->calls("C_Finalize"), before + 1);
+}
+
+// Seen with one module: what has the number by then is closed with it.
+TEST_F(TokenSession, AModuleThatClosesADescriptorAgainClosesNoneOfOurs) {
+  hsm.make("acme");
+  faults->close_again();
+  ASSERT_EQ(hsm.list().size(), 2U);  // opens it
+  ASSERT_EQ(hsm.list().size(), 2U);  // closes it
+  const testing::TemporaryDirectory place;
+  const auto directory =
+      os::posix_files().open_directory((place.path() / "store").string(), os::DirectoryMode::kCreate);
+  ASSERT_TRUE(directory.ok());
+  const auto file = (*directory)->open("file", os::OpenMode::kCreate);
+  ASSERT_TRUE(file.ok());
+  const auto lock = (*directory)->lock("lock");
+  ASSERT_TRUE(lock.ok());
+  ASSERT_EQ(hsm.list().size(), 2U);  // closes it again
+  EXPECT_TRUE((*file)->write_at(0, as_bytes("x")).ok());
+  EXPECT_TRUE((*file)->sync().ok());
+  EXPECT_TRUE((*directory)->sync().ok());
+  EXPECT_TRUE((*directory)->lock("lock").is(Reason::kLocked)) << "the lock is gone";
 }
 
 TEST_F(TokenSession, AHungModuleCostsOneCallItsTimeAndOthersNothing) {

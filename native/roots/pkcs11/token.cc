@@ -32,13 +32,13 @@ Token::~Token() = default;
 const TokenInfo& Token::info() const { return state_->info; }
 
 Result<std::vector<TokenInfo>> Token::list(const std::string& module, std::chrono::milliseconds limit,
-                                           const std::string& init_arguments) {
+                                           const std::string& init_arguments, Listing listing) {
   SR_ASSIGN(Module* const loaded, Module::get(module, init_arguments));
-  return loaded->run(limit, [init_arguments](Worker& worker) -> Result<std::vector<TokenInfo>> {
+  return loaded->run(limit, [init_arguments, listing](Worker& worker) -> Result<std::vector<TokenInfo>> {
     SR_TRY(worker.set_init_arguments(init_arguments));
     SR_TRY(worker.ensure_ready());
-    // Tokens that another process made are seen only by a module initialised anew.
-    if (!worker.fresh() && worker.may_reinitialise()) SR_TRY(worker.reinitialise());
+    if (listing == Listing::kAgain && !worker.fresh() && worker.may_reinitialise())
+      SR_TRY(worker.reinitialise());
     Status unreadable;
     SR_ASSIGN(const std::vector<Slot> slots, list_slots(worker, &unreadable));
     std::vector<TokenInfo> tokens;

@@ -86,23 +86,31 @@ inline constexpr std::chrono::milliseconds kTokenTimeLimit{10'000};
 inline constexpr std::chrono::milliseconds kKeyGenerationTimeLimit{
     60'000};  // unless the token's own is longer
 
+// Most modules see what other processes did to the tokens only when they are initialised again, which costs every user of
+// the module in this process its sessions.
+enum class Listing : std::uint8_t {
+  kAgain,  // initialises the module again
+  kAsIs,   // as the module sees it now: after a failure, which has looked
+};
+
 class Token {
  public:
   // Loads and initialises the module and lists its tokens; no PIN is needed and nothing is changed.
   [[nodiscard]] static Result<std::vector<TokenInfo>> list(const std::string& module,
                                                            std::chrono::milliseconds limit = kTokenTimeLimit,
-                                                           const std::string& init_arguments = {});
+                                                           const std::string& init_arguments = {},
+                                                           Listing listing = Listing::kAgain);
   // Finds the one token that fits and logs in. kHsmUnreachable, kTokenMissing, kTokenAmbiguous, kPinWrong, kPinLocked,
   // kPinNotInitialized. An empty `pin` uses the token's protected authentication path where it has one, else kPinMissing.
   [[nodiscard]] static Result<std::unique_ptr<Token>> open(const TokenLocator& locator, SecretBytes pin,
                                                            std::chrono::milliseconds limit = kTokenTimeLimit);
   // C_InitToken and C_InitPIN. `confirmation` must be the label of an initialised token, which is erased; empty for an
   // uninitialised slot. kHsmRefused otherwise, and when another token has `label` already.
-  [[nodiscard]] static Status initialise(const std::string& module, std::uint64_t slot_id,
-                                         const std::string& label, const std::string& confirmation,
-                                         SecretBytes so_pin, SecretBytes user_pin,
-                                         std::chrono::milliseconds limit = kTokenTimeLimit,
-                                         const std::string& init_arguments = {});
+  [[nodiscard]] static Result<TokenInfo> initialise(const std::string& module, std::uint64_t slot_id,
+                                                    const std::string& label, const std::string& confirmation,
+                                                    SecretBytes so_pin, SecretBytes user_pin,
+                                                    std::chrono::milliseconds limit = kTokenTimeLimit,
+                                                    const std::string& init_arguments = {});
   Token(const Token&) = delete;
   Token& operator=(const Token&) = delete;
   Token(Token&&) = delete;

@@ -68,7 +68,7 @@ Status set_user_pin(Worker& worker, const Plan& plan) {
   return status;
 }
 
-Status initialise_token(Worker& worker, const Plan& plan) {
+Result<TokenInfo> initialise_token(Worker& worker, const Plan& plan) {
   SR_TRY(worker.ensure_ready());
   // Our own sessions would forbid it, and are opened again when they are needed.
   if (!worker.fresh()) {
@@ -91,19 +91,21 @@ Status initialise_token(Worker& worker, const Plan& plan) {
   // Modules give the new token a slot only now.
   SR_TRY(worker.reinitialise());
   SR_ASSIGN(const std::vector<Slot> after, list_slots(worker, &unreadable));
-  const auto made = std::count_if(after.begin(), after.end(), [&](const Slot& slot) {
+  const auto is_made = [&](const Slot& slot) {
     return slot.info.label == plan.label && slot.info.initialised && slot.info.pin_initialised;
-  });
-  if (made == 1) return Status();
+  };
+  const auto made = std::find_if(after.begin(), after.end(), is_made);
+  if (made != after.end() && std::find_if(made + 1, after.end(), is_made) == after.end()) return made->info;
   return Status(Reason::kHsmRefused,
                 "the module made no token with the label '" + plan.label + "' and a user PIN");
 }
 
 }  // namespace
 
-Status Token::initialise(const std::string& module, std::uint64_t slot_id, const std::string& label,
-                         const std::string& confirmation, SecretBytes so_pin, SecretBytes user_pin,
-                         std::chrono::milliseconds limit, const std::string& init_arguments) {
+Result<TokenInfo> Token::initialise(const std::string& module, std::uint64_t slot_id,
+                                    const std::string& label, const std::string& confirmation,
+                                    SecretBytes so_pin, SecretBytes user_pin, std::chrono::milliseconds limit,
+                                    const std::string& init_arguments) {
   if (label.empty() || label.size() > kTokenLabelBytes || label.front() == ' ' || label.back() == ' ' ||
       label.find('\0') != std::string::npos) {
     return Status(Reason::kInvalidArgument,
@@ -112,7 +114,7 @@ Status Token::initialise(const std::string& module, std::uint64_t slot_id, const
   if (user_pin.empty()) return Status(Reason::kPinMissing, "a new token needs a user PIN");
   SR_ASSIGN(Module* const loaded, Module::get(module, init_arguments));
   Plan plan{slot_id, label, confirmation, std::move(so_pin), std::move(user_pin)};
-  return loaded->run(limit, [plan = std::move(plan), init_arguments](Worker& worker) -> Status {
+  return loaded->run(limit, [plan = std::move(plan), init_arguments](Worker& worker) -> Result<TokenInfo> {
     SR_TRY(worker.set_init_arguments(init_arguments));
     return initialise_token(worker, plan);
   });

@@ -260,6 +260,7 @@ Result<CK_OBJECT_HANDLE> generate_aes(const Access& access) {
 }
 
 void destroy_all(const Access& access) {
+  const Worker::Cleanup cleanup(access.worker);
   for (const CK_OBJECT_CLASS kind : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY, CKO_SECRET_KEY}) {
     const auto found = access.find(kind);
     if (!found.ok()) continue;

@@ -37,6 +37,8 @@ class Session;
 // The module as its own thread sees it. Lives there only.
 class Worker {
  public:
+  class Cleanup;
+
   Worker(std::string path, std::string init_arguments, std::atomic<const char*>& current);
 
   // Loads and initialises the module unless that is done. kHsmUnreachable; the next call tries again.
@@ -116,6 +118,25 @@ class Worker {
   // Of the running attempt.
   Cure cure_ = Cure::kNone;
   bool changed_ = false;
+};
+
+// Calls that clean up after a failure: what they answer is neither the failure's name nor its cure.
+class Worker::Cleanup {
+ public:
+  explicit Cleanup(Worker& worker) : worker_(worker), called_(worker.called_), cure_(worker.cure_) {}
+  ~Cleanup() {
+    worker_.called_ = called_;
+    worker_.cure_ = cure_;
+  }
+  Cleanup(const Cleanup&) = delete;
+  Cleanup& operator=(const Cleanup&) = delete;
+  Cleanup(Cleanup&&) = delete;
+  Cleanup& operator=(Cleanup&&) = delete;
+
+ private:
+  Worker& worker_;
+  const char* const called_;
+  const Cure cure_;
 };
 
 #define SR_CALL(worker, function, ...) \

@@ -56,6 +56,7 @@ Result<std::vector<CK_OBJECT_HANDLE>> find_objects(Worker& worker, const Session
       break;
     }
   }
+  const Worker::Cleanup cleanup(worker);
   SR_CALL(worker, C_FindObjectsFinal, session.handle());
   if (!status.ok()) return status;
   return found;
@@ -116,6 +117,7 @@ Status check_confined(Worker& worker, const Session& session, CK_OBJECT_HANDLE k
 }
 
 void destroy_object(Worker& worker, const Session& session, CK_OBJECT_HANDLE object) {
+  const Worker::Cleanup cleanup(worker);
   SR_CALL(worker, C_DestroyObject, session.handle(), object);
 }
 

@@ -74,6 +74,7 @@ enum class Reason : std::uint8_t {
   kPinNotInitialized,
   kHsmUnreachable,
   kHsmRefused,
+  kHsmAlgorithmMissing,
   kTokenWriteFailed,
   kTokenMissing,
   kTokenMisnamed,
@@ -104,7 +105,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 88> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 89> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -171,6 +172,7 @@ inline constexpr std::array<ErrorInfo, 88> kErrorTable = {{
     {"pin-not-initialized", "PERS_8005", false},
     {"hsm-unreachable", "PERS_8005", true},
     {"hsm-refused", "PERS_8005", false},
+    {"hsm-algorithm-missing", "PERS_8005", false},
     {"token-write-failed", "PERS_8005", true},
     {"token-missing", "PERS_8005", false},
     {"token-misnamed", "PERS_8005", false},

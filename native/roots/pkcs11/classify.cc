@@ -50,7 +50,7 @@ constexpr auto kReturnValues = std::to_array<ReturnValue>({
     {0x68, "CKR_KEY_FUNCTION_NOT_PERMITTED", kRefused},
     {0x69, "CKR_KEY_NOT_WRAPPABLE", kRefused},
     {0x6a, "CKR_KEY_UNEXTRACTABLE", kRefused},
-    {0x70, "CKR_MECHANISM_INVALID", kRefused},
+    {0x70, "CKR_MECHANISM_INVALID", {Reason::kHsmAlgorithmMissing, Cure::kNone}},
     {0x71, "CKR_MECHANISM_PARAM_INVALID", kRefused},
     {0x82, "CKR_OBJECT_HANDLE_INVALID", kDevice},
     {0x90, "CKR_OPERATION_ACTIVE", kStaleSession},
@@ -172,6 +172,14 @@ Meaning classify(CK_RV value, Operation operation) {
       break;
   }
   return meaning;
+}
+
+bool may_be_refusal(CK_RV value) {
+  if (value == CKR_OK) return false;
+  const ReturnValue* const known = find(value);
+  if (known == nullptr || value == CKR_GENERAL_ERROR || value == CKR_FUNCTION_FAILED) return true;
+  return known->meaning.reason == Reason::kHsmRefused ||
+         known->meaning.reason == Reason::kHsmAlgorithmMissing;
 }
 
 std::string describe(CK_RV value) {

@@ -37,6 +37,10 @@ struct Meaning {
 // `value` is not CKR_OK.
 [[nodiscard]] Meaning classify(CK_RV value, Operation operation);
 
+// `value` refuses what was asked for, or may do so: some HSMs refuse a template or a mechanism with CKR_GENERAL_ERROR,
+// CKR_FUNCTION_FAILED or a code of their vendor. For calls that have an alternative.
+[[nodiscard]] bool may_be_refusal(CK_RV value);
+
 // "CKR_PIN_INCORRECT (0xa0)", "return value 0x80000123".
 [[nodiscard]] std::string describe(CK_RV value);
 

@@ -97,8 +97,7 @@ Status create(Worker& worker, const Session& session, const std::string& label, 
     const CK_RV value =
         SR_CALL(worker, C_CreateObject, session.handle(), attributes.data(), attributes.size(), &object);
     // Only a refusal of this kind of object has an alternative.
-    if (value == CKR_OK || classify(value, Operation::kUse).reason != Reason::kHsmRefused)
-      return worker.check(value);
+    if (!may_be_refusal(value)) return worker.check(value);
     if (status.ok()) status = worker.error(value);
   }
   return status;

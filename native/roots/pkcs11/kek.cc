@@ -85,7 +85,7 @@ struct Access {
 
   // The key to be wrapped as a session object. Which type of key a token wraps differs; the wrap holds its value only.
   [[nodiscard]] Status import_key(ByteView key, TemporaryObject& object) const {
-    CK_RV value = CKR_OK;
+    CK_RV first = CKR_OK;
     for (const CK_KEY_TYPE type : {CKK_GENERIC_SECRET, CKK_AES}) {
       Template attributes;
       attributes.number(CKA_CLASS, CKO_SECRET_KEY)
@@ -95,11 +95,12 @@ struct Access {
           .flag(CKA_SENSITIVE, false)
           .flag(CKA_EXTRACTABLE, true)
           .refer(CKA_VALUE, key);
-      value = SR_CALL(worker, C_CreateObject, session.handle(), attributes.data(), attributes.size(),
-                      &object.handle);
-      if (value == CKR_OK || classify(value, Operation::kUse).reason != Reason::kHsmRefused) break;
+      const CK_RV value = SR_CALL(worker, C_CreateObject, session.handle(), attributes.data(),
+                                  attributes.size(), &object.handle);
+      if (!may_be_refusal(value)) return worker.check(value);
+      if (first == CKR_OK) first = value;
     }
-    return worker.check(value);
+    return worker.check(first);
   }
 
   [[nodiscard]] Result<Bytes> wrap_aes(CK_OBJECT_HANDLE kek_handle, ByteView key) const {
@@ -123,7 +124,7 @@ struct Access {
       return Status(Reason::kWrappedDekCorrupt, "a key wrapped by AES key wrap has 40 bytes");
     }
     TemporaryObject object(worker, session);
-    CK_RV value = CKR_OK;
+    CK_RV said = CKR_OK;
     for (const CK_KEY_TYPE type : {CKK_GENERIC_SECRET, CKK_AES}) {
       for (const bool with_length : {false, true}) {
         Template attributes;
@@ -135,18 +136,23 @@ struct Access {
             .flag(CKA_EXTRACTABLE, true);
         if (with_length) attributes.number(CKA_VALUE_LEN, kKekBytes);
         CK_MECHANISM mechanism = aes_key_wrap();
-        value = SR_CALL(worker, C_UnwrapKey, session.handle(), &mechanism, kek_handle,
-                        const_cast<CK_BYTE*>(wrapped.data()), static_cast<CK_ULONG>(wrapped.size()),
-                        attributes.data(), attributes.size(), &object.handle);
-        // Only what is said of the template has an alternative.
-        if (value != CKR_TEMPLATE_INCOMPLETE && value != CKR_TEMPLATE_INCONSISTENT &&
-            value != CKR_ATTRIBUTE_VALUE_INVALID && value != CKR_ATTRIBUTE_TYPE_INVALID) {
+        const CK_RV value =
+            SR_CALL(worker, C_UnwrapKey, session.handle(), &mechanism, kek_handle,
+                    const_cast<CK_BYTE*>(wrapped.data()), static_cast<CK_ULONG>(wrapped.size()),
+                    attributes.data(), attributes.size(), &object.handle);
+        // Only what is said of the template has an alternative, or may be said of it.
+        const bool of_template = value == CKR_TEMPLATE_INCOMPLETE || value == CKR_TEMPLATE_INCONSISTENT ||
+                                 value == CKR_ATTRIBUTE_VALUE_INVALID || value == CKR_ATTRIBUTE_TYPE_INVALID;
+        const bool unclear =
+            may_be_refusal(value) && classify(value, Operation::kUse).reason == Reason::kHsmUnreachable;
+        if (!of_template && !unclear) {
           SR_TRY(worker.check(value, Operation::kUnwrap));
           return read_key(object.handle);
         }
+        if (said == CKR_OK || unclear) said = value;
       }
     }
-    return worker.check(value, Operation::kUnwrap);
+    return worker.check(said, Operation::kUnwrap);
   }
 
   [[nodiscard]] Result<SecretBytes> read_key(CK_OBJECT_HANDLE object) const {
@@ -294,9 +300,7 @@ Result<CK_OBJECT_HANDLE> generate_rsa(const Access& access) {
                     public_half.size(), private_half.data(), private_half.size(), &public_key, &key);
     if (value == CKR_OK) return key;
     destroy_all(access);
-    // tpm2-pkcs11 refuses a template with CKR_GENERAL_ERROR.
-    const Reason reason = classify(value, Operation::kUse).reason;
-    if (reason != Reason::kHsmRefused && value != CKR_GENERAL_ERROR) break;
+    if (!may_be_refusal(value)) break;
   }
   return access.worker.check(value);
 }
@@ -334,6 +338,20 @@ Status check_stored(const Access& access, Session& session) {
                                          "'"};
 }
 
+// While a key is being made, an unclear error of a token that still answers is a refusal: nothing is decided by it that a
+// later start could not correct. At a start the same error is an outage.
+Status as_refusal(const Access& access, Status status) {
+  if (!status.is(Reason::kHsmUnreachable) || !may_be_refusal(access.worker.failed())) return status;
+  const Status found = access.find().status();
+  if (!found.ok() && !found.is(Reason::kKekMissing)) return status;
+  access.worker.acquit();
+  return {Reason::kHsmRefused, status.error().detail};
+}
+
+bool is_refusal(const Status& status) {
+  return status.is(Reason::kHsmRefused) || status.is(Reason::kHsmAlgorithmMissing);
+}
+
 // One key, and the first of `forms` in which the token wraps and unwraps by it.
 Result<Kek> generate_for(Worker& worker, Session& session, const std::string& label, const Bytes& id,
                          const std::vector<KekType>& forms) {
@@ -342,7 +360,11 @@ Result<Kek> generate_for(Worker& worker, Session& session, const std::string& la
   kek.id = id;
   const Access access{worker, session, label, kek};
   const Result<CK_OBJECT_HANDLE> key = is_rsa(kek.type) ? generate_rsa(access) : generate_aes(access);
-  if (!key.ok()) return key.status();
+  if (!key.ok()) {
+    Status refused = as_refusal(access, key.status());
+    if (is_refusal(refused)) destroy_all(access);
+    return refused;
+  }
   SR_TRY(check_stored(access, session));
   const Result<CK_OBJECT_HANDLE> stored = access.find();
   Status status = stored.ok() ? check_generated(access, *stored) : stored.status();
@@ -351,7 +373,8 @@ Result<Kek> generate_for(Worker& worker, Session& session, const std::string& la
       kek.type = form;
       status = access.wrap(*stored, Access::constant_key()).status();
       if (status.ok()) return kek;
-      if (!status.is(Reason::kHsmRefused)) break;
+      status = as_refusal(access, std::move(status));
+      if (!is_refusal(status)) break;
     }
   }
   destroy_all(access);
@@ -389,11 +412,11 @@ Result<Kek> Token::generate_kek(const std::string& label, std::optional<KekType>
   SR_TRY(check_id(id));
   return state_->run(
       [label, type, id](Worker& worker, Session& session) -> Result<Kek> {
-        Status refused(Reason::kHsmRefused,
+        Status refused(Reason::kHsmAlgorithmMissing,
                        "the token has neither AES key wrap nor RSA-OAEP with keys of 3072 bits");
         for (const std::vector<KekType>& forms : possible_forms(worker, session, type)) {
           Result<Kek> made = generate_for(worker, session, label, id, forms);
-          if (!made.is(Reason::kHsmRefused)) return made;
+          if (!is_refusal(made.status())) return made;
           refused = made.status();
         }
         return refused;

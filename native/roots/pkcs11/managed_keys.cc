@@ -140,9 +140,14 @@ Status generate_pair(Worker& worker, const Session& session, const std::string& 
       destroy_object(worker, session, public_key);
       return checked;
     }
-    if (classify(value, Operation::kUse).reason != Reason::kHsmRefused) break;
+    if (!may_be_refusal(value)) break;
   }
-  return worker.check(value);
+  Status failed = worker.check(value);
+  if (!failed.is(Reason::kHsmUnreachable) || !may_be_refusal(value)) return failed;
+  // A token that still answers has refused it in words of its own.
+  if (!find_halves(worker, session, CKO_PRIVATE_KEY, id).ok()) return failed;
+  worker.acquit();
+  return {Reason::kHsmRefused, failed.error().detail};
 }
 
 // DigestInfo is not involved: PSS and ECDSA take the digest itself.
@@ -185,7 +190,7 @@ Status Token::generate_key(const std::string& label, ByteView id, KeyAlgorithm a
         }
         if (!session.supports(worker, wanted.generation, CKF_GENERATE_KEY_PAIR) ||
             !session.supports(worker, wanted.signing, CKF_SIGN)) {
-          return Status(Reason::kHsmRefused, "the token has no keys of this algorithm");
+          return Status(Reason::kHsmAlgorithmMissing, "the token has no keys of this algorithm");
         }
         return generate_pair(worker, session, label, id, wanted);
       },

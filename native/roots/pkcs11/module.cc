@@ -116,6 +116,7 @@ Status Worker::error(CK_RV value, Operation operation) const {
 
 Status Worker::check(CK_RV value, Operation operation) {
   if (value == CKR_OK) return Status();
+  failed_ = value;
   cure_ = std::max(cure_, classify(value, operation).cure);
   return error(value, operation);
 }

@@ -67,6 +67,9 @@ class Worker {
   // The newest call's error without a note, for attempts that have an alternative.
   [[nodiscard]] Status error(CK_RV value, Operation operation = Operation::kUse) const;
 
+  // The answer that check() last found not to be CKR_OK.
+  [[nodiscard]] CK_RV failed() const { return failed_; }
+
   // The token has been shown to be well since the note: the failure needs no cure.
   void acquit() { cure_ = Cure::kNone; }
   // The note asks for a new session and no more: the call was not carried out, and is worth repeating.
@@ -108,6 +111,7 @@ class Worker {
   bool ours_ = false;
   std::uint64_t epoch_ = 0;
   const char* called_ = "";
+  CK_RV failed_ = CKR_OK;
   // Of the running job.
   const std::atomic<bool>* given_up_ = nullptr;
   bool fresh_ = false;
@@ -123,9 +127,11 @@ class Worker {
 // Calls that clean up after a failure: what they answer is neither the failure's name nor its cure.
 class Worker::Cleanup {
  public:
-  explicit Cleanup(Worker& worker) : worker_(worker), called_(worker.called_), cure_(worker.cure_) {}
+  explicit Cleanup(Worker& worker)
+      : worker_(worker), called_(worker.called_), failed_(worker.failed_), cure_(worker.cure_) {}
   ~Cleanup() {
     worker_.called_ = called_;
+    worker_.failed_ = failed_;
     worker_.cure_ = cure_;
   }
   Cleanup(const Cleanup&) = delete;
@@ -136,6 +142,7 @@ class Worker::Cleanup {
  private:
   Worker& worker_;
   const char* const called_;
+  const CK_RV failed_;
   const Cure cure_;
 };
 

@@ -65,6 +65,8 @@ export const errorTable = {
   'pin-missing': { code: 'PERS_8005', retryable: false, remedy: 'Give the PIN by a file, a descriptor, an environment variable or a callback.' },
   'pin-wrong': { code: 'PERS_8005', retryable: false, remedy: 'Give the right PIN. Some tokens lock after a few wrong ones.' },
   'pin-locked': { code: 'PERS_8005', retryable: false, remedy: 'Let the token\'s security officer set a new PIN.' },
+  'pin-length': { code: 'PERS_8005', retryable: false, remedy: 'Choose a PIN with a length that the message names.' },
+  'pin-expired': { code: 'PERS_8005', retryable: false, remedy: 'Change the PIN with the token\'s own tool, for example `pkcs11-tool --login --change-pin`, and give the new one.' },
   'pin-not-initialized': { code: 'PERS_8005', retryable: false, remedy: 'Set the user PIN, for example with `pkcs11-tool --init-pin`.' },
   'hsm-unreachable': { code: 'PERS_8005', retryable: true, remedy: 'Check the module\'s path, its configuration and the device; the store opens once the token answers.' },
   'hsm-refused': { code: 'PERS_8005', retryable: false, remedy: 'Correct what the message names. The token\'s own documentation and log explain its return values.' },

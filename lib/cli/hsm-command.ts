@@ -37,6 +37,9 @@ export const setUpExitCodes: Partial<Readonly<Record<Reason, number>>> = {
   'pin-locked': 15,
   'pin-missing': 16,
   'hsm-refused': 17,
+  'pin-length': 18,
+  'token-write-failed': 19,
+  'pin-expired': 20,
 };
 
 /** Another exit code than the reason has elsewhere. */
@@ -96,7 +99,7 @@ export function addHsmCommands(program: Command): void {
       `
 Exit codes: 0 set up, 2 usage, 10 the module cannot be reached, 11 no such slot, 12 the slot holds a token that was not
 confirmed with --erase, 13 the label is taken, 14 the SO PIN is wrong, 15 it is locked, 16 a PIN is missing, 17 the token
-refused, for example a PIN that is too short.`,
+refused, 18 a PIN is too short or too long, 19 the token does not keep what is written, 20 the token asks for a new PIN.`,
     )
     .action(setUp);
 }

@@ -19,12 +19,14 @@ export type FilesFound =
 export const tokenRefusals = [
   'hsm-unreachable',
   'hsm-refused',
+  'hsm-algorithm-missing',
   'token-missing',
   'token-ambiguous',
   'token-misnamed',
   'pin-missing',
   'pin-wrong',
   'pin-locked',
+  'pin-expired',
   'pin-not-initialized',
   'kek-missing',
   'kek-duplicate',
@@ -124,12 +126,14 @@ export function detect(found: Found): Decision {
     case 'pin-missing':
     case 'pin-wrong':
     case 'pin-locked':
+    case 'pin-expired':
     case 'pin-not-initialized':
       return decided('PIN');
     case 'token-ambiguous':
     case 'token-misnamed':
     case 'kek-duplicate':
     case 'hsm-refused':
+    case 'hsm-algorithm-missing':
       return decided('ATTENTION');
     case 'not-asked':
       // The history was refused before or beside the token: no waiting heals that.

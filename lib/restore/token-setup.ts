@@ -67,7 +67,7 @@ export async function listTokensWith(
 /**
  * Initialises a token in a slot and sets its user PIN. An initialised token is erased only when its label is given.
  * @throws PersistenceError `token-missing`: no such slot; `token-not-confirmed`; `token-exists`; `pin-wrong`, `pin-locked`:
- * the SO PIN; `pin-missing`; `hsm-refused`: a PIN that the token does not take, and the like; `hsm-unreachable`
+ * the SO PIN; `pin-missing`; `pin-length`: a PIN that the token does not take; `hsm-refused`; `hsm-unreachable`
  */
 export async function setUpToken(options: SetUpTokenOptions): Promise<TokenInfo> {
   return setUpTokenWith(loadNative(), options);

@@ -71,6 +71,8 @@ enum class Reason : std::uint8_t {
   kPinMissing,
   kPinWrong,
   kPinLocked,
+  kPinLength,
+  kPinExpired,
   kPinNotInitialized,
   kHsmUnreachable,
   kHsmRefused,
@@ -105,7 +107,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 89> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 91> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -169,6 +171,8 @@ inline constexpr std::array<ErrorInfo, 89> kErrorTable = {{
     {"pin-missing", "PERS_8005", false},
     {"pin-wrong", "PERS_8005", false},
     {"pin-locked", "PERS_8005", false},
+    {"pin-length", "PERS_8005", false},
+    {"pin-expired", "PERS_8005", false},
     {"pin-not-initialized", "PERS_8005", false},
     {"hsm-unreachable", "PERS_8005", true},
     {"hsm-refused", "PERS_8005", false},

@@ -391,9 +391,12 @@ const exemptions: Partial<Record<Reason, string>> = {
   ...Object.fromEntries(
     [
       'pin-locked',
+      'pin-length',
+      'pin-expired',
       'pin-not-initialized',
       'hsm-unreachable',
       'hsm-refused',
+      'hsm-algorithm-missing',
       'token-missing',
       'token-write-failed',
       'token-ambiguous',

@@ -247,7 +247,7 @@ describe('strongroom on a token', function () {
           setup(String(taken), 'x', '--so-pin-file', files.wrong, '--pin-file', files.pin, '--erase', 'acme'),
       ],
       [16, () => setup(empty, 'x', '--so-pin-file', files.soPin)],
-      [17, () => setup(empty, 'x', '--so-pin-file', files.soPin, '--pin-file', join(root, 'short'))],
+      [18, () => setup(empty, 'x', '--so-pin-file', files.soPin, '--pin-file', join(root, 'short'))],
       [2, () => setup('one', 'x', ...pins)],
       [2, () => run(['hsm', 'setup', 'relative.so', '0', 'x', ...pins])],
       [2, () => setup(empty, 'x', 'another_word', ...pins)],

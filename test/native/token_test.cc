@@ -224,7 +224,7 @@ TEST_F(TokenSession, PinStates) {
   for (const auto& [value, reason] : {std::pair(0xa4UL, Reason::kPinLocked),
                                       {0x102UL, Reason::kPinNotInitialized},
                                       {kPinIncorrect, Reason::kPinWrong},
-                                      {0xa3UL, Reason::kHsmRefused},
+                                      {0xa3UL, Reason::kPinExpired},
                                       {kDeviceError, Reason::kHsmUnreachable},
                                       {kVendor, Reason::kHsmUnreachable}}) {
     faults->fail("C_Login", value, 10);
@@ -508,9 +508,33 @@ TEST_F(TokenSession, InitialiseErasesOnlyWhatIsConfirmed) {
   ASSERT_TRUE(initialise(slot, "new", "acme").ok()) << "with a session of ours open";
   EXPECT_TRUE(token->load_object("probe").is(Reason::kTokenMissing));
   EXPECT_FALSE(open("new")->load_object("probe")->has_value());
-  EXPECT_TRUE(Token::initialise(hsm.module, hsm.free_slot(), "b", "", pin(PrivateToken::kSoPin), pin("1"))
-                  .is(Reason::kHsmRefused))
-      << "a user PIN that the token does not take";
+}
+
+TEST_F(TokenSession, PinLengthsAreComparedBeforeAnythingIsErased) {
+  hsm.make("acme");
+  const auto token = open();
+  expect_works(*token);
+  const std::uint64_t slot = token->info().slot_id;
+  const auto initialise = [&](std::uint64_t at, const std::string& confirmation, const SecretBytes& so_pin,
+                              const SecretBytes& user_pin) {
+    return Token::initialise(hsm.module, at, "new", confirmation, so_pin.clone(), user_pin.clone()).status();
+  };
+  const SecretBytes so_pin = pin(PrivateToken::kSoPin);
+  const SecretBytes longest(255);
+  for (const auto& [user_pin, word] : {std::pair(pin("123"), "short"), {SecretBytes(256), "long"}}) {
+    const Status refused = initialise(slot, "acme", so_pin, user_pin);
+    ASSERT_TRUE(refused.is(Reason::kPinLength));
+    EXPECT_NE(refused.error().detail.find(word), std::string::npos) << refused.error().detail;
+    EXPECT_NE(refused.error().detail.find("4 to 255"), std::string::npos) << refused.error().detail;
+    EXPECT_TRUE(initialise(hsm.free_slot(), "", so_pin, user_pin).is(Reason::kPinLength));
+  }
+  EXPECT_TRUE(initialise(hsm.free_slot(), "", pin("123"), so_pin).is(Reason::kPinLength)) << "the officer's";
+  EXPECT_EQ(faults->calls("C_InitToken"), 1U) << "that of make()";
+  expect_works(*token);
+  // Where the token states nothing, it refuses by itself.
+  faults->fail("C_InitPIN", 0xa2, 1);
+  EXPECT_TRUE(initialise(hsm.free_slot(), "", so_pin, so_pin).is(Reason::kPinLength));
+  EXPECT_TRUE(initialise(slot, "acme", so_pin, longest).ok());
 }
 
 TEST_F(TokenSession, DataObjects) {

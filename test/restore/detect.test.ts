@@ -36,7 +36,10 @@ const table: readonly (readonly [
   [
     'ATTENTION',
     undefined,
-    (f) => ['hsm-refused', 'token-ambiguous', 'token-misnamed', 'kek-duplicate'].includes(f.token),
+    (f) =>
+      ['hsm-refused', 'hsm-algorithm-missing', 'token-ambiguous', 'token-misnamed', 'kek-duplicate'].includes(
+        f.token,
+      ),
   ],
   ['OUTAGE', undefined, (f) => f.token === 'ok' && f.history !== 'ok'],
   ['WIZARD_AUTO_RESTORE_PASSWORD', 1, (f) => f.token === 'ok' && f.journal === 'pending'],
@@ -62,7 +65,7 @@ describe('restore: detect()', () => {
       assert.deepEqual(detect(found), { state, scenario }, JSON.stringify(found));
       reached.add(`${state} ${String(scenario)}`);
     }
-    assert.equal(count, 4 * 6 * 15 * 4 * 4 * 2);
+    assert.equal(count, 4 * 6 * 17 * 4 * 4 * 2);
     assert.equal(reached.size, 9, [...reached].join(', '));
   });
 

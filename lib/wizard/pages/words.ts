@@ -98,12 +98,16 @@ export const problemWords: Partial<Record<Reason, ProblemWords>> = {
     field: 'so-pin',
   },
   'pin-locked': { title: 'The token has locked its PIN' },
+  'pin-length': { title: 'The token does not take this PIN', field: 'so-pin' },
+  'pin-expired': { title: 'The token asks for a new PIN' },
   'pin-not-initialized': { title: 'The token has no PIN yet' },
   'invalid-option': {
     title: 'Something in the form is not right',
     remedy: 'Correct what is named below, then send it again. Nothing was changed.',
   },
   'hsm-refused': { title: 'The token refused' },
+  'hsm-algorithm-missing': { title: 'The token lacks an algorithm' },
+  'token-write-failed': { title: 'The token does not keep what is written' },
   'hsm-unreachable': {
     title: 'The token does not answer',
     remedy: 'Check the device and its connection, then try again.',
@@ -137,7 +141,8 @@ export const problemWords: Partial<Record<Reason, ProblemWords>> = {
 
 /** On the page of the password, a PIN is that of the configuration. */
 export const configuredPinWords = (reason: Reason): ProblemWords | undefined => {
-  if (!['pin-missing', 'pin-wrong', 'pin-locked', 'pin-not-initialized'].includes(reason)) return undefined;
+  if (!['pin-missing', 'pin-wrong', 'pin-locked', 'pin-expired', 'pin-not-initialized'].includes(reason))
+    return undefined;
   return {
     title: pinTitles[reason] ?? pinTitle,
     remedy:
@@ -155,6 +160,7 @@ const pinTitle = 'The token does not take the PIN';
 const pinTitles: Partial<Record<Reason, string>> = {
   'pin-missing': 'The token’s PIN is missing',
   'pin-locked': 'The token has locked its PIN',
+  'pin-expired': 'The token asks for a new PIN',
   'pin-not-initialized': 'The token has no PIN yet',
 };
 
@@ -170,6 +176,7 @@ const attentionTitles: Partial<Record<Reason, string>> = {
   'token-misnamed': 'The configuration names another token',
   'kek-duplicate': 'More than one key fits',
   'hsm-refused': 'The token refuses',
+  'hsm-algorithm-missing': 'The token lacks an algorithm',
 };
 
 const tokenLost: readonly Reason[] = ['kek-missing', 'kek-replaced', 'wrapped-dek-corrupt', 'token-missing'];

@@ -58,7 +58,7 @@ constexpr auto kReturnValues = std::to_array<ReturnValue>({
     {0xa0, "CKR_PIN_INCORRECT", {Reason::kPinWrong, Cure::kNone}},
     {0xa1, "CKR_PIN_INVALID", {Reason::kPinWrong, Cure::kNone}},
     {0xa2, "CKR_PIN_LEN_RANGE", {Reason::kPinWrong, Cure::kNone}},
-    {0xa3, "CKR_PIN_EXPIRED", kRefused},
+    {0xa3, "CKR_PIN_EXPIRED", {Reason::kPinExpired, Cure::kNone}},
     {0xa4, "CKR_PIN_LOCKED", {Reason::kPinLocked, Cure::kNone}},
     {0xb0, "CKR_SESSION_CLOSED", kStaleSession},
     {0xb1, "CKR_SESSION_COUNT", kUnreachable},
@@ -106,7 +106,7 @@ constexpr auto kReturnValues = std::to_array<ReturnValue>({
     {0x1c0, "CKR_EXCEEDED_MAX_ITERATIONS", kRefused},
     {0x1c1, "CKR_FIPS_SELF_TEST_FAILED", kDevice},
     {0x1c2, "CKR_LIBRARY_LOAD_FAILED", kDevice},
-    {0x1c3, "CKR_PIN_TOO_WEAK", kRefused},
+    {0x1c3, "CKR_PIN_TOO_WEAK", {Reason::kPinLength, Cure::kNone}},
     {0x1c4, "CKR_PUBLIC_KEY_INVALID", kRefused},
     {0x200, "CKR_FUNCTION_REJECTED", kRefused},
     {0x201, "CKR_TOKEN_RESOURCE_EXCEEDED", kUnreachable},
@@ -148,7 +148,7 @@ Meaning classify_set_up(CK_RV value, const Meaning& otherwise) {
   switch (value) {
     case CKR_PIN_INVALID:  // a new PIN that the token does not take
     case CKR_PIN_LEN_RANGE:
-      return kRefused;
+      return {Reason::kPinLength, Cure::kNone};
     default:
       return otherwise;
   }

@@ -31,6 +31,8 @@ std::string padded_text(const unsigned char (&field)[N]) {
 Slot describe_token(CK_SLOT_ID id, const CK_TOKEN_INFO& token) {
   Slot slot;
   slot.flags = token.flags;
+  slot.pin_bytes_min = token.ulMinPinLen;
+  slot.pin_bytes_max = token.ulMaxPinLen;
   slot.info.slot_id = id;
   slot.info.label = padded_text(token.label);
   slot.info.serial = padded_text(token.serialNumber);

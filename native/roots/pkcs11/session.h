@@ -17,6 +17,8 @@ namespace strongroom::roots::pkcs11 {
 struct Slot {
   TokenInfo info;
   CK_FLAGS flags = 0;  // of CK_TOKEN_INFO
+  CK_ULONG pin_bytes_min = 0;
+  CK_ULONG pin_bytes_max = 0;  // 0, or all ones: the token does not say
 };
 
 // The slots that hold a token, initialised or not. A slot that cannot be read is left out and its error stored in

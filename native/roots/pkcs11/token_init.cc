@@ -44,6 +44,28 @@ Status may_be_erased(const std::vector<Slot>& slots, const Plan& plan) {
   return Status();
 }
 
+// Compared before C_InitToken: a token that refuses its user's PIN afterwards is left without one, and what was on it is gone.
+Status check_length(const Slot& slot, const SecretBytes& pin, const char* whose) {
+  const bool known = slot.pin_bytes_max != 0 && slot.pin_bytes_max != CK_UNAVAILABLE_INFORMATION &&
+                     slot.pin_bytes_min <= slot.pin_bytes_max;
+  if (!known || (pin.size() >= slot.pin_bytes_min && pin.size() <= slot.pin_bytes_max)) return {};
+  return {Reason::kPinLength, std::string("the PIN of the ") + whose + " is too " +
+                                  (pin.size() < slot.pin_bytes_min ? "short" : "long") +
+                                  ": the token in slot " + std::to_string(slot.info.slot_id) + " takes " +
+                                  std::to_string(slot.pin_bytes_min) + " to " +
+                                  std::to_string(slot.pin_bytes_max) + " bytes"};
+}
+
+Status check_lengths(const std::vector<Slot>& slots, const Plan& plan) {
+  const auto slot = std::find_if(slots.begin(), slots.end(),
+                                 [&](const Slot& other) { return other.info.slot_id == plan.slot_id; });
+  if (slot == slots.end()) return {};
+  SR_TRY(check_length(*slot, plan.user_pin, "user"));
+  // The officer of an initialised token has a PIN already. Some tokens take an empty one at first.
+  if (slot->info.initialised || plan.so_pin.empty()) return {};
+  return check_length(*slot, plan.so_pin, "security officer");
+}
+
 CK_UTF8CHAR* pin_bytes(const SecretBytes& pin) {
   static CK_UTF8CHAR empty = 0;
   return pin.empty() ? &empty : const_cast<CK_UTF8CHAR*>(pin.view().data());
@@ -79,6 +101,7 @@ Result<TokenInfo> initialise_token(Worker& worker, const Plan& plan) {
   Status unreadable;
   SR_ASSIGN(const std::vector<Slot> slots, list_slots(worker, &unreadable));
   SR_TRY(may_be_erased(slots, plan));
+  SR_TRY(check_lengths(slots, plan));
   std::array<unsigned char, kTokenLabelBytes> label;  // padded with blanks, without a NUL
   label.fill(' ');
   std::copy(plan.label.begin(), plan.label.end(), label.begin());

@@ -242,6 +242,22 @@ TEST_F(TokenSession, PinStates) {
   expect_works(*token);
 }
 
+// The flag only says that something is open without a PIN.
+TEST_F(TokenSession, ATokenThatDoesNotRequireALoginIsSentThePinAllTheSame) {
+  hsm.make("acme");
+  constexpr unsigned long kLoginRequired = 0x4;
+  faults->set_flags(0, kLoginRequired);
+  const auto token = open();
+  ASSERT_NE(token, nullptr);
+  expect_works(*token);
+  EXPECT_TRUE(hsm.open("acme", "wrong pin").is(Reason::kPinWrong));
+  EXPECT_TRUE(hsm.open("acme", "").ok()) << "public objects need none";
+  for (const unsigned long value : {0x102UL, 0x54UL, 0x103UL}) {
+    faults->fail("C_Login", value, 1);
+    EXPECT_TRUE(hsm.open("acme").ok()) << value;
+  }
+}
+
 TEST_F(TokenSession, ARefusedPinIsNotSentAgain) {
   hsm.make("acme");
   const auto token = open();

@@ -138,7 +138,9 @@ CK_RV Session::send_pin(Worker& worker, const SecretBytes& pin) const {
 }
 
 Status Session::log_in(Worker& worker) {
-  if ((slot_.flags & CKF_LOGIN_REQUIRED) == 0) return Status();
+  // Without the flag some objects are open to everyone. Private ones still need the PIN, where there is one.
+  const bool required = (slot_.flags & CKF_LOGIN_REQUIRED) != 0;
+  if (!required && pin_.empty()) return Status();
   by_hand_ = pin_.empty();
   if (by_hand_ && (slot_.flags & CKF_PROTECTED_AUTHENTICATION_PATH) == 0) {
     return Status(Reason::kPinMissing, "the " + description(locator_) + " needs a PIN");
@@ -165,6 +167,11 @@ Status Session::log_in(Worker& worker) {
       if (send_pin(worker, (*other)->pin_) != CKR_OK) (*other)->close(worker);
       return refused;
     }
+  }
+  // A token that needs no login may have none.
+  if (!required && (value == CKR_USER_PIN_NOT_INITIALIZED || value == CKR_FUNCTION_NOT_SUPPORTED ||
+                    value == CKR_USER_TYPE_INVALID)) {
+    return Status();
   }
   if (value == CKR_PIN_INCORRECT && !slot_.info.pin_initialised) {
     return Status(Reason::kPinNotInitialized, description(locator_));

@@ -23,6 +23,9 @@ const std::vector<Group> kGroups = {
     {{Reason::kTokenMissing, Cure::kReinitialise}, {CKR_SLOT_ID_INVALID, CKR_TOKEN_NOT_PRESENT}},
     {{Reason::kPinWrong, Cure::kNone}, {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE}},
     {{Reason::kPinLocked, Cure::kNone}, {CKR_PIN_LOCKED}},
+    {{Reason::kPinExpired, Cure::kNone}, {CKR_PIN_EXPIRED}},
+    {{Reason::kPinLength, Cure::kNone}, {0x1c3}},  // CKR_PIN_TOO_WEAK
+    {{Reason::kHsmAlgorithmMissing, Cure::kNone}, {CKR_MECHANISM_INVALID}},
     {{Reason::kTokenWriteFailed, Cure::kNone},
      {CKR_DEVICE_MEMORY, CKR_SESSION_READ_ONLY, CKR_TOKEN_WRITE_PROTECTED}},
     {{Reason::kPinNotInitialized, Cure::kNone}, {CKR_USER_PIN_NOT_INITIALIZED}},
@@ -56,6 +59,19 @@ TEST(Pkcs11Classify, EveryValue) {
   }
   EXPECT_EQ(listed, expected.size()) << "the table lacks a value";
   EXPECT_GE(return_values().size(), 90U);
+}
+
+TEST(Pkcs11Classify, WhatMayBeARefusal) {
+  EXPECT_FALSE(may_be_refusal(CKR_OK));
+  for (const CK_RV value :
+       {CK_RV{CKR_GENERAL_ERROR}, CK_RV{CKR_FUNCTION_FAILED}, CK_RV{CKR_VENDOR_DEFINED} + 7,
+        CK_RV{CKR_TEMPLATE_INCONSISTENT}, CK_RV{CKR_MECHANISM_INVALID}}) {
+    EXPECT_TRUE(may_be_refusal(value)) << value;
+  }
+  for (const CK_RV value : {CKR_DEVICE_ERROR, CKR_DEVICE_REMOVED, CKR_TOKEN_NOT_PRESENT, CKR_PIN_INCORRECT,
+                            CKR_SESSION_HANDLE_INVALID, CKR_DEVICE_MEMORY}) {
+    EXPECT_FALSE(may_be_refusal(value)) << value;
+  }
 }
 
 TEST(Pkcs11Classify, UnknownValuesAreAnOutage) {

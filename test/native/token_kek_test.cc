@@ -93,12 +93,78 @@ TEST_F(TokenKek, RsaWhereTheTokenDecidesOnUsesItself) {
   EXPECT_TRUE(token->generate_kek("kek", KekType::kRsaOaepSha1).is(Reason::kHsmRefused));
 }
 
+TEST_F(TokenKek, AFailureKeepsItsNameAndCureThroughTheCleanup) {
+  faults->fail("C_GenerateKeyPair", 0x62, 2);  // CKR_KEY_SIZE_RANGE
+  const auto refused = token->generate_kek("kek", KekType::kRsaOaepSha1);
+  ASSERT_TRUE(refused.is(Reason::kHsmRefused));
+  EXPECT_EQ(refused.error().detail.rfind("C_GenerateKeyPair: CKR_KEY_SIZE_RANGE", 0), 0U)
+      << refused.error().detail;
+  // What the cleanup meets does not make the work worth repeating.
+  const unsigned before = faults->calls("C_GenerateKeyPair");
+  faults->fail("C_GenerateKeyPair", 0x62, 10);
+  faults->fail("C_FindObjectsInit", 0xb3, 3);  // CKR_SESSION_HANDLE_INVALID
+  EXPECT_TRUE(token->generate_kek("kek", KekType::kRsaOaepSha1).is(Reason::kHsmRefused));
+  EXPECT_EQ(faults->calls("C_GenerateKeyPair"), before + 2);
+}
+
 TEST_F(TokenKek, AnUnsupportedTypeIsRefusedAndLeavesNothing) {
   const auto kek = token->generate_kek("kek", KekType::kRsaOaep);
   EXPECT_TRUE(kek.is(Reason::kHsmRefused));
   EXPECT_NE(kek.error().detail.find("CKR_ARGUMENTS_BAD"), std::string::npos) << kek.error().detail;
   EXPECT_FALSE(tool({"--read-object", "--type", "pubkey", "--label", "kek", "-o", "/dev/null"}));
   EXPECT_TRUE(token->generate_kek("", std::nullopt).is(Reason::kInvalidArgument));
+}
+
+TEST_F(TokenKek, ARefusalInWordsOfTheModulesOwnLeadsToRsa) {
+  for (const unsigned long value : {0x5UL, 0x80000123UL}) {
+    faults->fail("C_GenerateKey", value, 1);
+    const Kek kek = generate();
+    EXPECT_EQ(kek.type, KekType::kRsaOaepSha1) << value;
+    expect_unwraps(kek, wrap(kek));
+    EXPECT_TRUE(token->destroy_kek("kek", kek).ok());
+    // The key is there, and the token does not wrap by it.
+    faults->fail("C_WrapKey", value, 1);
+    EXPECT_EQ(generate().type, KekType::kRsaOaepSha1) << value;
+    faults->fail("C_GenerateKeyPair", value, 1);
+    const Kek asked = generate(KekType::kRsaOaepSha1);
+    expect_unwraps(asked, wrap(asked));
+  }
+  EXPECT_EQ(token->find_keks("kek")->size(), 4U) << "no AES key is left";
+  // Every form is refused.
+  faults->fail("C_GenerateKey", 0x80000123, 1);
+  faults->fail("C_GenerateKeyPair", 0x80000123, 2);
+  const auto refused = token->generate_kek("kek");
+  ASSERT_TRUE(refused.is(Reason::kHsmRefused)) << refused.error().detail;
+  EXPECT_NE(refused.error().detail.find("C_GenerateKeyPair"), std::string::npos) << refused.error().detail;
+  faults->fail("C_GenerateKeyPair", 0x80000123, 1);
+  EXPECT_TRUE(token->generate_key("signing", Bytes(16, 1), KeyAlgorithm::kEcP256).is(Reason::kHsmRefused));
+}
+
+TEST_F(TokenKek, AnUnclearErrorOfATokenThatDoesNotAnswerIsAnOutage) {
+  faults->fail("C_GenerateKey", 0x5, 1);
+  faults->fail("C_FindObjectsInit", 0x5, 1000);
+  EXPECT_TRUE(token->generate_kek("kek").is(Reason::kHsmUnreachable));
+  EXPECT_EQ(faults->calls("C_GenerateKeyPair"), 0U);
+}
+
+TEST_F(TokenKek, OtherFormsOfATemplateAreTriedForUnclearErrors) {
+  const Kek kek = generate();
+  for (const unsigned long value : {0x5UL, 0x6UL, 0x80000123UL, 0xd1UL}) {
+    faults->fail("C_CreateObject", value, 1);  // the key to be wrapped
+    expect_unwraps(kek, wrap(kek));
+    faults->fail("C_CreateObject", value, 1);  // a data object: then a key that carries the value
+    EXPECT_TRUE(token->save_object("witness", as_bytes("value")).ok()) << value;
+    EXPECT_EQ(as_text(**token->load_object("witness")), "value");
+  }
+}
+
+TEST_F(TokenKek, AMissingAlgorithmHasItsOwnReason) {
+  faults->hide(kAesKeyWrap);
+  faults->hide(0x9);  // CKM_RSA_PKCS_OAEP
+  EXPECT_TRUE(token->generate_kek("kek").is(Reason::kHsmAlgorithmMissing));
+  faults->hide(0x1041);  // CKM_ECDSA
+  EXPECT_TRUE(
+      token->generate_key("signing", Bytes(16, 1), KeyAlgorithm::kEcP256).is(Reason::kHsmAlgorithmMissing));
 }
 
 TEST_F(TokenKek, ItsValueCannotBeRead) {

@@ -45,10 +45,10 @@ TEST_F(TpmFlip, KeySlotsWithMendedChecksums) {
   Counts counts;
   const std::size_t slots = parsed->front().header.slots.size();
   const std::vector<Reason> permitted{
-      Reason::kPersistenceTampered, Reason::kTpmRefused,     Reason::kTpmReplaced,
-      Reason::kTpmCleared,          Reason::kWitnessMissing, Reason::kWitnessReplaced,
-      Reason::kVaultRolledBack,     Reason::kTpmPcrChanged,  Reason::kPinMissing,
-      Reason::kRootUnavailable,     Reason::kTpmUnavailable};
+      Reason::kPersistenceTampered, Reason::kTpmRefused,      Reason::kTpmReplaced,
+      Reason::kTpmCleared,          Reason::kWitnessMissing,  Reason::kWitnessReplaced,
+      Reason::kVaultRolledBack,     Reason::kTpmPcrChanged,   Reason::kPinMissing,
+      Reason::kTpmKeyMissing,       Reason::kRootUnavailable, Reason::kTpmUnavailable};
   for (std::size_t number = 0; number < slots; ++number) {
     const std::size_t size = parsed->front().header.slots[number].parameters.size();
     for (std::size_t at = 0; at < size; at += kStride) {

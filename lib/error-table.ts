@@ -41,7 +41,7 @@ export const errorTable = {
   'witness-unavailable': { code: 'PERS_8004', retryable: true, remedy: 'Bring the witness back; `strongroom status` shows which one fails. Writes are accepted again as soon as it has moved.' },
   'queue-full': { code: 'PERS_8004', retryable: true, remedy: 'Await earlier operations before starting new ones.' },
   'aborted': { code: 'PERS_8004', retryable: true, remedy: 'Repeat the call if it is still wanted.' },
-  'restore-required': { code: 'PERS_8004', retryable: false, remedy: 'Run `strongroom restore` with the backup password; it goes on where it was interrupted.' },
+  'restore-required': { code: 'PERS_8004', retryable: false, remedy: 'Run `strongroom restore`. It continues where it was interrupted.' },
   'restore-busy': { code: 'PERS_8004', retryable: true, remedy: 'Wait until the other one ends.' },
   'io-error': { code: 'PERS_8005', retryable: true, remedy: 'Check the disk and the file system.' },
   'no-space': { code: 'PERS_8005', retryable: true, remedy: 'Make room and start again.' },

@@ -233,6 +233,7 @@ export class PersistenceService implements Persistence {
       } catch (error) {
         // The token opens the store: a restore that was interrupted behind its commit, or none.
         if (toPersistenceError(error).reason !== 'nothing-to-do') throw error;
+        if (act.password === undefined) act.report.skip('password');
         await fromNative(() => native.initializeWarmstart());
       }
       await fromNative(() => this.#loadVault(native));

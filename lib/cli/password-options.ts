@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { parseToken } from '../token.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
-import { needPassword, passwordVariable } from './secrets.js';
+import { findPassword, needPassword, passwordVariable } from './secrets.js';
 
 export interface PasswordOptions {
   readonly passwordFile?: string;
@@ -35,17 +35,24 @@ export function addProofOptions(command: Command): Command {
   return addPasswordOptions(command.option('--token-file <file>', "read the vendor's token from a file"));
 }
 
-/** The backup password from its options, the environment or the terminal; the caller wipes it. */
-export function readPassword({ passwordFile, passwordFd }: PasswordOptions): Promise<Buffer> {
-  return needPassword({
+const sourceOf = ({ passwordFile, passwordFd }: PasswordOptions) =>
+  ({
     name: 'backup password',
     file: passwordFile,
     fd: passwordFd,
     fileOption: '--password-file',
     fdOption: '--password-fd',
     variable: passwordVariable,
-    ask: 'once',
-  });
+  }) as const;
+
+/** The backup password from its options, the environment or the terminal; the caller wipes it. */
+export function readPassword(options: PasswordOptions): Promise<Buffer> {
+  return needPassword({ ...sourceOf(options), ask: 'once' });
+}
+
+/** The same, where it is optional: the terminal is not asked. */
+export function readGivenPassword(options: PasswordOptions): Promise<Buffer | undefined> {
+  return findPassword({ ...sourceOf(options), ask: 'no' });
 }
 
 /** A vendor's token: its 136 bytes, or their base64url text. */

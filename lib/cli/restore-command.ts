@@ -23,7 +23,13 @@ import {
   type HsmOptions,
 } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
-import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
+import {
+  addProofOptions,
+  readGivenPassword,
+  readPassword,
+  readToken,
+  type ProofOptions,
+} from './password-options.js';
 import { timeText } from './report.js';
 import { findPassword } from './secrets.js';
 import { documentOf } from './status-command.js';
@@ -138,7 +144,7 @@ function wordsOf(found: Detection): string {
       return `Nothing is lost: ${named} opens the store.`;
     case 'WIZARD_AUTO_RESTORE_PASSWORD':
       return record?.completed === false
-        ? `A restore was begun at ${timeText(record.timeMs)} and is not completed; it goes on with the backup password.`
+        ? `A restore was begun at ${timeText(record.timeMs)} and is not completed. It continues without the password, because the token opens the store.`
         : `The key of this store is lost: ${printable(cause?.message ?? '')}.\nThe backup password gives it a new one in the token that is there.`;
     case 'WIZARD_SETUP_HSM_AUTORESTORE':
       return `This store's token is not visible: ${named} is not mounted, not readable, unplugged, or lost.${present}\nIf it is lost, set up another one with --setup-slot. The backup password then gives the store a new key in it.`;
@@ -216,11 +222,11 @@ async function run(options: RestoreCommandOptions, found: Detection, place: Plac
   const steps: RestoreEvent[] = [];
   const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
   for (;;) {
-    const password = await passwordOf(options);
+    const password = await passwordOf(options, found);
     try {
       const persistence = await restore({
         ...place,
-        proof: { password, ...(token !== undefined && { token }) },
+        proof: { ...(password !== undefined && { password }), ...(token !== undefined && { token }) },
         ...(tlsDir !== undefined && { tls: { directory: absolutePath(tlsDir) } }),
         ...(hook !== undefined && { hook: absolutePath(hook) }),
         ...(hookTimeLimit !== undefined && {
@@ -236,19 +242,21 @@ async function run(options: RestoreCommandOptions, found: Detection, place: Plac
     } catch (error) {
       if (!(await mayTryAgain(error, options))) throw error;
     } finally {
-      password.fill(0);
+      password?.fill(0);
     }
   }
 }
 
-function passwordOf(options: RestoreCommandOptions): Promise<Buffer> {
+/** Not asked for where a restore continues and the token opens the store. */
+function passwordOf(options: RestoreCommandOptions, found: Detection): Promise<Buffer | undefined> {
   const file = credentialFile(
     '--password-file',
     options.passwordFile,
     '--password-credential',
     options.passwordCredential,
   );
-  return readPassword({ ...options, ...(file !== undefined && { passwordFile: file }) });
+  const source = { ...options, ...(file !== undefined && { passwordFile: file }) };
+  return found.restore?.completed === false ? readGivenPassword(source) : readPassword(source);
 }
 
 /** A password that was typed may be mistyped; one from elsewhere stays wrong. */

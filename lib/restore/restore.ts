@@ -2,7 +2,8 @@
 //
 // Invariants
 // - Nothing is changed before the password is proven and every witness that is left has agreed.
-// - Nobody gets the store before the restore is completed. Whatever fails after the commit leaves it to be gone on with.
+// - No one gets the store before the restore is completed. Whatever fails after the commit leaves a restore that continues,
+//   without the password while the token opens the store.
 // - A second restore of the same store is refused at once: in this process by its directory, across processes by the
 //   store's lock.
 import { PersistenceError } from '../errors.js';
@@ -50,11 +51,12 @@ const underWay = new Set<string>();
 
 /**
  * Gives a store whose token lost its key, or is lost itself, a new key-encryption key by the backup password, and opens
- * it. Goes on with a restore that was interrupted; then the password is asked for again. Where the store has a vendor, a
- * token for `recover` is needed besides.
+ * it. Continues a restore that was interrupted. After the commit that needs no password while the token opens the store:
+ * `proof` may then be empty. Where the store has a vendor, a token for `recover` is needed as well.
  * @throws PersistenceError `nothing-to-do` when the token opens the store; `password-wrong`, `password-throttled` with
  * `retryAfterMs`; `restore-busy`; `token-missing` where no token is there and none is to be set up; the reasons of an
- * outage, of PINs, PERS_8003, of setting up a token, of writing files and of the hook. After an error the same call goes on.
+ * outage, of PINs, PERS_8003, of setting up a token, of writing files and of the hook. After an error the same call
+ * continues.
  */
 export function restore(options: RestoreOptions): Promise<Persistence> {
   return restoreWith(loadNative(), options);

@@ -16,7 +16,7 @@ export const restoreSteps = [
 
 /**
  * - `detect`: what is lost was found out, and the lock taken
- * - `password`: the backup password was proven
+ * - `password`: the backup password was proven; skipped where a restore continues without it
  * - `witnesses`: the history and every witness that is left agree
  * - `token`: the token is there; set up if it was lost
  * - `kek`: a new key-encryption key, and the root key wrapped with it and unwrapped again

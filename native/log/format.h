@@ -53,7 +53,7 @@ enum class CommitKind : std::uint8_t {
   kReseal = 10,         // the root was sealed anew by authority
   kRestore = 11,        // a token was given a new KEK by the backup password
   // The story of a restore besides: nothing of the state changes with these.
-  kRestoreDetected = 12,   // the root was found lost, and the restore begun
+  kRestoreDetected = 12,   // a restore begins, or continues without the password
   kRestorePassword = 13,   // the backup password was proven
   kRestoreToken = 14,      // the token is there: found, or set up
   kRestoreKeys = 15,       // managed keys were looked at; those that are lost were deactivated

@@ -255,8 +255,8 @@ class Engine {
   [[nodiscard]] Status recover(const Proof& proof);
   [[nodiscard]] Status reseal(const Proof& proof);
   // After initialize_recovery(), or after initialize_warmstart() of a store whose restore is not completed: what must hold
-  // before restore() changes anything. Proves the authority and changes nothing. kNothingToDo when there is nothing to
-  // restore.
+  // before restore() changes anything. Proves the authority and changes nothing. Where the token opens the store, the
+  // password may be absent, and is checked where it is given. kNothingToDo when there is nothing to restore.
   [[nodiscard]] Status validate_restore(const Proof& proof);
   // Makes a new KEK in the token that is there, wraps the DEK with it and registers its witness, in one commit; leaves the
   // store open with a restore that is not completed. Of a restore that was committed before, only the opening is left.

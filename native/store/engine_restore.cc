@@ -5,7 +5,8 @@
 // - The token holds a witness of the present point before persistence.bin names the KEK in it: from then on a start by the
 //   token expects one.
 // - Cut anywhere, the store is either one whose root is lost, and the restore begins anew, or one whose restore is
-//   recorded as not completed: then it serves nobody until the password was given again and the rest was done.
+//   recorded as not completed: then it serves nobody until the rest is done. The password is not needed again while the
+//   token opens the store.
 #include <algorithm>
 
 #include "store/engine_state.h"
@@ -113,9 +114,11 @@ Status Engine::validate_restore(const Proof& proof) {
       authority =
           check_authority(proof, Purpose::kRecover, state.core.authority, state.header, earlier->accepted);
     }
-  } else {
-    // What was accepted with the commit is not asked for again; who goes on must know the password all the same.
+  } else if (!proof.password.empty()) {
+    // The commit was made under the password, and the token opens the root: both are enough. A wrong password is refused
+    // all the same.
     authority = open_by_password(state.header, proof.password.view()).status();
+    state.password_proven = authority.ok();
   }
   SR_TRY(authority);
   state.restore_validated = true;
@@ -127,8 +130,9 @@ Status Engine::State::resume_restore() {
   SR_TRY(cut_tail());
   ReservedChanges changes;
   changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
-  SR_TRY(begin_writing(log::CommitKind::kRestorePassword, changes,
-                       next_stamp(*stamp, read_clock(environment.clock))));
+  const log::CommitKind kind =
+      password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
+  SR_TRY(begin_writing(kind, changes, next_stamp(*stamp, read_clock(environment.clock))));
   tamper_file_anew = verdict.tamper_file_anew;
   SR_TRY(before_step("strays"));
   SR_TRY(remove_stray_keks(token_slot.kek.id));

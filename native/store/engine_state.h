@@ -218,6 +218,7 @@ struct Engine::State {
   std::unique_ptr<TokenStore> token_store;
   std::optional<Bytes> token_raw_hash;
   bool restore_validated = false;
+  bool password_proven = false;  // of a restore that continues
 
   // Anchors and changes of persistence.bin: one at a time; before the commit lock.
   std::mutex persistence_mutex;

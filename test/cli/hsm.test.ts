@@ -205,21 +205,24 @@ describe('strongroom on a token', function () {
     await ok(['verify', directory, ...place()]);
   });
 
-  it('restore with --tls-dir, and a hook whose failure leaves it to be gone on with', async () => {
+  it('restore with a hook that fails: the same command continues, and needs no password', async () => {
     await setUp('acme');
     await init();
     destroyKek();
     const hook = join(root, 'hook');
     writeFileSync(hook, '#!/bin/sh\nexit 3\n', { mode: 0o700 });
-    const act = ['restore', directory, ...place(), '--password-file', files.password, '--hook', hook];
-    const failed = await run([...act, '--json']);
+    const act = ['restore', directory, ...place(), '--hook', hook];
+    const failed = await run([...act, '--password-file', files.password, '--json']);
     assert.deepEqual([failed.code, json(failed.stderr).reason], [4, 'hook-failed']);
     assert.equal((await run(['list', directory, ...place()])).code, 5);
     assert.match((await run(['status', directory, ...place()])).stdout, /restore +NOT COMPLETED/);
     writeFileSync(hook, '#!/bin/sh\nexit 0\n', { mode: 0o700 });
+    const wrong = await run([...act, '--password-file', files.wrong, '--json']);
+    assert.equal(json(wrong.stderr).reason, 'password-wrong');
     const restored = json((await ok([...act, '--json'])).stdout);
     assert.equal(restored.restored, true);
     assert.equal(restored.restore.completed, true);
+    assert.deepEqual(restored.steps[1], { step: 'password', state: 'skipped' });
     assert.deepEqual(restored.steps.at(-1), { step: 'completed', state: 'done' });
   });
 

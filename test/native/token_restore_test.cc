@@ -229,6 +229,45 @@ TEST_F(TokenRestore, NothingChangesBeforeThePasswordIsProven) {
   }
 }
 
+TEST_F(TokenRestore, WithoutThePasswordARestoreContinuesOnlyWhileTheTokenOpensTheStore) {
+  make_store();
+  lose_kek();
+  {
+    Opened store = this->store();
+    EXPECT_REASON(restore(store, ""), Reason::kPasswordMissing);
+  }
+  {
+    Opened store = this->store();
+    ASSERT_OK(restore(store));
+    ASSERT_OK(store->close());  // committed and not completed
+  }
+  {
+    Opened store = this->store();
+    EXPECT_REASON(restore(store, "wrong"), Reason::kPasswordWrong);
+  }
+  {
+    Opened store = this->store();
+    ASSERT_OK(restore(store, ""));
+    ASSERT_OK(store->close());
+  }
+  {
+    Opened store = this->store();
+    EXPECT_REASON(store.open(), Reason::kRestoreRequired);
+  }
+  lose_kek();
+  {
+    Opened store = this->store();
+    EXPECT_REASON(restore(store, ""), Reason::kPasswordMissing);
+  }
+  {
+    Opened store = this->store();
+    ASSERT_OK(restore(store));
+    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(store->close());
+  }
+  expect_restored("acme", KeyState::kActive);
+}
+
 TEST_F(TokenRestore, TheTokenIsMadeAfterTheProof) {
   make_store();
   lose_token();

@@ -289,7 +289,7 @@ describe('copies of secrets are wiped', function () {
       rig = await Rig.start(world);
       const browser = await rig.insider();
       const slotId = String(await world.emptySlot());
-      await browser.submit(hsmPath(), { slotId, label: 'acme', soPin });
+      await browser.submit(hsmPath(), { slotId, label: 'acme', soPin, soPinAgain: soPin });
       await until('token');
       await browser.settled();
       watch.assertGone(soPin, pin);

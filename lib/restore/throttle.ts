@@ -87,7 +87,7 @@ export class PasswordThrottle {
 
 function throttled(retryAfterMs: number, why: string): PersistenceError {
   const seconds = Math.ceil(retryAfterMs / 1000);
-  return new PersistenceError('password-throttled', `${why}; the next is tried in ${seconds} s`, {
+  return new PersistenceError('password-throttled', `${why}: try again in ${seconds} s`, {
     retryAfterMs,
   });
 }

@@ -15,11 +15,12 @@ import { csrf } from 'hono/csrf';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 
-import { isPersistenceError, PersistenceError } from '../errors.js';
+import { isPersistenceError } from '../errors.js';
 import { toPersistenceError } from '../native-errors.js';
 import { bodyBytesMax, MalformedBody, readForm, readJson, type Fields } from './body.js';
 import type { ReadWizardOptions } from './options.js';
 import { render, script, stylesheet } from './pages/index.js';
+import { FormError, problemOf } from './problem.js';
 import type { Progress, Shown } from './progress.js';
 import type { Sessions } from './session.js';
 import type { ErrorView, Problem, View } from './view.js';
@@ -52,15 +53,10 @@ const labelBytesMax = 32;
 const secretNames = {
   code: new Set<string>(),
   password: new Set(['password']),
-  hsm: new Set(['soPin']),
+  hsm: new Set(['soPin', 'soPinAgain']),
 };
 
-const problemOf = ({ reason, message, remedy, retryAfterMs }: PersistenceError): Problem => ({
-  reason,
-  message,
-  remedy,
-  retryAfterMs,
-});
+const foreignForm = 'The form belongs to another session. Load the page again.';
 
 /** With which status a refusal is answered. */
 function statusOf({ reason }: Problem): 400 | 403 | 409 | 429 {
@@ -104,10 +100,12 @@ class Pages {
     const { app } = this;
     app.onError((error, c) => {
       if (error instanceof HTTPException)
-        return this.#error(c, error.status, error.status === 403 ? 'Forbidden' : 'Refused', error.message);
+        return error.status === 403
+          ? this.#forbidden(c, 'The form came from another site. Load the page here again.')
+          : this.#error(c, error.status, 'Refused', error.message);
       const { reason } = toPersistenceError(error, 'internal');
       this.#options.onEvent({ event: 'failed', reason, message: 'a request could not be answered' });
-      return this.#error(c, 500, 'Internal error', 'The request could not be answered.');
+      return this.#error(c, 500, 'Internal error', 'The request failed. The log of the server says why.');
     });
     app.use(
       secureHeaders({
@@ -135,10 +133,15 @@ class Pages {
       if (!this.#isOurHost(c)) return this.#misdirected(c);
       const sent = c.env.incoming?.url?.split('?', 1)[0] ?? new URL(c.req.url).pathname;
       if (sent !== c.req.path)
-        return this.#error(c, 400, 'Bad request', 'The path is not in its plain form.');
+        return this.#error(
+          c,
+          400,
+          'Bad request',
+          'The path is not in its plain form. Send it without escapes.',
+        );
       if (!sent.startsWith(paths.start) && sent !== base) return this.#unavailable(c);
       if (c.req.method === 'POST' && c.req.header('Content-Length') === undefined)
-        return this.#error(c, 411, 'Length required', 'A body must have its length in front.');
+        return this.#error(c, 411, 'Length required', 'The body has no length. Send `Content-Length`.');
       return next();
     });
     app.on(
@@ -146,7 +149,8 @@ class Pages {
       '*',
       bodyLimit({
         maxSize: bodyBytesMax,
-        onError: (c: Page) => this.#error(c, 413, 'Too large', `A body has at most ${bodyBytesMax} bytes.`),
+        onError: (c: Page) =>
+          this.#error(c, 413, 'Too large', `The body is too long. Send at most ${bodyBytesMax} bytes.`),
       }),
     );
     const { origin } = this.#options;
@@ -191,7 +195,7 @@ class Pages {
     app.all(`${paths.hsm}:type{.*}`, (c) =>
       hsmTypes.some((type) => c.req.path === `${paths.hsm}${type}/`)
         ? this.#notAllowed(c)
-        : this.#error(c, 404, 'Not found', 'There is no such type of HSM: softhsm, or physical.'),
+        : this.#error(c, 404, 'Not found', 'This type of HSM is unknown. Use `softhsm` or `physical`.'),
     );
     app.get(paths.progress, (c) =>
       this.#get(c, 'progress', undefined, 'outage', 'pin', 'attention', 'refused'),
@@ -270,9 +274,9 @@ class Pages {
     if (fields instanceof Response) return fields;
     try {
       const id = this.#idOf(c);
-      if (!this.#sessions.knows(id)) return this.#forbidden(c, 'There is no session: give the code first.');
-      if (!this.#isToken(c, fields))
-        return this.#forbidden(c, 'The form is of another session. Load the page again.');
+      if (!this.#sessions.knows(id))
+        return this.#forbidden(c, 'The session is missing or has ended. Enter the one-time code first.');
+      if (!this.#isToken(c, fields)) return this.#forbidden(c, foreignForm);
       const before = this.#progress.show();
       if (before.page !== page && before.page !== 'progress')
         return this.#wantsJson(c) ? this.#page(c, before, 409, type) : c.redirect(this.#pathOf(before), 303);
@@ -296,16 +300,18 @@ class Pages {
     const label = text.get('label') ?? '';
     const erase = text.get('erase') ?? '';
     const soPin = secrets.get('soPin');
-    if (!/^\d{1,15}$/.test(slot)) throw new PersistenceError('invalid-option', 'Choose a slot.');
+    if (!/^\d{1,15}$/.test(slot)) throw new FormError('invalid-option', 'no slot is chosen', 'slots');
     if (label === '' || Buffer.byteLength(label) > labelBytesMax || /[\p{C}\p{Zl}\p{Zp}]/u.test(label))
-      throw new PersistenceError(
+      throw new FormError(
         'invalid-option',
-        `The label has 1 to ${labelBytesMax} bytes, all of them printable.`,
+        `a label has 1 to ${labelBytesMax} bytes and only printable characters`,
+        'label',
       );
     this.#progress.setUp({
       slotId: Number(slot),
       label,
       soPin: soPin === undefined || soPin.length === 0 ? undefined : soPin,
+      soPinAgain: secrets.get('soPinAgain'),
       erase: erase === '' ? undefined : erase,
     });
   }
@@ -314,8 +320,7 @@ class Pages {
   async #begin(c: Page): Promise<Response> {
     const fields = await this.#read(c, secretNames.code);
     if (fields instanceof Response) return fields;
-    if (!this.#isToken(c, fields))
-      return this.#forbidden(c, 'The form is of another session. Load the page again.');
+    if (!this.#isToken(c, fields)) return this.#forbidden(c, foreignForm);
     const address = c.env.incoming?.socket?.remoteAddress ?? 'unknown';
     try {
       const id = await this.#sessions.begin(fields.text.get('code') ?? '', address);
@@ -324,7 +329,7 @@ class Pages {
     } catch (error) {
       if (!isPersistenceError(error)) throw error;
       const problem = problemOf(error);
-      // Those that were not even compared would only fill the log.
+      // Codes that were not compared would only fill the log.
       if (error.retryAfterMs === undefined) this.#options.onEvent({ event: 'code-refused', address });
       return this.#codePage(c, statusOf(problem), problem);
     }
@@ -343,13 +348,18 @@ class Pages {
     const type = (c.req.header('Content-Type') ?? '').split(';', 1)[0]?.trim().toLowerCase();
     const read = type === 'application/json' ? readJson : readForm;
     if (read === readForm && type !== 'application/x-www-form-urlencoded')
-      return this.#error(c, 415, 'Unsupported', 'A body is a form, or JSON.');
+      return this.#error(c, 415, 'Unsupported', 'Send the body as a form or as JSON.');
     const body = await bytesOf(c.req.raw.body);
     try {
       return read(body, secrets);
     } catch (error) {
       if (!(error instanceof MalformedBody)) throw error;
-      return this.#error(c, 400, 'Bad request', `The form cannot be read: ${error.message}.`);
+      return this.#error(
+        c,
+        400,
+        'Bad request',
+        `The form cannot be read: ${error.message}. Load the page again.`,
+      );
     } finally {
       body.fill(0);
     }
@@ -399,7 +409,7 @@ class Pages {
 
   #notAllowed(c: Page, allow = 'GET, HEAD, POST'): Response {
     c.header('Allow', allow);
-    return this.#error(c, 405, 'Method not allowed', 'This page is read, or its form is sent.');
+    return this.#error(c, 405, 'Method not allowed', `Use one of these methods: ${allow}.`);
   }
 
   #unavailable(c: Page): Response {

@@ -19,6 +19,8 @@ import type { PasswordThrottle } from '../restore/throttle.js';
 import { listTokensWith, setUpTokenWith, type TokenInfo } from '../restore/token-setup.js';
 import { detectRestoreWith, type Detection } from '../restore/world.js';
 import type { ReadWizardOptions, WizardOutcome } from './options.js';
+import { FormError, problemOf } from './problem.js';
+import { checkSoPin, checkUserPin, newTokenOf, slotOf, type NamedToken } from './slots.js';
 import type {
   HsmView,
   PasswordView,
@@ -52,6 +54,8 @@ export interface TokenPlan {
   readonly slotId: number;
   readonly label: string;
   readonly soPin: Buffer | undefined;
+  /** Typed a second time. Absent: not compared. */
+  readonly soPinAgain: Buffer | undefined;
   readonly erase: string | undefined;
 }
 
@@ -62,11 +66,6 @@ export interface ProgressParts {
   readonly internals?: Partial<NativeStoreOptions>;
   /** Whether somebody has a session, and may wait for the result. */
   readonly isWatched?: () => boolean;
-}
-
-function problemOf(error: PersistenceError): Problem {
-  const { reason, message, remedy, retryAfterMs } = error;
-  return Object.freeze({ reason, message, remedy, retryAfterMs });
 }
 
 /** In memory that is shared with nothing else. */
@@ -154,30 +153,27 @@ export class Progress {
     const base = this.#base();
 
     if (this.#act !== undefined) return { page: 'progress', ...base, problem: undefined };
-    const { state, cause, restore } = this.#detection;
+    const { state, cause } = this.#detection;
     if (state === 'WIZARD_SETUP_HSM_AUTORESTORE') {
-      const slots = this.#slots.map(({ slotId, manufacturer, model, initialised, label, serial }) => ({
-        slotId,
-        description: `${manufacturer} ${model}`.trim(),
-        erases: initialised ? { label, serial } : undefined,
-      }));
       return {
         page: 'hsm',
         ...base,
-        slots,
+        slots: this.#slots.map(slotOf),
         asksSoPin: this.#options.soPin === undefined,
+        hasUserPin: this.#hasUserPin(),
         given: this.#given,
       };
     }
     const page = waitingPages[state];
     if (page !== undefined) {
-      return { page, ...base, problem: cause === undefined ? undefined : problemOf(cause) };
+      const why = cause ?? this.#unnamedCause();
+      return { page, ...base, problem: why === undefined ? undefined : problemOf(why) };
     }
     const { wrong, waitMs } = this.#parts.throttle.peek(this.#options.directory);
     return {
       page: 'password',
       ...base,
-      resumes: restore?.completed === false,
+      resumes: this.#resumes(),
       wrongAttempts: wrong,
       waitMs,
     };
@@ -189,7 +185,7 @@ export class Progress {
   }
 
   /**
-   * Begins a restore, which goes on by itself. The password is copied at once.
+   * Begins a restore, which runs by itself. The password is copied at once. It may be empty where a restore continues.
    * @throws PersistenceError `restore-busy`, `password-throttled`, `password-missing`; nothing has begun then
    */
   restore(password: Uint8Array): void {
@@ -197,35 +193,41 @@ export class Progress {
     const { waitMs } = this.#parts.throttle.peek(this.#options.directory);
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1000);
-      throw new PersistenceError('password-throttled', `wrong passwords; the next is tried in ${seconds} s`, {
+      throw new PersistenceError('password-throttled', `wrong passwords: try again in ${seconds} s`, {
         retryAfterMs: waitMs,
       });
     }
-    if (password.length === 0) throw new PersistenceError('password-missing', 'no password was given');
-    const copy = ownCopy(password);
+    if (password.length === 0 && !this.#resumes())
+      throw new PersistenceError('password-missing', 'no password was given');
+    const copy = password.length === 0 ? undefined : ownCopy(password);
     this.#begin('restore', async () => {
       try {
         await this.#restore(copy);
       } finally {
-        copy.fill(0);
+        copy?.fill(0);
       }
     });
   }
 
   /**
-   * Sets up a token, which goes on by itself.
-   * @throws PersistenceError `restore-busy`, `pin-missing`; nothing has begun then
+   * Sets up a token, which runs by itself.
+   * @throws PersistenceError `restore-busy`, `pin-missing`, `invalid-option`; nothing has begun then
    */
   setUp(plan: TokenPlan): void {
     if (this.#act !== undefined || this.#closing) throw busy();
-    this.#given = { slotId: plan.slotId, label: plan.label };
+    const { slotId, label, erase } = plan;
+    this.#given = { slotId, label };
+    checkSoPin(
+      this.#slots.find((slot) => slot.slotId === slotId),
+      plan,
+    );
     const copy = plan.soPin && ownCopy(plan.soPin);
     const soPin = copy ?? this.#options.soPin;
     if (soPin === undefined)
-      throw new PersistenceError('pin-missing', "the security officer's PIN was not given");
+      throw new FormError('pin-missing', 'the PIN of the security officer was not given', 'so-pin');
     this.#begin('token', async () => {
       try {
-        await this.#setUp({ ...plan, soPin });
+        await this.#setUp({ slotId, label, erase, soPin });
       } finally {
         copy?.fill(0);
       }
@@ -277,12 +279,46 @@ export class Progress {
     this.#options.onEvent({ event: 'failed', reason: error.reason, message: error.message });
   }
 
-  async #restore(password: Buffer): Promise<void> {
+  /** The commit is made and the token opens the store: the rest needs no password. */
+  #resumes(): boolean {
+    return this.#detection.restore?.completed === false;
+  }
+
+  #hasUserPin(): boolean {
+    const { storage } = this.#options;
+    if (storage.type !== 'pkcs11') return false;
+    return storage.pin !== undefined || this.#uri()?.pinSource !== undefined;
+  }
+
+  #uri(): ReturnType<NativeBinding['parsePkcs11Uri']> | undefined {
+    const storage = this.#storage;
+    if (storage.type !== 'pkcs11' || storage.uri === undefined) return undefined;
+    return this.#parts.binding.parsePkcs11Uri(storage.uri);
+  }
+
+  /** How the options name the token. */
+  #named(): NamedToken | undefined {
+    const storage = this.#storage;
+    if (storage.type !== 'pkcs11') return undefined;
+    return this.#uri() ?? (typeof storage.token === 'string' ? { label: storage.token } : storage.token);
+  }
+
+  /** What a detection of these states says by the state alone. */
+  #unnamedCause(): PersistenceError | undefined {
+    const { state, found } = this.#detection;
+    if (state === 'NO_STORE')
+      return new PersistenceError('no-store', `the directory ${this.#options.directory} holds no store now`);
+    if (found.files === 'decommissioning')
+      return new PersistenceError('partial-restore', 'a decommission of this store was interrupted');
+    return undefined;
+  }
+
+  async #restore(password: Buffer | undefined): Promise<void> {
     const { directory, secretStore, tlsDirectory, hook, hookTimeLimitMs, token, onEvent } = this.#options;
     const options: RestoreOptions = {
       directory,
       storage: this.#storage,
-      proof: { password, ...(token !== undefined && { token }) },
+      proof: { ...(password !== undefined && { password }), ...(token !== undefined && { token }) },
       ...(secretStore !== undefined && { secretStore }),
       ...(tlsDirectory !== undefined && { tls: { directory: tlsDirectory } }),
       ...(hook !== undefined && { hook, hookTimeLimitMs }),
@@ -319,6 +355,7 @@ export class Progress {
       facts: {
         ...this.#facts(),
         token: status.token && { label: status.token.label, serial: status.token.serial },
+        newToken: undefined,
         lastGoodMs: status.newestMs,
       },
       problem: undefined,
@@ -331,7 +368,9 @@ export class Progress {
     });
   }
 
-  async #setUp(plan: Omit<TokenPlan, 'soPin'> & { soPin: PasswordSource }): Promise<void> {
+  async #setUp(
+    plan: Pick<TokenPlan, 'slotId' | 'label' | 'erase'> & { soPin: PasswordSource },
+  ): Promise<void> {
     const { slotId, label, soPin, erase } = plan;
     // The look before it may have found that the token is back.
     if (this.#result !== undefined)
@@ -339,12 +378,14 @@ export class Progress {
     const storage = this.#storage;
     const made = await this.#withModule(
       async ({ module = '', initArguments, timeLimitMs, pin, label: named }) => {
-        if (pin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');
+        if (pin === undefined)
+          throw new FormError('pin-missing', 'the configuration of the server has no user PIN', 'user-pin');
         if (named !== undefined && named !== label)
-          throw new PersistenceError(
-            'invalid-option',
-            `the token of this store is configured to be '${named}'`,
-          );
+          throw new FormError('invalid-option', `the configuration names the token '${named}'`, 'label');
+        checkUserPin(
+          this.#slots.find((each) => each.slotId === slotId),
+          pin,
+        );
         return setUpTokenWith(this.#parts.binding, {
           module,
           ...(initArguments !== undefined && { initArguments }),
@@ -495,6 +536,7 @@ export class Progress {
       instance,
       storageId,
       token: token && { label: token.label, serial: token.serial },
+      newToken: newTokenOf(this.#detection, this.#named()),
       lastGoodMs: lastWrittenMs,
     };
   }

@@ -97,7 +97,7 @@ export class Sessions {
       if (retryAfterMs === undefined)
         throw new PersistenceError('authority-refused', 'The code is wrong, or it was used before.');
       const seconds = Math.ceil(retryAfterMs / 1000);
-      throw new PersistenceError('password-throttled', `Wrong codes: the next is tried in ${seconds} s.`, {
+      throw new PersistenceError('password-throttled', `Too many wrong codes. Try again in ${seconds} s.`, {
         retryAfterMs,
       });
     }

@@ -4,16 +4,25 @@
 // The forms post to the path of their own page, as application/x-www-form-urlencoded, with the fields `csrf` and
 //   code page      `code`
 //   password page  `password`
-//   HSM page       `slotId`, `label`, `soPin` (empty: the configured one), `erase` (the label of the token that is erased)
+//                  (none where the restore continues without it)
+//   HSM page       `slotId`, `label`, `soPin` (empty: the configured one), `soPinAgain` (where `soPin` is chosen; absent: not
+//                  compared), `erase` (the label of the token that is erased)
 import type { Reason } from '../errors.js';
 import type { RestoreStep } from '../restore/steps.js';
+
+export interface TokenFacts {
+  readonly label: string;
+  readonly serial: string;
+}
 
 /** What was found, in the words of the store. Unauthenticated while the root is closed. */
 export interface StoreFacts {
   readonly instance: string | undefined;
   readonly storageId: string | undefined;
   /** The token that persistence.bin names. */
-  readonly token: { readonly label: string; readonly serial: string } | undefined;
+  readonly token: TokenFacts | undefined;
+  /** The token that is in its place: another serial number, and the label or slot that the options name. */
+  readonly newToken: TokenFacts | undefined;
   /** When the store was last written, as far as that is known. */
   readonly lastGoodMs: number | undefined;
 }
@@ -29,14 +38,23 @@ export interface Problem {
   readonly message: string;
   readonly remedy: string;
   readonly retryAfterMs: number | undefined;
+  /** What it is about, where the reason does not say. */
+  readonly about?: Subject | undefined;
 }
+
+/** A field of the form for a new token; `user-pin`: the PIN of the server's configuration. */
+export type Subject = 'slots' | 'label' | 'confirm' | 'so-pin' | 'so-pin-again' | 'user-pin';
 
 /** A slot that a new token can be set up in. */
 export interface SlotView {
   readonly slotId: number;
   readonly description: string;
   /** Undefined: the slot is empty. Else this token would be erased, and its label must be typed. */
-  readonly erases: { readonly label: string; readonly serial: string } | undefined;
+  readonly erases: TokenFacts | undefined;
+  /** `new`: the PIN of the security officer is chosen with this form. `existing`: the token has one, which is needed. */
+  readonly soPin: 'new' | 'existing';
+  /** The permitted length of a PIN in bytes. Undefined: the module does not report it. */
+  readonly pinBytes: { readonly min: number; readonly max: number } | undefined;
 }
 
 interface Base {
@@ -59,7 +77,7 @@ export interface CodeView {
 export interface PasswordView extends Base {
   readonly page: 'password';
   readonly csrf: string;
-  /** A restore was begun before and is not completed: it goes on. */
+  /** A restore was committed and is not completed. The token opens the store, so it continues without the password. */
   readonly resumes: boolean;
   /** Wrong passwords so far, in this process. */
   readonly wrongAttempts: number;
@@ -75,6 +93,8 @@ export interface HsmView extends Base {
   readonly slots: readonly SlotView[];
   /** False: the PIN of the security officer is configured, and need not be typed. */
   readonly asksSoPin: boolean;
+  /** False: the configuration has no user PIN, and no token can be set up. */
+  readonly hasUserPin: boolean;
   /** What was typed before, so that it need not be typed again; never a PIN. */
   readonly given: { readonly slotId: number | undefined; readonly label: string };
 }
@@ -84,7 +104,7 @@ export interface ProgressView extends Base {
   readonly page: 'progress';
 }
 
-/** Nothing is asked for: an outage heals by itself; `pin`, `attention` and `refused` are for the operator. */
+/** Nothing is asked for: an outage ends by itself. `pin`, `attention` and `refused` need the operator. */
 export interface WaitingView extends Base {
   readonly page: 'outage' | 'pin' | 'attention' | 'refused';
 }

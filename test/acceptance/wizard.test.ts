@@ -343,7 +343,8 @@ describe('acceptance: auto-restore, the pages', function () {
     for (const type of ['softhsm', 'physical']) {
       const view = (await browser.json(hsmPath(type))).json();
       assert.deepEqual([view.page, view.hsmType, view.given.label], ['hsm', type, 'acme']);
-      assert.deepEqual(view.slots, [{ slotId, description: view.slots[0].description }]);
+      const { description } = view.slots[0];
+      assert.deepEqual(view.slots, [{ slotId, description, soPin: 'new', pinBytes: { min: 4, max: 255 } }]);
       assert.equal(view.facts.token.label, 'acme');
     }
     for (const type of ['tpm', 'SoftHSM', 'softhsm2', 'softhsm/x', '']) {

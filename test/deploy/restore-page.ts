@@ -51,7 +51,7 @@ export async function restoreLostToken(
   await enter(page, { code });
   await page.waitForURL('**/setup-wizard/auto-restore-hsm-setup/softhsm/');
   await page.check('input[name=slotId]');
-  await enter(page, { label, soPin });
+  await enter(page, { label, soPin, soPinAgain: soPin });
   await page.waitForURL('**/setup-wizard/auto_restore_password/');
   await enter(page, { password });
   await page.waitForURL('**/setup-wizard/result/');

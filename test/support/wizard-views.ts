@@ -11,6 +11,7 @@ export const facts: StoreFacts = {
   instance: 'licences-eu-1',
   storageId: '15eb5137e1e9073ad875177b3e985a46',
   token: { label: 'acme', serial: '657443451635833b' },
+  newToken: undefined,
   lastGoodMs: Date.UTC(2026, 10, 22, 7, 17, 52),
 };
 
@@ -22,13 +23,31 @@ export function stepsUpTo(done: number, state: StepView['state'] = 'to-come'): S
   }));
 }
 
-export function problemOf(reason: Reason, message: string, retryAfterMs?: number): Problem {
-  return { reason, message, remedy: new PersistenceError(reason, message).remedy, retryAfterMs };
+export function problemOf(
+  reason: Reason,
+  message: string,
+  retryAfterMs?: number,
+  about?: Problem['about'],
+): Problem {
+  const { remedy } = new PersistenceError(reason, message);
+  return { reason, message, remedy, retryAfterMs, ...(about !== undefined && { about }) };
 }
+
+/** After a new token was set up: its step is done before the password is asked for. */
+const newToken = {
+  facts: { ...facts, newToken: { label: 'acme', serial: 'f02c77d1a9b41e60' } },
+  steps: restoreSteps.map((step) => ({
+    step,
+    state: step === 'detect' || step === 'token' ? ('done' as const) : ('to-come' as const),
+  })),
+};
 
 const base = { facts, steps: stepsUpTo(1), problem: undefined };
 const closed = { facts, steps: stepsUpTo(0), problem: undefined };
 const csrf = 'dGhlIHRva2VuIG9mIHRoZSBmb3Jt';
+
+/** The new token is the one that the store names. */
+const restoredFacts = { ...facts, token: newToken.facts.newToken };
 
 /** By the name of its picture. */
 export const views = {
@@ -57,13 +76,23 @@ export const views = {
     found: 'kek-missing',
     problem: problemOf('password-wrong', 'the backup password does not open the store', 8000),
   },
+  'password-new-token': {
+    page: 'password',
+    csrf,
+    resumes: false,
+    wrongAttempts: 1,
+    waitMs: 0,
+    ...newToken,
+    found: 'kek-missing',
+    problem: problemOf('password-wrong', 'the backup password does not open the store'),
+  },
   'password-resumes': {
     page: 'password',
     csrf,
     resumes: true,
     wrongAttempts: 0,
     waitMs: 0,
-    facts,
+    facts: restoredFacts,
     steps: stepsUpTo(8, 'failed'),
     problem: problemOf('hook-failed', 'the hook ended with exit code 3: AH00526: Syntax error on line 12'),
   },
@@ -72,17 +101,51 @@ export const views = {
     csrf,
     hsmType: 'softhsm',
     asksSoPin: true,
+    hasUserPin: true,
     ...base,
     found: 'token-missing',
     slots: [
-      { slotId: 0, description: 'SoftHSM slot ID 0x0', erases: undefined },
+      {
+        slotId: 0,
+        description: 'SoftHSM slot ID 0x0',
+        erases: undefined,
+        soPin: 'new',
+        pinBytes: { min: 4, max: 255 },
+      },
       {
         slotId: 372605755,
         description: 'SoftHSM slot ID 0x1635833b',
         erases: { label: 'staging', serial: '9b1e03d4967a11c2' },
+        soPin: 'existing',
+        pinBytes: { min: 4, max: 255 },
       },
     ],
     given: { slotId: undefined, label: 'acme' },
+  },
+  'hsm-pins-differ': {
+    page: 'hsm',
+    csrf,
+    hsmType: 'physical',
+    asksSoPin: true,
+    hasUserPin: true,
+    ...base,
+    found: 'token-missing',
+    slots: [
+      {
+        slotId: 1,
+        description: 'Card reader, slot 1',
+        erases: undefined,
+        soPin: 'new',
+        pinBytes: { min: 16, max: 16 },
+      },
+    ],
+    given: { slotId: 1, label: 'acme' },
+    problem: problemOf(
+      'invalid-option',
+      'the two PINs of the security officer differ',
+      undefined,
+      'so-pin-again',
+    ),
   },
   'hsm-erase': {
     page: 'hsm',
@@ -91,13 +154,22 @@ export const views = {
     ...base,
     found: 'token-missing',
     asksSoPin: false,
+    hasUserPin: true,
     slots: [
       {
         slotId: 1,
         description: 'Card reader, slot 1',
         erases: { label: 'staging', serial: '9b1e03d4967a11c2' },
+        soPin: 'existing',
+        pinBytes: { min: 6, max: 16 },
       },
-      { slotId: 2, description: 'Card reader, slot 2', erases: undefined },
+      {
+        slotId: 2,
+        description: 'Card reader, slot 2',
+        erases: undefined,
+        soPin: 'new',
+        pinBytes: undefined,
+      },
     ],
     given: { slotId: 1, label: 'acme' },
     problem: problemOf('token-not-confirmed', 'slot 1 holds the token staging, and its label was not given'),
@@ -107,9 +179,29 @@ export const views = {
     csrf,
     hsmType: 'physical',
     asksSoPin: true,
+    hasUserPin: true,
     ...base,
     found: 'token-missing',
     slots: [],
+    given: { slotId: undefined, label: 'acme' },
+  },
+  'hsm-no-pin': {
+    page: 'hsm',
+    csrf,
+    hsmType: 'softhsm',
+    asksSoPin: true,
+    hasUserPin: false,
+    ...base,
+    found: 'token-missing',
+    slots: [
+      {
+        slotId: 0,
+        description: 'SoftHSM slot ID 0x0',
+        erases: undefined,
+        soPin: 'new',
+        pinBytes: { min: 4, max: 255 },
+      },
+    ],
     given: { slotId: undefined, label: 'acme' },
   },
   progress: { page: 'progress', ...base, steps: stepsUpTo(5, 'under-way') },
@@ -146,7 +238,7 @@ export const views = {
   result: {
     page: 'result',
     healed: false,
-    facts,
+    facts: restoredFacts,
     problem: undefined,
     steps: restoreSteps.map((step) => ({ step, state: 'done' })),
     completedMs: Date.UTC(2026, 10, 22, 9, 4, 11),
@@ -157,10 +249,21 @@ export const views = {
     tlsFingerprint: '9f3ac1d20b7e45886a01c4e2f8d17b3350ae6255709ae1b4318398d35b12039e',
     unproven: false,
   },
+  'result-one-key': {
+    page: 'result',
+    healed: false,
+    facts: restoredFacts,
+    problem: undefined,
+    steps: restoreSteps.map((step) => ({ step, state: 'done' })),
+    completedMs: Date.UTC(2026, 10, 22, 9, 4, 11),
+    deactivatedKeys: [{ id: 'ca-1', why: "lost with the token 'acme', serial number 657443451635833b" }],
+    tlsFingerprint: undefined,
+    unproven: false,
+  },
   'result-unproven': {
     page: 'result',
     healed: false,
-    facts,
+    facts: restoredFacts,
     problem: undefined,
     steps: restoreSteps.map((step) => ({
       step,

@@ -7,7 +7,14 @@ import axe from 'axe-core';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 
 import type { View } from '../../lib/wizard/view.js';
-import { servePages, stepsUpTo, views, type PageServer, type ViewName } from '../support/wizard-views.js';
+import {
+  problemOf,
+  servePages,
+  stepsUpTo,
+  views,
+  type PageServer,
+  type ViewName,
+} from '../support/wizard-views.js';
 
 const names = Object.keys(views) as ViewName[];
 const sizes = { wide: 1280, narrow: 360 };
@@ -216,7 +223,41 @@ describe('the pages of the restore wizard in Chromium', function () {
           erase: 'staging',
           label: 'acme-2',
           soPin: '1234',
+          soPinAgain: '',
         });
+      });
+
+      it('asks twice for a PIN that is chosen now, once for one that a token has', async () => {
+        const page = await openPage({ javaScriptEnabled });
+        await page.goto(`${pages.origin}/show/hsm`);
+        const again = page.getByLabel('The same PIN again');
+        const hint = page.locator('#so-pin-hint');
+        assert.equal(await again.isVisible(), true);
+        assert.match(await hint.innerText(), /Choose it now/);
+        assert.doesNotMatch(await hint.innerText(), /erased token/);
+        await page.getByRole('radio', { name: /^Slot 372605755 / }).check();
+        assert.equal(await again.isVisible(), false);
+        assert.match(await hint.innerText(), /the security officer of the erased token/);
+        assert.doesNotMatch(await hint.innerText(), /Choose it now/);
+        await page.getByRole('radio', { name: /^Slot 0 / }).check();
+        await page.getByRole('textbox', { name: 'PIN of the security officer' }).fill('1234');
+        await again.fill('1235');
+        await page.keyboard.press('Enter');
+        await page.waitForURL('**/show');
+        assert.deepEqual(
+          [pages.posted[0]?.fields.get('soPin'), pages.posted[0]?.fields.get('soPinAgain')],
+          ['1234', '1235'],
+        );
+      });
+
+      it('continues a restore with one key, and asks for nothing', async () => {
+        const page = await openPage({ javaScriptEnabled });
+        await page.goto(`${pages.origin}/show/password-resumes`);
+        assert.equal(await page.locator('input:visible').count(), 0);
+        await page.getByRole('button', { name: 'Continue' }).focus();
+        await page.keyboard.press('Enter');
+        await page.waitForURL('**/show');
+        assert.deepEqual(Object.fromEntries(pages.posted[0]?.fields ?? []), { csrf: views.code.csrf });
       });
 
       it('follows a restore to its result, and an outage to its end', async () => {
@@ -250,6 +291,42 @@ describe('the pages of the restore wizard in Chromium', function () {
     await page.getByRole('heading', { name: 'Enter the backup password' }).waitFor();
   });
 
+  it('a page without a form loads again when a slot appears, or another cause does', async () => {
+    const page = await openPage();
+    pages.current = views['hsm-none'];
+    await page.goto(`${pages.origin}/show`);
+    pages.current = views.hsm;
+    await page.getByLabel('Label of the new token').waitFor();
+    pages.current = views.outage;
+    await page.goto(`${pages.origin}/show`);
+    pages.current = { ...views.outage, problem: problemOf('secret-store-unavailable', 'no answer') };
+    await page.getByRole('heading', { name: 'The secret store does not answer' }).waitFor();
+  });
+
+  it('on a phone the steps come after the form and are folded; a tap unfolds them', async () => {
+    const page = await openPage({ viewport: { width: 360, height: 740 } });
+    for (const name of ['password', 'hsm', 'result'] as const) {
+      await page.goto(`${pages.origin}/show/${name}`);
+      const step = page.locator('li[data-step="commit"]');
+      assert.equal(await step.isVisible(), false, name);
+      await page.locator('details.fold summary').click();
+      assert.equal(await step.isVisible(), true, name);
+      const form = await page.locator('form, .print').first().boundingBox();
+      const at = await step.boundingBox();
+      assert.ok((at?.y ?? 0) > (form?.y ?? 0) + (form?.height ?? 0), name);
+    }
+    await page.setViewportSize({ width: 1280, height: 740 });
+    await page.goto(`${pages.origin}/show/password`);
+    assert.equal(await page.locator('li[data-step="commit"]').isVisible(), true);
+  });
+
+  it('without the script the steps can be folded all the same', async () => {
+    const page = await openPage({ javaScriptEnabled: false, viewport: { width: 360, height: 740 } });
+    await page.goto(`${pages.origin}/show/password`);
+    await page.locator('details.fold summary').click();
+    assert.equal(await page.locator('li[data-step="commit"]').isVisible(), false);
+  });
+
   it('counts the wait down, takes no click before its end, and says that it is over', async () => {
     const page = await openPage();
     pages.current = { ...views['password-wrong'], waitMs: 1500 };
@@ -258,7 +335,7 @@ describe('the pages of the restore wizard in Chromium', function () {
     assert.equal(await button.getAttribute('aria-disabled'), 'true');
     await page.getByLabel('Backup password').fill('x');
     await page.keyboard.press('Enter');
-    await page.getByRole('status').filter({ hasText: 'The next try is taken now.' }).waitFor();
+    await page.getByRole('status').filter({ hasText: 'You can try again now.' }).waitFor();
     assert.deepEqual(pages.posted, []);
     assert.equal(await button.getAttribute('aria-disabled'), null);
     await Promise.all([page.waitForEvent('framenavigated'), button.click()]);
@@ -292,7 +369,7 @@ describe('the pages of the restore wizard in Chromium', function () {
     await page.getByRole('radio', { name: /^Slot 372605755 / }).check();
     await page.getByLabel('Label of the token to be erased').fill('staging');
     await page.getByRole('radio', { name: /^Slot 0 / }).check();
-    await page.getByLabel('PIN of the security officer').fill('1234');
+    await page.getByRole('textbox', { name: 'PIN of the security officer' }).fill('1234');
     await page.keyboard.press('Enter');
     await page.waitForURL('**/show');
     assert.deepEqual(

@@ -12,7 +12,7 @@ import { facts, problemOf, stepsUpTo, views } from '../support/wizard-views.js';
 const all = Object.entries(views) as [string, View][];
 
 /** Members whose values are of a closed set, or are the wizard's own. */
-const closed = ['page', 'step', 'state', 'reason', 'hsmType', 'csrf', 'tlsFingerprint'];
+const closed = ['page', 'step', 'state', 'reason', 'hsmType', 'csrf', 'tlsFingerprint', 'about', 'soPin'];
 
 /** The view with each other text in place of its own. */
 function withText(view: View, text: string): View {
@@ -93,6 +93,11 @@ describe('the pages of the restore wizard', () => {
       'erase',
       'label',
       'soPin',
+      'soPinAgain',
+    ]);
+    assert.deepEqual(fieldsOf(render(views['password-resumes'])), [
+      '/setup-wizard/auto_restore_password/',
+      'csrf',
     ]);
     assert.match(render(views.hsm), /action="\/setup-wizard\/auto-restore-hsm-setup\/softhsm\/"/);
   });
@@ -106,14 +111,16 @@ describe('the pages of the restore wizard', () => {
     }
   });
 
-  it('has no field on a page that waits, and a refresh only where it heals or goes on by itself', () => {
-    for (const name of ['progress', 'outage', 'pin', 'attention', 'refused', 'result', 'error'] as const) {
-      assert.doesNotMatch(render(views[name]), /<input|<form/);
+  it('has no field on a page that waits, and a refresh only where it changes by itself', () => {
+    const waiting =
+      'hsm-none hsm-no-pin progress outage pin attention refused result error error-address'.split(' ');
+    for (const name of waiting) {
+      assert.doesNotMatch(render(views[name as keyof typeof views]), /<input|<form/);
     }
     const refreshing = all
       .filter(([, view]) => render(view).includes('http-equiv="refresh"'))
       .map(([, { page }]) => page);
-    assert.deepEqual(refreshing, ['progress', 'progress', 'outage', 'attention']);
+    assert.deepEqual(refreshing, ['hsm', 'hsm', 'progress', 'progress', 'outage', 'attention']);
   });
 
   it('names what would be erased, and preselects nothing of it', () => {
@@ -139,6 +146,156 @@ describe('the pages of the restore wizard', () => {
     assert.doesNotMatch(field(views['hsm-erase']), /required/);
   });
 
+  it('says per slot whether the PIN of the security officer is chosen now, and with which length', () => {
+    const slotsOf = (view: View): string[] =>
+      [...render(view).matchAll(/<label class="slot">[^]*?<\/label>/g)].map(([slot]) => textOf(slot));
+    const [empty = '', staging = ''] = slotsOf(views.hsm);
+    assert.match(empty, /PIN of the security officer: you choose it now, 4 to 255 characters/);
+    assert.match(staging, /PIN of the security officer: the token has one already, 4 to 255 characters/);
+    const [fixed = ''] = slotsOf(views['hsm-pins-differ']);
+    assert.match(fixed, /you choose it now, 16 characters/);
+    const [, unknown = ''] = slotsOf(views['hsm-erase']);
+    assert.match(unknown, /you choose it now $/);
+    const [one = ''] = slotsOf({
+      ...views.hsm,
+      slots: [{ ...views.hsm.slots[0], pinBytes: { min: 1, max: 1 } }],
+    });
+    assert.match(one, /1 character $/);
+  });
+
+  it('asks for the PIN of the security officer twice only where it is chosen', () => {
+    const again = (view: View): string => /<input[^>]*name="soPinAgain"[^>]*>/.exec(render(view))?.[0] ?? '';
+    // A field that the stylesheet hides must not be required.
+    assert.doesNotMatch(again(views.hsm), /required/);
+    assert.match(again(views.hsm), /type="password"/);
+    assert.match(again(views['hsm-pins-differ']), /required/);
+    assert.equal(again({ ...views.hsm, slots: views.hsm.slots.slice(1) }), '');
+    const text = textOf(render(views['hsm-pins-differ']));
+    assert.match(text, /The two PINs of the security officer differ.*Nothing was changed/);
+    assert.match(text, /If the device came with a PIN of the security officer, type that PIN/);
+    assert.doesNotMatch(textOf(render(views.hsm)), /If the device came with/);
+  });
+
+  it('explains the user PIN of the new token, and offers none where it is not configured', () => {
+    assert.match(
+      textOf(render(views.hsm)),
+      /User PIN\. The new token gets the user PIN from the configuration of the server/,
+    );
+    const text = textOf(render(views['hsm-no-pin']));
+    assert.match(text, /no user PIN is configured.*start this page again with the user PIN/);
+  });
+
+  it('has no heading for an act that it does not offer, and looks again instead', () => {
+    for (const name of ['hsm-none', 'hsm-no-pin'] as const) {
+      const document = render(views[name]);
+      const headings = [...document.matchAll(/<h[12][^>]*>([^]*?)<\/h[12]>/g)].map(([, each]) => each);
+      for (const heading of [...headings, /<title>(.*)<\/title>/.exec(document)?.[1]])
+        assert.doesNotMatch(heading ?? '', /set up|steps|restore page of/i, name);
+      assert.match(document, /data-poll="\d+"/);
+      assert.match(textOf(document), /This page looks again every few seconds/);
+    }
+    assert.match(textOf(render(views['hsm-none'])), /No slot for a token is visible/);
+  });
+
+  it('says one thing of one, and another of several', () => {
+    const one = textOf(render(views['result-one-key']));
+    assert.match(one, /One key is deactivated It refuses to sign/);
+    assert.match(one, /Replace the deactivated key\. If it comes back/);
+    const two = textOf(render(views.result));
+    assert.match(two, /2 keys are deactivated They refuse to sign/);
+    assert.match(two, /Replace the deactivated keys\. If one comes back/);
+    const wrong = (wrongAttempts: number): string => textOf(render({ ...views.password, wrongAttempts }));
+    assert.match(wrong(1), / 1 wrong password so far/);
+    assert.match(wrong(2), / 2 wrong passwords so far/);
+    assert.doesNotMatch(wrong(0), /so far/);
+  });
+
+  it('does not show the serial number of a lost token where a new one is', () => {
+    const text = textOf(render(views['password-new-token']));
+    assert.match(text, /New token acme Serial number f02c77d1a9b41e60/);
+    assert.ok(!text.includes(facts.token?.serial ?? '-'));
+    for (const name of ['hsm', 'progress-token'] as const)
+      assert.match(textOf(render(views[name])), /Missing token acme/);
+  });
+
+  it('asks for no password where the token opens the store', () => {
+    const document = render(views['password-resumes']);
+    assert.doesNotMatch(document, /type="password"/);
+    const text = textOf(document);
+    assert.match(text, /Continue the restore.*needs no password.*then continue\./);
+    assert.match(document, /<button type="submit">Continue<\/button>/);
+    assert.match(text, /Password , done Restore/);
+  });
+
+  it('names the address of the log to a request that went to another, and no link back', () => {
+    const document = render(views['error-address']);
+    assert.ok(document.includes('<code>https://vault.example:8443/setup-wizard/</code>'));
+    assert.doesNotMatch(document, /href="\/setup-wizard\/"/);
+    assert.doesNotMatch(
+      render({ page: 'error', status: 421, title: 'x', message: 'x' }),
+      /href="\/setup-wizard\/"/,
+    );
+    assert.match(render(views.error), /href="\/setup-wizard\/"/);
+  });
+
+  it('has the steps after the form, and they can be folded', () => {
+    for (const name of ['password', 'hsm', 'result'] as const) {
+      const document = render(views[name]);
+      const fold = /<details class="fold" open>\s*<summary>[^]*?<ol class="steps">/.exec(document);
+      assert.ok(fold !== null, name);
+      assert.ok(fold.index > document.lastIndexOf('</form>'), name);
+    }
+  });
+
+  it('speaks plainly: no riddle, and no word that the style replaces', () => {
+    const words =
+      /next try|is tried|go(es)? on\b|gone on|anew|vouch|heal|mend\b|beside|there is none|somebody|nobody|whoever|in place of/i;
+    for (const [name, view] of all) assert.doesNotMatch(textOf(render(view)), words, name);
+    assert.doesNotMatch(script.replace(/\/\/.*/g, ''), words);
+    assert.match(textOf(render(views['password-wrong'])), /You can try again in 8 s/);
+  });
+
+  it('calls a code a code, where too many were wrong', () => {
+    const problem = problemOf('password-throttled', 'Too many wrong codes. Try again in 4 s.', 4000);
+    const text = textOf(render({ ...views.code, problem }));
+    assert.match(text, /This code was not checked\. Each wrong code makes the wait longer/);
+    assert.doesNotMatch(text, /(this|wrong|backup) password/i);
+  });
+
+  it('sends no one who is here to the command that does the same', () => {
+    for (const reason of Object.keys(errorTable) as Reason[]) {
+      const problem = problemOf(reason, 'the message');
+      for (const view of [views.password, views['password-resumes'], views.hsm])
+        assert.doesNotMatch(textOf(render({ ...view, problem })), /strongroom (restore|wizard)/, reason);
+    }
+  });
+
+  it('promises that an outage ends by itself only where it does', () => {
+    const text = (reason: Reason): string =>
+      textOf(render({ ...views.outage, problem: problemOf(reason, 'the message') }));
+    for (const reason of Object.keys(errorTable) as Reason[]) {
+      if (errorTable[reason].retryable) assert.match(text(reason), /the service starts by itself/);
+      else assert.doesNotMatch(text(reason), /by itself/);
+    }
+  });
+
+  it('suspects an attack only where the history does not pass', () => {
+    const text = (reason: Reason): string =>
+      textOf(render({ ...views.refused, problem: problemOf(reason, 'the message') }));
+    assert.match(text('vault-rolled-back'), /changed by someone/);
+    for (const reason of ['version', 'persistence-corrupt', 'unsafe-path', 'clock-rolled-back'] as const)
+      assert.doesNotMatch(text(reason), /changed by someone|older copy/);
+    assert.match(text('clock-rolled-back'), /The clock of the server is behind/);
+  });
+
+  it('asks whether the disk is mounted where the files are gone, and never for a new store', () => {
+    const text = textOf(
+      render({ ...views.attention, problem: problemOf('no-store', 'the directory /srv holds no store now') }),
+    );
+    assert.match(text, /not visible now.*Check whether the disk is mounted/);
+    assert.doesNotMatch(text, /strongroom init/);
+  });
+
   it('gives every reason of the error table a remedy, its code and its name', () => {
     for (const reason of Object.keys(errorTable) as Reason[]) {
       const text = textOf(render({ ...views.password, problem: problemOf(reason, 'the message') }));
@@ -159,7 +316,13 @@ describe('the pages of the restore wizard', () => {
   });
 
   it('works without facts, causes and times', () => {
-    const nothing = { instance: undefined, storageId: undefined, token: undefined, lastGoodMs: undefined };
+    const nothing = {
+      instance: undefined,
+      storageId: undefined,
+      token: undefined,
+      newToken: undefined,
+      lastGoodMs: undefined,
+    };
     for (const [, view] of all) {
       if (!('facts' in view)) continue;
       const bare = { ...view, facts: nothing, found: undefined, problem: undefined, steps: [] };
@@ -174,7 +337,7 @@ describe('the pages of the restore wizard', () => {
     const text = textOf(render({ ...views.progress, steps: stepsUpTo(4, 'under-way') }));
     assert.match(text, /Step 5 of 10: Make a new key in the token/);
     assert.equal(text.match(/ Done /g)?.length, 4 + 1);
-    assert.match(text, /Make a new key in the token Under way Note this point in the token To come/);
+    assert.match(text, /Make a new key in the token Under way Save the checkpoint in the token To come/);
     const steps = restoreSteps.map((step) => ({ step, state: 'skipped' }) as const);
     assert.match(textOf(render({ ...views.progress, steps })), /All steps are done/);
   });
@@ -208,17 +371,6 @@ describe('the pages of the restore wizard', () => {
       code.replace(/<[^>]*>|\s/g, ''),
       '9F:3A:C1:D2:0B:7E:45:88:6A:01:C4:E2:F8:D1:7B:33:50:AE:62:55:70:9A:E1:B4:31:83:98:D3:5B:12:03:9E',
     );
-  });
-
-  it('names the address of the log to a request that went to another, and no link back', () => {
-    const document = render(views['error-address']);
-    assert.ok(document.includes('<code>https://vault.example:8443/setup-wizard/</code>'));
-    assert.doesNotMatch(document, /href="\/setup-wizard\/"/);
-    assert.doesNotMatch(
-      render({ page: 'error', status: 421, title: 'x', message: 'x' }),
-      /href="\/setup-wizard\/"/,
-    );
-    assert.match(render(views.error), /href="\/setup-wizard\/"/);
   });
 
   it('is small', () => {

@@ -128,6 +128,7 @@ describe('the wizard refuses', function () {
     const throttled = await second.submit(codePath, { code: used });
     assert.equal(throttled.status, 429);
     assert.equal(throttled.headers['retry-after'], '1');
+    assert.match(throttled.text, /Too many wrong codes\. Try again in 1 s\./);
     const refused = rig.events.filter(({ event }) => event === 'code-refused');
     assert.equal(refused.length, 3);
     unchanged();
@@ -435,8 +436,8 @@ describe('the wizard refuses', function () {
     const slotId = String(await world.emptySlot());
     const csrf = await browser.csrf(hsmPath());
     for (const [form, said] of [
-      [{ slotId: '1x', label: 'acme' }, 'Choose a slot.'],
-      [{ slotId: '', label: 'acme' }, 'Choose a slot.'],
+      [{ slotId: '1x', label: 'acme' }, 'No slot is chosen'],
+      [{ slotId: '', label: 'acme' }, 'No slot is chosen'],
       [{ slotId, label: '' }, '1 to 32 bytes'],
       [{ slotId, label: 'ü'.repeat(17) }, '1 to 32 bytes'],
       [{ slotId, label: 'a\u202eb' }, '1 to 32 bytes'],

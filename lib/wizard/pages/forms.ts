@@ -1,42 +1,48 @@
-// The three pages that ask for something: the one-time code, the new token, the backup password. Nothing that was typed
-// into a field for a secret comes back.
+// The three pages with a form: the one-time code, the new token, the backup password. No page returns what was typed into
+// a field for a secret.
 import { html } from 'hono/html';
 
 import type { CodeView, HsmView, PasswordView, SlotView } from '../view.js';
 import {
   balance,
+  countOf,
   durationOf,
   factsCard,
   fieldState,
+  lengthOf,
   name,
+  looksAgain,
+  lookNote,
+  missingTokenWords,
   problemBox,
+  prose,
   stepsCard,
   type Html,
 } from './parts.js';
 import type { PageParts } from './layout.js';
-import { codeWords, configuredPinWords, lossWords, problemWords } from './words.js';
+import { codeWordsOf, lossWords, passwordWordsOf, wordsOf } from './words.js';
 
 const csrfField = (csrf: string): Html => html`<input type="hidden" name="csrf" value="${csrf}" />`;
 
-/** The wait is counted down by the script, which gives the button back at its end. */
+/** The script counts the wait down, and enables the button at its end. */
 function waitNote(waitMs: number): Html {
   if (!(waitMs > 0)) return html``;
   return html`<p class="note warn" id="wait" data-wait="${Math.ceil(waitMs)}">
-    The next try is taken in <strong id="wait-left">${durationOf(waitMs)}</strong>.
+    You can try again in <strong id="wait-left">${durationOf(waitMs)}</strong>.
   </p>`;
 }
 
 export function codePage({ csrf, problem }: CodeView): PageParts {
   const waitMs = problem?.retryAfterMs ?? 0;
-  const words = problem?.reason === 'password-throttled' ? problemWords[problem.reason] : codeWords;
+  const words = problem && codeWordsOf(problem.reason);
   return {
     title: problem === undefined ? 'One-time code' : 'Error: one-time code',
     main: html`<h1>Enter the one-time code</h1>
       <p class="lead">
-        This service cannot open its store. To see why, and what helps, type the code that was printed to the
-        log of the server: only those who can read it may go on.
+        This service cannot open its store. To see why, and what helps, type the code from the log of the
+        server. Only those who can read the log can continue.
       </p>
-      ${problemBox(problem, ['code'], words && { ...words, field: 'code' })}
+      ${problemBox(problem, ['code'], words)}
       <form class="card" method="post" action="/setup-wizard/code/">
         ${csrfField(csrf)}
         <label for="code">One-time code</label>
@@ -57,57 +63,65 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
         <button type="submit">Continue</button>
         <details>
           <summary>Where is the log?</summary>
-          <p>In a container: <code>docker logs</code> or <code>podman logs</code> with its name.</p>
-          <p>As a system service: <code>journalctl -u</code> with the name of its unit.</p>
-          <p>Started by hand: in that terminal.</p>
+          <p>In a container, run <code>docker logs</code> or <code>podman logs</code> with its name.</p>
+          <p>For a system service, run <code>journalctl -u</code> with the name of its unit.</p>
+          <p>If you started the page by hand, look at that terminal.</p>
         </details>
       </form>`,
     aside: html`<section class="card quiet" aria-labelledby="certificate">
       <h2 id="certificate">About the warning of your browser</h2>
       <p>
         This page has a temporary certificate that no authority has signed. Its SHA-256 fingerprint is in the
-        log, beside the code. Compare it with the one that your browser shows before you type the code.
+        log, next to the code. Compare it with the one that your browser shows before you type the code.
       </p>
     </section>`,
   };
 }
 
+const passwordForm = (view: PasswordView, isWrong: boolean): Html => {
+  const describedBy = ['password-hint', ...(view.waitMs > 0 ? ['wait'] : [])];
+  return html`<label for="password">Backup password</label>
+    <p class="hint" id="password-hint">The one that was set for this store. A wrong one changes nothing.</p>
+    <input
+      name="password"
+      type="password"
+      autocomplete="current-password"
+      required
+      ${fieldState('password', describedBy, isWrong)}
+    />
+    <p class="hint caps" id="caps" role="status"></p>
+    ${
+      view.wrongAttempts > 0 &&
+      html`<p class="hint">${countOf(view.wrongAttempts, 'wrong password', 'wrong passwords')} so far.</p>`
+    }`;
+};
+
 export function passwordPage(view: PasswordView): PageParts {
-  const { problem, found, resumes, wrongAttempts, waitMs } = view;
-  const words = problem && (configuredPinWords(problem.reason) ?? problemWords[problem.reason]);
+  const { problem, found, resumes, waitMs } = view;
+  const words = problem && passwordWordsOf(problem);
   const isNewToken = view.steps.some(({ step, state }) => step === 'token' && state === 'done');
   const loss = found === undefined ? undefined : lossWords[found];
+  const title = resumes ? 'Continue the restore' : 'Enter the backup password';
   const lead = resumes
-    ? 'A restore was begun and is not completed. It goes on where it stopped; what is done is not done again.'
+    ? 'The token has its new key and opens the store. The restore continues where it stopped, and needs no password.'
     : isNewToken
-      ? 'The new token is ready. The backup password opens the store, and a new key is made in the token.'
-      : `${loss ?? 'The key that opens this store is not available.'} The backup password opens it, and a new key is made.`;
-  const describedBy = ['password-hint', ...(waitMs > 0 ? ['wait'] : [])];
+      ? 'The new token is ready. The backup password opens the store, and the token gets a new key.'
+      : `${loss ?? 'The key that opens this store is not available.'} The backup password opens the store, and the token gets a new key.`;
   return {
     title:
-      problem === undefined
-        ? 'Backup password'
-        : `Error: ${problemWords[problem.reason]?.title ?? 'restore'}`,
-    main: html`<h1>${resumes ? 'Go on with the restore' : 'Enter the backup password'}</h1>
+      problem === undefined ? (resumes ? title : 'Backup password') : `Error: ${words?.title ?? 'restore'}`,
+    main: html`<h1>${title}</h1>
       <p class="lead">${lead}</p>
-      ${problemBox(problem, ['password'], words)}
-      <form class="card" method="post" action="/setup-wizard/auto_restore_password/" data-busy="Checking…">
-        ${csrfField(view.csrf)}
-        <label for="password">Backup password</label>
-        <p class="hint" id="password-hint">
-          The one that was set for this store. A wrong one changes nothing.
-        </p>
-        <input
-          name="password"
-          type="password"
-          autocomplete="current-password"
-          required
-          ${fieldState('password', describedBy, words?.field === 'password')}
-        />
-        <p class="hint caps" id="caps" role="status"></p>
-        ${wrongAttempts > 0 && html`<p class="hint">Wrong passwords so far: ${wrongAttempts}.</p>`}
+      ${problemBox(problem, resumes ? [] : ['password'], words)}
+      <form
+        class="${!resumes && 'card'}"
+        method="post"
+        action="/setup-wizard/auto_restore_password/"
+        data-busy="${resumes ? 'Continuing…' : 'Checking…'}"
+      >
+        ${csrfField(view.csrf)} ${!resumes && passwordForm(view, words?.field === 'password')}
         ${waitNote(waitMs)}
-        <button type="submit">${resumes ? 'Go on' : 'Restore'}</button>
+        <button type="submit">${resumes ? 'Continue' : 'Restore'}</button>
       </form>
       ${
         !resumes &&
@@ -120,18 +134,16 @@ export function passwordPage(view: PasswordView): PageParts {
   };
 }
 
-const typeWords = {
-  softhsm: {
-    title: 'Set up a new SoftHSM token',
-    absent: 'If the directory of the tokens is only not mounted, mount it and',
-    empty: 'Check the configuration of SoftHSM',
-  },
-  physical: {
-    title: 'Set up a new hardware token',
-    absent: 'If it is only unplugged, connect it and',
-    empty: 'Connect the device',
-  },
-} as const;
+const titles = { softhsm: 'Set up a new SoftHSM token', physical: 'Set up a new hardware token' } as const;
+
+/** Which PIN of the security officer this slot wants. */
+function pinTag({ soPin, pinBytes }: SlotView): Html {
+  const length = pinBytes === undefined ? '' : `, ${lengthOf(pinBytes)}`;
+  return html`<span class="tag soft"
+    >PIN of the security officer:
+    ${soPin === 'new' ? 'you choose it now' : 'the token has one already'}${length}</span
+  >`;
+}
 
 function slotChoice(slot: SlotView, checked: boolean): Html {
   const { slotId, description, erases } = slot;
@@ -155,6 +167,7 @@ function slotChoice(slot: SlotView, checked: boolean): Html {
               <code>${name(erases.serial)}</code>, and everything in it</span
             >`
       }
+      ${pinTag(slot)}
     </span>
   </label>`;
 }
@@ -166,16 +179,72 @@ function preselected({ slots, given }: HsmView): number | undefined {
   return empty.length === 1 ? empty[0]?.slotId : undefined;
 }
 
-const hsmFields: readonly string[] = ['slots', 'label', 'so-pin', 'confirm'];
+/** The PIN of the security officer: one field where the token has it, two where it is chosen. */
+function soPinFields(view: HsmView, isWrong: boolean): Html {
+  const { slots, asksSoPin, hsmType } = view;
+  const chooses = slots.some(({ soPin }) => soPin === 'new');
+  const exists = slots.some(({ soPin }) => soPin === 'existing');
+  return html`<label for="so-pin">PIN of the security officer</label>
+    <p class="hint" id="so-pin-hint">
+      ${
+        chooses &&
+        html`<span class="choosing"
+          >Choose it now, and keep it: it can set a new user PIN later.
+          ${
+            hsmType === 'physical' &&
+            html`If the device came with a PIN of the security officer, type that PIN.`
+          }
+        </span>`
+      }
+      ${
+        exists &&
+        html`<span class="erasing"
+          >Type the PIN that the security officer of the erased token has. Some tokens lock after a few wrong
+          PINs.
+        </span>`
+      }
+      ${!asksSoPin && html`The configuration of the server has a PIN. To use it, type none here.`}
+    </p>
+    <input
+      name="soPin"
+      type="password"
+      autocomplete="off"
+      ${asksSoPin && 'required'}
+      ${fieldState('so-pin', ['so-pin-hint'], isWrong)}
+    />
+    ${
+      chooses &&
+      html`<div class="choosing">
+        <label for="so-pin-again">The same PIN again</label>
+        <p class="hint" id="so-pin-again-hint">
+          Nothing can check a PIN that is chosen now. A typing error would lock you out later.
+        </p>
+        <input
+          name="soPinAgain"
+          type="password"
+          autocomplete="off"
+          ${!exists && asksSoPin && 'required'}
+          ${fieldState('so-pin-again', ['so-pin-again-hint'], false)}
+        />
+      </div>`
+    }`;
+}
 
-export function hsmPage(view: HsmView): PageParts {
-  const { problem, slots, hsmType, facts, given } = view;
+const userPinNote = html`<p class="own-pin">
+  <strong>User PIN.</strong>
+  <span class="soft">
+    The new token gets the user PIN from the configuration of the server, which logs in with it. You do not
+    type it here. A PIN whose length does not fit the slot is refused, and nothing is changed.
+  </span>
+</p>`;
+
+function setUpForm(view: HsmView): Html {
+  const { problem, slots, hsmType, given } = view;
   const erasable = slots.some(({ erases }) => erases !== undefined);
-  const fields = hsmFields.filter((field) => field !== 'confirm' || erasable);
-  const about = problem === undefined ? undefined : problemWords[problem.reason]?.field;
+  const about = problem === undefined ? undefined : wordsOf(problem)?.field;
   const chosen = preselected(view);
   const wrong = (field: string): boolean => about === field;
-  const form = html`<form
+  return html`<form
     class="card"
     method="post"
     action="/setup-wizard/auto-restore-hsm-setup/${hsmType}/"
@@ -191,7 +260,7 @@ export function hsmPage(view: HsmView): PageParts {
       html`<div class="erasing">
         <label for="confirm">Label of the token to be erased</label>
         <p class="hint" id="confirm-hint">
-          Type it exactly as it is shown above. Left empty, no token is erased. What is erased cannot be
+          Type it exactly as it is shown above. Without it, no token is erased. An erased token cannot be
           brought back.
         </p>
         <input
@@ -205,7 +274,9 @@ export function hsmPage(view: HsmView): PageParts {
       </div>`
     }
     <label for="label">Label of the new token</label>
-    <p class="hint" id="label-hint">Up to 32 letters and digits. The lost token’s label is a good choice.</p>
+    <p class="hint" id="label-hint">
+      Up to 32 letters and digits. The label of the missing token is a good choice.
+    </p>
     <input
       name="label"
       type="text"
@@ -217,53 +288,75 @@ export function hsmPage(view: HsmView): PageParts {
       value="${given.label}"
       ${fieldState('label', ['label-hint'], wrong('label'))}
     />
-    <label for="so-pin">PIN of the security officer</label>
-    <p class="hint" id="so-pin-hint">
-      ${
-        !view.asksSoPin
-          ? 'The server has one already. Leave this empty to use it.'
-          : 'It sets up the token, and can reset its PIN later. Keep it.'
-      }
-    </p>
-    <input
-      name="soPin"
-      type="password"
-      autocomplete="off"
-      ${view.asksSoPin && 'required'}
-      ${fieldState('so-pin', ['so-pin-hint'], wrong('so-pin'))}
-    />
+    ${soPinFields(view, wrong('so-pin'))} ${userPinNote}
     <button type="submit">
       <span class="calm">Set up the token</span><span class="grim">Erase and set up the token</span>
     </button>
   </form>`;
+}
+
+const hsmFields: readonly string[] = ['slots', 'label', 'so-pin', 'confirm'];
+
+/** Why no form is offered. */
+function obstacleOf({ slots, hasUserPin }: HsmView): { title: string; helps: string } | undefined {
+  if (slots.length === 0) {
+    return {
+      title: 'No slot for a token is visible',
+      helps:
+        'Check that the device is connected, or that the directory of the tokens is mounted and readable.',
+    };
+  }
+  if (hasUserPin) return undefined;
   return {
-    title:
-      problem === undefined ? 'New token' : `Error: ${problemWords[problem.reason]?.title ?? 'new token'}`,
-    main: html`<h1>${typeWords[hsmType].title}</h1>
+    title: 'The token is not visible, and no user PIN is configured',
+    helps:
+      'Bring the token back. To set up another token, start this page again with the user PIN for it, for example with `--pin-file`.',
+  };
+}
+
+export function hsmPage(view: HsmView): PageParts {
+  const { problem, slots, hsmType, facts } = view;
+  const obstacle = obstacleOf(view);
+  const erasable = slots.some(({ erases }) => erases !== undefined);
+  const fields = obstacle === undefined ? hsmFields.filter((field) => field !== 'confirm' || erasable) : [];
+  const missing = html`${
+    facts.token === undefined
+      ? html`The token of this store`
+      : html`The token <strong>${name(facts.token.label)}</strong>`
+  }
+  is not visible: not mounted, not readable, unplugged, or lost.`;
+  const path = `/setup-wizard/auto-restore-hsm-setup/${hsmType}/`;
+  const aside = html`${factsCard(facts, missingTokenWords)}${
+    obstacle === undefined && stepsCard(view.steps, 'The steps')
+  }`;
+  if (obstacle !== undefined) {
+    return {
+      title: obstacle.title,
+      ...looksAgain,
+      main: html`<h1>${obstacle.title}</h1>
+        <p class="lead">${missing} Nothing was changed.</p>
+        ${problemBox(problem, fields)}
+        <section class="note warn" aria-labelledby="helps">
+          <h2 id="helps">What helps</h2>
+          <p>${prose(obstacle.helps)}</p>
+        </section>
+        ${lookNote(path)}`,
+      aside,
+    };
+  }
+  return {
+    title: problem === undefined ? 'New token' : `Error: ${wordsOf(problem)?.title ?? 'new token'}`,
+    main: html`<h1>${titles[hsmType]}</h1>
       <p class="lead">
-        ${
-          facts.token === undefined
-            ? html`The token of this store is not visible: not mounted, not readable, unplugged, or lost.`
-            : html`The token <strong>${name(facts.token.label)}</strong> is not visible: not mounted, not
-                readable, unplugged, or lost.`
-        }
-        ${typeWords[hsmType].absent}
-        <a href="/setup-wizard/auto-restore-hsm-setup/${hsmType}/">look again</a>. If it is lost, set up
-        another; then the backup password gives the store a new key in it.
+        ${missing} If it is not lost, bring it back and <a href="${path}">look again</a>. If it is lost, set
+        up another one. Then the backup password gives the store a new key in it.
       </p>
-      ${problemBox(problem, fields)}
-      ${
-        slots.length === 0
-          ? html`<div class="note warn">
-              <h2>No slot was found</h2>
-              <p>${typeWords[hsmType].empty}, then look again.</p>
-            </div>`
-          : form
-      }
+      ${problemBox(problem, fields)} ${setUpForm(view)}
       ${balance(
-        html`The key in the token that opens this store, and signing keys that were only in that token.`,
+        html`If the token is lost: the key in it that opens this store, and the signing keys that were only in
+        that token.`,
         html`Your data and its history, the keys in the store, and the web server’s certificate.`,
       )}`,
-    aside: html`${factsCard(facts)}${stepsCard(view.steps, 'The steps')}`,
+    aside,
   };
 }

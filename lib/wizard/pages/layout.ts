@@ -36,10 +36,15 @@ const mark = html`<svg
 
 function stageList(view: View): Html {
   const { page } = view;
-  const shown = page === 'progress' && isTokenSetUp(view) ? 'hsm' : page;
+  const shown =
+    page === 'progress' && isTokenSetUp(view)
+      ? 'hsm'
+      : page === 'password' && view.resumes
+        ? 'progress'
+        : page;
   const at = stages.findIndex(({ pages }) => pages.includes(shown));
   const current = stages[at];
-  // Who only waited went through none of them.
+  // A store that opened by itself went through none of them.
   if (current === undefined || (view.page === 'result' && view.healed)) return html``;
   // The last stage is reached, not under way.
   const done = page === 'result' ? stages.length : at;
@@ -54,6 +59,13 @@ function stageList(view: View): Html {
         </li>`,
     )}
   </ol>`;
+}
+
+/** What the script compares with the newest view: a page that says something else is loaded again. */
+function shownKey(view: View): string {
+  const problem = 'problem' in view ? view.problem : undefined;
+  const slots = 'slots' in view ? view.slots.length : '';
+  return [view.page, problem?.reason ?? '', slots].join(' ');
 }
 
 export function layout(view: View, { title, main, aside, pollMs, refreshSeconds }: PageParts): Html {
@@ -74,7 +86,7 @@ export function layout(view: View, { title, main, aside, pollMs, refreshSeconds 
           html`<noscript><meta http-equiv="refresh" content="${refreshSeconds}" /></noscript>`
         }
       </head>
-      <body data-page="${view.page}" ${pollMs !== undefined && html`data-poll="${pollMs}"`}>
+      <body data-shown="${shownKey(view)}" ${pollMs !== undefined && html`data-poll="${pollMs}"`}>
         <header>
           <div class="wrap">
             <span class="brand">${mark} Strongroom</span>
@@ -95,7 +107,7 @@ export function layout(view: View, { title, main, aside, pollMs, refreshSeconds 
         </main>
         <footer>
           <div class="wrap">
-            <p>The restore page is there only while the store is closed.</p>
+            <p>The restore page exists only while the store is closed.</p>
           </div>
         </footer>
       </body>

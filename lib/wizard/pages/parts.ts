@@ -1,9 +1,9 @@
-// The pieces that several pages are made of. Everything that is put into a template is escaped by it.
+// The parts that several pages share. A template escapes everything that is put into it.
 import { html } from 'hono/html';
 
 import { errorTable } from '../../error-table.js';
 import type { Problem, StepView, StoreFacts } from '../view.js';
-import { problemWords, stateWords, stepWords, type ProblemWords } from './words.js';
+import { stateWords, stepWords, wordsOf, type ProblemWords } from './words.js';
 
 export type Html = ReturnType<typeof html>;
 
@@ -31,7 +31,17 @@ export function durationOf(ms: number): string {
     : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** What stands between backticks is code. */
+/** `4 to 255 characters` */
+export const lengthOf = ({ min, max }: { readonly min: number; readonly max: number }): string =>
+  min === max
+    ? countOf(max, 'character', 'characters')
+    : `${min} to ${countOf(max, 'character', 'characters')}`;
+
+/** `1 key`, `2 keys` */
+export const countOf = (count: number, one: string, many: string): string =>
+  `${count} ${count === 1 ? one : many}`;
+
+/** Text between backticks is code. */
 export function prose(text: string): Html {
   return html`${text.split('`').map((part, at) => (at % 2 === 1 ? html`<code>${part}</code>` : part))}`;
 }
@@ -39,18 +49,21 @@ export function prose(text: string): Html {
 /** A name that came from a file or a token: kept from turning the direction of the text around it. */
 export const name = (text: string): Html => html`<bdi>${text}</bdi>`;
 
-const foundWords = { title: 'What was found', when: 'Last good start' };
+const factsWords = { title: 'What was found', token: 'Token' };
+export const missingTokenWords = { ...factsWords, token: 'Missing token' };
 
+/** Of one token only: the serial number of a lost one does not stand next to a new one. */
 export function factsCard(
-  { instance, storageId, token, lastGoodMs }: StoreFacts,
-  words: { readonly title: string; readonly when: string } = foundWords,
+  { instance, storageId, token: named, newToken, lastGoodMs }: StoreFacts,
+  words: { readonly title: string; readonly token: string } = factsWords,
 ): Html {
   const unknown = html`<span class="soft">not known</span>`;
+  const token = newToken ?? named;
   return html`<section class="card facts" aria-labelledby="facts">
     <h2 id="facts">${words.title}</h2>
     <dl>
       <div>
-        <dt>Token</dt>
+        <dt>${newToken === undefined ? words.token : 'New token'}</dt>
         <dd>${token === undefined ? unknown : name(token.label)}</dd>
       </div>
       <div>
@@ -58,7 +71,7 @@ export function factsCard(
         <dd>${token === undefined ? unknown : html`<code>${name(token.serial)}</code>`}</dd>
       </div>
       <div>
-        <dt>${words.when}</dt>
+        <dt>Last written</dt>
         <dd>
           ${
             lastGoodMs === undefined
@@ -93,8 +106,10 @@ export function stepList(steps: readonly StepView[]): Html {
 export function stepsCard(steps: readonly StepView[], title: string): Html {
   if (steps.length === 0) return html``;
   return html`<section class="card brief" aria-labelledby="steps">
-    <h2 id="steps">${title}</h2>
-    ${stepList(steps)}
+    <details class="fold" open>
+      <summary><h2 id="steps">${title}</h2></summary>
+      ${stepList(steps)}
+    </details>
   </section>`;
 }
 
@@ -112,7 +127,7 @@ export function balance(lost: Html, kept: Html): Html {
   </dl>`;
 }
 
-/** The reason in words of the error table, for whoever is asked for help. */
+/** The reason in words of the error table, for anyone who is asked for help. */
 export function detail(problem: Problem): Html {
   return html`<p class="detail">
     <span>${problem.message}</span> <code>${errorTable[problem.reason].code} ${problem.reason}</code>
@@ -123,12 +138,12 @@ export function detail(problem: Problem): Html {
 export function problemBox(
   problem: Problem | undefined,
   fields: readonly string[],
-  words: ProblemWords | undefined = problem && problemWords[problem.reason],
+  words: ProblemWords | undefined = problem && wordsOf(problem),
 ): Html {
   if (problem === undefined) return html``;
   const field = words?.field !== undefined && fields.includes(words.field) ? words.field : undefined;
   const title = words?.title ?? 'That did not work';
-  // Where a field has the focus, this box is its description instead.
+  // Where a field has the focus, this box describes it.
   return html`<div
     class="note bad"
     id="problem"
@@ -140,6 +155,19 @@ export function problemBox(
     <p>${prose(words?.remedy ?? problem.remedy)}</p>
     ${detail(problem)}
   </div>`;
+}
+
+/** How a page without an act looks again: by the script, else by itself. */
+export const looksAgain = { pollMs: 5000, refreshSeconds: 10 } as const;
+
+export function lookNote(path: string): Html {
+  return html`<p class="again">
+      <span class="looks"
+        ><span class="beat" aria-hidden="true"></span> This page looks again every few seconds.</span
+      >
+      <a href="${path}">Look again now</a>
+    </p>
+    <p class="hint" id="stale" role="status"></p>`;
 }
 
 /** The attributes of a field: what describes it, and whether it is the one that is wrong. */

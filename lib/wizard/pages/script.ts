@@ -1,5 +1,5 @@
-// What the script adds: live progress, a countdown, a warning of Caps Lock, a button to copy, the reader's own time. It
-// sends nothing but what the forms send.
+// Additions of the script: live progress, a countdown, folded steps on a phone, a warning of Caps Lock, a button to copy,
+// the reader's own time. It sends nothing but what the forms send.
 import { stateWords } from './words.js';
 
 export const script = `'use strict';
@@ -49,14 +49,15 @@ export const script = `'use strict';
           signal: AbortSignal.timeout(10000),
         });
         if (!(response.headers.get('content-type') || '').includes('application/json')) {
-          // The service has taken the place of this page.
+          // The service has replaced this page.
           location.replace('/');
           return;
         }
         const view = await response.json();
         failures = 0;
         say('stale', '');
-        if (view.page !== body.dataset.page) {
+        const shown = [view.page, view.problem ? view.problem.reason : '', view.slots ? view.slots.length : ''].join(' ');
+        if (shown !== body.dataset.shown) {
           location.replace(response.redirected ? response.url : here);
           return;
         }
@@ -64,13 +65,17 @@ export const script = `'use strict';
       } catch {
         failures += 1;
         if (failures > 1) {
-          say('stale', 'The server does not answer just now. This page goes on asking; if the restore is completed, the service is starting.');
+          say('stale', 'The server does not answer just now. This page asks again. If the restore is completed, the service is starting.');
         }
       }
       setTimeout(ask, pollMs * Math.min(1 + failures, 5));
     };
     setTimeout(ask, pollMs);
   }
+
+  // On a phone the form comes first, and the rest can be unfolded.
+  if (matchMedia('(max-width: 55.99rem)').matches)
+    for (const fold of document.querySelectorAll('details.fold')) fold.open = false;
 
   const wait = byId('wait');
   const form = wait && wait.closest('form');
@@ -89,7 +94,7 @@ export const script = `'use strict';
       } else {
         until = 0;
         wait.setAttribute('role', 'status');
-        wait.textContent = 'The next try is taken now.';
+        wait.textContent = 'You can try again now.';
         button.removeAttribute('aria-disabled');
       }
     };

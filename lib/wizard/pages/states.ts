@@ -1,4 +1,4 @@
-// The pages that ask for nothing: progress, what keeps the store closed, the result, errors.
+// The pages without a form: progress, what keeps the store closed, the result, errors.
 import { html } from 'hono/html';
 
 import type { ErrorView, ProgressView, ResultView, StepView, WaitingView } from '../view.js';
@@ -6,6 +6,9 @@ import type { PageParts } from './layout.js';
 import {
   detail,
   factsCard,
+  lookNote,
+  looksAgain,
+  missingTokenWords,
   name,
   problemBox,
   prose,
@@ -24,7 +27,7 @@ function currentStep(steps: readonly StepView[]): number {
   return underWay >= 0 ? underWay : steps.findIndex((step) => !settled(step));
 }
 
-/** `Step 4 of 10: …`, as the script says it too. */
+/** `Step 4 of 10: …`, as in the script. */
 function progressText(steps: readonly StepView[]): string {
   const at = currentStep(steps);
   const step = steps[at];
@@ -42,11 +45,12 @@ export function isTokenSetUp({ steps }: ProgressView): boolean {
 export function progressPage(view: ProgressView): PageParts {
   const { steps, problem } = view;
   const done = steps.filter(settled).length;
-  const [title, lead] = isTokenSetUp(view)
-    ? ['Setting up the token', 'This takes a moment. Then the backup password is asked for.']
+  const setsUp = isTokenSetUp(view);
+  const [title, lead] = setsUp
+    ? ['Setting up the token', 'This takes a moment. The backup password is next.']
     : [
         'Restoring',
-        'You need not do anything, and may close this page: the restore goes on without it. Were it cut off, it would go on where it stopped.',
+        'You need not do anything. The restore runs without this page, and continues where it stopped if it is interrupted.',
       ];
   return {
     title: `${title}, ${done} of ${steps.length} steps`,
@@ -60,9 +64,9 @@ export function progressPage(view: ProgressView): PageParts {
         <progress id="bar" max="${steps.length}" value="${done}" aria-labelledby="live"></progress>
         ${stepList(steps)}
         <p class="hint" id="stale" role="status"></p>
-        <noscript><p class="hint">This page loads itself again every few seconds.</p></noscript>
+        <noscript><p class="hint">This page loads again every few seconds.</p></noscript>
       </section>`,
-    aside: factsCard(view.facts),
+    aside: setsUp ? factsCard(view.facts, missingTokenWords) : factsCard(view.facts),
   };
 }
 
@@ -72,12 +76,12 @@ export function waitingPage(view: WaitingView): PageParts {
   const { page, problem, steps } = view;
   const words = waitingWords(page, problem?.reason ?? view.found);
   const remedy = words.remedy ?? problem?.remedy;
-  // The server looks again by itself, but with a wrong PIN never: a token may lock.
-  const looksAgain = page === 'outage' || page === 'attention';
+  // The server looks again by itself, but never with a wrong PIN: a token may lock.
+  const looks = page === 'outage' || page === 'attention';
   const begun = steps.some(({ step, state }) => step !== 'detect' && state !== 'to-come');
   return {
     title: words.title,
-    ...(looksAgain && { pollMs: 5000, refreshSeconds: 10 }),
+    ...(looks && looksAgain),
     main: html`<h1>${words.title}</h1>
       <p class="lead">${words.lead}</p>
       ${
@@ -87,18 +91,7 @@ export function waitingPage(view: WaitingView): PageParts {
           ${remedy !== undefined && html`<p>${prose(remedy)}</p>`} ${problem && detail(problem)}
         </section>`
       }
-      <p class="again">
-        ${
-          looksAgain
-            ? html`<span class="looks"
-                  ><span class="beat" aria-hidden="true"></span> This page looks again every few
-                  seconds.</span
-                >
-                <a href="/setup-wizard/">Look again now</a>`
-            : html`When that is done, start the service again.`
-        }
-      </p>
-      <p class="hint" id="stale" role="status"></p>`,
+      ${looks ? lookNote('/setup-wizard/') : html`<p class="again">When that is done, start the service again.</p>`}`,
     aside: html`${factsCard(view.facts)}${begun && stepsCard(steps, 'The steps')}`,
   };
 }
@@ -128,7 +121,10 @@ function keysSection(keys: ResultView['deactivatedKeys']): Html {
   }
   return html`<section class="card" aria-labelledby="keys">
     <h2 id="keys">${keys.length === 1 ? 'One key is' : `${keys.length} keys are`} deactivated</h2>
-    <p>They refuse to sign. Every other key of the store is as it was before.</p>
+    <p>
+      ${keys.length === 1 ? 'It refuses' : 'They refuse'} to sign. Every other key of the store is as it was
+      before.
+    </p>
     <ul class="keys">
       ${keys.map(({ id, why }) => html`<li><code>${name(id)}</code> <span class="soft">${name(why)}</span></li>`)}
     </ul>
@@ -140,8 +136,10 @@ function certificateSection(fingerprint: string | undefined): Html {
     <h2 id="tls">The web server’s certificate</h2>
     ${
       fingerprint === undefined
-        ? html`<p>The store holds none, so none was written.</p>`
-        : html`<p>Its SHA-256 fingerprint. The browser must show the same one when the service is back.</p>
+        ? html`<p>The store holds no certificate, so no file was written.</p>`
+        : html`<p>
+              Its SHA-256 fingerprint is below. The browser must show the same one when the service is back.
+            </p>
             ${fingerprintOf(fingerprint)}
             <button class="copy" type="button" data-copy="fingerprint" hidden>Copy</button>
             <span class="hint" id="copied" role="status"></span>`
@@ -151,17 +149,17 @@ function certificateSection(fingerprint: string | undefined): Html {
 
 export function resultPage(view: ResultView): PageParts {
   const { deactivatedKeys: keys, tlsFingerprint, unproven, healed, completedMs, steps } = view;
-  const title = healed ? 'The store opens again by itself' : 'The store serves again';
+  const title = healed ? 'The store opens again' : 'The store serves again';
   return {
-    title: healed ? 'Healed' : 'Restored',
+    title: healed ? title : 'Restored',
     main: html`<h1><span class="seal" aria-hidden="true"></span>${title}</h1>
       <p class="lead">
         ${
           healed
-            ? html`What did not answer, answered again on ${timeOf(completedMs)}. Nothing was restored, and
-              nothing was changed.`
+            ? html`The token opened it on ${timeOf(completedMs)}. Nothing was restored, and nothing was
+              changed.`
             : html`Completed on ${timeOf(completedMs)}. The next start needs no password. Note or print what
-              you need: this page is closed when the service takes its place.`
+              you need. This page closes when the service takes its place.`
         }
       </p>
       ${
@@ -169,8 +167,8 @@ export function resultPage(view: ResultView): PageParts {
         html`<section class="note warn" aria-labelledby="unproven">
           <h2 id="unproven">One thing is not proven</h2>
           <p>
-            No witness could vouch that this is the newest state: it may be an older copy. Compare the data
-            with what you know. If it is right, say so with <code>strongroom reanchor</code>.
+            No witness confirms that this is the newest state: it may be an older copy. Compare the data with
+            what you know. If the data is right, accept it with <code>strongroom reanchor</code>.
           </p>
         </section>`
       }
@@ -183,14 +181,15 @@ export function resultPage(view: ResultView): PageParts {
           ${
             keys.length > 0 &&
             html`<li>
-              Replace the deactivated keys. One that comes back is activated with
+              Replace the deactivated ${keys.length === 1 ? 'key' : 'keys'}. If
+              ${keys.length === 1 ? 'it' : 'one'} comes back, activate it with
               <code>strongroom key reactivate</code>: it must answer a challenge.
             </li>`
           }
-          <li>See all of it in <code>strongroom status</code> and <code>strongroom log</code>.</li>
+          <li>Read the whole report with <code>strongroom status</code> and <code>strongroom log</code>.</li>
         </ol>
       </section>`,
-    aside: html`${factsCard(view.facts, { title: 'The store now', when: 'Last written' })}${!healed && stepsCard(steps, 'What was done')}`,
+    aside: html`${factsCard(view.facts, { title: 'The store now', token: 'Token' })}${!healed && stepsCard(steps, 'What was done')}`,
   };
 }
 

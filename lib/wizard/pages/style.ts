@@ -142,6 +142,10 @@ button.copy { min-height: 2.25rem; padding: .25rem 1rem; margin-right: .5rem; ba
 details { margin-top: 1.25rem; font-size: .925rem; color: var(--soft); }
 summary { width: fit-content; min-height: 1.5rem; cursor: pointer; color: var(--ink); }
 details p { margin: .5rem 0 0; }
+.fold { margin: 0; font-size: inherit; }
+.fold summary { width: auto; }
+.fold summary h2 { display: inline; }
+.fold .steps { margin-top: 1rem; }
 
 .slot { display: flex; gap: .75rem; margin-bottom: .5rem; padding: .85rem 1rem; border: 1px solid var(--edge); border-radius: .5rem; font-weight: 400; cursor: pointer; }
 .slot input { flex: none; width: 1.25rem; height: 1.25rem; margin: .15rem 0 0; accent-color: var(--key); }
@@ -153,9 +157,10 @@ details p { margin: .5rem 0 0; }
 .tag { display: block; margin-top: .15rem; font-size: .9rem; }
 .tag.good { color: var(--key); }
 .tag.bad { color: var(--bad); }
+.own-pin { margin: 0 0 1.25rem; padding-left: .9rem; border-left: .2rem solid var(--line); font-size: .9rem; }
 .grim { display: none; }
 @supports selector(:has(a)) {
-  form:not(:has(.erases:checked)) .erasing { display: none; }
+  form:not(:has(.erases:checked)) .erasing, form:has(.erases:checked) .choosing { display: none; }
   form:has(.erases:checked) .calm { display: none; }
   form:has(.erases:checked) .grim { display: inline; }
   form:has(.erases:checked) button { background: var(--bad); color: var(--bad-ink); }

@@ -6,7 +6,7 @@ export const errorTable = {
   'invalid-option': { code: 'PERS_8001', retryable: false, remedy: 'Correct or remove the option that the message names.' },
   'invalid-key': { code: 'PERS_8001', retryable: false, remedy: 'Use a key of 1 to 1,024 bytes; pass arbitrary bytes as a Uint8Array.' },
   'reserved-key': { code: 'PERS_8001', retryable: false, remedy: 'Choose a key with another beginning.' },
-  'value-too-large': { code: 'PERS_8001', retryable: false, remedy: 'Split the value, or keep it elsewhere and store its hash.' },
+  'value-too-large': { code: 'PERS_8001', retryable: false, remedy: 'Split the value, or keep it elsewhere and store its hash. Give a file or an input within the limit.' },
   'batch-too-large': { code: 'PERS_8001', retryable: false, remedy: 'Split the batch.' },
   'below-minimum': { code: 'PERS_8002', retryable: false, remedy: 'Ask for less, or wait until the counter was raised.' },
   'above-maximum': { code: 'PERS_8002', retryable: false, remedy: 'Ask for less, or wait until the counter was lowered.' },

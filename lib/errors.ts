@@ -42,6 +42,7 @@ export class PersistenceError extends Error {
   declare readonly retryAfterMs?: number;
 
   constructor(reason: Reason, message: string, options: PersistenceErrorOptions = {}) {
+    requireParts(reason, message, options);
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     const entry = errorTable[reason];
     this.code = entry.code;
@@ -63,12 +64,24 @@ export class PersistenceError extends Error {
   }
 }
 
+function requireParts(reason: unknown, message: unknown, options: unknown): void {
+  if (typeof reason !== 'string' || !Object.hasOwn(errorTable, reason))
+    throw new PersistenceError('invalid-argument', 'reason must be one of docs/errors.md');
+  if (typeof message !== 'string') throw new PersistenceError('invalid-argument', 'message must be a string');
+  if (typeof options !== 'object' || options === null)
+    throw new PersistenceError('invalid-argument', 'the options must be an object');
+}
+
 /**
  * Tells whether a caught value is an error of strongroom, by its `code` and `reason`. Also true for errors that come
  * from another realm or from another copy or release of this package.
  */
 export function isPersistenceError(value: unknown): value is PersistenceError {
   if (typeof value !== 'object' || value === null) return false;
-  const { code, reason } = value as { code?: unknown; reason?: unknown };
-  return typeof code === 'string' && /^PERS_80\d\d$/.test(code) && typeof reason === 'string';
+  try {
+    const { code, reason } = value as { code?: unknown; reason?: unknown };
+    return typeof code === 'string' && /^PERS_80\d\d$/.test(code) && typeof reason === 'string';
+  } catch {
+    return false; // a getter or a Proxy of somebody else's
+  }
 }

@@ -1,4 +1,5 @@
 // Sealed fields of the application's own database. Nothing is stored: what seal() gives is for a column of the caller's.
+import { requireBytes, requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
@@ -15,16 +16,13 @@ export interface FieldOptions {
 /** Bytes that {@link Fields.seal} adds: version, key id, salt, counter and tag. */
 export const fieldOverheadBytes = 41;
 
-/** The memory for an answer; a size that is no size is found by the core. */
-function memory(bytes: unknown, change: number): Buffer {
-  const length = bytes instanceof Uint8Array ? bytes.length + change : 0;
-  return Buffer.allocUnsafe(Math.max(0, length));
+/** The memory for an answer; a wrong size is found by the core. */
+function memory(bytes: Uint8Array, change: number): Buffer {
+  return Buffer.allocUnsafe(Math.max(0, bytes.length + change));
 }
 
 function readContext(options: unknown): unknown {
-  if (typeof options !== 'object' || options === null) {
-    throw new PersistenceError('invalid-option', 'the options must be an object');
-  }
+  requireRecord(options);
   for (const name of Object.keys(options)) {
     if (name !== 'context') throw new PersistenceError('invalid-option', `there is no option '${name}'`);
   }
@@ -104,11 +102,5 @@ export class Fields {
     } catch (error) {
       throw toPersistenceError(error);
     }
-  }
-}
-
-function requireBytes(bytes: unknown, what: string): void {
-  if (!(bytes instanceof Uint8Array)) {
-    throw new PersistenceError('invalid-argument', `${what} must be a Uint8Array`);
   }
 }

@@ -4,6 +4,9 @@
 // - Keys are ordered by their bytes; for strings that is the order of their UTF-8 form.
 // - A chunk is one moment of the vault; between two chunks other operations may show, but no key comes twice.
 // - The caller's objects are read before the first chunk is fetched, never later.
+import { types } from 'node:util';
+
+import { requireBytes, requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
@@ -54,7 +57,8 @@ function boundBytes(value: unknown, name: string): Buffer {
     bytes = Buffer.from(value);
     // Buffer.from() writes U+FFFD for a lone surrogate.
     if (bytes.toString() !== value) throw new PersistenceError('invalid-key', `${name} has a lone surrogate`);
-  } else if (value instanceof Uint8Array) {
+  } else if (types.isUint8Array(value)) {
+    requireBytes(value, name);
     bytes = Buffer.from(value);
   } else {
     throw invalid(`${name} must be a string or a Uint8Array`);
@@ -77,7 +81,7 @@ function successor(prefix: Buffer): Buffer | undefined {
 /** Reads each property of a range once. Throws `invalid-option`, `invalid-key`, `reserved-key`. */
 export function readRange(range: unknown): Bounds {
   if (range === undefined) range = {};
-  if (typeof range !== 'object' || range === null) throw invalid('a range must be an object');
+  requireRecord(range, 'a range');
   for (const name of Object.keys(range)) {
     if (!(rangeNames as readonly string[]).includes(name)) throw invalid(`a range has no option '${name}'`);
   }

@@ -1,8 +1,11 @@
 // Managed keys: signing keys that the store keeps, by the names that the application gives.
+import { types } from 'node:util';
+
+import { copyBytes, requireBytes } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { NativeManagedKey, NativeStore } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
-import { readClosed } from './options.js';
+import { readOptions } from './options.js';
 import type { PersistenceValidator } from './persistence-validator.js';
 
 /**
@@ -69,6 +72,13 @@ function requireString(value: unknown, what: string): asserts value is string {
   if (typeof value !== 'string') throw new PersistenceError('invalid-argument', `${what} must be a string`);
 }
 
+/** Text that may be given as bytes. */
+function textOf(value: unknown, what: string): string {
+  if (types.isUint8Array(value)) return Buffer.from(copyBytes(value, what)).toString('utf8');
+  if (typeof value === 'string') return value;
+  throw new PersistenceError('invalid-argument', `${what} must be a string or a Uint8Array`);
+}
+
 function toManagedKey(key: NativeManagedKey): ManagedKey {
   return Object.freeze({
     id: key.id,
@@ -90,15 +100,11 @@ function toManagedKey(key: NativeManagedKey): ManagedKey {
  * `closed`; the changing ones also what a write of the vault says, `read-only` and `witness-not-moved` among it.
  */
 export class Keys {
-  readonly #native: NativeStore;
-  readonly #validator: PersistenceValidator;
-  readonly #task: KeysParts['task'];
+  readonly #parts: KeysParts;
 
   /** @internal */
-  constructor({ native, validator, task }: KeysParts) {
-    this.#native = native;
-    this.#validator = validator;
-    this.#task = task;
+  constructor(parts: KeysParts) {
+    this.#parts = parts;
   }
 
   /**
@@ -108,7 +114,7 @@ export class Keys {
    * Rejects with `key-exists`; `unsupported` for `hsm` in a store without a token.
    */
   async generate(options: GenerateKeyOptions): Promise<ManagedKey> {
-    const { id, algorithm, location } = readClosed(options, 'the options', generateNames);
+    const { id, algorithm, location } = readOptions(options, generateNames);
     requireString(id, 'id');
     if (typeof algorithm !== 'string' || !algorithms.includes(algorithm)) {
       throw new PersistenceError('invalid-option', `algorithm must be one of ${algorithms.join(', ')}`);
@@ -116,7 +122,9 @@ export class Keys {
     if (location !== 'vault' && location !== 'hsm') {
       throw new PersistenceError('invalid-option', "location must be 'vault' or 'hsm'");
     }
-    return toManagedKey(await this.#change((native) => native.generateKey(id, algorithm, location)));
+    return toManagedKey(
+      await Keys.#of(this).#change((native) => native.generateKey(id, algorithm, location)),
+    );
   }
 
   /**
@@ -126,7 +134,7 @@ export class Keys {
    * Rejects with `key-deactivated`; `key-not-found` also when the private half is lost.
    */
   async sign(id: string, options: SignOptions): Promise<Buffer> {
-    const { digest, message, format = 'der' } = readClosed(options, 'the options', signNames);
+    const { digest, message, format = 'der' } = readOptions(options, signNames);
     requireString(id, 'id');
     if (format !== 'der' && format !== 'raw') {
       throw new PersistenceError('invalid-option', "format must be 'der' or 'raw'");
@@ -134,20 +142,21 @@ export class Keys {
     if ((digest === undefined) === (message === undefined)) {
       throw new PersistenceError('invalid-option', 'give either a digest or a message');
     }
-    return fromNative(() =>
-      this.#native.signWithKey(id, digest ?? message, digest !== undefined, format === 'raw'),
-    );
+    const { native } = Keys.#of(this).#parts;
+    const input: unknown = digest ?? message;
+    requireBytes(input, digest === undefined ? 'message' : 'digest');
+    return fromNative(() => native.signWithKey(id, input, digest !== undefined, format === 'raw'));
   }
 
   /** One key, without its private half, which is not decrypted. */
   get(id: string): ManagedKey {
-    return toManagedKey(this.#find(id));
+    return toManagedKey(Keys.#of(this).#find(id));
   }
 
   /** All keys by id. Nothing private is decrypted. */
   list(): ManagedKey[] {
     try {
-      return this.#native.listKeys().map(toManagedKey);
+      return Keys.#of(this).#parts.native.listKeys().map(toManagedKey);
     } catch (error) {
       throw toPersistenceError(error);
     }
@@ -155,7 +164,7 @@ export class Keys {
 
   /** SubjectPublicKeyInfo, DER (RFC 5280): `createPublicKey({ key, format: 'der', type: 'spki' })` of node:crypto. */
   publicKey(id: string): Buffer {
-    return this.#find(id).publicKey;
+    return Keys.#of(this).#find(id).publicKey;
   }
 
   /**
@@ -166,14 +175,13 @@ export class Keys {
    */
   async attachCertificateChain(id: string, pem: string | Uint8Array): Promise<void> {
     requireString(id, 'id');
-    const text = pem instanceof Uint8Array ? Buffer.from(pem).toString('utf8') : (pem as unknown);
-    requireString(text, 'the chain');
-    await this.#change((native) => native.attachKeyChain(id, text));
+    const text = textOf(pem, 'the chain');
+    await Keys.#of(this).#change((native) => native.attachKeyChain(id, text));
   }
 
   /** The certificate chain as it was attached, PEM, or `undefined`. */
   certificateChain(id: string): string | undefined {
-    const { chain } = this.#find(id);
+    const { chain } = Keys.#of(this).#find(id);
     return chain === '' ? undefined : chain;
   }
 
@@ -184,7 +192,7 @@ export class Keys {
   async deactivate(id: string, reason: string): Promise<void> {
     requireString(id, 'id');
     requireString(reason, 'reason');
-    await this.#change((native) => native.deactivateKey(id, reason));
+    await Keys.#of(this).#change((native) => native.deactivateKey(id, reason));
   }
 
   /**
@@ -193,19 +201,19 @@ export class Keys {
    */
   async reactivate(id: string): Promise<void> {
     requireString(id, 'id');
-    await this.#change((native) => native.reactivateKey(id));
+    await Keys.#of(this).#change((native) => native.reactivateKey(id));
   }
 
   /** Removes the key with everything that belongs to it, for good. */
   async remove(id: string): Promise<void> {
     requireString(id, 'id');
-    await this.#change((native) => native.removeKey(id));
+    await Keys.#of(this).#change((native) => native.removeKey(id));
   }
 
   #find(id: string): NativeManagedKey {
     try {
       requireString(id, 'id');
-      return this.#native.findKey(id);
+      return this.#parts.native.findKey(id);
     } catch (error) {
       throw toPersistenceError(error);
     }
@@ -213,10 +221,16 @@ export class Keys {
 
   #change<T>(work: (native: NativeStore) => Promise<T>): Promise<T> {
     try {
-      this.#validator.validateBeforeWrite();
+      this.#parts.validator.validateBeforeWrite();
     } catch (error) {
       return Promise.reject(toPersistenceError(error));
     }
-    return this.#task(work);
+    return this.#parts.task(work);
+  }
+
+  /** The receiver of a method, which a caller may have taken off its object. */
+  static #of(value: unknown): Keys {
+    if (typeof value === 'object' && value !== null && #parts in value) return value;
+    throw new PersistenceError('invalid-argument', 'the method was called on something that is not the keys');
   }
 }

@@ -1,4 +1,5 @@
 // What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
+import { requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
 import { loadNative } from './native.js';
@@ -6,6 +7,7 @@ import type { NativeBinding, NativeInspection, NativeStorage, NativeStoreOptions
 import { fromNative, toPersistenceError } from './native-errors.js';
 import {
   readClosed,
+  readOptions,
   readPassword,
   readPath,
   readSecretStore,
@@ -79,7 +81,7 @@ export async function inspectWith(
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<Inspection> {
   const path = readPath(directory, 'directory');
-  const { secretStore, storage } = readClosed(options, 'the options', ['secretStore', 'storage']);
+  const { secretStore, storage } = readOptions(options, ['secretStore', 'storage']);
   const given = readSecretStore(secretStore);
   const { native, pin } = readStorage(storage);
   let header: NativeInspection;
@@ -220,14 +222,13 @@ export async function performAct(
   options: ActOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<PersistenceService> {
-  if (typeof options !== 'object' || (options as unknown) === null) {
-    throw new PersistenceError('invalid-option', 'the options must be an object');
-  }
-  const { proof, ...rest } = options;
-  const given = readClosed(proof, 'proof', ['password', 'token']);
-  const token = given.token === undefined ? undefined : parseToken(given.token);
-  const source = readPassword(given.password, 'proof.password');
+  let source: ReturnType<typeof readPassword>;
   try {
+    requireRecord(options);
+    const { proof, ...rest } = options;
+    const given = readClosed(proof, 'proof', ['password', 'token']);
+    const token = given.token === undefined ? undefined : parseToken(given.token, 'proof.token');
+    source = readPassword(given.password, 'proof.password');
     const service = new PersistenceService(binding, rest, internals);
     const password = await source?.take();
     await service.initialize({ kind, password, token });

@@ -17,6 +17,7 @@ import {
   verifySignature,
   type TrustedKeyMap,
 } from './manifests/keys.js';
+import { reading } from './native-errors.js';
 import { Rejection, printable, quoted } from './manifests/rejection.js';
 import { checkSchema, createdMsOf } from './manifests/schema.js';
 import {
@@ -48,11 +49,18 @@ const suffix = '.json';
  * @param reader - reads the directory; its rejection is passed on
  * @throws PersistenceError `invalid-option`, before anything is read
  */
-export async function loadLicenseProviderManifests(
+export function loadLicenseProviderManifests(
   options: LoadManifestsOptions,
   reader: DirectoryReader,
 ): Promise<LoadedManifests> {
-  const { directory, trustedKeys } = readOptions(options);
+  return loadManifests(readManifestsOptions(options), reader);
+}
+
+/** {@link loadLicenseProviderManifests} with options that were read before. */
+export async function loadManifests(
+  { directory, trustedKeys }: ReadManifestsOptions,
+  reader: DirectoryReader,
+): Promise<LoadedManifests> {
   const { bytesMax, filesMax } = manifestLimits;
   const entries = [...((await reader(directory, { suffix, bytesMax, filesMax })) ?? [])].sort(byName);
 
@@ -119,20 +127,32 @@ export function acceptManifests(
   });
 }
 
-function readOptions(options: unknown): { directory: string; trustedKeys: TrustedKeyMap } {
-  if (typeof options !== 'object' || options === null) {
-    throw new PersistenceError('invalid-option', 'the options of the manifests must be an object');
-  }
-  for (const name of Object.keys(options)) {
-    if (name !== 'directory' && name !== 'trustedKeys') {
-      throw new PersistenceError('invalid-option', `the manifests have no option ${quoted(name)}`);
+/** The options of the manifests, checked. */
+export interface ReadManifestsOptions {
+  readonly directory: string;
+  readonly trustedKeys: TrustedKeyMap;
+}
+
+/** Throws `invalid-option`, which names the option. */
+export function readManifestsOptions(options: unknown): ReadManifestsOptions {
+  return reading(() => {
+    if (typeof options !== 'object' || options === null) {
+      throw new PersistenceError('invalid-option', 'the options of the manifests must be an object');
     }
-  }
-  const { directory, trustedKeys } = options as Partial<Record<keyof LoadManifestsOptions, unknown>>;
-  if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
-    throw new PersistenceError('invalid-option', 'directory must be the path of the directory of manifests');
-  }
-  return { directory, trustedKeys: readTrustedKeys(trustedKeys) };
+    for (const name of Object.keys(options)) {
+      if (name !== 'directory' && name !== 'trustedKeys') {
+        throw new PersistenceError('invalid-option', `the manifests have no option ${quoted(name)}`);
+      }
+    }
+    const { directory, trustedKeys } = options as Partial<Record<keyof LoadManifestsOptions, unknown>>;
+    if (typeof directory !== 'string' || directory === '' || directory.includes('\0')) {
+      throw new PersistenceError(
+        'invalid-option',
+        'directory must be the path of the directory of manifests',
+      );
+    }
+    return { directory, trustedKeys: readTrustedKeys(trustedKeys) };
+  });
 }
 
 /** Cheap checks come before costly ones, and nothing of a file is used before its signature holds. */

@@ -332,6 +332,8 @@ export interface NativeStore {
   shut(): void;
   close(callback: NativeDelivery): Promise<void>;
   abandon(): Promise<void>;
+  /** The task that runs rejects with `aborted`, unless it has begun to write. */
+  cancel(): void;
   anchor(): Promise<void>;
   refreshTimeTamper(): Promise<void>;
   compact(): Promise<void>;
@@ -378,6 +380,8 @@ export interface NativeBinding {
   ) => NativeStore;
   /** The library that encrypts, with its version. */
   readonly libraryVersion: string;
+  /** {@link NativeStore.cancel} for every task of this thread: process.exit() waits for those that run. */
+  cancelTasks(): void;
   readDirectoryFiles(
     path: string,
     suffix: string,

@@ -42,6 +42,15 @@ function describe(error: unknown): string {
   }
 }
 
+/** Reads what a caller gave. Whatever its getters and traps throw becomes the cause of `invalid-argument`. */
+export function reading<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    throw toPersistenceError(error);
+  }
+}
+
 /** Awaits a call of the core. */
 export async function fromNative<T>(call: () => Promise<T>): Promise<T> {
   try {

@@ -19,7 +19,12 @@ export function loadNative(): NativeBinding {
     throw loadError(`strongroom runs on Linux only; this is ${process.platform}.`);
   try {
     const load = createRequire(import.meta.url)('node-gyp-build') as (directory: string) => unknown;
-    loaded = load(packageRoot) as NativeBinding;
+    const binding = load(packageRoot) as NativeBinding;
+    loaded = binding;
+    // A start that reads a large vault, or waits for a token, must not hold up the end of the process.
+    process.on('exit', () => {
+      binding.cancelTasks();
+    });
     return loaded;
   } catch (cause) {
     throw loadError(helpPage(cause), cause);

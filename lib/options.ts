@@ -2,9 +2,14 @@
 //
 // Invariant: what leaves this file is plain data of our own, so that no code of the caller runs later by reading it.
 import { resolve } from 'node:path';
+import { types } from 'node:util';
 
+import { untilAborted } from './abort.js';
+import { copyBytes, isRecord, requireBytes, requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
+import { readManifestsOptions, type ReadManifestsOptions } from './manifest-loader.js';
 import type { LoadManifestsOptions } from './manifests/types.js';
+import { reading } from './native-errors.js';
 import type { NativeSecretStore, NativeStorage, NativeStoreOptions } from './native-binding.js';
 import { readPkcs11Storage, type GivenPkcs11Storage, type Pkcs11StorageOptions } from './pkcs11-options.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
@@ -108,7 +113,10 @@ export interface OpenOptions {
   readonly trace?: (step: string) => void;
   /** Called as the vault is read, with bytes done and bytes in all. */
   readonly onProgress?: (done: number, all: number) => void;
-  /** Gives up between two steps: `aborted`. */
+  /**
+   * Cancels the start, at any moment before it has succeeded: `aborted`. Reading stops, and so does waiting for a TPM, a
+   * token, a keyring or a callback. A write that has begun is completed first.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -118,7 +126,7 @@ export type GivenStorage = Exclude<NativeStorage, { type: 'pkcs11' }> | GivenPkc
 /** The same, read and checked. */
 export interface ReadOptions {
   readonly native: Omit<NativeStoreOptions, 'storage'> & { readonly storage?: GivenStorage | undefined };
-  readonly manifests: LoadManifestsOptions | undefined;
+  readonly manifests: ReadManifestsOptions | undefined;
   readonly password: (() => Promise<Uint8Array>) | undefined;
   readonly pin: (() => Promise<Uint8Array>) | undefined;
   readonly withoutPin: boolean;
@@ -152,19 +160,34 @@ function invalid(message: string): PersistenceError {
   return new PersistenceError('invalid-option', message);
 }
 
+/**
+ * The options that are an argument of a call.
+ * @throws PersistenceError `invalid-argument` for what is no object, `invalid-option` for a name that is not among `names`
+ */
+export function readOptions<Name extends string>(
+  value: unknown,
+  names: readonly Name[],
+  what = 'the options',
+): Record<Name, unknown> {
+  requireRecord(value, what);
+  return readClosed(value, what, names);
+}
+
 /** The named properties of an object that has no others, each read once. */
 export function readClosed<Name extends string>(
   value: unknown,
   what: string,
   names: readonly Name[],
 ): Record<Name, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalid(`${what} must be an object`);
-  for (const name of Object.keys(value)) {
-    if (!(names as readonly string[]).includes(name)) throw invalid(`${what}: there is no option '${name}'`);
-  }
-  const source = value as Record<Name, unknown>;
-  return Object.fromEntries(names.map((name) => [name, source[name]])) as Record<Name, unknown>;
+  return reading(() => {
+    if (!isRecord(value)) throw invalid(`${what} must be an object`);
+    for (const name of Object.keys(value)) {
+      if (!(names as readonly string[]).includes(name))
+        throw invalid(`${what}: there is no option '${name}'`);
+    }
+    const source = value as Record<Name, unknown>;
+    return Object.fromEntries(names.map((name) => [name, source[name]])) as Record<Name, unknown>;
+  });
 }
 
 function readText(value: unknown, name: string): string {
@@ -174,9 +197,38 @@ function readText(value: unknown, name: string): string {
   return value;
 }
 
-/** A path, made absolute. */
+/**
+ * A path, made absolute.
+ * @throws PersistenceError `invalid-option`; `not-found` and `permission-denied` for a relative one where the working
+ * directory was removed or is out of reach
+ */
 export function readPath(value: unknown, name: string): string {
-  return resolve(readText(value, name));
+  return toAbsolute(readText(value, name), name);
+}
+
+export function toAbsolute(path: string, name: string): string {
+  try {
+    return resolve(path);
+  } catch (cause) {
+    const denied = (cause as NodeJS.ErrnoException).code === 'EACCES';
+    throw new PersistenceError(
+      denied ? 'permission-denied' : 'not-found',
+      `${name} is relative, and the working directory ${denied ? 'cannot be read' : 'does not exist any more'}`,
+      { cause },
+    );
+  }
+}
+
+/** An AbortSignal, or undefined. */
+export function readSignal(value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined;
+  try {
+    // The getter refuses what merely has the prototype of one.
+    if (value instanceof AbortSignal && typeof value.aborted === 'boolean') return value;
+  } catch {
+    // no signal
+  }
+  throw invalid('signal must be an AbortSignal');
 }
 
 function readWhole(value: unknown, name: string, max: number): number | undefined {
@@ -203,24 +255,29 @@ export function readSecretStore(value: unknown): NativeSecretStore | undefined {
   return { type };
 }
 
-/** A password source as a function, and how to wipe our copy. */
+/**
+ * A password source as a function, and how to wipe our copy.
+ * @throws PersistenceError `invalid-argument`
+ */
 export function readPassword(
   value: unknown,
   name: string,
 ): { take: () => Promise<Uint8Array>; forget: () => void } | undefined {
   if (value === undefined) return undefined;
-  if (value instanceof Uint8Array) {
-    const copy = Buffer.allocUnsafeSlow(value.length);
-    copy.set(value);
+  if (types.isUint8Array(value)) {
+    const copy = copyBytes(value, name);
     return { take: () => Promise.resolve(copy), forget: () => copy.fill(0) };
   }
   if (typeof value !== 'function') {
-    throw invalid(`${name} must be a Uint8Array or a function that gives one; a string could not be wiped`);
+    throw new PersistenceError(
+      'invalid-argument',
+      `${name} must be a Uint8Array or a function that gives one; a string could not be wiped`,
+    );
   }
   const source = value as () => unknown;
   const take = async (): Promise<Uint8Array> => {
     const given = await source();
-    if (!(given instanceof Uint8Array)) throw invalid(`${name} must give a Uint8Array`);
+    requireBytes(given, `what ${name} gives`);
     return given;
   };
   return { take, forget: () => undefined };
@@ -252,7 +309,7 @@ const anchorsPerDayMax = 86_400;
 
 function readPcrs(value: unknown): number[] | undefined {
   if (value === undefined) return undefined;
-  const given: unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [-1];
+  const given: unknown[] = Array.isArray(value) ? reading(() => [...(value as unknown[])]) : [-1];
   return given.map((pcr) => {
     if (typeof pcr === 'number' && Number.isInteger(pcr) && pcr >= 0 && pcr <= pcrHighest) return pcr;
     throw invalid(`storage.pcrs must be a list of numbers from 0 to ${pcrHighest}`);
@@ -266,7 +323,7 @@ export function readStorage(value: unknown): {
   withoutPin: boolean;
 } {
   if (value === undefined) return { native: undefined, pin: undefined, withoutPin: false };
-  if (typeof value === 'object' && (value as { type?: unknown } | null)?.type === 'pkcs11') {
+  if (typeof value === 'object' && reading(() => (value as { type?: unknown } | null)?.type) === 'pkcs11') {
     return { ...readPkcs11Storage(value), withoutPin: false };
   }
   const given = readClosed(value, 'storage', ['type', 'tcti', 'pcrs', 'pin', 'anchorsPerDay']);
@@ -309,15 +366,14 @@ function readRecovery(value: unknown): { password: unknown; kdf: NativeStoreOpti
 
 /** Reads the options of open(). Throws `invalid-option`, which names the option, and `unsupported`. */
 export function readOpenOptions(options: unknown): ReadOptions {
-  const given = readClosed(options, 'the options', openNames);
+  const given = readOptions(options, openNames);
   const recovery = readRecovery(given.recovery);
   if (given.readOnly !== undefined && typeof given.readOnly !== 'boolean')
     throw invalid('readOnly must be a boolean');
   if (given.maxAge !== undefined && given.maxAge !== 'off') throw invalid("maxAge must be 'off', or absent");
   if (given.maxAge !== undefined && given.maxAgeMs !== undefined)
     throw invalid('maxAge and maxAgeMs exclude each other');
-  if (given.signal !== undefined && !(given.signal instanceof AbortSignal))
-    throw invalid('signal must be an AbortSignal');
+  const signal = readSignal(given.signal);
   const msMax = Number.MAX_SAFE_INTEGER;
   const native: NativeStoreOptions = {
     directory: readPath(given.directory, 'directory'),
@@ -336,6 +392,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
   };
   const trace = readFunction<(step: string) => void>(given.trace, 'trace');
   const onProgress = readFunction<(done: number, all: number) => void>(given.onProgress, 'onProgress');
+  const manifests = given.manifests === undefined ? undefined : readManifestsOptions(given.manifests);
   // Last, so that a refused option leaves no copy of a secret behind.
   const storage = readStorage(given.storage);
   if (storage.native?.type === 'tpm' && native.secretStore !== undefined) {
@@ -349,11 +406,13 @@ export function readOpenOptions(options: unknown): ReadOptions {
     storage.pin?.forget();
     throw error;
   }
+  const untilSignal = <T>(take: (() => Promise<T>) | undefined): (() => Promise<T>) | undefined =>
+    take === undefined || signal === undefined ? take : () => untilAborted(take(), signal);
   return {
     native: { ...native, storage: storage.native },
-    manifests: given.manifests as LoadManifestsOptions | undefined,
-    password: password?.take,
-    pin: storage.pin?.take,
+    manifests,
+    password: untilSignal(password?.take),
+    pin: untilSignal(storage.pin?.take),
     withoutPin: storage.withoutPin,
     forget: () => {
       password?.forget();
@@ -361,6 +420,6 @@ export function readOpenOptions(options: unknown): ReadOptions {
     },
     trace: trace ?? (() => undefined),
     onProgress,
-    signal: given.signal,
+    signal,
   };
 }

@@ -1,14 +1,14 @@
 // The backup passwords of an open store. Arguments are checked here; the work is a task of the core.
 import { PersistenceError } from './errors.js';
 import { toPersistenceError } from './native-errors.js';
-import { readClosed, readPassword, type PasswordSource } from './options.js';
+import { readOptions, readPassword, type PasswordSource } from './options.js';
 import type { PasswordOptions } from './persistence.js';
 import type { RunTask } from './upkeep.js';
 
 const labelBytesMax = 64;
 
 function readLabel(options: PasswordOptions): string | undefined {
-  const { label } = readClosed(options, 'the options', ['label']);
+  const { label } = readOptions(options, ['label']);
   if (label === undefined) return undefined;
   const usable =
     typeof label === 'string' &&

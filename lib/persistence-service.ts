@@ -4,12 +4,12 @@
 // - The steps run in the document's order, each once; a failed start lets go of everything and writes nothing more.
 // - Tasks of the core run one at a time, in the order of the calls.
 // - After close() has been called every other call answers `closed`.
-import { aborted } from './abort.js';
+import { aborted, cancelling, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
 import { Keys } from './keys.js';
-import { loadLicenseProviderManifests } from './manifest-loader.js';
+import { loadManifests } from './manifest-loader.js';
 import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
 import type { NativeBinding, NativeStatus, NativeStore, NativeStoreOptions } from './native-binding.js';
@@ -92,36 +92,38 @@ export class PersistenceService implements Persistence {
     try {
       this.#options = readOpenOptions(options);
     } catch (error) {
-      throw toPersistenceError(error, 'initialization-failed');
+      throw toPersistenceError(error);
     }
   }
 
   get startup(): 'COLDSTART' | 'WARMSTART' {
-    return this.#startup;
+    return PersistenceService.#checked(this).#startup;
   }
 
   get vault(): Vault {
+    PersistenceService.#checked(this);
     if (this.#vault === undefined || this.#state === 'starting') throw this.#notOpen();
     return this.#vault;
   }
 
   get fields(): Fields {
-    return this.#part('fields');
+    return PersistenceService.#checked(this).#part('fields');
   }
 
   get keys(): Keys {
-    return this.#part('keys');
+    return PersistenceService.#checked(this).#part('keys');
   }
 
   get tls(): Tls {
-    return this.#part('tls');
+    return PersistenceService.#checked(this).#part('tls');
   }
 
   get restore(): RestoreStatus | undefined {
-    return this.status().restore;
+    return PersistenceService.#checked(this).status().restore;
   }
 
   get validator(): PersistenceValidator {
+    PersistenceService.#checked(this);
     if (this.#validator === undefined) throw this.#notOpen();
     return this.#validator;
   }
@@ -135,13 +137,20 @@ export class PersistenceService implements Persistence {
     if (this.#state === 'closed') throw new PersistenceError('closed', 'the store was closed');
     if (this.#state !== 'new') throw new PersistenceError('already-open', 'Initialize() was called before');
     this.#state = 'starting';
+    const { signal } = this.#options;
+    const cancel = (): void => {
+      this.#native?.cancel();
+    };
     try {
-      await this.#start(act);
+      await cancelling(signal, cancel, () => this.#start(act));
+      // What an act has changed is done; a start can be repeated.
+      if (act.kind === 'open') this.#throwIfAborted();
       this.#state = 'open';
     } catch (error) {
       this.#state = 'closed';
       await this.#letGo();
-      throw toPersistenceError(error, 'initialization-failed');
+      const refusal = toPersistenceError(error, 'initialization-failed');
+      throw refusal.reason === 'aborted' && signal?.aborted === true ? aborted(signal) : refusal;
     } finally {
       this.#options.forget();
     }
@@ -333,11 +342,12 @@ export class PersistenceService implements Persistence {
   }
 
   async #loadManifests(): Promise<LoadedManifests | undefined> {
-    const { manifests } = this.#options;
+    const { manifests, signal } = this.#options;
     if (manifests === undefined) return undefined;
-    return loadLicenseProviderManifests(manifests, (directory, { suffix, bytesMax, filesMax }) =>
+    const loaded = loadManifests(manifests, (directory, { suffix, bytesMax, filesMax }) =>
       fromNative(() => this.#binding.readDirectoryFiles(directory, suffix, bytesMax, filesMax)),
     );
+    return signal === undefined ? loaded : untilAborted(loaded, signal);
   }
 
   async #acceptManifests(native: NativeStore, loaded: LoadedManifests | undefined): Promise<void> {

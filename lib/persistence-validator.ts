@@ -43,7 +43,9 @@ export class PersistenceValidator {
    * @throws PersistenceError PERS_8003 when the clock or a witness says that state was rewound; `poisoned`; `closed`.
    */
   validateBeforeWrite(): void {
-    if (!(#source in this)) throw new PersistenceError('invalid-argument', 'not a PersistenceValidator');
+    const self: unknown = this;
+    if (typeof self !== 'object' || self === null || !(#source in self))
+      throw new PersistenceError('invalid-argument', 'not a PersistenceValidator');
     if (this.#coldstart) return;
     let nowMs: number;
     try {

@@ -12,7 +12,7 @@ import type { Vault } from './vault.js';
 export interface VerifyOptions {
   /** Called with bytes done and bytes in all. */
   readonly onProgress?: (done: number, all: number) => void;
-  /** Gives up waiting: `aborted`. The reading ends by itself. */
+  /** Stops the reading: `aborted`. */
   readonly signal?: AbortSignal;
 }
 

@@ -1,9 +1,12 @@
 // The TLS credential: kept in the vault, written by the core to where a web server reads it.
+import { types } from 'node:util';
+
+import { copyBytes } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { KeysParts } from './keys.js';
 import type { NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
-import { readClosed, readPath } from './options.js';
+import { readOptions, readPath } from './options.js';
 
 /** PEM (RFC 7468), as text or bytes; bytes can be wiped by their owner. */
 export type Pem = string | Uint8Array;
@@ -32,9 +35,10 @@ export interface ExtractTlsOptions {
 const credentialNames = ['key', 'certificate', 'chain'];
 const extractNames = ['directory'] as const;
 
+/** A copy of ours, as the call was made. */
 function bytesOf(pem: unknown, name: string): Uint8Array {
   if (typeof pem === 'string') return Buffer.from(pem, 'utf8');
-  if (pem instanceof Uint8Array) return pem;
+  if (types.isUint8Array(pem)) return copyBytes(pem, name);
   throw new PersistenceError('invalid-option', `${name} must be PEM: a string or a Uint8Array`);
 }
 
@@ -59,19 +63,19 @@ export class Tls {
    * that of the key.
    */
   async set(credential: TlsCredential): Promise<void> {
-    const { key, certificate, chain = '' } = readClosed(credential, 'the credential', credentialNames);
+    const { key, certificate, chain = '' } = readOptions(credential, credentialNames, 'the credential');
     const keyBytes = bytesOf(key, 'key');
     try {
       const [own, further] = [bytesOf(certificate, 'certificate'), bytesOf(chain, 'chain')];
-      await this.#change((native) => native.setTls(keyBytes, own, further));
+      await Tls.#of(this).#change((native) => native.setTls(keyBytes, own, further));
     } finally {
-      if (keyBytes !== key) keyBytes.fill(0);
+      keyBytes.fill(0);
     }
   }
 
   /** Certificate and chain as they were given, or `undefined`. The key stays where it is. */
   async certificate(): Promise<TlsCertificate | undefined> {
-    const found = await this.#parts.task((native) => native.tlsCertificate());
+    const found = await Tls.#of(this).#parts.task((native) => native.tlsCertificate());
     if (found === undefined) return undefined;
     return Object.freeze({ certificate: found.certificate.toString(), chain: found.chain.toString() });
   }
@@ -86,13 +90,13 @@ export class Tls {
    * stay.
    */
   async extract(options: ExtractTlsOptions): Promise<void> {
-    const directory = readPath(readClosed(options, 'the options', extractNames).directory, 'directory');
-    await this.#parts.task((native) => native.extractTls(directory));
+    const directory = readPath(readOptions(options, extractNames).directory, 'directory');
+    await Tls.#of(this).#parts.task((native) => native.extractTls(directory));
   }
 
   /** Removes the credential from the vault; files that were extracted stay. */
   async remove(): Promise<void> {
-    await this.#change((native) => native.removeTls());
+    await Tls.#of(this).#change((native) => native.removeTls());
   }
 
   #change<T>(work: (native: NativeStore) => Promise<T>): Promise<T> {
@@ -102,5 +106,14 @@ export class Tls {
       return Promise.reject(toPersistenceError(error));
     }
     return this.#parts.task(work);
+  }
+
+  /** The receiver of a method, which a caller may have taken off its object. */
+  static #of(value: unknown): Tls {
+    if (typeof value === 'object' && value !== null && #parts in value) return value;
+    throw new PersistenceError(
+      'invalid-argument',
+      'the method was called on something that is not the TLS part',
+    );
   }
 }

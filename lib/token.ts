@@ -7,7 +7,9 @@
 import type { KeyObject } from 'node:crypto';
 import { types } from 'node:util';
 
+import { requireBytes, requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
+import { toPersistenceError } from './native-errors.js';
 import { nodeCrypto } from './node-crypto.js';
 
 /** What a token permits. */
@@ -53,6 +55,7 @@ function hexBytes(text: unknown, bytes: number, name: string): Buffer {
 }
 
 function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
+  if (types.isUint8Array(key)) requireBytes(key, 'privateKey');
   let read: KeyObject;
   try {
     read = types.isKeyObject(key)
@@ -73,10 +76,17 @@ function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
  * @throws PersistenceError `invalid-argument`
  */
 export function signToken(options: SignTokenOptions): string {
-  if (typeof options !== 'object' || (options as unknown) === null)
-    throw invalid('the options must be an object');
+  try {
+    return sign(options);
+  } catch (error) {
+    throw toPersistenceError(error);
+  }
+}
+
+function sign(options: SignTokenOptions): string {
+  requireRecord(options);
   const { privateKey, purpose, storageId, generation, head } = options;
-  if (!Object.hasOwn(purposes, purpose))
+  if (typeof purpose !== 'string' || !Object.hasOwn(purposes, purpose))
     throw invalid("purpose must be 'reanchor', 'recover', 'reseal' or 'decommission'");
   if (!Number.isSafeInteger(generation) || generation < 0) throw invalid('generation must be a whole number');
   const statement = Buffer.alloc(statementBytes);
@@ -93,19 +103,20 @@ export function signToken(options: SignTokenOptions): string {
  * The bytes of a token. Whether it fits is decided by the store.
  * @throws PersistenceError `invalid-argument` when it is not a token at all
  */
-export function parseToken(token: unknown): Buffer {
+export function parseToken(token: unknown, name = 'the token'): Buffer {
   let bytes: Buffer;
   if (typeof token === 'string') {
     const text = token.trim();
-    if (!/^[\w-]*$/.test(text)) throw invalid('the token is not base64url');
+    if (!/^[\w-]*$/.test(text)) throw invalid(`${name} is not base64url`);
     bytes = Buffer.from(text, 'base64url');
-  } else if (token instanceof Uint8Array) {
+  } else if (types.isUint8Array(token)) {
+    requireBytes(token, name);
     bytes = Buffer.from(token);
   } else {
-    throw invalid('a token must be a string or a Uint8Array');
+    throw invalid(`${name} must be a string or a Uint8Array`);
   }
   if (bytes.length !== tokenBytes || bytes.toString('latin1', 0, 8) !== 'SRTOKEN1') {
-    throw invalid('this is not a token of strongroom');
+    throw invalid(`${name} is not a token of strongroom`);
   }
   return bytes;
 }
@@ -115,11 +126,12 @@ export function parseToken(token: unknown): Buffer {
  * @throws PersistenceError `invalid-option`
  */
 export function ed25519PublicKeyBytes(key: unknown): Uint8Array {
-  if (key instanceof Uint8Array && key.length === publicKeyBytes) return Uint8Array.from(key);
+  if (types.isUint8Array(key)) requireBytes(key, 'vendorPublicKey');
+  if (types.isUint8Array(key) && key.length === publicKeyBytes) return new Uint8Array(key);
   try {
     const read = types.isKeyObject(key)
       ? key
-      : nodeCrypto().createPublicKey(key instanceof Uint8Array ? Buffer.from(key) : String(key));
+      : nodeCrypto().createPublicKey(types.isUint8Array(key) ? Buffer.from(key) : String(key));
     if (read.type === 'public' && read.asymmetricKeyType === 'ed25519') {
       const { x } = read.export({ format: 'jwk' });
       if (typeof x === 'string') return Buffer.from(x, 'base64url');

@@ -1,11 +1,11 @@
 // What is done to an open store besides reading and writing its vault: verification, the operation log and the rotation of
 // its data encryption key. Arguments are checked here; the work is a task of the core.
-import { aborted, untilAborted } from './abort.js';
+import { aborted, cancelling, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { guarded } from './events.js';
 import type { NativeProgress, NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
-import { readClosed, readFunction, readPassword } from './options.js';
+import { readFunction, readOptions, readPassword, readSignal } from './options.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
 import { toVerifyReport, type OperationEntry, type VerifyReport } from './status.js';
 
@@ -15,13 +15,20 @@ export type RunTask = <T>(work: (native: NativeStore) => Promise<T>) => Promise<
 export const operationLogMax = 1_048_576;
 
 export async function verify(run: RunTask, options: VerifyOptions): Promise<VerifyReport> {
-  const { onProgress, signal } = readClosed(options, 'the options', ['onProgress', 'signal']);
-  const progress = readFunction<NativeProgress>(onProgress, 'onProgress');
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new PersistenceError('invalid-option', 'signal must be an AbortSignal');
-  }
+  const given = readOptions(options, ['onProgress', 'signal']);
+  const progress = readFunction<NativeProgress>(given.onProgress, 'onProgress');
+  const signal = readSignal(given.signal);
   if (signal?.aborted === true) throw aborted(signal);
-  const report = run((native) => native.verify(guarded('progress', progress))).then(toVerifyReport);
+  const report = run((native) => {
+    if (signal?.aborted === true) throw aborted(signal);
+    return cancelling(
+      signal,
+      () => {
+        native.cancel();
+      },
+      () => native.verify(guarded('progress', progress)),
+    );
+  }).then(toVerifyReport);
   return signal === undefined ? report : untilAborted(report, signal);
 }
 
@@ -34,7 +41,7 @@ export async function operationLog(run: RunTask, limit: number): Promise<readonl
 
 export async function rotateDek(run: RunTask, options: RotateDekOptions): Promise<void> {
   const known = ['password', 'forgetFieldKeys', 'removeOtherPasswords', 'onProgress'] as const;
-  const given = readClosed(options, 'the options', known);
+  const given = readOptions(options, known);
   const { password, forgetFieldKeys = false, removeOtherPasswords = false, onProgress } = given;
   if (typeof forgetFieldKeys !== 'boolean' || typeof removeOtherPasswords !== 'boolean') {
     const wrong = typeof forgetFieldKeys === 'boolean' ? 'removeOtherPasswords' : 'forgetFieldKeys';

@@ -4,6 +4,7 @@
 // - Every write passes ValidateBeforeWrite and then the core; there is no other way.
 // - A caller's object is read before the core is called, so that a getter may close the store without harm.
 // - Values live in native memory, encrypted; a returned Buffer belongs to the caller.
+import { requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { EventHub } from './events.js';
 import { iterate, readRange, type KeyRange, type VaultKey } from './key-range.js';
@@ -52,9 +53,7 @@ const writeNames = ['durability'];
 const incrementNames = ['durability', 'min', 'max'];
 
 function readDurability(options: unknown, names: readonly string[]): NativeDurability {
-  if (typeof options !== 'object' || options === null) {
-    throw new PersistenceError('invalid-option', 'options must be an object');
-  }
+  requireRecord(options);
   for (const name of Object.keys(options)) {
     if (!names.includes(name)) throw new PersistenceError('invalid-option', `there is no option '${name}'`);
   }
@@ -290,7 +289,7 @@ export class Vault {
    * Rejects with `witness-not-moved`.
    */
   async anchor(): Promise<void> {
-    return this.#anchor();
+    return Vault.#of(this).#anchor();
   }
 
   /**
@@ -321,6 +320,12 @@ export class Vault {
     } catch (error) {
       throw toPersistenceError(error);
     }
+  }
+
+  /** The receiver of a method, which a caller may have taken off its object. */
+  static #of(value: unknown): Vault {
+    if (typeof value === 'object' && value !== null && #anchor in value) return value;
+    throw new PersistenceError('invalid-argument', 'the method was called on something that is not a vault');
   }
 
   #read(key: VaultKey): Buffer | undefined {

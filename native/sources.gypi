@@ -2,11 +2,13 @@
   "variables": {
     "core_sources": [
       "base/bytes.cc",
+      "base/cancellation.cc",
       "base/secret_memory.cc",
       "os/os.cc",
       "os/direct_tail.cc",
       "os/dynlib.cc",
       "os/posix.cc",
+      "os/posix_clock.cc",
       "os/posix_lock.cc",
       "crypto/aead.cc",
       "crypto/digest.cc",

@@ -8,15 +8,10 @@ import { PersistenceValidator } from '../lib/persistence-validator.js';
 import { signToken } from '../lib/token.js';
 import { Vault } from '../lib/vault.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
+import { detached, growable, outOfBounds, outOfBoundsView, resizable, throwing } from './support/hostile.js';
 import { binding, World } from './support/stores.js';
 
 const value = Buffer.from('x');
-
-function detached(): Uint8Array {
-  const bytes = new Uint8Array(16);
-  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
-  return bytes;
-}
 
 describe('hostile input', () => {
   let world: World;
@@ -39,20 +34,6 @@ describe('hostile input', () => {
     assert.equal(vault.get('after')?.toString(), 'x');
   };
 
-  const throwing = new Proxy(
-    {},
-    {
-      get: () => {
-        throw new Error('thrown by a proxy');
-      },
-      getPrototypeOf: () => {
-        throw new Error('thrown by a proxy');
-      },
-      ownKeys: () => {
-        throw new Error('thrown by a proxy');
-      },
-    },
-  );
   const nothings: [string, unknown][] = [
     ['undefined', undefined],
     ['null', null],
@@ -76,6 +57,10 @@ describe('hostile input', () => {
     ['shared memory', new Uint8Array(new SharedArrayBuffer(4))],
     ['a detached Uint8Array', detached()],
     ['a detached ArrayBuffer', detached().buffer],
+    ['a view behind the end of its buffer', outOfBounds()],
+    ['a view from the beginning, behind the end of its buffer', outOfBounds(0)],
+    ['a DataView behind the end of its buffer', outOfBoundsView()],
+    ['growable shared memory', new Uint8Array(growable)],
     ['a SharedArrayBuffer', new SharedArrayBuffer(4)],
   ];
   const notKeys: [string, unknown, Reason][] = [
@@ -131,11 +116,28 @@ describe('hostile input', () => {
     });
   }
 
+  it('memory that can be resized is taken as it is at the call', async () => {
+    const buffer = resizable(8);
+    const whole = new Uint8Array(buffer).fill(1);
+    const waiting = [
+      vault.set('view', whole),
+      vault.set('buffer', buffer),
+      vault.set('data', new DataView(buffer)),
+    ];
+    buffer.resize(64);
+    whole.fill(2);
+    await Promise.all(waiting);
+    for (const key of ['view', 'buffer', 'data']) assert.deepEqual(vault.get(key), Buffer.alloc(8, 1), key);
+    buffer.resize(0);
+    await vault.set('nothing', whole);
+    assert.equal(vault.get('nothing')?.length, 0);
+  });
+
   it('options of methods that are wrong', async () => {
     const cases: [unknown, Reason][] = [
-      [null, 'invalid-option'],
-      [5, 'invalid-option'],
-      ['journal', 'invalid-option'],
+      [null, 'invalid-argument'],
+      [5, 'invalid-argument'],
+      ['journal', 'invalid-argument'],
       [{ durability: 'memory' }, 'invalid-option'],
       [{ durability: 1 }, 'invalid-option'],
       [{ fast: true }, 'invalid-option'],
@@ -161,8 +163,8 @@ describe('hostile input', () => {
 
   it('ranges that are wrong', async () => {
     const cases: [unknown, Reason][] = [
-      [null, 'invalid-option'],
-      ['prefix', 'invalid-option'],
+      [null, 'invalid-argument'],
+      ['prefix', 'invalid-argument'],
       [{ from: 'a' }, 'invalid-option'],
       [{ prefix: 5 }, 'invalid-option'],
       [{ gte: null }, 'invalid-option'],
@@ -373,7 +375,7 @@ describe('hostile input', () => {
       await rejectsReason(store.operationLog(wrong), 'invalid-argument');
     }
     await rejectsReason(store.verify({ fast: true } as never), 'invalid-option');
-    await rejectsReason(store.verify(5 as never), 'invalid-option');
+    await rejectsReason(store.verify(5 as never), 'invalid-argument');
     await rejectsReason(store.verify({ signal: AbortSignal.abort() }), 'aborted');
     await rejectsReason(store.verify({ signal: {} } as never), 'invalid-option');
     await rejectsReason(store.verify({ onProgress: 5 } as never), 'invalid-option');

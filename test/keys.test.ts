@@ -244,14 +244,14 @@ describe('managed keys', () => {
       { id: 'n', algorithm: 'EC-P256', location: 'cloud' },
       { id: 'n', algorithm: 'EC-P256' },
       { id: 'n', algorithm: 'EC-P256', location: 'vault', extra: 1 },
-      undefined,
     ];
+    await rejectsReason(keys.generate(undefined as never), 'invalid-argument');
+    await rejectsReason(keys.sign('EC-P256', undefined as never), 'invalid-argument');
     for (const options of wrong) await rejectsReason(keys.generate(options as never), 'invalid-option');
     for (const options of [
       {},
       { message: Buffer.alloc(1), digest: Buffer.alloc(32) },
       { message: Buffer.alloc(1), format: 'pem' },
-      undefined,
     ]) {
       await rejectsReason(keys.sign('EC-P256', options as never), 'invalid-option');
     }

@@ -198,7 +198,6 @@ describe('Initialize()', () => {
       ['a string for secretStore', { secretStore: 'file' }],
       ['a file SecretStore without directory', { secretStore: { type: 'file' } }],
       ['a directory for secret-service', { secretStore: { type: 'secret-service', directory: '/x' } }],
-      ['a password as a string', { recovery: { password: 'hunter2' } }],
       ['an unknown name in recovery', { recovery: { pin: new Uint8Array(1) } }],
       ['a wrong kdf', { recovery: { kdf: { memoryKiB: 1.5 } } }],
       ['a kdf of no pass', { recovery: { kdf: { passes: 0 } } }],
@@ -229,6 +228,11 @@ describe('Initialize()', () => {
         );
       });
     }
+    it('refuses a password as a string', () => {
+      const options = { ...world.options(), recovery: { password: 'secret' } };
+      throwsReason(() => new PersistenceService(binding, options), 'invalid-argument');
+      assert.deepEqual(Object.keys(fingerprint(world.root)), []);
+    });
     it('names the wrong one', () => {
       const error = throwsReason(
         () => new PersistenceService(binding, { ...world.options(), colour: 1 }),
@@ -238,7 +242,7 @@ describe('Initialize()', () => {
     });
     it('refuses what is no object at all', () => {
       for (const options of [undefined, null, 5, 'x', [], true]) {
-        throwsReason(() => new PersistenceService(binding, options), 'invalid-option');
+        throwsReason(() => new PersistenceService(binding, options), 'invalid-argument');
       }
     });
     it('what was fixed at COLDSTART must agree', async () => {
@@ -290,7 +294,7 @@ describe('Initialize()', () => {
       const failing = world.open({ recovery: { password: () => Promise.reject(cause) } });
       assert.equal((await rejectsReason(failing, 'initialization-failed')).cause, cause);
       const text = (() => 'text') as unknown as () => Uint8Array;
-      await rejectsReason(world.open({ recovery: { password: text } }), 'invalid-option');
+      await rejectsReason(world.open({ recovery: { password: text } }), 'invalid-argument');
       assert.equal((await world.open()).startup, 'COLDSTART');
     });
     it('can be changed by whoever knows it', async () => {
@@ -302,8 +306,8 @@ describe('Initialize()', () => {
       await store.verifyPassword(next);
       await rejectsReason(store.verifyPassword(password()), 'password-wrong');
       for (const wrong of ['text', 5, null] as unknown as Uint8Array[]) {
-        await rejectsReason(store.verifyPassword(wrong), 'invalid-option');
-        await rejectsReason(store.changePassword(wrong, next), 'invalid-option');
+        await rejectsReason(store.verifyPassword(wrong), 'invalid-argument');
+        await rejectsReason(store.changePassword(wrong, next), 'invalid-argument');
       }
       await store.close();
       await (await world.open()).verifyPassword(next);

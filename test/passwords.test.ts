@@ -120,7 +120,7 @@ describe('backup passwords', () => {
     await rejectsReason(store.addPassword(alice, alice), 'invalid-argument');
     await rejectsReason(store.addPassword(alice, new Uint8Array()), 'invalid-argument');
     await rejectsReason(store.addPassword(alice, undefined as never), 'invalid-argument');
-    await rejectsReason(store.addPassword('text' as never, bob), 'invalid-option');
+    await rejectsReason(store.addPassword('text' as never, bob), 'invalid-argument');
     for (const label of ['x'.repeat(65), 'a\nb', '\ud800', 5] as string[]) {
       await rejectsReason(store.addPassword(alice, bob, { label }), 'invalid-option');
       await rejectsReason(store.changePassword(alice, bob, { label }), 'invalid-option');

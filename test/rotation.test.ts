@@ -54,7 +54,7 @@ describe('rotateDek', () => {
     const before = files(world.root);
     await rejectsReason(store.rotateDek({ password: Buffer.from('wrong') }), 'password-wrong');
     await rejectsReason(store.rotateDek(), 'password-missing');
-    await rejectsReason(store.rotateDek({ password: 'text' as never }), 'invalid-option');
+    await rejectsReason(store.rotateDek({ password: 'text' as never }), 'invalid-argument');
     await rejectsReason(store.rotateDek({ unknown: 1 } as never), 'invalid-option');
     await rejectsReason(store.rotateDek({ forgetFieldKeys: 1 } as never), 'invalid-option');
     assert.deepEqual(files(world.root), before);

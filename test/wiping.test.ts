@@ -90,10 +90,13 @@ describe('copies of secrets are wiped', function () {
     it('a PIN beside an option that is refused', () => {
       const { directory, instance, secretStore } = world.options();
       const storage = { type: 'tpm', pin: bytes('2580-PIN') };
-      for (const more of [{ secretStore }, { recovery: { password: 'a string' } }]) {
+      for (const [more, reason] of [
+        [{ secretStore }, 'invalid-option'],
+        [{ recovery: { password: 'a string' } }, 'invalid-argument'],
+      ] as const) {
         throwsReason(
           () => new PersistenceService(watch.binding, { directory, instance, storage, ...more }),
-          'invalid-option',
+          reason,
         );
         watch.assertGone('2580-PIN');
       }

@@ -1,9 +1,11 @@
 // What the commands have in common.
-import { join, relative, resolve } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Command } from 'commander';
 
 import type { SecretStoreOptions } from '../index.js';
+import { toAbsolute } from '../options.js';
 import { wrongArgument, wrongOption } from './failure.js';
+import { printable } from './terminal.js';
 
 /** The options that every command has. */
 export interface CommonOptions {
@@ -31,7 +33,7 @@ export function addCommand(
 /** The absolute path of an argument. */
 export function absolutePath(path: string): string {
   if (path === '' || path.includes('\0')) throw wrongArgument('a path is empty or holds a NUL');
-  return resolve(path);
+  return toAbsolute(path, `the path ${printable(path)}`);
 }
 
 /** `file:PATH`, outside the store's directory, or `secret-service`. */

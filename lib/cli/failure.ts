@@ -1,10 +1,11 @@
 // How a command fails: one exit code and one report for whatever was thrown.
 //
 // Exit codes: 0 ok, 2 usage (PERS_8001), 3 PERS_8003, 4 retryable or unavailable, 5 restore required, 1 anything else.
-// PERS_8003 comes first: a clock that is wrong is retryable and still critical.
+// PERS_8003 comes first: a clock that is wrong is retryable and still critical. 6: the output could not be written, which is
+// no reason to repeat what the command did.
 import { errorTable, type Reason } from '../error-table.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
-import { painter, printable, tell, toJson } from './terminal.js';
+import { OutputFailed, painter, printable, tell, toJson } from './terminal.js';
 
 export const exitCodes = {
   ok: 0,
@@ -13,6 +14,7 @@ export const exitCodes = {
   critical: 3,
   unavailable: 4,
   restoreRequired: 5,
+  output: 6,
 } as const;
 
 /** What is said of an error, as text or, with `--json`, as this object. */
@@ -57,8 +59,10 @@ const restoreRequired: ReadonlySet<string> = new Set<Reason>([
 ]);
 
 const nativeMissing = 'native-missing';
+const outputFailed = 'output-failed';
 
 export function exitCodeOf({ code, reason, retryable }: Failure): number {
+  if (reason === outputFailed) return exitCodes.output;
   if (code === 'PERS_8003') return exitCodes.critical;
   if (code === 'PERS_8001') return exitCodes.usage;
   if (restoreRequired.has(reason)) return exitCodes.restoreRequired;
@@ -81,6 +85,11 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof KeyAbsent) {
     const remedy = 'List the keys with `strongroom list DIR`.';
     return { code: 'PERS_8002', reason: 'key-absent', message: error.message, retryable: false, remedy };
+  }
+  if (error instanceof OutputFailed) {
+    const remedy =
+      'Make room, or write elsewhere. A change that the command made is durable: look before you repeat it.';
+    return { code: 'PERS_8005', reason: outputFailed, message: error.message, retryable: false, remedy };
   }
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Error && 'code' in error && error.code === 'ERR_STRONGROOM_NATIVE') {

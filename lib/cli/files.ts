@@ -24,3 +24,8 @@ export function readDescriptor(fd: number, bytesMax: number): Promise<Buffer> {
   const native = loadNative();
   return fromNative(() => native.readDescriptor(fd, bytesMax));
 }
+
+/** Standard input to its end. Not by Node's stream, which is empty for what it does not know, such as a directory. */
+export function readStandardInput(bytesMax: number): Promise<Buffer> {
+  return readDescriptor(0, bytesMax);
+}

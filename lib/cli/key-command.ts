@@ -4,9 +4,8 @@ import { Option, type Command } from 'commander';
 import type { KeyAlgorithm, KeyLocation, ManagedKey } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
-import { readFile } from './files.js';
+import { readFile, readStandardInput } from './files.js';
 import { table, timeText } from './report.js';
-import { readStream } from './secrets.js';
 import { withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
@@ -177,7 +176,7 @@ async function sign(
 function readMessage(file: string | undefined): Promise<Buffer> {
   if (file !== undefined) return readFile(file, messageBytesMax);
   if (process.stdin.isTTY) tell('The message is read from the terminal; Ctrl-D on an empty line ends it.');
-  return readStream(process.stdin, messageBytesMax);
+  return readStandardInput(messageBytesMax);
 }
 
 async function deactivate(

@@ -25,10 +25,12 @@ import { addWizardCommand } from './wizard-command.js';
 export async function run(args: readonly string[]): Promise<number> {
   // A reader that goes away is met where the write is awaited.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  // A write beyond `ulimit -f` is to fail like one to a full disk, and not to end the process.
+  process.on('SIGXFSZ', () => undefined);
   const json = asksForJson(args);
   try {
     if (args.length === 1 && /^(-V|--version)$/.test(args[0] ?? '')) await writeVersion();
-    else await createProgram(args[0]).parseAsync(args, { from: 'user' });
+    else await parse(args);
     return exitCodes.ok;
   } catch (error) {
     if (error instanceof OutputClosed) return exitCodes.ok;
@@ -44,6 +46,21 @@ export async function run(args: readonly string[]): Promise<number> {
     if (!(error instanceof Refused) || json) report(failure, json);
     return exitCodeOf(failure);
   }
+}
+
+/** Runs the command. A page of help is written like every other output, so that a failure is noticed. */
+async function parse(args: readonly string[]): Promise<void> {
+  let help = '';
+  try {
+    await createProgram(args[0], (text) => {
+      help += text;
+    }).parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError) || help === '') throw error;
+    await writeData(help);
+    throw error;
+  }
+  if (help !== '') await writeData(help);
 }
 
 /** Who adds a command, by its name. */
@@ -78,7 +95,7 @@ const commands = new Map<string, (program: Command) => void>(
  * All commands; of a command line that begins with the name of one, those that are added with it, since to describe the
  * others takes as long as to run one.
  */
-export function createProgram(first?: string): Command {
+export function createProgram(first?: string, writeOut?: (text: string) => void): Command {
   const program = new Command('strongroom')
     .description('Sealed, tamper-evident, rollback-detecting persistence.')
     .helpCommand('help [command]', 'show the help of a command')
@@ -86,7 +103,7 @@ export function createProgram(first?: string): Command {
     .option('-V, --version', 'show the version, and the library that encrypts')
     .configureHelp({ sortOptions: false, showGlobalOptions: false })
     // Errors are reported by run(), so that they can be JSON too.
-    .configureOutput({ outputError: () => undefined })
+    .configureOutput({ outputError: () => undefined, ...(writeOut !== undefined && { writeOut }) })
     .showSuggestionAfterError(true)
     .exitOverride();
   const named = first === undefined ? undefined : commands.get(first);
@@ -96,7 +113,7 @@ export function createProgram(first?: string): Command {
     'after',
     `
 Exit codes: 0 ok, 1 other, 2 usage, 3 tampering or rollback (PERS_8003), 4 retryable or unavailable,
-5 restore required.
+5 restore required, 6 the output cannot be written.
 
 Examples:
   strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme

@@ -93,20 +93,6 @@ function descriptorNumber(text: string, option: string): number {
   throw wrongOption(`${option} takes the number of an open descriptor, not ${JSON.stringify(text)}`);
 }
 
-/** A stream to its end; of more than `limit` bytes, the first of them and at least one more. The chunks are wiped. */
-export async function readStream(stream: NodeJS.ReadableStream, limit: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > limit) break;
-  }
-  const whole = Buffer.concat(chunks);
-  for (const chunk of chunks) chunk.fill(0);
-  return whole;
-}
-
 /** Drops one newline, LF or CR LF, from the end. */
 function withoutNewline(bytes: Buffer): Buffer {
   if (bytes.at(-1) !== 0x0a) return bytes;

@@ -1,22 +1,58 @@
 // The command line's two ways out. Standard output carries data and nothing else; every message, prompt and progress bar
 // goes to standard error. What comes from a file or a name is made printable before it reaches a terminal.
 import type { WriteStream } from 'node:tty';
-import { styleText } from 'node:util';
+import { getSystemErrorMap, styleText } from 'node:util';
 
 export { printable } from '../printable.js';
 
 /** Standard output was closed by its reader, as `head` does: no failure, but nothing more can be written. */
-export class OutputClosed extends Error {}
+export class OutputClosed extends Error {
+  constructor() {
+    super('the reader of the output went away');
+  }
+}
 
-/** Writes to standard output and resolves when the bytes were taken, so that a slow reader slows the command. */
-export function writeData(data: string | Uint8Array): Promise<void> {
+/** What a command has to say cannot be written: a full disk, a quota, a device that fails. */
+export class OutputFailed extends Error {
+  constructor(name: string, cause: Error) {
+    super(`${name} cannot be written: ${causeOf(cause)}`, { cause });
+  }
+}
+
+function causeOf(error: Error): string {
+  const [code, text] = getSystemErrorMap().get((error as NodeJS.ErrnoException).errno ?? 0) ?? [];
+  return code === undefined ? error.message : `${text ?? ''} (${code})`;
+}
+
+/** Of the first write that failed; Node answers later ones with an error of its own. */
+const failures = new Map<NodeJS.WritableStream, Error>();
+
+function write(stream: NodeJS.WritableStream, name: string, data: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(data, (error) => {
-      if (error === null || error === undefined) resolve();
-      else if ((error as NodeJS.ErrnoException).code === 'EPIPE') reject(new OutputClosed());
-      else reject(error);
+    stream.write(data, (error?: Error | null) => {
+      if (error === null || error === undefined) {
+        resolve();
+        return;
+      }
+      const closed = (error as NodeJS.ErrnoException).code === 'EPIPE';
+      const failure = failures.get(stream) ?? (closed ? new OutputClosed() : new OutputFailed(name, error));
+      failures.set(stream, failure);
+      reject(failure);
     });
   });
+}
+
+/**
+ * Writes to standard output and resolves when the bytes were taken, so that a slow reader slows the command.
+ * @throws OutputClosed, OutputFailed
+ */
+export function writeData(data: string | Uint8Array): Promise<void> {
+  return write(process.stdout, 'standard output', data);
+}
+
+/** A line on standard error that must not be lost. */
+export function writeMessage(text: string): Promise<void> {
+  return write(process.stderr, 'standard error', `${text}\n`);
 }
 
 /** One JSON document on a line of standard output; BigInt as a decimal string. */
@@ -31,7 +67,7 @@ export function toJson(value: unknown): string {
   );
 }
 
-/** A line on standard error. */
+/** A line on standard error. Where that cannot be written the line is lost, and the exit code says how it went. */
 export function tell(text: string): void {
   process.stderr.write(`${text}\n`);
 }

@@ -4,9 +4,8 @@ import { Option, type Command } from 'commander';
 import { signToken, type TokenPurpose } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
-import { readFile } from './files.js';
+import { readFile, readStandardInput } from './files.js';
 import { wholeNumber } from './numbers.js';
-import { readStream } from './secrets.js';
 import { writeData, writeJson } from './terminal.js';
 
 const statusBytesMax = 1024 * 1024;
@@ -68,9 +67,7 @@ async function readPoint({ statusFile, storageId, generation, head }: SignOption
       throw wrongOption('--status-file excludes --storage-id, --generation and --head');
     }
     return readStatus(
-      await (statusFile === '-'
-        ? readStream(process.stdin, statusBytesMax)
-        : readFile(statusFile, statusBytesMax)),
+      await (statusFile === '-' ? readStandardInput(statusBytesMax) : readFile(statusFile, statusBytesMax)),
     );
   }
   if (storageId === undefined || generation === undefined || head === undefined) {

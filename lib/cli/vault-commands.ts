@@ -4,9 +4,8 @@ import { Argument, Option, type Command } from 'commander';
 import { PersistenceError } from '../errors.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { KeyAbsent, wrongArgument, wrongOption } from './failure.js';
-import { readFile } from './files.js';
+import { readFile, readStandardInput } from './files.js';
 import { bigWholeNumber, wholeNumber } from './numbers.js';
-import { readStream } from './secrets.js';
 import { withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { tell, toJson, writeData, writeJson } from './terminal.js';
@@ -117,7 +116,7 @@ function readValue(argument: string | undefined, file: string | undefined): Prom
     return Promise.resolve(Buffer.from(argument, 'utf8'));
   }
   if (process.stdin.isTTY) tell('The value is read from the terminal; Ctrl-D on an empty line ends it.');
-  return readStream(process.stdin, valueBytesMax);
+  return readStandardInput(valueBytesMax);
 }
 
 async function remove(directory: string, key: string, options: CommonOptions & TpmOptions): Promise<void> {

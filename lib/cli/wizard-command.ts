@@ -17,7 +17,7 @@ import { wholeNumber } from './numbers.js';
 import { readToken } from './password-options.js';
 import { findPassword } from './secrets.js';
 import { requireStore } from './store.js';
-import { painter, printable, tell, writeJson } from './terminal.js';
+import { OutputClosed, OutputFailed, painter, printable, tell, writeJson, writeMessage } from './terminal.js';
 
 interface WizardCommandOptions extends CommonOptions, HsmOptions {
   readonly listen: string;
@@ -123,7 +123,7 @@ async function serve(
   { json }: CommonOptions,
   options: WizardOptions,
 ): Promise<void> {
-  const show = json === true ? showJson() : { event: showEvent, done: () => Promise.resolve() };
+  const show = json === true ? showJson() : showText();
   // Only here: no other command loads the web server.
   const { createWizard } = await import('../wizard/index.js');
   const served = await createWizard({ ...options, onEvent: show.event });
@@ -133,7 +133,7 @@ async function serve(
   process.on('SIGHUP', renew);
   try {
     await served.listen(where);
-    await served.finished;
+    await Promise.race([served.finished, show.codeLost]);
   } finally {
     process.off('SIGHUP', renew);
     await served.close();
@@ -141,19 +141,50 @@ async function serve(
   }
 }
 
-/** Lines of JSON, one after the other, as fast as they are taken. */
-function showJson(): { readonly event: (event: WizardEvent) => void; readonly done: () => Promise<void> } {
+interface Shown {
+  readonly event: (event: WizardEvent) => void;
+  readonly done: () => Promise<void>;
+  /** Rejects when the one-time code cannot be written: nobody could get in. Never resolves. */
+  readonly codeLost: Promise<never>;
+}
+
+/** Events one after the other, as fast as they are taken. Only a lost code matters: no restore ends for want of output. */
+function shownBy(show: (event: WizardEvent) => Promise<void>): Shown {
   let written: Promise<void> = Promise.resolve();
+  let lose: (error: unknown) => void = () => undefined;
+  const codeLost = new Promise<never>((_resolve, reject) => {
+    lose = reject;
+  });
+  codeLost.catch(() => undefined);
   return {
     event: (event) => {
-      // A reader that went away must not end a restore.
-      written = written.then(() => writeJson(event)).catch(() => undefined);
+      written = written
+        .then(() => show(event))
+        .catch((error: unknown) => {
+          if (event.event !== 'code') return;
+          lose(error instanceof OutputClosed ? new OutputFailed('the one-time code', error) : error);
+        });
     },
     done: () => written,
+    codeLost,
   };
 }
 
-function showEvent(event: WizardEvent): void {
+const showJson = (): Shown => shownBy((event) => writeJson(event));
+
+const showText = (): Shown =>
+  shownBy((event) => {
+    if (event.event === 'code') return writeMessage(codeLine(event.code));
+    showEvent(event);
+    return Promise.resolve();
+  });
+
+function codeLine(code: string): string {
+  const paint = painter(process.stderr);
+  return `${paint('dim', 'code'.padEnd(12))}${paint('bold', code)}`;
+}
+
+function showEvent(event: Exclude<WizardEvent, { event: 'code' }>): void {
   const paint = painter(process.stderr);
   const line = (name: string, text: string): void => {
     tell(`${paint('dim', name.padEnd(12))}${printable(text)}`);
@@ -162,9 +193,6 @@ function showEvent(event: WizardEvent): void {
     case 'listening':
       line('page', event.url);
       line('certificate', `SHA-256 ${event.fingerprint}`);
-      return;
-    case 'code':
-      tell(`${paint('dim', 'code'.padEnd(12))}${paint('bold', event.code)}`);
       return;
     case 'code-refused':
       line('refused', `a wrong code from ${event.address}`);

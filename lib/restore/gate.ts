@@ -5,6 +5,7 @@
 // - Only what is lost leads to the wizard. An outage is waited for, and what needs the operator starts nothing.
 // - It answers within its time limit, whatever hangs.
 import { untilAborted } from '../abort.js';
+import { requireRecord } from '../arguments.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding } from '../native-binding.js';
@@ -62,13 +63,7 @@ export async function serveGate(options: GateOptions): Promise<Gate> {
 
 /** {@link serveGate} with a binding of the caller's choice. */
 export async function serveGateWith(binding: NativeBinding, options: GateOptions): Promise<Gate> {
-  if (typeof options !== 'object' || (options as unknown) === null) {
-    throw new PersistenceError('invalid-option', 'the options must be an object');
-  }
-  const { timeLimitMs = gateTimeLimitMs, ...place } = options;
-  if (typeof timeLimitMs !== 'number' || !(timeLimitMs > 0 && timeLimitMs <= 3_600_000)) {
-    throw new PersistenceError('invalid-option', 'timeLimitMs must be a number above 0, at most 3,600,000');
-  }
+  const { timeLimitMs, place } = readGateOptions(options);
   const clock = new AbortController();
   const timer = setTimeout(() => {
     clock.abort();
@@ -80,6 +75,19 @@ export async function serveGateWith(binding: NativeBinding, options: GateOptions
     throw toPersistenceError(error);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+function readGateOptions(options: unknown): { timeLimitMs: number; place: DetectOptions } {
+  try {
+    requireRecord(options);
+    const { timeLimitMs = gateTimeLimitMs, ...place } = options as GateOptions;
+    if (typeof timeLimitMs !== 'number' || !(timeLimitMs > 0 && timeLimitMs <= 3_600_000)) {
+      throw new PersistenceError('invalid-option', 'timeLimitMs must be a number above 0, at most 3,600,000');
+    }
+    return { timeLimitMs, place };
+  } catch (error) {
+    throw toPersistenceError(error);
   }
 }
 

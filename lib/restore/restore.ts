@@ -6,6 +6,7 @@
 //   without the password while the token opens the store.
 // - A second restore of the same store is refused at once: in this process by its directory, across processes by the
 //   store's lock.
+import { requireRecord } from '../arguments.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
@@ -26,7 +27,7 @@ import { parseToken } from '../token.js';
 import { hookTimeLimitMs, runHook } from './hook.js';
 import { StepReport, type RestoreEvent } from './steps.js';
 import { passwordThrottle, type PasswordThrottle } from './throttle.js';
-import { setUpTokenWith, type SetUpTokenOptions } from './token-setup.js';
+import { checkPlace, setUpTokenWith, type SetUpTokenOptions } from './token-setup.js';
 
 /** A new token in place of one that is lost. Module and user PIN are those of the storage. */
 export type TokenSetup = Pick<SetUpTokenOptions, 'slotId' | 'label' | 'soPin' | 'erase'>;
@@ -74,20 +75,11 @@ export async function restoreWith(
   options: RestoreOptions,
   { internals = {}, throttle = passwordThrottle }: RestoreParts = {},
 ): Promise<PersistenceService> {
-  if (typeof options !== 'object' || (options as unknown) === null) {
-    throw new PersistenceError('invalid-option', 'the options must be an object');
+  const { plan, openOptions, directory } = readRestoreOptions(options);
+  if (underWay.has(directory)) {
+    plan.password.forget();
+    throw busy(directory);
   }
-  const own = readClosed(
-    Object.fromEntries(ownNames.map((name) => [name, options[name]])),
-    'the options',
-    ownNames,
-  );
-  const rest: Record<string, unknown> = { ...options };
-  for (const name of ownNames) Reflect.deleteProperty(rest, name);
-  const openOptions = rest as unknown as OpenOptions;
-  const plan = readPlan(own);
-  const directory = readPath(openOptions.directory, 'directory');
-  if (underWay.has(directory)) throw busy(directory);
   underWay.add(directory);
   const report = new StepReport((event) => {
     try {
@@ -121,6 +113,26 @@ export async function restoreWith(
   }
 }
 
+function readRestoreOptions(options: unknown): {
+  plan: Plan;
+  openOptions: OpenOptions;
+  directory: string;
+} {
+  try {
+    requireRecord(options);
+    // Each property is read once.
+    const rest: Record<string, unknown> = { ...options };
+    const own = Object.fromEntries(ownNames.map((name) => [name, rest[name]])) as PlanOptions;
+    for (const name of ownNames) Reflect.deleteProperty(rest, name);
+    const directory = readPath(rest['directory'], 'directory');
+    return { plan: readPlan(own), openOptions: rest as unknown as OpenOptions, directory };
+  } catch (error) {
+    throw toPersistenceError(error);
+  }
+}
+
+type PlanOptions = Record<(typeof ownNames)[number], unknown>;
+
 interface Plan {
   readonly password: { take: () => Promise<Uint8Array | undefined>; forget: () => void };
   readonly token: Uint8Array | undefined;
@@ -131,30 +143,36 @@ interface Plan {
   readonly onStep: ((event: RestoreEvent) => void) | undefined;
 }
 
-function readPlan(given: Record<(typeof ownNames)[number], unknown>): Plan {
+function readPlan(given: PlanOptions): Plan {
   const { proof, tls, hook, setUp } = given;
   const { password, token } = readClosed(proof, 'proof', ['password', 'token']);
   const tlsDirectory = tls === undefined ? undefined : readClosed(tls, 'tls', ['directory']).directory;
   if (hook !== undefined && typeof hook !== 'string') {
     throw new PersistenceError('invalid-option', 'hook must be the path of an executable');
   }
-  const limit = given.hookTimeLimitMs ?? hookTimeLimitMs;
+  const limit = given.hookTimeLimitMs === undefined ? hookTimeLimitMs : given.hookTimeLimitMs;
   if (typeof limit !== 'number' || !(limit > 0)) {
     throw new PersistenceError('invalid-option', 'hookTimeLimitMs must be a number above 0');
   }
-  const source = readPassword(password, 'proof.password');
-  return {
-    password: source ?? { take: () => Promise.resolve(undefined), forget: () => undefined },
-    token: token === undefined ? undefined : parseToken(token),
-    setUp:
-      setUp === undefined
-        ? undefined
-        : (readClosed(setUp, 'setUp', ['slotId', 'label', 'soPin', 'erase']) as unknown as TokenSetup),
+  const plan = {
+    token: token === undefined ? undefined : parseToken(token, 'proof.token'),
+    setUp: setUp === undefined ? undefined : readSetUp(setUp),
     tlsDirectory: tlsDirectory === undefined ? undefined : readPath(tlsDirectory, 'tls.directory'),
     hook,
     hookTimeLimitMs: limit,
     onStep: readFunction<(event: RestoreEvent) => void>(given.onStep, 'onStep'),
   };
+  // Last, so that a refused option leaves no copy of a secret behind.
+  const source = readPassword(password, 'proof.password');
+  return { ...plan, password: source ?? { take: () => Promise.resolve(undefined), forget: () => undefined } };
+}
+
+/** Checked here, so that a wrong one is refused before anything is changed. */
+function readSetUp(value: unknown): TokenSetup {
+  const setUp = readClosed(value, 'setUp', ['slotId', 'label', 'soPin', 'erase']);
+  checkPlace(setUp, 'setUp.');
+  readPassword(setUp.soPin, 'setUp.soPin')?.forget();
+  return setUp as unknown as TokenSetup;
 }
 
 function busy(directory: string, cause?: PersistenceError): PersistenceError {

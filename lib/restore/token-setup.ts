@@ -3,7 +3,7 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeTokenInfo } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
-import { readClosed, readPassword, type PasswordSource } from '../options.js';
+import { readOptions, readPassword, type PasswordSource } from '../options.js';
 import { readModulePath } from '../pkcs11-options.js';
 
 /** A token, or a slot that could hold one. */
@@ -53,7 +53,7 @@ export async function listTokensWith(
   binding: NativeBinding,
   options: ListTokensOptions,
 ): Promise<readonly TokenInfo[]> {
-  const { module, initArguments, timeLimitMs } = readClosed(options, 'the options', listNames);
+  const { module, initArguments, timeLimitMs } = readOptions(options, listNames);
   const locator = {
     module: moduleOf(module),
     initArguments: initArguments as string | undefined,
@@ -75,21 +75,17 @@ export async function setUpToken(options: SetUpTokenOptions): Promise<TokenInfo>
 
 /** {@link setUpToken} with a binding of the caller's choice. */
 export async function setUpTokenWith(binding: NativeBinding, options: SetUpTokenOptions): Promise<TokenInfo> {
-  const given = readClosed(options, 'the options', setUpNames);
-  const { slotId, label, erase } = given;
-  if (typeof slotId !== 'number' || !Number.isSafeInteger(slotId) || slotId < 0) {
-    throw invalid('slotId must be a whole number');
-  }
-  if (typeof label !== 'string' || label === '') throw invalid('label must be a string that is not empty');
-  if (erase !== undefined && typeof erase !== 'string') throw invalid('erase must be the label of a token');
+  const given = readOptions(options, setUpNames);
+  const { slotId, label, erase } = checkPlace(given);
   const place = {
     module: moduleOf(given.module),
     initArguments: given.initArguments as string | undefined,
     timeLimitMs: given.timeLimitMs as number | undefined,
   };
   const soPin = readPassword(given.soPin, 'soPin');
-  const pin = readPassword(given.pin, 'pin');
+  let pin: ReturnType<typeof readPassword>;
   try {
+    pin = readPassword(given.pin, 'pin');
     if (soPin === undefined || pin === undefined)
       throw new PersistenceError('pin-missing', 'soPin and pin are needed');
     checkSlot(await fromNative(() => binding.listTokens(place)), slotId, label, erase);
@@ -106,6 +102,21 @@ export async function setUpTokenWith(binding: NativeBinding, options: SetUpToken
     soPin?.forget();
     pin?.forget();
   }
+}
+
+/** @throws PersistenceError `invalid-option`, which names the option after `prefix` */
+export function checkPlace(
+  { slotId, label, erase }: Record<'slotId' | 'label' | 'erase', unknown>,
+  prefix = '',
+): { slotId: number; label: string; erase: string | undefined } {
+  if (typeof slotId !== 'number' || !Number.isSafeInteger(slotId) || slotId < 0) {
+    throw invalid(`${prefix}slotId must be a whole number`);
+  }
+  if (typeof label !== 'string' || label === '')
+    throw invalid(`${prefix}label must be a string that is not empty`);
+  if (erase !== undefined && typeof erase !== 'string')
+    throw invalid(`${prefix}erase must be the label of a token`);
+  return { slotId, label, erase };
 }
 
 function checkSlot(

@@ -13,7 +13,7 @@ import type {
   NativeStoreOptions,
 } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
-import { readClosed, readPath, readSecretStore, readStorage, type SecretStoreOptions } from '../options.js';
+import { readOptions, readPath, readSecretStore, readStorage, type SecretStoreOptions } from '../options.js';
 import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
 import { hasPassword, type RestoreStatus, type TokenStatus } from '../status.js';
 import {
@@ -73,7 +73,7 @@ export async function detectRestoreWith(
   options: DetectOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<Detection> {
-  const given = readClosed(options, 'the options', ['directory', 'storage', 'secretStore']);
+  const given = readOptions(options, ['directory', 'storage', 'secretStore']);
   const directory = readPath(given.directory, 'directory');
   const secretStore = readSecretStore(given.secretStore);
   const { native, pin } = readStorage(given.storage);

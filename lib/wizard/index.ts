@@ -1,8 +1,10 @@
 // What `import 'strongroom/wizard'` gives: the restore of a store through a browser.
 import type { RequestListener } from 'node:http';
 
+import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
+import { reading } from '../native-errors.js';
 import { passwordThrottle, type PasswordThrottle } from '../restore/throttle.js';
 import type { RestoreState } from '../restore/detect.js';
 import { makeApp, type Bindings } from './app.js';
@@ -76,8 +78,14 @@ export async function createWizardWith(
     urls[0] ?? (read.origin === undefined ? undefined : `${read.origin}/setup-wizard/`);
   const app = makeApp({ options: read, progress, sessions, address });
   const state = { ended: false };
-  const fetch = async (request: Request, env: Bindings = {}): Promise<Response> =>
-    state.ended ? new Response('Gone.\n', { status: 404 }) : app.fetch(request, env);
+  const fetch = async (request: Request, env: Bindings = {}): Promise<Response> => {
+    const isRequest = reading(() => {
+      const { url, method } = Object(request) as { url?: unknown; method?: unknown };
+      return typeof url === 'string' && typeof method === 'string';
+    });
+    if (!isRequest) throw new PersistenceError('invalid-argument', 'fetch takes a Request');
+    return state.ended ? new Response('Gone.\n', { status: 404 }) : app.fetch(request, env);
+  };
   const listener = listenerOf((request, env) => fetch(request, env as Bindings));
   const servers: (() => Promise<void>)[] = [];
   const finished = progress.finished.then(async (outcome) => {

@@ -1,10 +1,13 @@
 // The options of createWizard(): a closed set of names, each read once and checked here.
 import { PersistenceError } from '../errors.js';
+import { reading } from '../native-errors.js';
 import {
   readClosed,
   readFunction,
+  readOptions,
   readPassword,
   readPath,
+  readSignal,
   readStorage,
   type PasswordSource,
   type SecretStoreOptions,
@@ -138,10 +141,12 @@ export const hostName = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i;
 export function readNames(value: unknown): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw invalid('names must be a list of host names');
-  return (value as unknown[]).map((name) => {
-    if (typeof name === 'string' && hostName.test(name)) return name.toLowerCase();
-    throw invalid('names must be a list of host names');
-  });
+  return reading(() =>
+    (value as unknown[]).map((name) => {
+      if (typeof name === 'string' && hostName.test(name)) return name.toLowerCase();
+      throw invalid('names must be a list of host names');
+    }),
+  );
 }
 
 function readOrigin(value: unknown): string | undefined {
@@ -154,15 +159,14 @@ function readOrigin(value: unknown): string | undefined {
 
 /** Throws `invalid-option`, which names the option. */
 export function readWizardOptions(options: unknown): ReadWizardOptions {
-  const given = readClosed(options, 'the options', names);
-  const { storage, soPin, token, signal, hook, tls } = given;
+  const given = readOptions(options, names);
+  const { storage, soPin, token, hook, tls } = given;
   // Checked by those who take them, and here so that nothing is served before.
   readStorage(storage).pin?.forget();
   if (storage === undefined) throw invalid('storage is needed');
   readPassword(soPin, 'soPin')?.forget();
   if (hook !== undefined && typeof hook !== 'string') throw invalid('hook must be the path of an executable');
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw invalid('signal must be an AbortSignal');
+  const signal = readSignal(given.signal);
   const onEvent = readFunction<(event: WizardEvent) => void>(given.onEvent, 'onEvent');
   return {
     directory: readPath(given.directory, 'directory'),
@@ -175,7 +179,7 @@ export function readWizardOptions(options: unknown): ReadWizardOptions {
     hook,
     hookTimeLimitMs: readMs(given.hookTimeLimitMs, 'hookTimeLimitMs', hookTimeLimitMs),
     soPin: soPin as PasswordSource | undefined,
-    token: token === undefined ? undefined : parseToken(token),
+    token: token === undefined ? undefined : parseToken(token, 'token'),
     names: readNames(given.names),
     origin: readOrigin(given.origin),
     onEvent: (event) => {

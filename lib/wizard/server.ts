@@ -12,7 +12,8 @@ import { getRequestListener } from '@hono/node-server';
 
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
+import { reading, toPersistenceError } from '../native-errors.js';
+import { readOptions } from '../options.js';
 import { bodyBytesMax } from './body.js';
 import { hostName, type ReadWizardOptions } from './options.js';
 
@@ -68,11 +69,31 @@ export function listenerOf(fetch: FetchHandler): RequestListener {
     }
   };
   return (incoming, outgoing) => {
+    requireExchange(incoming, outgoing);
     answer(incoming, outgoing).catch(() => {
       // The client went away in the middle of its body.
       outgoing.destroy();
     });
   };
+}
+
+function requireExchange(incoming: unknown, outgoing: unknown): void {
+  const fit = reading(() => {
+    const { headers } = Object(incoming) as { headers?: unknown };
+    const { destroy } = Object(outgoing) as { destroy?: unknown };
+    return typeof headers === 'object' && headers !== null && typeof destroy === 'function';
+  });
+  if (fit) return;
+  throw new PersistenceError('invalid-argument', 'the listener takes a request and a response of node:http');
+}
+
+function readListenOptions(where: unknown): { host: string; port: number } {
+  const { host = '127.0.0.1', port } = readOptions(where, ['host', 'port']);
+  if (typeof host !== 'string' || (isIP(host) === 0 && !hostName.test(host)))
+    throw new PersistenceError('invalid-option', 'host must be an IP address or a host name');
+  if (typeof port !== 'number' || !Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new PersistenceError('invalid-option', 'port must be a whole number from 0 to 65535');
+  return { host, port };
 }
 
 /** Nothing where the length says that the body will be refused, or that there is none. */
@@ -111,9 +132,10 @@ export async function listen(
   binding: NativeBinding,
   listener: RequestListener,
   { names, origin }: Pick<ReadWizardOptions, 'names' | 'origin'>,
-  { host = '127.0.0.1', port }: ListenOptions,
+  where: ListenOptions,
   limits = serverLimits,
 ): Promise<{ readonly listening: Listening; readonly close: () => Promise<void> }> {
+  const { host, port } = readListenOptions(where);
   const { key, certificate } = certificateFor(binding, namesFor(host, names));
   let server: ReturnType<typeof createServer>;
   try {

@@ -4,6 +4,7 @@
 #include "addon/certificates.h"
 #include "addon/files.h"
 #include "addon/store.h"
+#include "addon/task.h"
 #include "addon/tokens.h"
 #include "addon/value.h"
 #include "crypto/crypto.h"
@@ -13,9 +14,11 @@
 
 NAPI_MODULE_INIT() {
   using namespace strongroom::addon;  // NOLINT(google-build-using-namespace): one function, at the very edge
+  prepare_values(env);
   Store::define(env, exports);
   define_certificates(env, exports);
   define_files(env, exports);
+  define_tasks(env, exports);
   define_tokens(env, exports);
   napi_set_named_property(env, exports, "libraryVersion",
                           to_value(env, std::string_view(strongroom::crypto::library_version())));

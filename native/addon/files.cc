@@ -1,5 +1,6 @@
 #include "addon/files.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "addon/store.h"
@@ -10,6 +11,9 @@
 
 namespace strongroom::addon {
 namespace {
+
+// Of one directory in all; what does not fit is too large.
+constexpr std::size_t kAllFilesBytesMax = std::size_t{256} << 20;
 
 struct FileEntry {
   std::string name;
@@ -62,13 +66,23 @@ napi_value read_directory_files(napi_env env, napi_callback_info info) {
     if (!directory.ok()) return directory.status();
     found->directory = true;
     SR_ASSIGN(const std::vector<std::string> names, (*directory)->list());
+    std::size_t left = kAllFilesBytesMax;
     for (const std::string& name : names) {
+      SR_TRY(check_cancelled());
       if (!name.ends_with(suffix)) continue;
       if (found->files.size() >= static_cast<std::size_t>(*files_max)) break;
-      found->files.push_back({name, read_file_of(**directory, name, static_cast<std::size_t>(*bytes_max))});
+      const auto most = static_cast<std::size_t>(*bytes_max);
+      Result<Bytes> content = read_file_of(**directory, name, std::min(left, most));
+      if (content.ok()) left -= content->size();
+      if (content.is(Reason::kValueTooLarge) && left < most) {
+        content = Status(Reason::kValueTooLarge, path + ": more than " + std::to_string(kAllFilesBytesMax) +
+                                                     " bytes in files of this kind");
+      }
+      found->files.push_back({name, std::move(content)});
     }
     return {};
   };
+  task.cancellation = std::make_shared<Cancellation>();
   task.value = [found](napi_env task_env) {
     if (!found->directory) return undefined(task_env);
     return list_value(task_env, found->files,
@@ -132,6 +146,7 @@ napi_value inspect(napi_env env, napi_callback_info info) {
     SR_ASSIGN(*inspection, store::inspect(os::Environment{os::posix_files(), os::posix_clock()}, path));
     return {};
   };
+  task.cancellation = std::make_shared<Cancellation>();
   task.value = [inspection](napi_env task_env) { return describe(task_env, *inspection); };
   return start_task(env, nullptr, "strongroom.inspect", std::move(task));
 }

@@ -138,7 +138,7 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
   }
   SR_TRY(read_whole(env, options, "witnessIntervalMs", kWordMax, &engine.witness_interval_ms));
   SR_TRY(read_whole(env, options, "tamperCapacity", kWordMax, &engine.tamper_capacity));
-  SR_TRY(read_whole(env, options, "reserveBytes", kMsMax, &engine.reserve_bytes));
+  SR_TRY(read_whole(env, options, "reserveBytes", double{limits::kReserveBytesMax}, &engine.reserve_bytes));
   SR_TRY(read_whole(env, options, "compactionBytesMin", kMsMax, &engine.compaction_bytes_min));
 #ifdef STRONGROOM_TESTING
   SR_TRY(read_text(env, options, "killBeforeStep", &out.kill_before_step));

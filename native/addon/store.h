@@ -93,6 +93,8 @@ class Store {
   static napi_value determine_startup_state(napi_env env, napi_callback_info info);
   template <Status (store::Engine::*kStep)()>
   static napi_value step(napi_env env, napi_callback_info info);
+  template <Status (store::Engine::*kStep)()>
+  static napi_value opening_step(napi_env env, napi_callback_info info);
   static napi_value initialize_recovery(napi_env env, napi_callback_info info);
   static napi_value create_and_load_vault(napi_env env, napi_callback_info info);
   static napi_value update_time_tamper(napi_env env, napi_callback_info info);
@@ -111,6 +113,7 @@ class Store {
   static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);
   static napi_value abandon(napi_env env, napi_callback_info info);
+  static napi_value cancel(napi_env env, napi_callback_info info);
   static napi_value set_reserved(napi_env env, napi_callback_info info);
   static napi_value get_reserved(napi_env env, napi_callback_info info);
   static napi_value verify(napi_env env, napi_callback_info info);
@@ -153,6 +156,9 @@ class Store {
   // Starts a task on the engine; kInternal by throwing when another one runs.
   napi_value run(napi_value self, const char* name, std::function<Status(store::Engine&)> work,
                  std::function<napi_value(napi_env)> value = {}, std::function<void(napi_env)> settled = {});
+  // The same for one that only reads, or can stop before it writes: cancel() ends it with kAborted.
+  napi_value run_cancellable(napi_value self, const char* name, std::function<Status(store::Engine&)> work,
+                             std::function<napi_value(napi_env)> value = {});
   // The receiver of a call that runs a task: closed, or another task under way, throws.
   static Store* task_receiver(napi_env env, napi_value value);
   void opened();
@@ -167,6 +173,7 @@ class Store {
   bool hooked_ = false;  // tear_down is registered
   Phase phase_ = Phase::kStarting;
   bool task_running_ = false;
+  std::shared_ptr<Cancellation> cancellation_;  // of the task that runs, if it can be cancelled
   bool read_only_ = false;
   bool shut_ = false;  // close() was asked for; tasks asked for before it still run
   // Operations of this turn of the event loop, which go to the engine together, so that one sync makes all durable.

@@ -23,8 +23,10 @@ napi_value Store::run(napi_value self_value, const char* name, std::function<Sta
   Task task;
   task.work = [this, work = std::move(work)] { return work(*engine_); };
   task.value = std::move(value);
+  task.cancellation = cancellation_;
   task.settled = [this, settled = std::move(settled)](napi_env env) {
     task_running_ = false;
+    cancellation_.reset();
     // The newest report comes before the promise settles; its call may have been overtaken.
     (void)tell(env, completions_->take_progress());
     if (progress_ != nullptr) napi_delete_reference(env, progress_);
@@ -32,6 +34,21 @@ napi_value Store::run(napi_value self_value, const char* name, std::function<Sta
     if (settled) settled(env);
   };
   return start_task(env_, self_value, name, std::move(task));
+}
+
+napi_value Store::run_cancellable(napi_value self_value, const char* name,
+                                  std::function<Status(store::Engine&)> work,
+                                  std::function<napi_value(napi_env)> value) {
+  cancellation_ = std::make_shared<Cancellation>();
+  return run(self_value, name, std::move(work), std::move(value));
+}
+
+// Asks the task that runs to end, where it can; it may have ended already, or be about to.
+napi_value Store::cancel(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  const Store* const self = receiver(env, arguments.receiver);
+  if (self != nullptr && self->cancellation_ != nullptr) self->cancellation_->request();
+  return nullptr;
 }
 
 template <Status (store::Engine::*kStep)()>
@@ -42,13 +59,22 @@ napi_value Store::step(napi_env env, napi_callback_info info) {
   return self->run(arguments.receiver, "strongroom.step",
                    [](store::Engine& engine) { return (engine.*kStep)(); });
 }
+
+template <Status (store::Engine::*kStep)()>
+napi_value Store::opening_step(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  return self->run_cancellable(arguments.receiver, "strongroom.step",
+                               [](store::Engine& engine) { return (engine.*kStep)(); });
+}
 using store::Engine;
-template napi_value Store::step<&Engine::setup_persistence_files>(napi_env, napi_callback_info);
-template napi_value Store::step<&Engine::initialize_coldstart>(napi_env, napi_callback_info);
-template napi_value Store::step<&Engine::initialize_warmstart>(napi_env, napi_callback_info);
-template napi_value Store::step<&Engine::initialize_storage_identifier>(napi_env, napi_callback_info);
-template napi_value Store::step<&Engine::validate_vault_integrity>(napi_env, napi_callback_info);
-template napi_value Store::step<&Engine::validate_time_tamper_age>(napi_env, napi_callback_info);
+template napi_value Store::opening_step<&Engine::setup_persistence_files>(napi_env, napi_callback_info);
+template napi_value Store::opening_step<&Engine::initialize_coldstart>(napi_env, napi_callback_info);
+template napi_value Store::opening_step<&Engine::initialize_warmstart>(napi_env, napi_callback_info);
+template napi_value Store::opening_step<&Engine::initialize_storage_identifier>(napi_env, napi_callback_info);
+template napi_value Store::opening_step<&Engine::validate_vault_integrity>(napi_env, napi_callback_info);
+template napi_value Store::opening_step<&Engine::validate_time_tamper_age>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::anchor>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::refresh_time_tamper>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::compact>(napi_env, napi_callback_info);
@@ -59,7 +85,7 @@ napi_value Store::determine_startup_state(napi_env env, napi_callback_info info)
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   auto state = std::make_shared<store::StartupState>();
-  return self->run(
+  return self->run_cancellable(
       arguments.receiver, "strongroom.determineStartupState",
       [state](Engine& engine) -> Status {
         SR_ASSIGN(*state, engine.determine_startup_state());
@@ -79,8 +105,9 @@ napi_value Store::initialize_recovery(napi_env env, napi_callback_info info) {
   Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
   if (!password.ok()) return throw_error(env, password.error());
   auto secret = std::make_shared<SecretBytes>(*std::move(password));
-  return self->run(arguments.receiver, "strongroom.initializeRecovery",
-                   [secret](Engine& engine) { return engine.initialize_recovery(secret->view()); });
+  return self->run_cancellable(arguments.receiver, "strongroom.initializeRecovery", [secret](Engine& engine) {
+    return engine.initialize_recovery(secret->view());
+  });
 }
 
 // createAndLoadVault(progress | undefined)
@@ -89,8 +116,9 @@ napi_value Store::create_and_load_vault(napi_env env, napi_callback_info info) {
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   Engine::ProgressHook hook = self->progress_to(arguments[0]);
-  return self->run(arguments.receiver, "strongroom.createAndLoadVault",
-                   [hook = std::move(hook)](Engine& engine) { return engine.create_and_load_vault(hook); });
+  return self->run_cancellable(
+      arguments.receiver, "strongroom.createAndLoadVault",
+      [hook = std::move(hook)](Engine& engine) { return engine.create_and_load_vault(hook); });
 }
 
 void Store::opened() {
@@ -165,8 +193,8 @@ napi_value Store::validate_restore(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   const auto proof = read_proof(env, arguments[0], arguments[1]);
   if (!proof.ok()) return throw_error(env, proof.error());
-  return self->run(arguments.receiver, "strongroom.validateRestore",
-                   [proof = *proof](Engine& engine) { return engine.validate_restore(*proof); });
+  return self->run_cancellable(arguments.receiver, "strongroom.validateRestore",
+                               [proof = *proof](Engine& engine) { return engine.validate_restore(*proof); });
 }
 
 // restore(progress | undefined), after validateRestore(). The progress is (number of the step, number of steps).
@@ -338,7 +366,7 @@ napi_value Store::verify(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   Engine::ProgressHook hook = self->progress_to(arguments[0]);
   auto report = std::make_shared<store::VerifyReport>();
-  return self->run(
+  return self->run_cancellable(
       arguments.receiver, "strongroom.verify",
       [report, hook = std::move(hook)](Engine& engine) -> Status {
         SR_ASSIGN(*report, engine.verify(hook));

@@ -4,19 +4,26 @@
 #include <node_api.h>
 
 #include <functional>
+#include <memory>
 
+#include "base/cancellation.h"
 #include "base/status.h"
 
 namespace strongroom::addon {
 
 struct Task {
-  std::function<Status()> work;               // on a pool thread
-  std::function<napi_value(napi_env)> value;  // on the JavaScript thread after success; empty: undefined
-  std::function<void(napi_env)> settled;      // on the JavaScript thread, always, before the promise settles
+  std::function<Status()> work;                // on a pool thread
+  std::function<napi_value(napi_env)> value;   // on the JavaScript thread after success; empty: undefined
+  std::function<void(napi_env)> settled;       // on the JavaScript thread, always, before the promise settles
+  std::shared_ptr<Cancellation> cancellation;  // null: the work cannot be cancelled
 };
 
 // Returns the promise. `owner` stays alive until the task is done. Each of the task's functions runs once,
 // `settled` also when the environment is being torn down; then nothing else does on the JavaScript thread.
 [[nodiscard]] napi_value start_task(napi_env env, napi_value owner, const char* name, Task task);
+
+// Adds cancelTasks() to `exports`: cancels every task of this environment that can be cancelled. For process.exit(), which
+// waits for the pool.
+void define_tasks(napi_env env, napi_value exports);
 
 }  // namespace strongroom::addon

@@ -72,6 +72,7 @@ napi_value list_tokens(napi_env env, napi_callback_info info) {
     SR_ASSIGN(*tokens, roots::Token::list(module, limit, init, listing));
     return {};
   };
+  task.cancellation = std::make_shared<Cancellation>();
   task.value = [tokens](napi_env task_env) {
     return list_value(task_env, *tokens,
                       [task_env](const roots::TokenInfo& token) { return describe(task_env, token); });

@@ -24,6 +24,23 @@ bool well_formed(napi_env env, napi_value text) {
   return true;
 }
 
+// Of this thread's environment. Both throw for a view that cannot be read and call nothing of the caller's.
+struct Builtins {
+  napi_ref at = nullptr;           // %TypedArray%.prototype.at
+  napi_ref byte_length = nullptr;  // the getter of DataView.prototype
+};
+thread_local Builtins builtins;
+
+// Node-API gives an empty view for one that ends behind a buffer which was shrunk.
+bool can_be_read(napi_env env, napi_value view, napi_ref builtin) {
+  napi_value function = nullptr;
+  if (napi_get_reference_value(env, builtin, &function) != napi_ok || function == nullptr) return false;
+  if (napi_call_function(env, view, function, 0, nullptr, nullptr) == napi_ok) return true;
+  napi_value ignored = nullptr;
+  napi_get_and_clear_last_exception(env, &ignored);
+  return false;
+}
+
 bool holds_replacement(std::string_view text) {
   const void* found = std::memchr(text.data(), 0xEF, text.size());
   return found != nullptr && text.find("\xEF\xBF\xBD") != std::string_view::npos;
@@ -92,17 +109,39 @@ napi_valuetype type_of(napi_env env, napi_value value) {
   return type;
 }
 
+void prepare_values(napi_env env) {
+  const auto property = [env](napi_value object, const char* name) {
+    napi_value value = nullptr;
+    napi_get_named_property(env, object, name, &value);
+    return value;
+  };
+  napi_value global = nullptr;
+  napi_get_global(env, &global);
+  napi_create_reference(env, property(property(property(global, "Uint8Array"), "prototype"), "at"), 1,
+                        &builtins.at);
+  const napi_value object = property(global, "Object");
+  const std::array<napi_value, 2> arguments{property(property(global, "DataView"), "prototype"),
+                                            to_value(env, std::string_view("byteLength"))};
+  napi_value descriptor = nullptr;
+  napi_call_function(env, object, property(object, "getOwnPropertyDescriptor"), arguments.size(),
+                     arguments.data(), &descriptor);
+  napi_create_reference(env, property(descriptor, "get"), 1, &builtins.byte_length);
+}
+
 Status read_bytes(napi_env env, napi_value value, const char* what, ByteView* out) {
   std::size_t length = 0;
   void* data = nullptr;
   napi_value buffer = nullptr;
+  napi_ref builtin = nullptr;
   napi_typedarray_type type{};
   if (napi_get_typedarray_info(env, value, &type, &length, &data, &buffer, nullptr) == napi_ok) {
     if (type != napi_uint8_array) {
       return {Reason::kInvalidArgument, std::string(what) + " must be a Uint8Array, DataView or ArrayBuffer"};
     }
+    builtin = builtins.at;
   } else if (bool is_view = false; napi_is_dataview(env, value, &is_view) == napi_ok && is_view) {
     napi_get_dataview_info(env, value, &length, &data, &buffer, nullptr);
+    builtin = builtins.byte_length;
   } else if (napi_get_arraybuffer_info(env, value, &data, &length) == napi_ok) {
     buffer = value;
   } else {
@@ -116,6 +155,9 @@ Status read_bytes(napi_env env, napi_value value, const char* what, ByteView* ou
     bool detached = false;
     if (napi_is_detached_arraybuffer(env, buffer, &detached) != napi_ok || detached) {
       return {Reason::kInvalidArgument, std::string(what) + " is a detached buffer"};
+    }
+    if (builtin != nullptr && !can_be_read(env, value, builtin)) {
+      return {Reason::kInvalidArgument, std::string(what) + " is a view of a buffer that became too short"};
     }
   }
   *out = {static_cast<const std::uint8_t*>(data), length};
@@ -142,10 +184,8 @@ Status KeyArgument::read(napi_env env, napi_value value) {
     ByteView bytes;
     bool is_array = false;
     napi_is_typedarray(env, value, &is_array);
-    if (!is_array || !read_bytes(env, value, "a key", &bytes).ok()) {
-      return {Reason::kInvalidArgument,
-              "a key must be a string or a Uint8Array that is neither shared nor detached"};
-    }
+    if (!is_array) return {Reason::kInvalidArgument, "a key must be a string or a Uint8Array"};
+    SR_TRY(read_bytes(env, value, "a key", &bytes));
     view_ = as_text(bytes);
   }
   if (view_.empty()) return {Reason::kInvalidKey, "the key is empty"};
@@ -167,10 +207,8 @@ Status ContextArgument::read(napi_env env, napi_value value) {
   } else {
     bool is_array = false;
     napi_is_typedarray(env, value, &is_array);
-    if (!is_array || !read_bytes(env, value, "the context", &bytes_).ok()) {
-      return {Reason::kInvalidArgument,
-              "the context must be a string or a Uint8Array that is neither shared nor detached"};
-    }
+    if (!is_array) return {Reason::kInvalidArgument, "the context must be a string or a Uint8Array"};
+    SR_TRY(read_bytes(env, value, "the context", &bytes_));
   }
   if (bytes_.size() <= limits::kFieldContextBytesMax) return {};
   return {Reason::kInvalidArgument, "a context has at most 1,024 bytes"};

@@ -1,4 +1,4 @@
-// Between Node-API values and the core's types. No JavaScript runs inside these functions, so that views into
+// Between Node-API values and the core's types. No JavaScript of anyone else runs inside these functions, so that views into
 // JavaScript memory stay valid until the native call ends.
 #pragma once
 
@@ -68,6 +68,9 @@ napi_value throw_error(napi_env env, const Error& error);
 napi_value throw_error(napi_env env, Reason reason, std::string detail);
 
 // --- in ---
+// Keeps the built-in functions that read_bytes() needs; once in each environment.
+void prepare_values(napi_env env);
+
 // The arguments of a call and its receiver; absent arguments are undefined.
 template <std::size_t N>
 struct Arguments {
@@ -86,8 +89,8 @@ struct Arguments {
   return type_of(env, value) == napi_undefined;
 }
 
-// A view of a Uint8Array, DataView or ArrayBuffer. kInvalidArgument, naming `what`, for anything else, a
-// detached buffer or shared memory, which another thread could change under us.
+// A view of a Uint8Array, DataView or ArrayBuffer. kInvalidArgument, naming `what`, for anything else, a detached buffer,
+// a view that ends behind a buffer which was shrunk, or shared memory, which another thread could change under us.
 [[nodiscard]] Status read_bytes(napi_env env, napi_value value, const char* what, ByteView* out);
 // The same, 16 MiB at most: kValueTooLarge.
 [[nodiscard]] Status read_vault_value(napi_env env, napi_value value, ByteView* out);

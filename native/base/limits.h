@@ -18,6 +18,10 @@ inline constexpr std::size_t kKeySlotsMax = 16;
 inline constexpr std::size_t kPasswordSlotsMax = 8;  // a password is tried on one after the other
 inline constexpr std::size_t kPasswordLabelBytesMax = 64;
 inline constexpr std::size_t kSlotParametersBytesMax = 8192;
+// Log space reserved ahead: what no release exceeds, whatever its options. Releases up to 0.1 reserve 1 MiB.
+inline constexpr std::size_t kReserveBytesMax = std::size_t{64} << 20;
+inline constexpr std::size_t kDirectoryEntriesMax = 65536;  // of a directory that is listed
+inline constexpr std::size_t kSecretItemsMax = 64;          // of one name and instance in a keyring
 inline constexpr std::size_t kQueueOperationsMax = std::size_t{1} << 20;
 inline constexpr std::size_t kQueueBytesMax = std::size_t{256} << 20;
 inline constexpr std::size_t kWitnessPointsMax = 1024;               // points that a compacted log keeps

@@ -28,6 +28,7 @@
 #pragma once
 
 #include "base/bytes.h"
+#include "base/limits.h"
 #include "base/status.h"
 #include "crypto/crypto.h"
 
@@ -39,6 +40,11 @@ inline constexpr std::size_t kSaltBytes = 32;
 inline constexpr std::size_t kFrameAlignment = 8;
 // Beyond this a length in a header is damage: the largest batch, its directory, and room for reserved records.
 inline constexpr std::size_t kFrameBodyBytesMax = std::size_t{160} << 20;
+inline constexpr std::size_t kFrameBytesMax =
+    kFrameHeaderBytes + kSaltBytes + kFrameBodyBytesMax + crypto::kTagBytes + kFrameAlignment;
+// What may stand behind the newest durable frame: one frame that a crash cut short, in space that was reserved for it and
+// for those behind it. A failed write is cut off before the next one, so two frames never lie there.
+inline constexpr std::size_t kTailBytesMax = kFrameBytesMax + limits::kReserveBytesMax;
 
 enum class CommitKind : std::uint8_t {
   kData = 1,            // operations of the application

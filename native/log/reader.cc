@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/cancellation.h"
 #include "base/limits.h"
 #include "log/value_verifier.h"
 
@@ -53,6 +54,8 @@ class Window {
   }
   void consume(std::size_t size) { start_ += size; }
   [[nodiscard]] std::uint64_t offset() const { return read_offset_ - (filled_ - start_); }
+  // What the file still has.
+  [[nodiscard]] std::uint64_t left() const { return file_bytes_ - offset(); }
 
  private:
   os::File& file_;
@@ -116,6 +119,10 @@ class LogReader {
     index_.begin_bulk();
     const Status status = read_frames();
     index_.end_bulk();
+    if (status.is(Reason::kAborted)) {
+      if (verifier_) verifier_->discard();
+      return status;
+    }
     if (verifier_) {
       verifier_->check(std::move(unchecked_));
       if (!verifier_->finish()) return std::optional<LoadedLog>();
@@ -145,6 +152,7 @@ class LogReader {
     BaseInfo base;
     bool have_base_head = false;
     for (;;) {
+      SR_TRY(check_cancelled());
       SR_ASSIGN(const std::optional<FrameHeader> header, read_frame(base_done, have_base_head, base));
       if (!header) {
         if (!base_done) return damaged_base();
@@ -179,6 +187,7 @@ class LogReader {
     const std::optional<FrameHeader> parsed = parse_frame_header(bytes, storage_id_);
     if (!parsed || !follows(*parsed, base_done, have_base_head, base)) return end;
     const FrameHeader& header = *parsed;
+    if (header.frame_bytes() > window_.left()) return end;  // before memory is taken for it
     SR_ASSIGN(bytes, window_.peek(header.frame_bytes()));
     if (bytes.size() < header.frame_bytes() || !all_zero(bytes.subspan(header.content_bytes()))) return end;
 
@@ -312,11 +321,13 @@ class LogReader {
   }
 
   // Zeros, or damage; and whether an intact header of a later generation stands behind the damage, which a torn tail
-  // cannot leave: a frame is written only after the one before it is durable.
+  // cannot leave: a frame is written only after the one before it is durable. More than a tail can have is not looked at.
   Status classify_end() {
-    loaded_.end = LogEnd::kExact;
+    loaded_.end = window_.left() > kTailBytesMax ? LogEnd::kTooLong : LogEnd::kExact;
+    if (loaded_.end == LogEnd::kTooLong) return {};
     bool first = true;
     for (;;) {
+      SR_TRY(check_cancelled());
       SR_ASSIGN(const ByteView bytes, window_.peek(kChunkBytes));
       if (bytes.empty()) return {};
       if (loaded_.end != LogEnd::kDamaged) {

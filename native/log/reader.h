@@ -4,7 +4,8 @@
 // once more, strictly in order, to find where its history ends.
 //
 // Invariants: reading changes nothing. The history ends before the first byte that does not authenticate; whether
-// what follows is a torn tail or tampering is decided by the engine, which knows what the witnesses remember.
+// what follows is a torn tail or tampering is decided by the engine, which knows what the witnesses remember. No length
+// that is not authenticated costs more than kTailBytesMax of reading or one frame of memory, and no more than the file has.
 #pragma once
 
 #include <deque>
@@ -36,6 +37,7 @@ enum class LogEnd : std::uint8_t {
   kPadded,         // only zeros: reserved space of a store that was not closed
   kDamaged,        // something that is not a frame of this history
   kDamagedInside,  // the same, and an intact frame header of a later generation behind it
+  kTooLong,        // more than a crash can leave; not read
 };
 
 struct LoadedLog {
@@ -63,7 +65,7 @@ struct ReadOptions {
 
 // kVaultTampered when the file header or the base does not authenticate (both were durable before the file got its
 // name), or the header names a DEK whose vault key is not in `keys`; kPersistenceRolledBack when the history goes on under
-// a DEK after those in `keys`. Damage behind the base is told by `end`.
+// a DEK after those in `keys`; kAborted when the task of this thread is cancelled. Damage behind the base is told by `end`.
 [[nodiscard]] Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKeys& keys,
                                          Index& index, const ReadOptions& options);
 

@@ -14,8 +14,9 @@ ValueVerifier::ValueVerifier(const EpochKeys& keys, unsigned threads) : keys_(ke
 ValueVerifier::~ValueVerifier() { (void)finish(); }
 
 bool ValueVerifier::authentic(ValueCipher& cipher, const std::vector<const Record*>& records,
-                              WipedBuffer& out) {
+                              WipedBuffer& out) const {
   for (const Record* record : records) {
+    if (discarded_.load(std::memory_order_relaxed)) break;
     if (out.size() < record->value_bytes()) out.resize(record->value_bytes());
     if (!cipher.open(*record, out.span().data())) return false;
   }
@@ -59,6 +60,12 @@ bool ValueVerifier::finish() {
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   return !failed_;
+}
+
+void ValueVerifier::discard() {
+  discarded_.store(true, std::memory_order_relaxed);
+  const std::lock_guard lock(mutex_);
+  jobs_.clear();
 }
 
 }  // namespace strongroom::log

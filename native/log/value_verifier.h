@@ -3,6 +3,7 @@
 // anyone before finish() has said that every one of them is authentic.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -26,10 +27,12 @@ class ValueVerifier {
   void check(std::vector<const Record*> records);
   // Waits for all checks. False when a value did not authenticate.
   [[nodiscard]] bool finish();
+  // Drops the checks that wait: nothing of what was read is used.
+  void discard();
 
  private:
-  [[nodiscard]] static bool authentic(ValueCipher& cipher, const std::vector<const Record*>& records,
-                                      WipedBuffer& out);
+  [[nodiscard]] bool authentic(ValueCipher& cipher, const std::vector<const Record*>& records,
+                               WipedBuffer& out) const;
   void run();
 
   const EpochKeys& keys_;
@@ -40,6 +43,7 @@ class ValueVerifier {
   std::deque<std::vector<const Record*>> jobs_;  // guarded by mutex_
   bool done_ = false;                            // guarded by mutex_
   bool failed_ = false;                          // guarded by mutex_ once there are threads
+  std::atomic<bool> discarded_{false};
   std::vector<std::thread> threads_;
 };
 

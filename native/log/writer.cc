@@ -92,7 +92,7 @@ LogWriter::LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const
       keys_(keys),
       cipher_(keys),
       epoch_highest_(epoch_highest),
-      reserve_bytes_(reserve_bytes),
+      reserve_bytes_(std::min<std::uint64_t>(reserve_bytes, limits::kReserveBytesMax)),
       reserved_to_(offset) {}
 
 void LogWriter::poison(const Status& cause) {

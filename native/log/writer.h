@@ -6,6 +6,7 @@
 // - After a failed sync nothing more is accepted: the kernel may have dropped the pages that it could not write, so a
 //   later sync that succeeds would prove nothing about them.
 // - A nonce counter is never set back, not even when a write fails.
+// - Behind the newest durable frame the file never has more than kTailBytesMax, whatever fails and whenever it is cut off.
 // Used by one thread at a time; the owner guards it.
 #pragma once
 

@@ -73,7 +73,7 @@ class Directory {
   [[nodiscard]] virtual Status replace(std::string_view from, std::string_view to) = 0;
   // Removing a name that does not exist succeeds.
   [[nodiscard]] virtual Status remove(std::string_view name) = 0;
-  // All names of plain files, sorted by bytes.
+  // All names of plain files, sorted by bytes. kUnsafePath for a directory with more than limits::kDirectoryEntriesMax entries.
   [[nodiscard]] virtual Result<std::vector<std::string>> list() = 0;
   [[nodiscard]] virtual Status sync() = 0;
   // The identity of the directory itself. Its size and its time mean nothing.

@@ -1,4 +1,4 @@
-// The real operating system.
+// The files of the real operating system.
 //
 // Invariants:
 // - Every descriptor is owned by an Fd, opened close-on-exec, used by at most one object, and has a number that other code of
@@ -16,11 +16,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 #include <limits>
 #include <system_error>
 #include <utility>
 
+#include "base/limits.h"
 #include "base/secret_memory.h"
 #include "os/descriptor.h"
 #include "os/direct_tail.h"
@@ -269,12 +269,15 @@ class PosixDirectory final : public Directory {
     static_cast<void>(own.release());  // the stream closes it
 
     std::vector<std::string> names;
-    for (;;) {
+    for (std::size_t entries = 0;; ++entries) {
       errno = 0;
       const dirent* entry = ::readdir(stream.get());
       if (entry == nullptr) {
         if (errno != 0) return failure(path_, "list", errno);
         break;
+      }
+      if (entries == limits::kDirectoryEntriesMax + 2) {  // "." and ".." among them
+        return unsafe(path_, "has more than " + std::to_string(limits::kDirectoryEntriesMax) + " entries");
       }
       bool plain = entry->d_type == DT_REG;
       if (entry->d_type == DT_UNKNOWN) {
@@ -522,37 +525,6 @@ class PosixFileSystem final : public FileSystem {
   const std::string shared_memory_;
 };
 
-std::int64_t milliseconds(clockid_t clock) {
-  struct timespec now {};
-  ::clock_gettime(clock, &now);  // cannot fail: both clocks exist on every kernel that has OFD locks
-  return static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
-}
-
-// 36 characters of a UUID; zeros when the kernel does not show it, as in some sandboxes.
-BootId read_boot_id() {
-  BootId id{};
-  const Fd fd(uninterrupted([] { return ::open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC); }));
-  if (!fd.valid()) return id;
-  char raw[64];
-  const ssize_t got = uninterrupted([&] { return ::read(fd.get(), raw, sizeof raw); });
-  if (got <= 0) return id;
-  std::string text(raw, static_cast<std::size_t>(got));
-  std::erase_if(text, [](char c) { return c == '-' || c == '\n'; });
-  const std::optional<Bytes> bytes = from_hex(text);
-  if (bytes && bytes->size() == id.size()) std::copy(bytes->begin(), bytes->end(), id.begin());
-  return id;
-}
-
-class PosixClock final : public Clock {
- public:
-  std::int64_t wall_ms() override { return milliseconds(CLOCK_REALTIME); }
-  std::uint64_t boot_ms() override { return static_cast<std::uint64_t>(milliseconds(CLOCK_BOOTTIME)); }
-  const BootId& boot_id() override { return boot_id_; }
-
- private:
-  const BootId boot_id_ = read_boot_id();
-};
-
 }  // namespace
 
 FileSystem& posix_files() {
@@ -564,13 +536,9 @@ std::unique_ptr<FileSystem> posix_files_with_shared_memory(std::string path) {
   return std::make_unique<PosixFileSystem>(std::move(path));
 }
 
-Clock& posix_clock() {
-  static auto* const clock = new PosixClock;
-  return *clock;
-}
-
 Result<Bytes> read_descriptor(int descriptor, std::size_t bytes_max) {
-  const std::string name = "descriptor " + std::to_string(descriptor);
+  const std::string name =
+      descriptor == STDIN_FILENO ? "standard input" : "descriptor " + std::to_string(descriptor);
   // One byte more than may be, so that too many are noticed; never grown, so that no copy is left behind unwiped.
   Bytes bytes(bytes_max + 1);
   std::size_t used = 0;

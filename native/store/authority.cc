@@ -1,5 +1,8 @@
 #include "store/authority.h"
 
+#include "base/cancellation.h"
+#include "base/limits.h"
+
 namespace strongroom::store {
 
 Bytes token_statement(Purpose purpose, const StorageId& storage_id, const log::Point& point) {
@@ -52,8 +55,14 @@ Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView p
                                      std::uint32_t* slot_id) {
   if (password.empty()) return Status(Reason::kPasswordMissing, "the backup password is needed");
   bool has_slot = false;
+  std::size_t tried = 0;
   for (const KeySlot& slot : header.slots) {
     if (slot.type != SlotType::kPassword) continue;
+    // The header is not authenticated, and each try may take seconds.
+    if (++tried > limits::kPasswordSlotsMax)
+      return Status(Reason::kPersistenceTampered,
+                    "persistence.bin has more passwords than any release writes");
+    SR_TRY(check_cancelled());
     has_slot = true;
     SR_ASSIGN(const PasswordParameters parameters, parse_password_parameters(slot.parameters));
     SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));

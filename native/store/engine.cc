@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/cancellation.h"
 #include "base/limits.h"
 #include "store/engine_state.h"
 
@@ -275,6 +276,7 @@ Status Engine::initialize_coldstart() {
   }
   SR_TRY(validate_coldstart_secret_store());
 
+  const Uncancellable writes;
   PersistenceHeader& header = state.header;
   if (all_zero(header.storage_id)) header.storage_id = crypto::random_array<16>();
   SR_TRY(state.lock_shared(header.storage_id, root_of(options.storage)));

@@ -231,6 +231,7 @@ Result<Inspection> inspect(os::Environment environment, const std::string& path)
             environment.files.open_directory(path, os::DirectoryMode::kExisting));
   Result<Bytes> file = os::read_whole(*directory, kPersistenceFileName, limits::kPersistenceFileBytesMax);
   if (file.is(Reason::kNotFound)) return Status(Reason::kNoStore, "there is no store in " + path);
+  if (file.is(Reason::kPersistenceCorrupt)) return persistence_too_large();
   if (!file.ok()) return file.status();
   SR_ASSIGN(const std::vector<ParsedPersistence> parsed, parse_persistence(*file));
   Inspection out;

@@ -56,9 +56,7 @@ class PointWatch {
 Result<std::vector<ParsedPersistence>> Engine::State::read_persistence() {
   if (!directory) return Status(Reason::kNotFound, "no directory");
   Result<Bytes> file = os::read_whole(*directory, kPersistenceFileName, limits::kPersistenceFileBytesMax);
-  if (file.is(Reason::kPersistenceCorrupt)) {
-    return Status(Reason::kPersistenceTampered, "persistence.bin is larger than any release writes");
-  }
+  if (file.is(Reason::kPersistenceCorrupt)) return persistence_too_large();
   if (!file.ok()) return file.status();
   persistence_copy = *std::move(file);
   return parse_persistence(persistence_copy);
@@ -418,10 +416,13 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   // Beside a live writer a frame may be read while it is being written, or the next one be there when the place of
   // this one was read empty. Damage is believed when a second look finds the same.
   std::optional<log::LoadedLog> before;
-  for (;;) {
+  constexpr int kLooksMax = 20;
+  for (int look = 1;; ++look) {
     SR_ASSIGN(loaded, log::read_log(*vault_file, header.storage_id, *epoch_keys, index, read));
-    const bool damaged = loaded.end == log::LogEnd::kDamaged || loaded.end == log::LogEnd::kDamagedInside;
+    const bool damaged = loaded.end != log::LogEnd::kExact && loaded.end != log::LogEnd::kPadded;
     if (!options.read_only || !damaged || (before && before->newest == loaded.newest)) break;
+    if (look == kLooksMax)
+      return {Reason::kLocked, "another process writes to the vault faster than it can be read; try again"};
     before = loaded;
     index.clear();
     make_epoch_keys();

@@ -67,6 +67,10 @@ struct ReanchorRecord {
   return error;
 }
 
+[[nodiscard]] inline Status persistence_too_large() {
+  return {Reason::kPersistenceTampered, "persistence.bin is larger than any release writes"};
+}
+
 // The changes of one reserved commit; owns what their views point to.
 class ReservedChanges {
  public:

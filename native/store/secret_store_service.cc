@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/cancellation.h"
+#include "base/limits.h"
 #include "store/libsecret.h"
 #include "store/secret_record.h"
 
@@ -29,16 +31,25 @@ using libsecret::SecretValue;
 template <typename T>
 using Owned = std::unique_ptr<T, void (*)(void*)>;
 
-// Cancels when the deadline passes first.
+// Cancels when the deadline passes first, or when the caller's task is cancelled.
 class Watchdog {
  public:
   Watchdog(const Functions& glib, GCancellable* cancellable, std::uint32_t deadline_ms)
       : thread_([this, &glib, cancellable, deadline_ms] {
           std::unique_lock lock(mutex_);
-          if (ended_.wait_for(lock, std::chrono::milliseconds(deadline_ms), [this] { return done_; })) return;
-          expired_ = true;
+          const bool in_time = ended_.wait_for(lock, std::chrono::milliseconds(deadline_ms),
+                                               [this] { return done_ || given_up_; });
+          if (done_) return;
+          expired_ = !in_time;
           lock.unlock();  // cancelling runs the handlers of whatever waits
           glib.g_cancellable_cancel(cancellable);
+        }),
+        wakeup_([this] {
+          {
+            const std::lock_guard lock(mutex_);
+            given_up_ = true;
+          }
+          ended_.notify_one();
         }) {}
   ~Watchdog() {
     {
@@ -60,7 +71,9 @@ class Watchdog {
   std::condition_variable ended_;
   bool done_ = false;
   bool expired_ = false;
-  std::thread thread_;  // last: it uses the others
+  bool given_up_ = false;
+  std::thread thread_;         // after what it uses
+  CancellationWakeup wakeup_;  // last: it ends first
 };
 
 // A main context of our own for as long as an operation lasts: signals of the bus go there and end with it,
@@ -166,6 +179,9 @@ class Operation {
 
   Result<std::optional<Secret>> load() {
     SR_ASSIGN(const FoundItems found, search(true));
+    if (found.items.size() > limits::kSecretItemsMax) {
+      return secret_item_error(name_, where(), "is there " + std::to_string(found.items.size()) + " times");
+    }
     std::optional<Secret> result;
     for (const FoundItem& each : found.items) {
       if (each.storage_id != found.items.front().storage_id) {
@@ -232,6 +248,8 @@ class Operation {
     if (value == nullptr) return unavailable("an item's secret was not handed out");
     std::size_t length = 0;
     const char* text = glib_.secret_value_get(value.get(), &length);
+    if (length > 2 * kSecretRecordBytesMax)
+      return secret_item_error(name_, where(), "is damaged: it is too large");
     std::optional<Bytes> record = from_hex({text, length});
     const bool intact = record && secret_record_intact(*record);
     Result<Secret> secret = intact ? decode_secret_record(*record, name_, instance_)
@@ -271,6 +289,7 @@ class Operation {
   Status failed(const std::string& what, GError* error) {
     std::string why = error != nullptr && error->message != nullptr ? error->message : "no reason given";
     if (error != nullptr) glib_.g_error_free(error);
+    SR_TRY(check_cancelled());
     if (watchdog_.expired()) why = "no answer within " + std::to_string(deadline_ms_) + " ms";
     return unavailable(what + ": " + why);
   }

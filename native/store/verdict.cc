@@ -7,7 +7,9 @@ namespace {
 
 std::string at(std::uint64_t generation) { return "generation " + std::to_string(generation); }
 
-bool damaged(log::LogEnd end) { return end == log::LogEnd::kDamaged || end == log::LogEnd::kDamagedInside; }
+bool damaged(log::LogEnd end) {
+  return end == log::LogEnd::kDamaged || end == log::LogEnd::kDamagedInside || end == log::LogEnd::kTooLong;
+}
 
 // A history that ends too early: cut at damage, or an older one.
 Status too_short(const Evidence& evidence, const std::string& witness, std::uint64_t remembered) {
@@ -90,6 +92,11 @@ Verdict judge(const Evidence& evidence) {
     verdict.status = Status(Reason::kVaultTampered, "the vault does not authenticate after " +
                                                         at(evidence.newest.generation) +
                                                         ", and a later commit stands behind the damage");
+    return verdict;
+  }
+  if (evidence.end == log::LogEnd::kTooLong) {
+    verdict.status = Status(Reason::kVaultTampered, "more stands behind " + at(evidence.newest.generation) +
+                                                        " of the vault than a crash can leave");
     return verdict;
   }
   if (evidence.tamper.present) {

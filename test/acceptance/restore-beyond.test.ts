@@ -188,7 +188,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     await refuse({ type: 'pkcs11', uri, token: 'other' }, 'invalid-option');
     await refuse({ type: 'pkcs11', module: 'libsofthsm2.so', pin: bytes(pin) }, 'invalid-option');
     await refuse({ type: 'pkcs11', pin: bytes(pin) }, 'invalid-option');
-    await refuse({ type: 'pkcs11', module: softhsm, pin: pin }, 'invalid-option');
+    await refuse({ type: 'pkcs11', module: softhsm, pin: pin }, 'invalid-argument');
   });
 
   it('beyond the document: `physical` is the same code: NSS softokn, another module with another store', async () => {

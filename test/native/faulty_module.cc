@@ -37,6 +37,7 @@ bool closes_again = false;
 int descriptor = -1;
 unsigned long flags_set = 0;
 unsigned long flags_cleared = 0;
+bool outgrown = false;
 
 CK_FUNCTION_LIST* target = nullptr;
 CK_FUNCTION_LIST list;
@@ -86,6 +87,11 @@ void change_answer(unsigned long& value, CK_SLOT_ID, CK_MECHANISM_TYPE mechanism
 void change_answer(unsigned long& value, CK_SLOT_ID, CK_TOKEN_INFO* info) {
   const std::lock_guard lock(mutex);
   if (value == CKR_OK) info->flags = (info->flags | flags_set) & ~flags_cleared;
+}
+
+void change_answer(unsigned long& value, CK_BBOOL, CK_SLOT_ID* slots, CK_ULONG*) {
+  const std::lock_guard lock(mutex);
+  if (slots != nullptr && outgrown) value = CKR_BUFFER_TOO_SMALL;
 }
 
 template <auto Member, const char* Name>
@@ -193,6 +199,10 @@ constexpr FaultyControl kControl = {
     },
     [] {
       const std::lock_guard lock(mutex);
+      outgrown = true;
+    },
+    [] {
+      const std::lock_guard lock(mutex);
       closes_again = true;
     },
     [] { return target->C_Finalize(nullptr); },
@@ -205,6 +215,7 @@ constexpr FaultyControl kControl = {
       closes_again = false;
       descriptor = -1;
       flags_set = flags_cleared = protection = 0;
+      outgrown = false;
       changed.notify_all();
     },
 };

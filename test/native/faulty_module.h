@@ -18,6 +18,7 @@ struct FaultyControl {
   void (*protect)(unsigned long value);  // C_CreateObject of a token object answers it, unless it is 0
   unsigned (*calls)(const char* function);
   void (*set_flags)(unsigned long set, unsigned long clear);  // of CK_TOKEN_INFO
+  void (*outgrow)();                                          // a list of slots never fits its buffer
   // Opens a descriptor at the next C_Initialize and closes its number at every C_Finalize after it.
   void (*close_again)();
   unsigned long (*finalise)();  // C_Finalize by other code of this process

@@ -3,6 +3,7 @@
 #include <random>
 #include <set>
 
+#include "base/cancellation.h"
 #include "base/limits.h"
 #include "hooked_files.h"
 #include "log/compaction.h"
@@ -198,6 +199,107 @@ TEST_F(LogEnds, Kinds) {
     far.insert(far.end(), later.begin(), later.end());
     expect(far, LogEnd::kDamagedInside, 1, "a frame " + std::to_string(gap) + " bytes behind");
   }
+}
+
+// A file with zeros behind its content, as a hole has them, that counts what is read.
+class SparseFile final : public os::File {
+ public:
+  SparseFile(Bytes content, std::uint64_t size) : content_(std::move(content)), size_(size) {}
+  Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override {
+    const auto got = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size_ - offset));
+    std::fill_n(out.begin(), got, std::uint8_t{0});
+    if (offset < content_.size()) {
+      const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(got, content_.size() - offset));
+      std::copy_n(content_.begin() + static_cast<std::ptrdiff_t>(offset), part, out.begin());
+    }
+    bytes_read += got;
+    return got;
+  }
+  Result<os::FileInfo> info() override { return os::FileInfo{size_, 1, 1, 0}; }
+  Status write_at(std::uint64_t, ByteView) override { return read_only(); }
+  Status sync() override { return read_only(); }
+  Status truncate(std::uint64_t) override { return read_only(); }
+  Status allocate(std::uint64_t, std::uint64_t) override { return read_only(); }
+
+  std::uint64_t bytes_read = 0;
+
+ private:
+  static Status read_only() { return {Reason::kReadOnly, "a file that is only read"}; }
+  const Bytes content_;
+  const std::uint64_t size_;
+};
+
+TEST_F(LogEnds, MoreThanACrashCanLeaveIsNotRead) {
+  put("a", "1");
+  const Bytes whole = bytes();
+  const auto end_of = [&](const Bytes& content, std::uint64_t tail, std::uint64_t bytes_max) {
+    SparseFile file(content, whole.size() + tail);
+    log::Index index;
+    read_keys_ = make_keys();
+    const Result<log::LoadedLog> loaded = log::read_log(file, kId, *read_keys_, index, {});
+    EXPECT_OK(loaded.status());
+    EXPECT_EQ(loaded->newest.generation, 1U);
+    EXPECT_EQ(loaded->end_offset, whole.size());
+    EXPECT_LE(file.bytes_read, bytes_max) << tail;
+    return loaded->end;
+  };
+  constexpr std::uint64_t kTerabyte = std::uint64_t{1} << 40;
+  const std::uint64_t little = whole.size() + (std::uint64_t{2} << 20);
+  // The most that is legal: the frame was torn before its first byte came to the disk.
+  EXPECT_EQ(end_of(whole, log::kTailBytesMax, whole.size() + log::kTailBytesMax), LogEnd::kPadded);
+  EXPECT_EQ(end_of(whole, log::kTailBytesMax + 1, little), LogEnd::kTooLong);
+  EXPECT_EQ(end_of(whole, kTerabyte, little), LogEnd::kTooLong);
+  Bytes damaged = whole;
+  damaged.push_back(1);
+  EXPECT_EQ(end_of(damaged, kTerabyte, little), LogEnd::kTooLong);
+}
+
+// The largest tail that the writer can leave: the space for a frame and what is reserved behind it, whatever was asked for.
+TEST_F(LogEnds, TheWriterReservesNoMoreThanItsLimit) {
+  std::unique_ptr<os::File> file = *directory_->open("vault.bin", os::OpenMode::kReadWrite);
+  log::LogWriter writer(std::move(file), bytes().size(), writer_->newest(), 1, *keys_,
+                        std::uint64_t{1} << 40);
+  ASSERT_OK(
+      writer.append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes("a"), as_bytes("1")}}, 0, 0)
+          .status());
+  EXPECT_GT(bytes().size(), writer.offset());
+  EXPECT_LE(bytes().size(), writer.offset() + limits::kReserveBytesMax);
+}
+
+TEST_F(LogEnds, CancelledReading) {
+  for (int i = 0; i < 100; ++i) put("key" + std::to_string(i), "value");
+  for (const std::size_t padding : {std::size_t{0}, std::size_t{8} << 20}) {  // with other threads, too
+    Bytes content = bytes();
+    content.resize(content.size() + padding);
+    SparseFile file(content, content.size());
+    Cancellation cancellation;
+    const CancellationScope scope(&cancellation);
+    int seen = 0;
+    log::ReadOptions options;
+    options.on_commit = [&](const log::CommitInfo&) {
+      if (++seen == 10) cancellation.request();
+    };
+    log::Index index;
+    read_keys_ = make_keys();
+    EXPECT_TRUE(log::read_log(file, kId, *read_keys_, index, options).is(Reason::kAborted));
+    EXPECT_EQ(seen, 10);
+  }
+}
+
+// The history is read, and what stands behind it is not looked through.
+TEST_F(LogEnds, CancelledBehindTheHistory) {
+  put("a", "1");
+  Bytes content = bytes();
+  const std::uint64_t tail = std::uint64_t{64} << 20;
+  SparseFile file(content, content.size() + tail);
+  Cancellation cancellation;
+  const CancellationScope scope(&cancellation);
+  log::ReadOptions options;
+  options.on_commit = [&](const log::CommitInfo&) { cancellation.request(); };
+  log::Index index;
+  read_keys_ = make_keys();
+  EXPECT_TRUE(log::read_log(file, kId, *read_keys_, index, options).is(Reason::kAborted));
+  EXPECT_LT(file.bytes_read, tail / 8);
 }
 
 TEST_F(LogEnds, AFailedWriteIsTakenBack) {

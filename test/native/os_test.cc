@@ -18,6 +18,7 @@
 #include <set>
 #include <string>
 
+#include "base/limits.h"
 #include "os/posix.h"
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
@@ -470,6 +471,16 @@ TEST_F(Posix, LinksAreNotFollowed) {
   EXPECT_FALSE(fs::exists(path("nowhere")));
   EXPECT_EQ(*directory_->list(), std::vector<std::string>{"real"});
   EXPECT_EQ(as_text(*read_whole(*directory_, "real", 10)), "x");
+}
+
+TEST_F(Posix, ADirectoryWithTooManyEntriesIsNotListed) {
+  for (std::size_t i = 0; i < limits::kDirectoryEntriesMax; ++i) {
+    const std::string name = path(std::to_string(i));
+    ASSERT_EQ(i == 0 ? ::mkdir(name.c_str(), 0700) : ::symlink("nowhere", name.c_str()), 0);
+  }
+  EXPECT_TRUE(directory_->list()->empty());
+  touch("real");
+  EXPECT_TRUE(directory_->list().is(Reason::kUnsafePath));
 }
 
 TEST_F(Posix, HardLinkedFilesAreRefused) {

@@ -1,5 +1,8 @@
 // Several backup passwords: each a key slot of its own, each with the authority of all.
+#include "base/cancellation.h"
+#include "base/limits.h"
 #include "reliability_fixture.h"
+#include "store/authority.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -25,6 +28,31 @@ class Passwords : public ::testing::Test {
 
   World world;
 };
+
+// The header is read before anything authenticates it, and a try of a password takes as long as its slot says.
+TEST_F(Passwords, NoMoreAreTriedThanAnyReleaseWrites) {
+  PersistenceHeader header;
+  header.storage_id = {1, 2, 3};
+  header.key_id = 1;
+  const auto add = [&header](std::string_view password) {
+    const PasswordParameters parameters{{}, kFastArgon2, ""};
+    const Result<SecretBytes> kek = password_kek(as_bytes(password), parameters);
+    const auto id = static_cast<std::uint32_t>(header.slots.size() + 1);
+    header.slots.push_back(wrap_dek(id, SlotType::kPassword, encode_password_parameters(parameters),
+                                    kek->view(), Bytes(32, 7), header.storage_id, header.key_id));
+  };
+  for (std::size_t i = 0; i + 1 < limits::kPasswordSlotsMax; ++i) add("other");
+  add("last");
+  EXPECT_OK(open_by_password(header, as_bytes("last")));
+  EXPECT_REASON(open_by_password(header, as_bytes("none")), Reason::kPasswordWrong);
+  add("one more");
+  EXPECT_REASON(open_by_password(header, as_bytes("one more")), Reason::kPersistenceTampered);
+
+  Cancellation cancellation;
+  const CancellationScope scope(&cancellation);
+  cancellation.request();
+  EXPECT_REASON(open_by_password(header, as_bytes("last")), Reason::kAborted);
+}
 
 TEST_F(Passwords, EachOpensItsOwnSlot) {
   {

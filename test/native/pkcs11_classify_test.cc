@@ -108,8 +108,8 @@ TEST(Pkcs11Classify, OnlyEvidenceMayLeadIntoARestore) {
 }
 
 TEST(Pkcs11Classify, ANewPinThatIsNotTakenIsRefused) {
-  EXPECT_EQ(classify(CKR_PIN_LEN_RANGE, Operation::kSetUp).reason, Reason::kHsmRefused);
-  EXPECT_EQ(classify(CKR_PIN_INVALID, Operation::kSetUp).reason, Reason::kHsmRefused);
+  EXPECT_EQ(classify(CKR_PIN_LEN_RANGE, Operation::kSetUp).reason, Reason::kPinLength);
+  EXPECT_EQ(classify(CKR_PIN_INVALID, Operation::kSetUp).reason, Reason::kPinLength);
   EXPECT_EQ(classify(CKR_PIN_INCORRECT, Operation::kSetUp).reason, Reason::kPinWrong);
 }
 

@@ -5,7 +5,11 @@
 
 #include <chrono>
 #include <cstring>
+#include <thread>
 
+#include "base/cancellation.h"
+#include "base/limits.h"
+#include "expect_status.h"
 #include "os/posix.h"
 #include "private_keyring.h"
 #include "secret_store_conformance.h"
@@ -200,6 +204,45 @@ TEST_F(SecretServiceTest, SilentBusMeetsTheDeadline) {
   expect_unavailable(**open_service_secret_store("acme", 200), "no answer within 200 ms");
   EXPECT_LT(since(start), Milliseconds(20'000));
   close(listener);
+}
+
+// The deadline is a minute, which the test does not wait for.
+TEST_F(SecretServiceTest, ASilentDaemonIsLeftWhenTheTaskIsCancelled) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  const auto patient = *open_service_secret_store("acme", 60'000);
+  keyring_.stop_daemon();
+  Cancellation cancellation;
+  const auto start = std::chrono::steady_clock::now();
+  std::thread task([&] {
+    const CancellationScope scope(&cancellation);
+    const Result<std::optional<Secret>> loaded = patient->load(SecretName::kVaultHash);
+    EXPECT_TRUE(loaded.is(Reason::kAborted)) << described(loaded.status());
+  });
+  cancellation.request();  // before it waits, or while
+  task.join();
+  EXPECT_LT(since(start), Milliseconds(20'000));
+  keyring_.continue_daemon();
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+}
+
+TEST_F(SecretServiceTest, AnItemThatIsTooLargeIsNotDecoded) {
+  RawItems raw;
+  raw.make(SecretName::kVaultHash, to_hex(id_of(1)), std::string(2 * kSecretRecordBytesMax + 2, '0'));
+  const Result<std::optional<Secret>> loaded = store_->load(SecretName::kVaultHash);
+  ASSERT_TRUE(loaded.is(Reason::kWitnessReplaced)) << described(loaded.status());
+  EXPECT_NE(loaded.error().detail.find("too large"), std::string::npos) << loaded.error().detail;
+}
+
+TEST_F(SecretServiceTest, MoreItemsThanAnyCrashCanLeaveAreNotRead) {
+  RawItems raw;
+  const std::string id = to_hex(id_of(1));
+  const std::string text = record_text(SecretName::kVaultHash, id_of(1), as_bytes("point"));
+  for (std::size_t i = 0; i < limits::kSecretItemsMax; ++i) raw.make(SecretName::kVaultHash, id, text);
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  raw.make(SecretName::kVaultHash, id, text);
+  EXPECT_TRUE(store_->load(SecretName::kVaultHash).is(Reason::kWitnessReplaced));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("newest"))));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("newest")));
 }
 
 TEST_F(SecretServiceTest, ItemsOfSeveralStoresAreRefusedAndSaveLeavesOne) {

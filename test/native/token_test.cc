@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "base/cancellation.h"
 #include "os/posix.h"
 #include "private_token.h"
 
@@ -392,10 +393,14 @@ TEST_F(TokenSession, AHungModuleCostsOneCallItsTimeAndOthersNothing) {
   const auto hung = token->load_object("probe");
   ASSERT_TRUE(hung.is(Reason::kHsmUnreachable));
   EXPECT_NE(hung.error().detail.find("C_FindObjectsInit"), std::string::npos) << hung.error().detail;
+  EXPECT_NE(hung.error().detail.find("not returned in time"), std::string::npos) << hung.error().detail;
   EXPECT_GE(std::chrono::steady_clock::now() - start, kHasty);
   // Without the limit of 10 s: it is known that it hangs.
   const auto asked = std::chrono::steady_clock::now();
-  EXPECT_TRUE(fixture->open("acme").is(Reason::kHsmUnreachable));
+  const auto later = fixture->open("acme");
+  ASSERT_TRUE(later.is(Reason::kHsmUnreachable));
+  for (const char* const part : {"C_FindObjectsInit", "since an earlier call", "until that call returns"})
+    EXPECT_NE(later.error().detail.find(part), std::string::npos) << later.error().detail;
   EXPECT_TRUE(Token::list(hsm.module).is(Reason::kHsmUnreachable));
   EXPECT_TRUE(token->save_object("probe", as_bytes("never")).is(Reason::kHsmUnreachable));
   EXPECT_LT(std::chrono::steady_clock::now() - asked, milliseconds(5000));
@@ -439,6 +444,54 @@ TEST_F(TokenSession, ABusyModuleIsNotAHungOne) {
   faults->release();
   other.join();
   expect_works(*patient);
+}
+
+TEST_F(TokenSession, ACancelledCallIsLeftAtOnceAndLaterOnesWait) {
+  hsm.make("acme");
+  const auto token = open();
+  expect_works(*token);
+  faults->hang("C_FindObjectsInit");
+  Cancellation cancellation;
+  std::thread caller([&] {
+    const CancellationScope scope(&cancellation);
+    EXPECT_TRUE(token->load_object("probe").is(Reason::kAborted));
+    EXPECT_TRUE(token->load_object("probe").is(Reason::kAborted)) << "it is not even asked";
+  });
+  faults->await_hang();
+  cancellation.request();
+  caller.join();
+  std::thread other([&] { EXPECT_TRUE(token->load_object("probe").ok()) << "the module only was slow"; });
+  faults->release();
+  other.join();
+}
+
+TEST_F(TokenSession, ACallThatWasCancelledAndNeverReturnsIsNamed) {
+  hsm.make("acme");
+  const auto token = open();
+  const auto hasty = std::move(*hsm.open("acme", PrivateToken::kPin, kHasty));
+  faults->hang("C_FindObjectsInit");
+  Cancellation cancellation;
+  std::thread caller([&] {
+    const CancellationScope scope(&cancellation);
+    EXPECT_TRUE(token->load_object("probe").is(Reason::kAborted));
+  });
+  faults->await_hang();
+  cancellation.request();
+  caller.join();
+  const auto later = hasty->load_object("probe");
+  ASSERT_TRUE(later.is(Reason::kHsmUnreachable));
+  EXPECT_NE(later.error().detail.find("until that call returns"), std::string::npos) << later.error().detail;
+  faults->release();
+  while (!Token::list(hsm.module).ok()) std::this_thread::yield();
+  expect_works(*token);
+}
+
+TEST_F(TokenSession, AListOfSlotsThatNeverFitsIsRefused) {
+  hsm.make("acme");
+  faults->outgrow();
+  EXPECT_TRUE(Token::list(hsm.module).is(Reason::kHsmRefused));
+  faults->reset();
+  expect_works(*open());
 }
 
 TEST_F(TokenSession, AChangeThatNobodyWaitsForIsNotBegun) {
@@ -547,10 +600,12 @@ TEST_F(TokenSession, PinLengthsAreComparedBeforeAnythingIsErased) {
   EXPECT_TRUE(initialise(hsm.free_slot(), "", pin("123"), so_pin).is(Reason::kPinLength)) << "the officer's";
   EXPECT_EQ(faults->calls("C_InitToken"), 1U) << "that of make()";
   expect_works(*token);
-  // Where the token states nothing, it refuses by itself.
+  const Status set_up = initialise(slot, "acme", so_pin, longest);
+  EXPECT_TRUE(set_up.ok()) << set_up.error().detail;
+  // A token may permit less than it states.
   faults->fail("C_InitPIN", 0xa2, 1);
-  EXPECT_TRUE(initialise(hsm.free_slot(), "", so_pin, so_pin).is(Reason::kPinLength));
-  EXPECT_TRUE(initialise(slot, "acme", so_pin, longest).ok());
+  EXPECT_TRUE(Token::initialise(hsm.module, hsm.free_slot(), "another", "", so_pin.clone(), so_pin.clone())
+                  .is(Reason::kPinLength));
 }
 
 TEST_F(TokenSession, DataObjects) {

@@ -147,7 +147,6 @@ describe('the wizard within another server', function () {
       { names: 'localhost' },
       { origin: 'vault.example' },
       { origin: 'https://vault.example/path' },
-      { soPin: '12345678' },
       { hook: 1 },
       { hookTimeLimitMs: 0 },
       { sessionIdleMs: 1.5 },
@@ -157,6 +156,10 @@ describe('the wizard within another server', function () {
       { password: Buffer.from('x') },
     ])
       await rejectsReason(createWizardWith(binding, { ...given, ...changes } as any), 'invalid-option');
+    await rejectsReason(
+      createWizardWith(binding, { ...given, soPin: '12345678' } as any),
+      'invalid-argument',
+    );
   });
 
   it('ends at once by a signal that was given before', async () => {
@@ -169,7 +172,7 @@ describe('the wizard within another server', function () {
     const rig = await Rig.start(world, { signal: stop.signal });
     wizard = rig.wizard;
     await rejectsReason(rig.wizard.listen({ port: rig.site.port }), 'io-error');
-    await rejectsReason(rig.wizard.listen({ host: 'no such host', port: 0 }), 'invalid-argument');
+    await rejectsReason(rig.wizard.listen({ host: 'no such host', port: 0 }), 'invalid-option');
     const browser = await rig.insider();
     await browser.submit(passwordPath, { password: backupPassword });
     stop.abort();

@@ -132,6 +132,10 @@ const problemWords: Partial<Record<Reason, ProblemWords>> = {
   'hsm-refused': { title: 'The token refused' },
   'hsm-algorithm-missing': { title: 'The token lacks an algorithm' },
   'token-write-failed': { title: 'The token does not keep what is written' },
+  'token-misnamed': {
+    title: 'The configuration names another token',
+    remedy: 'Correct the token in the configuration of the server, then start this page again.',
+  },
   'hsm-unreachable': {
     title: 'The token does not answer',
     remedy: 'Check the device and its connection, then try again.',

@@ -7,6 +7,7 @@
 #include <map>
 #include <thread>
 
+#include "base/cancellation.h"
 #include "os/dynlib.h"
 #include "roots/pkcs11/session.h"
 
@@ -16,6 +17,7 @@ namespace {
 constexpr std::size_t kInitArgumentsBytesMax = 1024;
 constexpr int kLooksMax = 3;
 constexpr std::chrono::milliseconds kLookPause{50};
+constexpr std::string_view kSinceEarlier = "since an earlier call";
 
 struct Registry {
   std::mutex mutex;
@@ -227,36 +229,47 @@ Result<Module*> Module::get(const std::string& path, const std::string& init_arg
   return module;
 }
 
-Status Module::does_not_answer() const {
+Status Module::does_not_answer(std::string_view since) const {
   const char* const function = hung_in_ != nullptr ? hung_in_ : "a call";
-  return Status(Reason::kHsmUnreachable,
-                std::string(function) + " of " + path_ + " has not returned in time");
+  return Status(
+      Reason::kHsmUnreachable,
+      std::string(function) + " of " + path_ + " has not returned " + std::string(since) +
+          "; the module serves no call until that call returns. If it never does, restart this process");
 }
 
 Status Module::wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit) {
   if (os::process_id() != owner_) return after_fork();
   const auto deadline = std::chrono::steady_clock::now() + limit;
-  std::vector<std::shared_ptr<Job>> refused;  // destroyed without the lock
+  std::vector<std::shared_ptr<Job>> refused;  // destroyed without the lock, as the wake-up is
+  const CancellationWakeup wakeup([this, &job] {
+    const std::lock_guard guard(mutex_);
+    job->finished.notify_all();
+  });
   std::unique_lock lock(mutex_);
-  if (hung_) return does_not_answer();
+  if (hung_) return does_not_answer(kSinceEarlier);
+  SR_TRY(check_cancelled());
   queue_.push_back(job);
   wake_.notify_one();
-  job->finished.wait_until(lock, deadline,
-                           [&job] { return job->state == State::kDone || job->state == State::kRefused; });
-  switch (job->state) {
-    case State::kDone:
-      return Status();
-    case State::kRefused:
-      return does_not_answer();
-    case State::kWaiting:
-      std::erase(queue_, job);
-      return Status(Reason::kHsmUnreachable, path_ + " is busy with earlier calls");
-    default:
-      break;
+  job->finished.wait_until(lock, deadline, [&job] {
+    return job->state == State::kDone || job->state == State::kRefused || cancelled();
+  });
+  if (job->state == State::kDone) return Status();
+  if (job->state == State::kRefused) return does_not_answer(kSinceEarlier);
+  const bool waiting = job->state == State::kWaiting;
+  if (waiting) std::erase(queue_, job);
+  if (!waiting) job->given_up.store(true);
+  if (cancelled()) {
+    if (!waiting) abandoned_ = true;
+    return check_cancelled();
   }
-  job->given_up.store(true);
+  if (waiting && !abandoned_) return Status(Reason::kHsmUnreachable, path_ + " is busy with earlier calls");
   hung_ = true;
   hung_in_ = current_.load(std::memory_order_relaxed);
+  refuse_waiting(refused);
+  return does_not_answer(waiting ? kSinceEarlier : "in time");
+}
+
+void Module::refuse_waiting(std::vector<std::shared_ptr<Job>>& refused) {
   for (auto at = queue_.begin(); at != queue_.end();) {
     if ((*at)->state == State::kWaiting) {
       (*at)->state = State::kRefused;
@@ -267,9 +280,6 @@ Status Module::wait_for(const std::shared_ptr<Job>& job, std::chrono::millisecon
       ++at;
     }
   }
-  Status status = does_not_answer();
-  lock.unlock();
-  return status;
 }
 
 void Module::enqueue(std::shared_ptr<Job> job) {
@@ -297,7 +307,7 @@ void Module::loop() {
     lock.lock();
     job->state = State::kDone;
     if (job->given_up.load()) {
-      hung_ = false;
+      hung_ = abandoned_ = false;
       worker_.end_job(true);
     } else {
       worker_.end_job(false);

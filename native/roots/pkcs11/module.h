@@ -5,8 +5,9 @@
 //   the process.
 // - Only the module's thread calls into the module, so no call ever meets a C_Finalize. What a job needs it owns: when its
 //   caller has stopped waiting, the job goes on alone and its result is destroyed on that thread.
-// - A job whose caller has stopped waiting marks the module as hung: every job that waits or comes then fails at once with
-//   kHsmUnreachable. When the call returns after all, the module is initialised anew and serves again.
+// - A job that exceeds its limit marks the module as hung: every job that waits or comes then fails at once with
+//   kHsmUnreachable, which says so. When the call returns after all, the module is initialised again and serves again.
+// - A caller whose task is cancelled stops waiting at once. That says nothing about the module: later jobs wait their turn.
 // - C_Finalize is called only for a C_Initialize of ours.
 // - In a child after fork() every call is refused before anything of the module is touched.
 #pragma once
@@ -22,6 +23,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -215,7 +217,8 @@ class Module {
   [[nodiscard]] Status wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit);
   void enqueue(std::shared_ptr<Job> job);
   [[nodiscard]] bool may_wait();
-  [[nodiscard]] Status does_not_answer() const;  // with mutex_ held
+  [[nodiscard]] Status does_not_answer(std::string_view since) const;  // with mutex_ held
+  void refuse_waiting(std::vector<std::shared_ptr<Job>>& refused);     // with mutex_ held
   [[noreturn]] void loop();
 
   const std::string path_;
@@ -228,6 +231,7 @@ class Module {
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> queue_;
   bool hung_ = false;
+  bool abandoned_ = false;  // the running job's caller was cancelled
   const char* hung_in_ = nullptr;
 };
 

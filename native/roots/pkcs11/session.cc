@@ -18,6 +18,7 @@ namespace strongroom::roots::pkcs11 {
 namespace {
 
 constexpr CK_ULONG kSlotsMax = 4096;
+constexpr int kLooksMax = 16;
 
 // Fixed-size text of Cryptoki, padded with blanks; some modules pad with NUL.
 template <std::size_t N>
@@ -65,14 +66,14 @@ std::string description(const TokenLocator& locator) {
 
 Result<std::vector<Slot>> list_slots(Worker& worker, Status* unreadable) {
   std::vector<CK_SLOT_ID> ids;
-  for (;;) {
+  for (int look = 1;; ++look) {
     CK_ULONG count = 0;
     SR_TRY(worker.check(SR_CALL(worker, C_GetSlotList, static_cast<CK_BBOOL>(CK_TRUE), nullptr, &count)));
     if (count > kSlotsMax) return Status(Reason::kHsmRefused, "the module has more than 4,096 slots");
     ids.resize(count);
     if (count == 0) break;
     const CK_RV value = SR_CALL(worker, C_GetSlotList, static_cast<CK_BBOOL>(CK_TRUE), ids.data(), &count);
-    if (value == CKR_BUFFER_TOO_SMALL) continue;  // a token came in between
+    if (value == CKR_BUFFER_TOO_SMALL && look < kLooksMax) continue;  // a token came in between
     SR_TRY(worker.check(value));
     ids.resize(std::min<std::size_t>(count, ids.size()));
     break;

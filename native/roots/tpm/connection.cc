@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/cancellation.h"
 #include "crypto/crypto.h"
 #include "roots/tpm/policy.h"
 #include "roots/tpm/tpm_errors.h"
@@ -90,6 +91,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& tcti, co
 
 Connection::~Connection() {
   if (esys_ == nullptr) return;
+  const Uncancellable flushes;
   // A TPM that was cleared, or whose parent was flushed by another program, still has the session.
   if (restarted_ && !transport_->broken() && session_ != ESYS_TR_NONE && session_is_ours()) {
     (void)functions_.Esys_FlushContext(esys_, session_);
@@ -100,6 +102,7 @@ Connection::~Connection() {
 }
 
 void Connection::flush(ESYS_TR handle) {
+  const Uncancellable flushes;
   // Of a TPM that was reset nothing is left to flush.
   if (transport_->broken() || restarted_) return;
   if (!lost_) {

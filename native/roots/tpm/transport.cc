@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "base/cancellation.h"
 #include "roots/tpm/tpm_errors.h"
 
 namespace strongroom::roots {
@@ -51,6 +52,8 @@ struct Transport::Context {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x73747267726F6F6D;
+// For the answer to the command that a cancelled task has sent.
+constexpr std::chrono::milliseconds kCancelledLimit{2000};
 
 // The configurations whose thread was left behind.
 struct LeftBehind {
@@ -115,7 +118,11 @@ Result<std::unique_ptr<Transport>> Transport::connect(const tss::Functions& func
                                                       const std::string& configuration,
                                                       std::chrono::milliseconds limit) {
   SR_TRY(check_configuration(configuration));
-  if (is_stuck(configuration)) return silent(configuration);
+  if (is_stuck(configuration)) {
+    return Status(Reason::kTpmUnavailable,
+                  silent(configuration).error().detail +
+                      ": an earlier call has not returned, and none is made until that call returns");
+  }
   auto shared = std::make_shared<Shared>(configuration);
   const auto run = [shared, &functions] {
     TSS2_TCTI_CONTEXT* tcti = nullptr;
@@ -195,8 +202,17 @@ bool Transport::broken() const { return context_->broken; }
 bool Transport::timed_out() const { return context_->timed_out; }
 
 TSS2_RC Transport::Context::await() {
+  const CancellationWakeup wakeup([this] {
+    const std::lock_guard guard(shared->mutex);
+    shared->to_caller.notify_all();
+  });
+  const auto answered = [this] { return !shared->busy; };
   std::unique_lock lock(shared->mutex);
-  if (!shared->to_caller.wait_for(lock, limit, [&] { return !shared->busy; })) {
+  static_cast<void>(shared->to_caller.wait_for(lock, limit, [&] { return answered() || cancelled(); }));
+  // A TPM that answers is left in order: what was loaded into it is flushed.
+  if (cancelled())
+    static_cast<void>(shared->to_caller.wait_for(lock, std::min(limit, kCancelledLimit), answered));
+  if (shared->busy) {
     broken = timed_out = true;
     return TSS2_TCTI_RC_IO_ERROR;
   }
@@ -206,7 +222,7 @@ TSS2_RC Transport::Context::await() {
 
 TSS2_RC Transport::Context::transmit(TSS2_TCTI_CONTEXT* context, size_t size, uint8_t const* command) {
   Context& self = *of(context);
-  if (self.broken) return TSS2_TCTI_RC_IO_ERROR;
+  if (self.broken || cancelled()) return TSS2_TCTI_RC_IO_ERROR;
   if (self.waiting) return TSS2_TCTI_RC_BAD_SEQUENCE;
   const std::lock_guard guard(self.shared->mutex);
   self.shared->command.assign(command, command + size);

@@ -1,0 +1,185 @@
+// Cancellation by an AbortSignal, in every part of a start that may last: nothing is held afterwards. What hangs here never
+// answers, so that a start which waits for it does not end within the time of the test.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import type { OpenOptions } from '../lib/options.js';
+import { rejectsReason, throwsReason } from './support/errors.js';
+import { World } from './support/stores.js';
+
+/** Takes the place of what World gives. */
+const noSecretStore = { secretStore: undefined } as unknown as Partial<OpenOptions>;
+const value = Buffer.alloc(1_048_576, 'v');
+
+/** A socket that takes connections and says nothing. */
+class SilentServer {
+  readonly #server: Server = createServer();
+  readonly called = once(this.#server, 'connection');
+
+  constructor(readonly path: string) {
+    this.#server.listen(path);
+    this.#server.on('connection', (socket) => {
+      socket.on('error', () => undefined).resume();
+      this.#server.once('close', () => socket.destroy());
+    });
+  }
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.emit('close');
+    await closed;
+  }
+}
+
+describe('cancellation', () => {
+  let world: World;
+  let controller: AbortController;
+  const reason = new Error('enough');
+  beforeEach(() => {
+    world = new World();
+    controller = new AbortController();
+  });
+  afterEach(() => world.closeAll());
+
+  const cancelled = async (options: Partial<OpenOptions>): Promise<void> => {
+    const service = world.service({ ...options, signal: controller.signal });
+    assert.equal((await rejectsReason(service.initialize(), 'aborted')).cause, reason);
+  };
+  const abort = (): void => {
+    controller.abort(reason);
+  };
+
+  it('while a callback is awaited for the password: nothing was made', async () => {
+    const password = (): Promise<Uint8Array> => {
+      setImmediate(abort);
+      return new Promise(() => undefined);
+    };
+    await cancelled({ recovery: { password } });
+    assert.deepEqual(readdirSync(world.root), []);
+  });
+
+  it('while a callback is awaited for the PIN: nothing was made', async () => {
+    const pin = (): Promise<Uint8Array> => {
+      setImmediate(abort);
+      return new Promise(() => undefined);
+    };
+    await cancelled({ ...noSecretStore, storage: { type: 'tpm', pin } });
+    assert.deepEqual(readdirSync(world.root), []);
+  });
+
+  it('while a TPM does not answer', async () => {
+    const server = new SilentServer(join(world.root, 's'));
+    try {
+      void server.called.then(abort);
+      const storage = { type: 'tpm', tcti: `swtpm:path=${server.path}` } as const;
+      await cancelled({ ...noSecretStore, storage, recovery: 'none' });
+    } finally {
+      await server.close();
+    }
+    // No lock is left.
+    await (await world.open()).close();
+  });
+
+  it('while a keyring does not answer', async () => {
+    const server = new SilentServer(join(world.root, 's'));
+    const former = process.env['DBUS_SESSION_BUS_ADDRESS'];
+    process.env['DBUS_SESSION_BUS_ADDRESS'] = `unix:path=${server.path}`;
+    try {
+      void server.called.then(abort);
+      await cancelled({ secretStore: { type: 'secret-service' } });
+    } finally {
+      if (former === undefined) delete process.env['DBUS_SESSION_BUS_ADDRESS'];
+      else process.env['DBUS_SESSION_BUS_ADDRESS'] = former;
+      await server.close();
+    }
+    await (await world.open()).close();
+  });
+
+  it('while the vault is read', async () => {
+    const store = await world.open();
+    for (let i = 0; i < 24; ++i) await store.vault.set(`k${i}`, value);
+    await store.close();
+    await cancelled({ onProgress: abort });
+    const again = await world.open();
+    assert.equal(again.vault.size, 24);
+  });
+
+  it('in the last step: the store is not open, and the next start finds it whole', async () => {
+    const store = await world.open();
+    await store.vault.set('k', value);
+    await store.close();
+    const service = world.service({
+      signal: controller.signal,
+      trace: (step) => {
+        if (step === 'UpdateTimeTamper') abort();
+      },
+    });
+    assert.equal((await rejectsReason(service.initialize(), 'aborted')).cause, reason);
+    throwsReason(() => service.vault.get('k'), 'closed');
+    const again = await world.open();
+    assert.ok(again.vault.has('k'));
+  });
+
+  it('after the start: nothing happens', async () => {
+    const store = await world.open({ signal: controller.signal });
+    abort();
+    await store.vault.set('k', value);
+    await store.verify();
+  });
+
+  it('of verify(): the reading stops, and the next task is not touched', async () => {
+    const store = await world.open();
+    await store.vault.set('k', value);
+    const verifying = store.verify({ signal: controller.signal, onProgress: abort });
+    const compacting = store.compact();
+    abort();
+    await rejectsReason(verifying, 'aborted');
+    await compacting;
+    await store.verify();
+  });
+
+  it('of verify() while another task runs: that one goes on', async () => {
+    const store = await world.open();
+    await store.vault.set('k', value);
+    const first = store.verify();
+    const second = store.verify({ signal: controller.signal });
+    abort();
+    await rejectsReason(second, 'aborted');
+    await first;
+  });
+
+  it('process.exit() does not wait for what does not answer', async () => {
+    const server = new SilentServer(join(world.root, 's'));
+    const index = fileURLToPath(new URL('../lib/index.ts', import.meta.url));
+    const options = {
+      directory: world.directory,
+      storage: { type: 'tpm', tcti: `swtpm:path=${server.path}` },
+      recovery: 'none',
+    };
+    const code = `
+      const { open } = await import(${JSON.stringify(index)});
+      open(${JSON.stringify(options)}).catch(() => undefined);
+      process.on('SIGUSR2', () => process.exit(7));
+      process.stdout.write('ready');
+    `;
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      await Promise.all([server.called, once(child.stdout, 'data')]);
+      const closed = once(child, 'close');
+      const started = performance.now();
+      child.kill('SIGUSR2');
+      assert.deepEqual(await closed, [7, null]);
+      assert.ok(performance.now() - started < 15_000, 'half of the time that a TPM is given');
+    } finally {
+      child.kill('SIGKILL');
+      await server.close();
+    }
+  });
+});

@@ -1,0 +1,528 @@
+// Arguments of a wrong kind for every public function, positional ones and the members of options: each is refused by a
+// PersistenceError that names it, before anything is changed.
+import assert from 'node:assert/strict';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { types } from 'node:util';
+
+import { isPersistenceError, PersistenceError, type Reason } from '../lib/errors.js';
+import { inspectWith, performAct } from '../lib/maintenance.js';
+import { PersistenceService } from '../lib/persistence-service.js';
+import { serveGateWith } from '../lib/restore/gate.js';
+import { restoreWith } from '../lib/restore/restore.js';
+import { listTokensWith, setUpTokenWith } from '../lib/restore/token-setup.js';
+import { detectRestoreWith } from '../lib/restore/world.js';
+import { signToken } from '../lib/token.js';
+import { createWizardWith } from '../lib/wizard/index.js';
+import { listen, listenerOf } from '../lib/wizard/server.js';
+import { detached, hostileBytes, throwing } from './support/hostile.js';
+import { rejectsReason, throwsReason } from './support/errors.js';
+import { binding, World } from './support/stores.js';
+
+const bytes = Buffer.from('a password');
+const wrong = [...hostileBytes, ['a string', 'text'], ['an ArrayBuffer', new ArrayBuffer(8)]] as const;
+
+/** Everything below a directory, with its content. */
+function image(directory: string): Map<string, string> {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true });
+  return new Map(
+    files
+      .filter((file) => file.isFile())
+      .map((file) => join(file.parentPath, file.name))
+      .sort()
+      .map((path) => [path, readFileSync(path, 'hex')]),
+  );
+}
+
+/** A refusal of the arguments: what was thrown, in whichever way. */
+async function refusal(call: () => unknown, what: string): Promise<PersistenceError> {
+  try {
+    await call();
+  } catch (error) {
+    assert.ok(isPersistenceError(error), `${what}: not a PersistenceError: ${String(error)}`);
+    assert.equal(error.code, 'PERS_8001', `${what}: ${error.reason}: ${error.message}`);
+    return error;
+  }
+  assert.fail(`${what}: accepted`);
+}
+
+describe('hostile arguments of every public function', () => {
+  let world: World;
+  let store: PersistenceService;
+
+  beforeEach(async () => {
+    world = new World();
+    store = await world.open();
+    await store.vault.set('good', bytes);
+    await store.anchor();
+  });
+  afterEach(async () => {
+    await world.closeAll();
+  });
+
+  /** Functions that take bytes, and what their message calls them. */
+  const takeBytes = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
+    const { vault, fields, keys } = store;
+    const directory = world.directory;
+    const place = { slotId: 0, label: 'x', module: '/nowhere.so' };
+    const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
+    const sealed = fields.seal(bytes, { context: 'c' });
+    return [
+      ['vault.set', /a value/, (value) => vault.set('k', value)],
+      ['vault.setSync', /a value/, (value) => vault.setSync('k', value)],
+      ['vault.batch', /a value/, (value) => vault.batch([{ type: 'set', key: 'k', value }])],
+      ['vault.compareAndSet, expected', /value/, (value) => vault.compareAndSet('good', value, bytes)],
+      ['vault.compareAndSet, next', /value/, (value) => vault.compareAndSet('good', bytes, value)],
+      ['fields.seal', /the plaintext/, (value) => fields.seal(value, { context: 'c' })],
+      ['fields.open', /the sealed field/, (value) => fields.open(value, { context: 'c' })],
+      ['fields.keyId', /the sealed field/, (value) => fields.keyId(value)],
+      ['fields.needsRotation', /the sealed field/, (value) => fields.needsRotation(value)],
+      ['keys.sign, message', /message/, (message) => keys.sign('key', { message })],
+      ['keys.sign, digest', /digest/, (digest) => keys.sign('key', { digest })],
+      ['changePassword, current', /current password/, (value) => store.changePassword(value, bytes)],
+      ['changePassword, next', /new password/, (value) => store.changePassword(bytes, value)],
+      ['addPassword, current', /current password/, (value) => store.addPassword(value, bytes)],
+      ['addPassword, next', /new password/, (value) => store.addPassword(bytes, value)],
+      ['removePassword', /password/, (value) => store.removePassword(value, 2)],
+      ['verifyPassword', /password/, (value) => store.verifyPassword(value)],
+      ['rotateDek', /password/, (password) => store.rotateDek({ password })],
+      ['open, recovery.password', /recovery\.password/, (password) => world.open({ recovery: { password } })],
+      ['open, storage.pin', /storage\.pin/, (pin) => world.open({ storage: { type: 'tpm', pin } })],
+      ['open, storage.pin of a token', /storage\.pin/, (pin) => world.open({ storage: { ...pkcs11, pin } })],
+      ['reanchor, proof.password', /proof\.password/, (password) => world.act('reanchor', { password })],
+      ['recover, proof.password', /proof\.password/, (password) => world.act('recover', { password })],
+      ['reseal, proof.password', /proof\.password/, (password) => world.act('reseal', { password })],
+      [
+        'decommission, proof.password',
+        /proof\.password/,
+        (password) => world.act('decommission', { password }),
+      ],
+      [
+        'inspect, storage.pin',
+        /storage\.pin/,
+        (pin) => inspectWith(binding, directory, { storage: { type: 'tpm', pin } }),
+      ],
+      [
+        'detectRestore, storage.pin',
+        /storage\.pin/,
+        (pin) => detectRestoreWith(binding, { directory, storage: { ...pkcs11, pin } }),
+      ],
+      [
+        'serveGate, storage.pin',
+        /storage\.pin/,
+        (pin) => serveGateWith(binding, { directory, storage: { ...pkcs11, pin } }),
+      ],
+      [
+        'restore, proof.password',
+        /proof\.password/,
+        (password) => restoreWith(binding, { ...world.options(), storage: pkcs11, proof: { password } }),
+      ],
+      [
+        'restore, storage.pin',
+        /storage\.pin/,
+        (pin) =>
+          restoreWith(binding, {
+            ...world.options(),
+            storage: { ...pkcs11, pin },
+            proof: { password: bytes },
+          }),
+      ],
+      [
+        'restore, setUp.soPin',
+        /setUp\.soPin/,
+        (soPin) =>
+          restoreWith(binding, {
+            ...world.options(),
+            storage: pkcs11,
+            proof: { password: bytes },
+            setUp: { slotId: 0, label: 'x', soPin },
+          }),
+      ],
+      ['setUpToken, soPin', /soPin/, (soPin) => setUpTokenWith(binding, { ...place, soPin, pin: bytes })],
+      ['setUpToken, pin', /pin/, (pin) => setUpTokenWith(binding, { ...place, soPin: bytes, pin })],
+      [
+        'createWizard, soPin',
+        /soPin/,
+        (soPin) => createWizardWith(binding, { directory, storage: pkcs11, soPin }),
+      ],
+      [
+        'createWizard, storage.pin',
+        /storage\.pin/,
+        (pin) => createWizardWith(binding, { directory, storage: { ...pkcs11, pin } }),
+      ],
+      [
+        'fields.open of another kind',
+        /the sealed field/,
+        (value) => fields.open(value === bytes ? sealed : value, { context: 'c' }),
+      ],
+    ];
+  };
+
+  /** Functions that take text or bytes. */
+  const takeText = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
+    const { vault, fields, keys, tls } = store;
+    const token = {
+      purpose: 'recover',
+      storageId: '00'.repeat(16),
+      generation: 1,
+      head: '00'.repeat(32),
+    } as const;
+    const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
+    return [
+      ['vault.get', /key/, (key) => vault.get(key)],
+      ['vault.has', /key/, (key) => vault.has(key)],
+      ['vault.delete', /key/, (key) => vault.delete(key)],
+      ['vault.deleteSync', /key/, (key) => vault.deleteSync(key)],
+      ['vault.increment', /key/, (key) => vault.increment(key, 1n)],
+      ['vault.keys, prefix', /prefix/, (prefix) => vault.keys({ prefix })],
+      ['vault.entries, gte', /gte/, (gte) => vault.entries({ gte })],
+      ['vault.entries, gt', /gt/, (gt) => vault.entries({ gt })],
+      ['vault.entries, lte', /lte/, (lte) => vault.entries({ lte })],
+      ['vault.entries, lt', /lt/, (lt) => vault.entries({ lt })],
+      ['fields.seal, context', /context/, (context) => fields.seal(bytes, { context })],
+      ['fields.open, context', /context/, (context) => fields.open(Buffer.alloc(50), { context })],
+      ['keys.attachCertificateChain', /the chain/, (pem) => keys.attachCertificateChain('key', pem)],
+      ['tls.set, key', /key/, (key) => tls.set({ key, certificate: 'x' })],
+      ['tls.set, certificate', /certificate/, (certificate) => tls.set({ key: 'x', certificate })],
+      ['tls.set, chain', /chain/, (chain) => tls.set({ key: 'x', certificate: 'x', chain })],
+      ['open, vendorPublicKey', /vendorPublicKey/, (vendorPublicKey) => world.open({ vendorPublicKey })],
+      ['reanchor, proof.token', /proof\.token/, (value) => world.act('reanchor', { token: value })],
+      [
+        'restore, proof.token',
+        /proof\.token/,
+        (value) => restoreWith(binding, { ...world.options(), storage: pkcs11, proof: { token: value } }),
+      ],
+      [
+        'createWizard, token',
+        /token/,
+        (value) => createWizardWith(binding, { directory: world.directory, storage: pkcs11, token: value }),
+      ],
+      ['signToken, privateKey', /privateKey/, (privateKey) => signToken({ ...token, privateKey })],
+    ];
+  };
+
+  it('bytes that cannot be read are named, as `invalid-argument`, and nothing is changed', async () => {
+    const before = image(world.root);
+    for (const [name, said, call] of [...takeBytes(), ...takeText()]) {
+      for (const [kind, value] of hostileBytes.filter(([, each]) => types.isUint8Array(each))) {
+        const { reason, message } = await refusal(() => call(value as Uint8Array), `${name}: ${kind}`);
+        assert.equal(reason, 'invalid-argument', `${name}: ${kind}: ${message}`);
+        assert.match(message, said, `${name}: ${kind}`);
+      }
+    }
+    assert.deepEqual(image(world.root), before);
+    assert.equal(store.vault.get('good')?.toString(), 'a password');
+  });
+
+  it('what is no bytes at all is refused, and nothing is changed', async () => {
+    const before = image(world.root);
+    for (const [name, said, call] of takeBytes()) {
+      for (const [kind, value] of wrong) {
+        // Of a value these are taken, too.
+        if (name.startsWith('vault.') && types.isArrayBuffer(value) && value.byteLength > 0) continue;
+        const { message } = await refusal(() => call(value as Uint8Array), `${name}: ${kind}`);
+        if (value !== throwing) assert.match(message, said, `${name}: ${kind}`);
+      }
+    }
+    assert.deepEqual(image(world.root), before);
+  });
+
+  it('a source of a password that gives what is no bytes', async () => {
+    for (const [kind, value] of wrong) {
+      const source = (): Uint8Array => value as Uint8Array;
+      const { reason } = await refusal(() => store.verifyPassword(source), kind);
+      assert.equal(reason, 'invalid-argument', kind);
+      const { message } = await refusal(() => world.act('recover', { password: source }), kind);
+      if (value !== throwing) assert.match(message, /proof\.password/);
+    }
+  });
+
+  /** Functions whose argument is an object of options. */
+  const takeOptions = (): [string, (options: never) => unknown][] => {
+    const { vault, fields, keys, tls } = store;
+    return [
+      ['open', (options) => new PersistenceService(binding, options)],
+      ['inspect', (options) => inspectWith(binding, world.directory, options)],
+      ['reanchor', (options) => performAct(binding, 'reanchor', options)],
+      ['recover', (options) => performAct(binding, 'recover', options)],
+      ['reseal', (options) => performAct(binding, 'reseal', options)],
+      ['decommission', (options) => performAct(binding, 'decommission', options)],
+      ['restore', (options) => restoreWith(binding, options)],
+      ['detectRestore', (options) => detectRestoreWith(binding, options)],
+      ['serveGate', (options) => serveGateWith(binding, options)],
+      ['listTokens', (options) => listTokensWith(binding, options)],
+      ['setUpToken', (options) => setUpTokenWith(binding, options)],
+      ['createWizard', (options) => createWizardWith(binding, options)],
+      ['signToken', (options) => signToken(options)],
+      ['verify', (options) => store.verify(options)],
+      ['rotateDek', (options) => store.rotateDek(options)],
+      ['changePassword', (options) => store.changePassword(bytes, bytes, options)],
+      ['addPassword', (options) => store.addPassword(bytes, bytes, options)],
+      ['vault.set', (options) => vault.set('k', bytes, options)],
+      ['vault.setSync', (options) => vault.setSync('k', bytes, options)],
+      ['vault.delete', (options) => vault.delete('k', options)],
+      ['vault.deleteSync', (options) => vault.deleteSync('k', options)],
+      ['vault.increment', (options) => vault.increment('k', 1n, options)],
+      ['vault.compareAndSet', (options) => vault.compareAndSet('k', undefined, bytes, options)],
+      ['vault.batch', (options) => vault.batch([], options)],
+      ['vault.entries', (options) => vault.entries(options)],
+      ['vault.keys', (options) => vault.keys(options)],
+      ['fields.seal', (options) => fields.seal(bytes, options)],
+      ['fields.open', (options) => fields.open(bytes, options)],
+      ['keys.generate', (options) => keys.generate(options)],
+      ['keys.sign', (options) => keys.sign('key', options)],
+      ['tls.set', (options) => tls.set(options)],
+      ['tls.extract', (options) => tls.extract(options)],
+    ];
+  };
+  const noOptions: readonly [string, unknown][] = [
+    ['null', null],
+    ['a number', 5],
+    ['a string', 'text'],
+    ['a symbol', Symbol('options')],
+    ['a function', () => undefined],
+    ['a list', []],
+    ['bytes', new Uint8Array(4)],
+    ['no bytes', new Uint8Array()],
+    ['detached bytes', detached()],
+    ['an ArrayBuffer', new ArrayBuffer(4)],
+    ['a DataView', new DataView(new ArrayBuffer(4))],
+    ['a Proxy that throws', throwing],
+  ];
+
+  it('options that are no object: `invalid-argument`, and nothing is changed', async () => {
+    const before = image(world.root);
+    for (const [name, call] of takeOptions()) {
+      for (const [kind, value] of noOptions) {
+        const { reason, message } = await refusal(() => call(value as never), `${name}: ${kind}`);
+        assert.equal(reason, 'invalid-argument', `${name}: ${kind}: ${message}`);
+        if (value !== throwing) assert.match(message, /must be an object/, `${name}: ${kind}`);
+      }
+    }
+    assert.deepEqual(image(world.root), before);
+  });
+
+  it('members of options: every one with every kind of thing is refused by its name, or taken', async () => {
+    const before = image(world.root);
+    const base = { ...world.options(), proof: { password: bytes } };
+    const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
+    const place = { module: '/nowhere.so', slotId: 0, label: 'x', soPin: bytes, pin: bytes };
+    const tokenOptions = { purpose: 'recover', storageId: '', generation: 1, head: '', privateKey: 'x' };
+    const openNames = [
+      'directory',
+      'instance',
+      'storage',
+      'secretStore',
+      'manifests',
+      'recovery',
+      'readOnly',
+      'clockToleranceMs',
+      'maxAgeMs',
+      'maxAge',
+      'vendorPublicKey',
+      'witnessIntervalMs',
+      'trace',
+      'onProgress',
+      'signal',
+    ];
+    const tables: [string, object, string[], (options: never) => unknown][] = [
+      ['open', world.options(), openNames, (options) => new PersistenceService(binding, options)],
+      ['recover', base, ['proof', 'storage'], (options) => performAct(binding, 'recover', options)],
+      [
+        'restore',
+        { ...base, storage: pkcs11 },
+        ['proof', 'setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'directory', 'signal'],
+        (options) => restoreWith(binding, options),
+      ],
+      [
+        'detectRestore',
+        { directory: world.directory },
+        ['directory', 'storage', 'secretStore'],
+        (options) => detectRestoreWith(binding, options),
+      ],
+      [
+        'serveGate',
+        { directory: world.directory },
+        ['directory', 'storage', 'secretStore', 'timeLimitMs'],
+        (options) => serveGateWith(binding, options),
+      ],
+      [
+        'listTokens',
+        { module: '/nowhere.so' },
+        ['module', 'initArguments', 'timeLimitMs'],
+        (options) => listTokensWith(binding, options),
+      ],
+      ['setUpToken', place, Object.keys(place), (options) => setUpTokenWith(binding, options)],
+      [
+        'createWizard',
+        { directory: world.directory, storage: pkcs11 },
+        [
+          'directory',
+          'storage',
+          'secretStore',
+          'tls',
+          'hook',
+          'hookTimeLimitMs',
+          'soPin',
+          'token',
+          'names',
+          'origin',
+          'onEvent',
+          'sessionIdleMs',
+          'detectEveryMs',
+          'resultGraceMs',
+          'resultLimitMs',
+          'signal',
+        ],
+        (options) => createWizardWith(binding, options),
+      ],
+      ['signToken', tokenOptions, Object.keys(tokenOptions), (options) => signToken(options)],
+    ];
+    const things: [string, unknown][] = [
+      ...noOptions.filter(([kind]) => kind !== 'a string'),
+      ['NaN', NaN],
+      ['a bigint', 7n],
+    ];
+    for (const [name, options, members, call] of tables) {
+      for (const member of members) {
+        for (const [kind, value] of things) {
+          const what = `${name}, ${member}: ${kind}`;
+          // A callback, a source of a secret, and a Proxy without members are what may be given.
+          if (typeof value === 'function' && /^(trace|on\w+|soPin|pin)$/.test(member)) continue;
+          if (/^(no )?bytes$/.test(kind) && /^(soPin|pin)$/.test(member)) continue;
+          if (Array.isArray(value) && member === 'names') continue;
+          if (value === 5 && /Ms$|^slotId$|^generation$/.test(member)) continue;
+          await refusal(() => call({ ...options, [member]: value } as never), what);
+        }
+      }
+    }
+    assert.deepEqual(image(world.root), before);
+  });
+
+  it('positional arguments', async () => {
+    const { vault, keys } = store;
+    const texts: [string, (value: never) => unknown][] = [
+      ['keys.sign', (id) => keys.sign(id, { message: bytes })],
+      ['keys.get', (id) => keys.get(id)],
+      ['keys.publicKey', (id) => keys.publicKey(id)],
+      ['keys.certificateChain', (id) => keys.certificateChain(id)],
+      ['keys.attachCertificateChain', (id) => keys.attachCertificateChain(id, '')],
+      ['keys.deactivate, id', (id) => keys.deactivate(id, 'x')],
+      ['keys.deactivate, reason', (reason) => keys.deactivate('key', reason)],
+      ['keys.reactivate', (id) => keys.reactivate(id)],
+      ['keys.remove', (id) => keys.remove(id)],
+      ['inspect', (directory) => inspectWith(binding, directory)],
+      ['on', (event) => store.on(event, () => undefined)],
+      ['off', (event) => store.off(event, () => undefined)],
+      ['on, listener', (listener) => store.on('vault', listener)],
+      ['off, listener', (listener) => store.off('notice', listener)],
+      ['operationLog', (limit) => store.operationLog(limit)],
+      ['removePassword, slotId', (slotId) => store.removePassword(bytes, slotId)],
+      ['vault.batch', (operations) => vault.batch(operations)],
+      ['vault.increment', (delta) => vault.increment('k', delta)],
+    ];
+    const values: [string, unknown][] = [
+      ['null', null],
+      ['NaN', NaN],
+      ['a symbol', Symbol('x')],
+      ['an object', {}],
+      ['bytes', new Uint8Array(4)],
+      ['detached bytes', detached()],
+      ['a Proxy that throws', throwing],
+    ];
+    for (const [name, call] of texts)
+      for (const [kind, value] of values) await refusal(() => call(value as never), `${name}: ${kind}`);
+  });
+
+  it('methods on something that they do not belong to', async () => {
+    const parts = [store, store.vault, store.fields, store.keys, store.tls, store.validator] as object[];
+    for (const part of parts) {
+      const prototype = Object.getPrototypeOf(part) as object;
+      for (const [name, { value, get }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+        const method: unknown = value ?? get;
+        if (name === 'constructor' || typeof method !== 'function') continue;
+        // Of the steps, and of what only the service itself calls.
+        if (
+          [
+            'initialize',
+            'refreshTimeTamper',
+            'noteRestore',
+            'completeRestore',
+            'endColdstart',
+            'invalidate',
+            'validations',
+          ].includes(name)
+        )
+          continue;
+        for (const receiver of [undefined, {}, Object.create(part), new Proxy(part, {})]) {
+          await refusal(
+            () => Reflect.apply(method as (...values: unknown[]) => unknown, receiver, ['x', bytes, {}]),
+            `${name} of ${prototype.constructor.name}`,
+          );
+        }
+      }
+    }
+  });
+
+  it('the server of the restore page', async () => {
+    const call = (where: unknown): Promise<unknown> =>
+      listen(binding, () => undefined, { names: [], origin: undefined }, where as never);
+    for (const [kind, value] of noOptions) {
+      assert.equal((await refusal(() => call(value), kind)).reason, 'invalid-argument');
+      if (value !== 5)
+        assert.match((await refusal(() => call({ port: value }), `port: ${kind}`)).message, /port/);
+      if (value !== 'text')
+        assert.match((await refusal(() => call({ port: 0, host: value }), `host: ${kind}`)).message, /host/);
+    }
+    for (const port of [undefined, -1, 65_536, 1.5, NaN]) await refusal(() => call({ port }), String(port));
+    const listener = listenerOf(() => new Response());
+    for (const [kind, value] of noOptions)
+      await refusal(() => listener(value as never, value as never), kind);
+  });
+
+  it('PersistenceError and isPersistenceError', () => {
+    for (const value of [
+      throwing,
+      new Proxy(
+        {},
+        {
+          get: () => {
+            throw new Error('x');
+          },
+        },
+      ),
+      undefined,
+      Symbol('x'),
+    ])
+      assert.equal(isPersistenceError(value), false);
+    for (const wrongReason of ['no-such-reason', 'toString', 5, undefined, Symbol('x')])
+      throwsReason(() => new PersistenceError(wrongReason as Reason, 'x'), 'invalid-argument');
+    throwsReason(() => new PersistenceError('closed', Symbol('x') as unknown as string), 'invalid-argument');
+    throwsReason(() => new PersistenceError('closed', 'x', null as never), 'invalid-argument');
+  });
+
+  it('the manifests are checked before a COLDSTART makes its directory', async () => {
+    const elsewhere = new World();
+    for (const manifests of [
+      5,
+      {},
+      { directory: '/x', trustedKeys: 5 },
+      { directory: '/x', trustedKeys: throwing },
+    ]) {
+      await assert.rejects(() => elsewhere.open({ manifests: manifests as never }), isPersistenceError);
+      assert.deepEqual(readdirSync(elsewhere.root), []);
+    }
+    await elsewhere.closeAll();
+  });
+
+  it('bytes of a credential are those of the call, whatever becomes of them while it waits', async () => {
+    mkdirSync(join(world.root, 'tls'));
+    const busy = store.compact();
+    const key = Buffer.from('not a key');
+    const set = store.tls.set({ key, certificate: 'x' });
+    structuredClone(key.buffer, { transfer: [key.buffer as ArrayBuffer] });
+    await busy;
+    const { message } = await rejectsReason(set, 'invalid-argument');
+    assert.doesNotMatch(message, /detached/);
+  });
+});

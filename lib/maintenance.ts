@@ -1,6 +1,6 @@
 // What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
 import { requireRecord } from './arguments.js';
-import { PersistenceError } from './errors.js';
+import type { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
 import { loadNative } from './native.js';
 import type { NativeBinding, NativeInspection, NativeStorage, NativeStoreOptions } from './native-binding.js';

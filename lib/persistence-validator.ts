@@ -43,8 +43,7 @@ export class PersistenceValidator {
    * @throws PersistenceError PERS_8003 when the clock or a witness says that state was rewound; `poisoned`; `closed`.
    */
   validateBeforeWrite(): void {
-    const self: unknown = this;
-    if (typeof self !== 'object' || self === null || !(#source in self))
+    if (!PersistenceValidator.#isOne(this))
       throw new PersistenceError('invalid-argument', 'not a PersistenceValidator');
     if (this.#coldstart) return;
     let nowMs: number;
@@ -56,6 +55,10 @@ export class PersistenceValidator {
     const ageMs = nowMs - this.#validAtMs;
     if (ageMs < PersistenceValidator.cacheMs && ageMs >= 0) return;
     this.#validate(nowMs);
+  }
+
+  static #isOne(value: unknown): value is PersistenceValidator {
+    return typeof value === 'object' && value !== null && #source in value;
   }
 
   /** Ends the bypass of a COLDSTART; called with its first commit. */

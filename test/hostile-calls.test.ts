@@ -438,8 +438,9 @@ describe('hostile arguments of every public function', () => {
     const parts = [store, store.vault, store.fields, store.keys, store.tls, store.validator] as object[];
     for (const part of parts) {
       const prototype = Object.getPrototypeOf(part) as object;
-      for (const [name, { value, get }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
-        const method: unknown = value ?? get;
+      for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+        // eslint-disable-next-line @typescript-eslint/unbound-method -- to be called on what it does not belong to
+        const method: unknown = property.value ?? property.get;
         if (name === 'constructor' || typeof method !== 'function') continue;
         // Of the steps, and of what only the service itself calls.
         if (
@@ -520,7 +521,7 @@ describe('hostile arguments of every public function', () => {
     const busy = store.compact();
     const key = Buffer.from('not a key');
     const set = store.tls.set({ key, certificate: 'x' });
-    structuredClone(key.buffer, { transfer: [key.buffer as ArrayBuffer] });
+    structuredClone(key.buffer, { transfer: [key.buffer] });
     await busy;
     const { message } = await rejectsReason(set, 'invalid-argument');
     assert.doesNotMatch(message, /detached/);

@@ -62,6 +62,23 @@ store. A dash: the engine has no such operation.
 
 ${markdownTable(figureRows(results), 3)}
 ${syscalls}
+## Root in a TPM
+
+On swtpm 0.7.1, with Node 20 on two cores. "Before" is version 0.1.0, built from its tag and run on the same machine in the same
+minutes. A chip takes 10 to 100 ms for each NV write, so there the two writes decide; [tpm.md](tpm.md) tells what that means.
+
+| | before | now | measured by |
+| --- | ---: | ---: | --- |
+| NV writes per anchor | 1 | 2 | the protocol, [design/anchors.md](design/anchors.md) |
+| commands of a warm start | 21 | 28 | \`test/acceptance/tpm-root.test.ts\` |
+| commands of one witnessed commit | 5 | 6 | the same |
+| commands of a close | 8 | 9 | the same |
+| anchors a second | 70 | 40 | \`node bench/anchors-tpm.mjs 5 CHECKOUT\`, medians |
+| witnessed commits a second, 64 in flight | 4,084 | 2,508 | the same |
+| warm-tpm, reading: x (warm + device) | 1.20 | 1.28 | \`node bench/warm-tpm.mjs 15\`, medians |
+| warm-tpm, writing: x (warm + device) | 1.46 | 1.37 | the same |
+| commands of a reading process, of a writing one | 19, 29 | 23, 37 | the same |
+
 ## Machine and engines
 
 ${markdownTable([['', ''], ...headerRows(results)], 2)}

@@ -1,15 +1,31 @@
 #include "store/counter_witness.h"
 
+#include <utility>
+
 namespace strongroom::store {
+namespace {
+
+// For how long the TPM is believed to be as it was left. Anchors that follow each other closely need no reading in between.
+constexpr std::uint64_t kLeftBelievedMs = 1000;
+
+bool recent(std::uint64_t then_ms, std::uint64_t now_ms) {
+  return now_ms >= then_ms && now_ms - then_ms < kLeftBelievedMs;
+}
+
+}  // namespace
 
 Result<TpmObservation> CounterWitness::read() {
   TpmObservation out;
   // The extend index is read last: it decides, so what another copy did in between is met as a fork.
   SR_ASSIGN(out.counter, tpm_->read_counter(counter_.index, counter_.name, counter_.secret.view()));
   if (extend_) {
-    SR_ASSIGN(out.head, tpm_->read_extend(extend_->index, extend_->name, extend_->secret.view()));
+    SR_ASSIGN(out.head, read_head());
   }
   return out;
+}
+
+Result<Digest> CounterWitness::read_head() {
+  return tpm_->read_extend(extend_->index, extend_->name, extend_->secret.view());
 }
 
 void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, bool settled,
@@ -19,9 +35,10 @@ void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, 
   noted_point_ = point;
   position_.point = confirmed;
   settled_ = settled;
+  left_.reset();
 }
 
-AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& head, std::int64_t wall_ms,
+AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& head, const Now& now,
                                   std::int64_t floor_ms) {
   AnchorRecord record;
   {
@@ -30,13 +47,16 @@ AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& hea
   }
   record.number += 1;
   record.increments += 1;
-  if (record.first_wall_ms == 0) record.first_wall_ms = wall_ms;
+  if (record.first_wall_ms == 0) record.first_wall_ms = now.wall_ms;
   if (record.head) {
     record.head = AnchorHead{value_after(*record.head), draw_anchor_data(storage_id, record.number, head)};
   }
+  // An earlier reading with its floor says no less about the time.
+  if (clock_read_boot_ms_ && recent(*clock_read_boot_ms_, now.boot_ms)) return record;
   if (const Result<roots::TpmClock> clock = tpm_->clock(); clock.ok()) {
     record.clock_ms = clock->clock_ms;
     record.floor_ms = floor_ms;
+    clock_read_boot_ms_ = now.boot_ms;
   }
   return record;
 }
@@ -48,30 +68,30 @@ void CounterWitness::noted(const AnchorRecord& record, const log::Point& point) 
   settled_ = false;
 }
 
-Status CounterWitness::walk(const AnchorRecord& wanted) {
+Status CounterWitness::walk(const AnchorRecord& wanted, TpmObservation& tpm) {
   bool extended = false;
   bool incremented = false;
   for (;;) {
-    SR_ASSIGN(const TpmObservation tpm, read());
     const AnchorStanding standing = stand(wanted, tpm);
     SR_TRY(explain(standing, wanted, tpm, false));
-    Status sent;
-    // Whether a command took place is what the next reading says.
-    switch (next_step(standing, wanted)) {
-      case AnchorStep::kNone:
-        return {};
-      case AnchorStep::kExtend:
-        if (std::exchange(extended, true))
-          return {Reason::kTpmUnavailable, "the TPM's extend index did not move"};
-        sent = tpm_->extend(extend_->index, extend_->name, extend_->secret.view(), *wanted.head->data);
-        break;
-      case AnchorStep::kIncrement:
-        if (std::exchange(incremented, true))
-          return {Reason::kTpmUnavailable, "the TPM's counter did not move"};
-        sent = tpm_->increment_counter(counter_.index, counter_.name, counter_.secret.view());
-        break;
+    const AnchorStep step = next_step(standing, wanted);
+    if (step == AnchorStep::kNone) return {};
+    const bool extends = step == AnchorStep::kExtend;
+    if (std::exchange(extends ? extended : incremented, true)) {
+      return {Reason::kTpmUnavailable,
+              extends ? "the TPM's extend index did not move" : "the TPM's counter did not move"};
     }
+    Status sent =
+        extends ? tpm_->extend(extend_->index, extend_->name, extend_->secret.view(), *wanted.head->data)
+                : tpm_->increment_counter(counter_.index, counter_.name, counter_.secret.view());
     if (!sent.ok() && !sent.is(Reason::kTpmUnavailable)) return sent;
+    // Whether the command took place is what its index says. At the end both are read: authority may have accepted another
+    // copy since the extend.
+    if (extends) {
+      SR_ASSIGN(tpm.head, read_head());
+    } else {
+      SR_ASSIGN(tpm, read());
+    }
   }
 }
 
@@ -83,20 +103,31 @@ void CounterWitness::judge(const Status& found) {
   }
 }
 
-Status CounterWitness::reach(std::int64_t wall_ms) {
+Status CounterWitness::reach(const Now& now) {
   AnchorRecord wanted;
   {
     const std::lock_guard lock(mutex_);
     if (settled_) return {};
     wanted = position_.newest;
   }
-  Status reached = walk(wanted);
+  const std::optional<Left> left = std::exchange(left_, std::nullopt);
+  Status reached = [&]() -> Status {
+    TpmObservation tpm;
+    if (left && recent(left->boot_ms, now.boot_ms)) {
+      tpm = left->tpm;
+    } else {
+      SR_ASSIGN(tpm, read());
+    }
+    SR_TRY(walk(wanted, tpm));
+    left_ = Left{tpm, now.boot_ms};
+    return {};
+  }();
   const std::lock_guard lock(mutex_);
   position_.failing = !reached.ok();
   if (reached.ok()) {
     settled_ = true;
     position_.point = noted_point_;
-    position_.moved_wall_ms = wall_ms;
+    position_.moved_wall_ms = now.wall_ms;
   }
   judge(reached);
   return reached;

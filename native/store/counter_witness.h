@@ -1,17 +1,19 @@
 // The witness in a TPM: an NV counter and an extend index, and the ANCHOR records that tie the vault to them.
 // anchor_protocol.h has the rules.
 //
-// Invariants: never two anchors outstanding; a command that was not answered is never repeated before both indices were read
-// again; an anchor is complete only when they were read and both have reached it.
+// Invariants: never two anchors outstanding; a command that was not answered is never repeated before its index was read
+// again; an anchor is complete only when both were read behind the last command and have reached it.
 // Thread-safe; calls are serialised by the owner's anchor lock, but for position() and alarm().
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "roots/tpm/tpm.h"
 #include "store/anchor_protocol.h"
+#include "store/time_tamper.h"
 
 namespace strongroom::store {
 
@@ -35,13 +37,13 @@ class CounterWitness {
   // commit up to which the TPM confirms the vault, as far as that is known.
   void adopt(const AnchorRecord& newest, const log::Point& point, bool settled, const log::Point& confirmed);
   // The record of the next anchor, drawn for a history that ends at `head`. Only after reach() was ok.
-  [[nodiscard]] AnchorRecord next(const StorageId& storage_id, const Digest& head, std::int64_t wall_ms,
+  [[nodiscard]] AnchorRecord next(const StorageId& storage_id, const Digest& head, const Now& now,
                                   std::int64_t floor_ms);
   // The record is durable in a commit at `point`; reach() is to follow.
   void noted(const AnchorRecord& record, const log::Point& point);
-  // Brings the TPM to the newest noted record: reads, extends and increments at most once each, and reads again after each.
-  // The reasons of explain(), and kWitnessMissing; they remain as alarm().
-  [[nodiscard]] Status reach(std::int64_t wall_ms);
+  // Brings the TPM to the newest noted record: extends and increments at most once each, and reads after each. The reasons of
+  // explain(), and kWitnessMissing; they remain as alarm().
+  [[nodiscard]] Status reach(const Now& now);
   // Whether the TPM still confirms the newest record. Changes nothing but alarm(); kTpmUnavailable says nothing of it.
   [[nodiscard]] Status check();
   [[nodiscard]] bool settled() const;
@@ -58,12 +60,22 @@ class CounterWitness {
   [[nodiscard]] bool alarmed() const { return alarmed_; }
 
  private:
-  [[nodiscard]] Status walk(const AnchorRecord& wanted);
+  [[nodiscard]] Result<Digest> read_head();
+  [[nodiscard]] Status walk(const AnchorRecord& wanted, TpmObservation& tpm);
   void judge(const Status& found);  // with mutex_ held: an outage neither raises the alarm nor ends it
 
   std::shared_ptr<roots::Tpm> tpm_;
   NvIndex counter_;
   std::optional<NvIndex> extend_;
+
+  // What an anchor that is complete has left, and when. Another copy that goes on in between spoils nothing that is
+  // acknowledged; so that it is met before anything is written, it is believed for a moment only.
+  struct Left {
+    TpmObservation tpm;
+    std::uint64_t boot_ms;
+  };
+  std::optional<Left> left_;  // of the owner's anchor lock
+  std::optional<std::uint64_t> clock_read_boot_ms_;
 
   mutable std::mutex mutex_;
   Position position_;

@@ -53,7 +53,7 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   const Now now = read_clock(environment.clock);
   if (!counter->settled()) {
     SR_TRY(witnesses->move());
-    SR_TRY(counter->reach(now.wall_ms));
+    SR_TRY(counter->reach(now));
   }
   if (!always && counter->position().point.generation == witnesses->newest().generation)
     return witnesses->move();
@@ -65,7 +65,7 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   ReservedChanges changes;
   bool settled = false;
   SR_TRY(settle_persistence(&settled));
-  const AnchorRecord next = counter->next(header.storage_id, witnesses->newest().head, now.wall_ms, floor_ms);
+  const AnchorRecord next = counter->next(header.storage_id, witnesses->newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
   if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
     SR_TRY(begin_epoch(next.number, last, changes));
@@ -78,7 +78,7 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   counter->noted(next, committed->point);
   anchor_newest_boot_ms = environment.clock.boot_ms();
   SR_TRY(witnesses->move());
-  return counter->reach(now.wall_ms);
+  return counter->reach(now);
 }
 
 std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {

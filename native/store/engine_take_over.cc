@@ -43,7 +43,7 @@ Status Engine::State::take_over() {
 Status Engine::State::begin_take_over() {
   if (!counter->settled()) {
     SR_TRY(witnesses->move());
-    SR_TRY(counter->reach(environment.clock.wall_ms()));
+    SR_TRY(counter->reach(read_clock(environment.clock)));
   }
   SR_TRY(remove_indices({core.counter_index}));  // left by an attempt that was cut
   NextKeys next;

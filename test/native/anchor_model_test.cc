@@ -259,10 +259,10 @@ class Search {
     const bool extend = process.pc == Pc::kExtend;
     const std::uint8_t command = extend ? state.disks[i] : kNoNode;
     (extend ? process.extended : process.incremented) = true;
-    process.pc = Pc::kReadCounter;
+    process.pc = extend ? Pc::kReadHead : Pc::kReadCounter;
     State done = state;
     execute(done, command);
-    become(done, i, process);   // whether the answer is lost makes no difference: the TPM is read again
+    become(done, i, process);   // whether the answer is lost makes no difference: the TPM is read
     become(state, i, process);  // lost
     if (!bounds_.adversary || state.held.size() == bounds_.held) return;
     State kept = state;
@@ -289,6 +289,8 @@ class Search {
         {disk, static_cast<std::uint8_t>(state.nodes[disk].number + 1), false, after(state, disk)});
     next.disks[i] = static_cast<std::uint8_t>(state.nodes.size());
     become(next, i, {.pc = Pc::kReadCounter});
+    // The TPM is believed to be as the anchor before has left it, however long ago that was.
+    if (bounds_.extend_index) become(next, i, {.pc = Pc::kExtend, .seen_counter = state.nodes[disk].number});
   }
 
   // Authority accepts a copy.

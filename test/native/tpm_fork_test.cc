@@ -300,6 +300,7 @@ TEST_F(TpmFork, TwinsThatAreBothOpen) {
   Session second(*copy);
   ASSERT_OK(second.open());
   ASSERT_OK(second.set("tokens", "50", Durability::kWitnessed));
+  original.clock.advance(1'000);  // it reads again what it has left
   const Status late = first->set("tokens", "98", Durability::kWitnessed);
   EXPECT_TRUE(is_alarm(late)) << describe(late);
   ASSERT_FALSE(late.ok());
@@ -315,6 +316,24 @@ TEST_F(TpmFork, TwinsThatAreBothOpen) {
   ASSERT_OK(second.close());
   EXPECT_EQ(tokens(*copy), "49");
   expect_refused_for_ever(original);
+}
+
+// Both go on before either reads again: the late extend is in both histories' way, and authority decides.
+TEST_F(TpmFork, TwinsWithinAMoment) {
+  const auto copy = copy_of(original, other);
+  auto first = std::make_unique<Session>(original);
+  ASSERT_OK(first->open());
+  ASSERT_OK(first->set("tokens", "99", Durability::kWitnessed));
+  copy->disk = original.disk->clone();
+  auto second = std::make_unique<Session>(*copy);
+  ASSERT_OK(second->open());
+  ASSERT_OK(second->set("tokens", "50", Durability::kWitnessed));
+  EXPECT_REASON(first->set("tokens", "98", Durability::kWitnessed), Reason::kVaultForked);
+  EXPECT_REASON(second->set("tokens", "49", Durability::kWitnessed), Reason::kVaultForked);
+  first.reset();
+  second.reset();
+  expect_refused_for_ever(original);
+  expect_refused_for_ever(*copy);
 }
 
 // --- Random schedules ---

@@ -61,6 +61,7 @@ export const errorTable = {
   'tpm-refused': { code: 'PERS_8005', retryable: false, remedy: 'Correct what the message names. A sealed object that no longer loads is replaced with `strongroom reseal` and the backup password.' },
   'tpm-pcr-changed': { code: 'PERS_8005', retryable: false, remedy: 'Boot the former configuration, or seal the root anew with `strongroom reseal` and the backup password.' },
   'tpm-replaced': { code: 'PERS_8005', retryable: false, remedy: 'Connect the right TPM, or seal the root anew with `strongroom reseal` and the backup password.' },
+  'tpm-key-missing': { code: 'PERS_8005', retryable: false, remedy: 'Make the key again at its handle, 0x81000001, by the template and the authorisations that made it. Or seal the root anew with `strongroom reseal` and the backup password.' },
   'tpm-cleared': { code: 'PERS_8005', retryable: false, remedy: 'Seal the root anew with `strongroom reseal` and the backup password.' },
   'pin-missing': { code: 'PERS_8005', retryable: false, remedy: 'Give the PIN by a file, a descriptor, an environment variable or a callback.' },
   'pin-wrong': { code: 'PERS_8005', retryable: false, remedy: 'Give the right PIN. Some tokens lock after a few wrong ones.' },

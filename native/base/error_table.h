@@ -67,6 +67,7 @@ enum class Reason : std::uint8_t {
   kTpmRefused,
   kTpmPcrChanged,
   kTpmReplaced,
+  kTpmKeyMissing,
   kTpmCleared,
   kPinMissing,
   kPinWrong,
@@ -107,7 +108,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 91> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 92> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -167,6 +168,7 @@ inline constexpr std::array<ErrorInfo, 91> kErrorTable = {{
     {"tpm-refused", "PERS_8005", false},
     {"tpm-pcr-changed", "PERS_8005", false},
     {"tpm-replaced", "PERS_8005", false},
+    {"tpm-key-missing", "PERS_8005", false},
     {"tpm-cleared", "PERS_8005", false},
     {"pin-missing", "PERS_8005", false},
     {"pin-wrong", "PERS_8005", false},

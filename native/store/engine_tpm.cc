@@ -63,9 +63,7 @@ Status Engine::State::connect_tpm_for_reseal() {
   SR_ASSIGN(tpm_slot.endorsement_name, tpm->endorsement_name());
   tpm_is_another = tpm_slot.endorsement_name != endorsement_former;
   if (options.tpm.pcrs) tpm_slot.pcrs = *options.tpm.pcrs;
-  if (tpm_slot.pcrs != 0) {
-    SR_ASSIGN(tpm_slot.pcr_digest, tpm->pcr_digest(tpm_slot.pcrs));
-  }
+  SR_TRY(read_pcrs(*tpm, tpm_slot));
   tpm_slot.has_pin = !options.tpm.pin.empty();
   if (tpm_slot.has_pin) {
     tpm_slot.pin = PasswordParameters{crypto::random_array<16>(), options.argon2};
@@ -217,9 +215,7 @@ Status Engine::State::provision_tpm() {
   core.witnesses = kWitnessTamperFile | kWitnessTpm;
   SR_TRY(plan_new_indices());
   tpm_slot.pcrs = options.tpm.pcrs.value_or(0);
-  if (tpm_slot.pcrs != 0) {
-    SR_ASSIGN(tpm_slot.pcr_digest, tpm->pcr_digest(tpm_slot.pcrs));
-  }
+  SR_TRY(read_pcrs(*tpm, tpm_slot));
   tpm_slot.has_pin = !options.tpm.pin.empty();
   pin_authorisation = SecretBytes();  // of an interrupted COLDSTART
   if (tpm_slot.has_pin) {
@@ -232,10 +228,26 @@ Status Engine::State::provision_tpm() {
   return {};
 }
 
+// A TPM that was cleared has lost its NV indices, too.
+bool Engine::State::has_own_index(const std::string& tcti, std::uint32_t index,
+                                  const PersistenceHeader& of) const {
+  const roots::TpmOpener& open = options.tpm.open;
+  const Result<std::unique_ptr<roots::Tpm>> opened =
+      open ? open(tcti, {}, {}) : roots::Tpm::open(tcti, {}, {});
+  if (!opened.ok()) return false;
+  const Result<std::vector<roots::NvIndexInfo>> found = (*opened)->find_indices(index, 1);
+  return found.ok() && !found->empty() && found->front().label == index_label(of.instance, of.storage_id);
+}
+
 Result<SecretBytes> Engine::State::open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot) {
   SR_ASSIGN(TpmSlot named, parse_tpm_parameters(slot.parameters));
-  SR_TRY(connect_tpm(options.tpm.tcti.empty() ? named.tcti : options.tpm.tcti, named.parent_name,
-                     named.endorsement_name));
+  const std::string& tcti = options.tpm.tcti.empty() ? named.tcti : options.tpm.tcti;
+  Status connected = connect_tpm(tcti, named.parent_name, named.endorsement_name);
+  if (connected.is(Reason::kTpmCleared) && has_own_index(tcti, named.counter_index, candidate)) {
+    return Status(Reason::kTpmKeyMissing,
+                  "the storage key that the root was sealed under was removed from the TPM");
+  }
+  SR_TRY(connected);
   // One connection serves every candidate and, at COLDSTART, was made before a parent was known.
   SR_ASSIGN(const roots::TpmName parent, tpm->parent_name());
   if (parent != named.parent_name) {

@@ -1,8 +1,10 @@
 #include "store/tpm_slot.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/limits.h"
+#include "roots/tpm/policy.h"
 
 namespace strongroom::store {
 namespace {
@@ -12,7 +14,8 @@ constexpr std::string_view kCounterLabel = "strongroom/v5 tpm counter";
 constexpr std::size_t kNameBytes = 34;
 constexpr std::size_t kTctiBytesMax = 512;
 constexpr std::uint32_t kPcrsMax = 1U << 24;
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
+constexpr std::uint8_t kVersionWithoutValues = 1;  // of release 0.1
 
 Status malformed(const char* what) {
   return {Reason::kPersistenceTampered, std::string("key slot parameters of the TPM: ") + what};
@@ -38,6 +41,36 @@ roots::SealPolicy policy_of(const TpmSlot& slot, const PersistenceHeader& header
   return policy;
 }
 
+std::string names_of(std::uint32_t pcrs) {
+  std::string out = std::popcount(pcrs) == 1 ? "PCR " : "PCRs ";
+  for (unsigned pcr = 0; pcrs >> pcr != 0; ++pcr) {
+    if ((pcrs >> pcr & 1U) == 0) continue;
+    if (out.back() != ' ') out += ", ";
+    out += std::to_string(pcr);
+  }
+  return out;
+}
+
+// What differs now from what the root was sealed to. `why` is what the TPM has answered.
+Status name_changed(roots::Tpm& tpm, const TpmSlot& slot, Status why) {
+  if (slot.pcr_values.empty()) {
+    return {Reason::kTpmPcrChanged,
+            "the values of " + names_of(slot.pcrs) + " are not those that the root key was sealed to"};
+  }
+  SR_ASSIGN(const std::vector<Digest> now, tpm.pcr_values(slot.pcrs));
+  std::uint32_t changed = 0;
+  std::size_t at = 0;
+  for (unsigned pcr = 0; slot.pcrs >> pcr != 0; ++pcr) {
+    if ((slot.pcrs >> pcr & 1U) == 0) continue;
+    if (now[at] != slot.pcr_values[at]) changed |= 1U << pcr;
+    ++at;
+  }
+  // They are as they were: a PCR that can be reset was reset in between.
+  if (changed == 0) return {Reason::kTpmUnavailable, why.error().detail + ", and are as before again"};
+  return {Reason::kTpmPcrChanged,
+          "the value of " + names_of(changed) + " is not what the root key was sealed to"};
+}
+
 SecretBytes tpm_kek(ByteView root, const StorageId& storage_id) {
   return crypto::hkdf_sha256(root, storage_id, kTpmKekLabel);
 }
@@ -47,14 +80,19 @@ SecretBytes tpm_kek(ByteView root, const StorageId& storage_id) {
 Bytes encode_tpm_parameters(const TpmSlot& slot) {
   Bytes out;
   ByteWriter writer(out);
-  writer.number(kVersion);
+  const bool has_values = slot.pcr_values.size() == static_cast<std::size_t>(std::popcount(slot.pcrs));
+  writer.number(has_values ? kVersion : kVersionWithoutValues);
   writer.prefixed(as_bytes(slot.tcti));
   writer.bytes(slot.parent_name);
   writer.bytes(slot.endorsement_name);
   writer.number(slot.counter_index);
   writer.number(slot.at_most);
   writer.number(slot.pcrs);
-  writer.bytes(slot.pcr_digest);
+  if (has_values) {
+    for (const Digest& value : slot.pcr_values) writer.bytes(value);
+  } else {
+    writer.bytes(slot.pcr_digest);
+  }
   writer.number(static_cast<std::uint8_t>(slot.has_pin ? 1 : 0));
   if (slot.has_pin) writer.bytes(encode_password_parameters(slot.pin));
   writer.prefixed(slot.sealed.public_area);
@@ -66,7 +104,8 @@ Result<TpmSlot> parse_tpm_parameters(ByteView parameters) {
   constexpr std::size_t kPinBytes = 16 + 3 * 4;
   ByteReader reader(parameters);
   TpmSlot slot;
-  if (reader.number<std::uint8_t>() != kVersion) return malformed("unknown version");
+  const auto version = reader.number<std::uint8_t>();
+  if (version != kVersion && version != kVersionWithoutValues) return malformed("unknown version");
   slot.tcti = as_text(reader.prefixed());
   const ByteView parent = reader.bytes(kNameBytes);
   const ByteView endorsement = reader.bytes(kNameBytes);
@@ -75,7 +114,13 @@ Result<TpmSlot> parse_tpm_parameters(ByteView parameters) {
   slot.counter_index = reader.number<std::uint32_t>();
   slot.at_most = reader.number<std::uint64_t>();
   slot.pcrs = reader.number<std::uint32_t>();
-  slot.pcr_digest = reader.array<32>();
+  if (slot.pcrs >= kPcrsMax) return malformed("the PCRs");
+  if (version == kVersionWithoutValues) {
+    slot.pcr_digest = reader.array<32>();
+  } else if (slot.pcrs != 0) {
+    for (int left = std::popcount(slot.pcrs); left > 0; --left) slot.pcr_values.push_back(reader.array<32>());
+    slot.pcr_digest = roots::pcr_digest(slot.pcr_values);
+  }
   const auto has_pin = reader.number<std::uint8_t>();
   if (has_pin > 1) return malformed("the PIN's flag");
   slot.has_pin = has_pin == 1;
@@ -92,7 +137,6 @@ Result<TpmSlot> parse_tpm_parameters(ByteView parameters) {
   if (slot.counter_index < roots::kNvIndexFirst || slot.counter_index > roots::kNvIndexLast) {
     return malformed("the counter's index");
   }
-  if (slot.pcrs >= kPcrsMax) return malformed("the PCRs");
   return slot;
 }
 
@@ -126,9 +170,19 @@ Result<KeySlot> seal_tpm_slot(roots::Tpm& tpm, std::uint32_t slot_id, TpmSlot sl
                   tpm_kek(root.view(), header.storage_id).view(), dek, header.storage_id, header.key_id);
 }
 
+Status read_pcrs(roots::Tpm& tpm, TpmSlot& slot) {
+  slot.pcr_values.clear();
+  if (slot.pcrs == 0) return {};
+  SR_ASSIGN(slot.pcr_values, tpm.pcr_values(slot.pcrs));
+  slot.pcr_digest = roots::pcr_digest(slot.pcr_values);
+  return {};
+}
+
 Result<SecretBytes> open_tpm_slot(roots::Tpm& tpm, const KeySlot& key_slot, const TpmSlot& slot,
                                   ByteView pin_authorisation, const PersistenceHeader& header) {
-  SR_ASSIGN(const SecretBytes root, tpm.unseal(slot.sealed, pin_authorisation, policy_of(slot, header)));
+  Result<SecretBytes> unsealed = tpm.unseal(slot.sealed, pin_authorisation, policy_of(slot, header));
+  if (unsealed.is(Reason::kTpmPcrChanged)) return name_changed(tpm, slot, unsealed.status());
+  SR_ASSIGN(const SecretBytes root, std::move(unsealed));
   bool fits = false;
   Result<SecretBytes> dek = unwrap_dek(key_slot, tpm_kek(root.view(), header.storage_id).view(),
                                        header.storage_id, header.key_id, &fits);

@@ -20,6 +20,7 @@ struct TpmSlot {
   std::uint64_t at_most = 0;
   std::uint32_t pcrs = 0;
   Digest pcr_digest{};
+  std::vector<Digest> pcr_values;  // of each PCR; empty in a slot of release 0.1
   bool has_pin = false;
   PasswordParameters pin;  // how the PIN is stretched
   roots::SealedObject sealed;
@@ -43,7 +44,9 @@ inline constexpr std::uint32_t kIndexPlaces = 16;
 [[nodiscard]] Result<KeySlot> seal_tpm_slot(roots::Tpm& tpm, std::uint32_t slot_id, TpmSlot slot,
                                             ByteView pin_authorisation, ByteView dek,
                                             const PersistenceHeader& header);
-// The reasons of Tpm::unseal() and unwrap_dek().
+// Reads the selected PCRs into `slot`.
+[[nodiscard]] Status read_pcrs(roots::Tpm& tpm, TpmSlot& slot);
+// The reasons of Tpm::unseal() and unwrap_dek(); kTpmPcrChanged names the PCRs.
 [[nodiscard]] Result<SecretBytes> open_tpm_slot(roots::Tpm& tpm, const KeySlot& key_slot, const TpmSlot& slot,
                                                 ByteView pin_authorisation, const PersistenceHeader& header);
 

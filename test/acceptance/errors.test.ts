@@ -382,6 +382,7 @@ const exemptions: Partial<Record<Reason, string>> = {
   'tpm-pcr-changed': 'TPM root, in tpm.test.ts.',
   'vault-forked': 'Two copies of one store on a real TPM, in test/native/tpm_fork_test.cc.',
   'tpm-replaced': 'TPM root, in tpm.test.ts.',
+  'tpm-key-missing': 'A storage key that was removed from a real TPM, in test/native/tpm_parent_test.cc.',
   'tpm-cleared': 'TPM root, in tpm.test.ts.',
   'pin-missing': 'TPM root, in tpm.test.ts.',
   'pin-wrong': 'TPM root, in tpm.test.ts.',

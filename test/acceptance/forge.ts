@@ -141,7 +141,7 @@ export function readTpmSlot(file: Buffer): TpmSlot {
     inner.take(34 + 34);
     const [counterIndex, atMost] = [inner.take(4).readUInt32LE(), inner.take(8).readBigUInt64LE()];
     const pcrs = inner.take(4).readUInt32LE();
-    inner.take(32);
+    for (let left = pcrs; left !== 0; left &= left - 1) inner.take(32);
     const pin = inner.take(1).readUInt8() === 1;
     if (pin) inner.take(28);
     const [publicArea, privateArea] = [prefixed(), prefixed()];

@@ -81,8 +81,8 @@ describe('strongroom password', () => {
       ['password', 'add', directory],
       [
         ['Backup password: ', `${password}\r`],
-        ['New password: ', 'another\r'],
-        ['The same again: ', 'another\r'],
+        ['New password (empty: generate a recovery key): ', 'another horse\r'],
+        ['The same again: ', 'another horse\r'],
       ],
     );
     assert.equal(added.code, 0, added.stdout);

@@ -207,12 +207,12 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
       return Status(Reason::kTpmRefused, "the NV index was never written");
     return &index;
   }
-  [[nodiscard]] Digest pcr_digest(std::uint32_t selected) const {
-    crypto::Sha256 hash;
+  [[nodiscard]] std::vector<Digest> pcr_values(std::uint32_t selected) const {
+    std::vector<Digest> out;
     for (std::size_t i = 0; i < memory_.pcrs.size(); ++i) {
-      if ((selected >> i & 1U) != 0) hash.update(memory_.pcrs[i]);
+      if ((selected >> i & 1U) != 0) out.push_back(memory_.pcrs[i]);
     }
-    return hash.finish();
+    return out;
   }
 
   class Handle final : public roots::Tpm {
@@ -240,8 +240,8 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
         return chip_->name("endorsement", memory().endorsement_seed);
       });
     }
-    Result<Digest> pcr_digest(std::uint32_t pcrs) override {
-      return call("pcrs", [&]() -> Result<Digest> { return chip_->pcr_digest(pcrs); });
+    Result<std::vector<Digest>> pcr_values(std::uint32_t pcrs) override {
+      return call("pcrs", [&]() -> Result<std::vector<Digest>> { return chip_->pcr_values(pcrs); });
     }
     Result<roots::SealedObject> seal(ByteView secret, ByteView authorisation,
                                      const roots::SealPolicy& policy) override {
@@ -278,7 +278,7 @@ class SimulatedChip : public std::enable_shared_from_this<SimulatedChip> {
           if (index->value > policy.bound->at_most)
             return Status(Reason::kVaultRolledBack, "the counter is past the bound");
         }
-        if (policy.pcrs != 0 && chip_->pcr_digest(policy.pcrs) != policy.pcr_digest)
+        if (policy.pcrs != 0 && roots::pcr_digest(chip_->pcr_values(policy.pcrs)) != policy.pcr_digest)
           return Status(Reason::kTpmPcrChanged, "the PCRs have changed");
         if (!equal(roots::policy_digest(policy), object.public_area))
           return Status(Reason::kTpmRefused, "the object has another policy");

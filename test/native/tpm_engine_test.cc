@@ -532,6 +532,39 @@ TEST_F(TpmEngine, PinsLockoutAndPcrs) {
   expect_refused(world, Reason::kTpmPcrChanged, "a PCR changed");
 }
 
+TEST(TpmSlot, OneOfRelease01HasTheDigestOfItsPcrsAlone) {
+  TpmSlot slot;
+  slot.parent_name = slot.endorsement_name = roots::TpmName(34, 1);
+  slot.counter_index = roots::kNvIndexFirst;
+  slot.pcrs = 1U << 7;
+  slot.pcr_digest.fill(7);
+  const Result<TpmSlot> old = parse_tpm_parameters(encode_tpm_parameters(slot));
+  ASSERT_OK(old);
+  EXPECT_EQ(old->pcr_digest, slot.pcr_digest);
+  EXPECT_TRUE(old->pcr_values.empty());
+  slot.pcr_values.resize(1);
+  const Result<TpmSlot> now = parse_tpm_parameters(encode_tpm_parameters(slot));
+  ASSERT_OK(now);
+  EXPECT_EQ(now->pcr_values, slot.pcr_values);
+  EXPECT_EQ(now->pcr_digest, roots::pcr_digest(slot.pcr_values));
+}
+
+TEST_F(TpmEngine, AChangedPcrIsNamed) {
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.tpm.pcrs = 1U << 0 | 1U << 7 | 1U << 23;
+    return options;
+  };
+  small_tpm_store(world);
+  world.chip->extend_pcr(7);
+  Status refused = open_and_close(world);
+  EXPECT_REASON(refused, Reason::kTpmPcrChanged);
+  EXPECT_NE(describe(refused).find("the value of PCR 7 is not"), std::string::npos) << describe(refused);
+  world.chip->extend_pcr(23);
+  refused = open_and_close(world);
+  EXPECT_NE(describe(refused).find("the value of PCRs 7, 23 is not"), std::string::npos) << describe(refused);
+}
+
 TEST_F(TpmEngine, TheTpmsClockIsBelieved) {
   small_tpm_store(world);
   world.chip->advance(10ULL * 24 * 3600 * 1000);

@@ -58,7 +58,7 @@ TEST(TpmErrors, HaveAReason) {
            Case{0x910, Reason::kTpmUnavailable},  // REFERENCE_H0
            Case{0x100, Reason::kTpmUnavailable},  // INITIALIZE
            Case{0x101, Reason::kTpmUnavailable},  // FAILURE
-           Case{0x128, Reason::kTpmPcrChanged},
+           Case{0x128, Reason::kTpmUnavailable},
            Case{0x14B, Reason::kTpmRefused},  // NV_SPACE
            Case{0x14C, Reason::kTpmRefused},
            Case{0x1DF, Reason::kTpmRefused},

@@ -233,7 +233,7 @@ TEST_F(TpmFaultTest, AConnectionLostAtAnyCommandIsAPassingFault) {
       {"open", [&](Tpm&) { return status_of(Tpm::open(relay.tcti(), {}, {})); }},
       {"shut_down", [](Tpm& tpm) { return tpm.shut_down(); }},
       {"endorsement_name", [](Tpm& tpm) { return status_of(tpm.endorsement_name()); }},
-      {"pcr_digest", [](Tpm& tpm) { return status_of(tpm.pcr_digest(kPcrs)); }},
+      {"pcr_values", [](Tpm& tpm) { return status_of(tpm.pcr_values(kPcrs)); }},
       {"seal", [&](Tpm& tpm) { return status_of(tpm.seal(root, kPin, policy)); }},
       {"unseal", [&](Tpm& tpm) { return status_of(tpm.unseal(object, kPin, policy)); }},
       {"find_indices", [](Tpm& tpm) { return status_of(tpm.find_indices(kIndex, 4)); }},
@@ -311,6 +311,45 @@ TEST_F(TpmFaultTest, AnAnswerThatWasChangedIsNotBelieved) {
   EXPECT_EQ(*tpm->read_counter(kIndex, name, secret), bound.at_most + 1);
 }
 
+// TPM2_PCR_Extend of PCR 10 by a value of no matter.
+Bytes extend_pcr_10() {
+  Bytes command = {0x80, 0x02, 0, 0, 0, 65, 0, 0, 0x01, 0x82, 0, 0, 0, 10};  // header, PCR
+  for (const int byte : {0, 0, 0, 9, 0x40, 0, 0, 0x09, 0, 0, 0, 0, 0,        // an empty password
+                         0, 0, 0, 1, 0, 0x0B})                               // one digest, of SHA-256
+    command.push_back(static_cast<std::uint8_t>(byte));
+  command.resize(65, 0x55);
+  return command;
+}
+
+// A PCR that no policy names counts, too: the kernel's measurements extend PCR 10 all the time.
+TEST_F(TpmFaultTest, AnotherPcrThatIsExtendedMeanwhileIsNoChange) {
+  Relay relay(device);
+  auto tpm = open(relay.tcti());
+  const SealPolicy policy = full_policy(*tpm);
+  const SealedObject object = seal(*tpm, policy);
+  int extends = 0;
+  int extends_max = 29;
+  relay.answer_by([&](const Relay::Exchange& e) -> std::optional<Bytes> {
+    if (e.code != kUnseal || extends == extends_max) return std::nullopt;
+    const Bytes response = relay.deliver(extend_pcr_10());
+    EXPECT_EQ(Bytes(response.begin() + 6, response.begin() + 10), Bytes(4)) << "executed";
+    ++extends;
+    return std::nullopt;
+  });
+  expect_root(tpm->unseal(object, kPin, policy));
+  EXPECT_EQ(extends, 29);
+  extends_max = 1'000;
+  const auto never = tpm->unseal(object, kPin, policy);
+  EXPECT_REASON(never, Reason::kTpmUnavailable);
+  EXPECT_NE(why(never).find("PCRs are being extended"), std::string::npos) << why(never);
+  EXPECT_EQ(extends, 59);
+  extends_max = extends;
+  expect_root(tpm->unseal(object, kPin, policy));
+  expect_no_failures_counted();
+  tpm.reset();
+  expect_nothing_loaded();
+}
+
 TEST_F(TpmFaultTest, LockoutAndFullMemoryAreTold) {
   Relay relay(device);
   auto tpm = open(relay.tcti());
@@ -323,7 +362,7 @@ TEST_F(TpmFaultTest, LockoutAndFullMemoryAreTold) {
   answer(0x921);
   EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmLockedOut);
   answer(0x128);
-  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmPcrChanged);
+  EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmUnavailable);
   answer(0x902);
   EXPECT_REASON(tpm->unseal(object, {}, {}), Reason::kTpmUnavailable);
   answer(0x101);

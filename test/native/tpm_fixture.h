@@ -9,6 +9,7 @@
 #include "crypto/crypto.h"
 #include "expect_status.h"
 #include "private_tpm.h"
+#include "roots/tpm/policy.h"
 #include "roots/tpm/tpm.h"
 
 namespace strongroom::roots {
@@ -71,9 +72,9 @@ struct TpmTest : ::testing::Test {
   }
   // Every part of a policy at once.
   [[nodiscard]] SealPolicy full_policy(Tpm& tpm) const {
-    const auto digest = tpm.pcr_digest(kPcrs);
-    EXPECT_OK(digest);
-    return {make_counter(tpm), kPcrs, digest.ok() ? *digest : Digest{}, true};
+    const auto values = tpm.pcr_values(kPcrs);
+    EXPECT_OK(values);
+    return {make_counter(tpm), kPcrs, values.ok() ? pcr_digest(*values) : Digest{}, true};
   }
 
   void expect_nothing_loaded() const {

@@ -104,7 +104,7 @@ TEST_F(TpmTest, ChangedPcrsAreTold) {
   EXPECT_REASON(tpm->unseal(object, kPin, policy), Reason::kTpmPcrChanged);
   // Sealed anew to what they are now.
   SealPolicy now = policy;
-  now.pcr_digest = *tpm->pcr_digest(kPcrs);
+  now.pcr_digest = pcr_digest(*tpm->pcr_values(kPcrs));
   EXPECT_NE(now.pcr_digest, policy.pcr_digest);
   expect_root(tpm->unseal(seal(*tpm, now), kPin, now));
   // To name the present values in the policy does not open the object that was sealed to others.
@@ -207,6 +207,34 @@ TEST_F(TpmTest, APersistentStorageKeyIsUsedAndStays) {
     EXPECT_EQ(device.handles("handles-persistent"), std::vector<std::string>{"0x81000001"});
     tool({"evictcontrol", "-C", "o", "-c", "0x81000001"});
   }
+}
+
+TEST_F(TpmTest, APersistentKeyThatWasRemovedIsMadeAgain) {
+  Bytes zeros(2 + 256);  // TPM2B_PUBLIC_KEY_RSA, as it lies in memory
+  zeros[1] = 1;
+  write("zeros", zeros);
+  for (const std::vector<std::string>& unique : {std::vector<std::string>{}, {"-u", file("zeros")}}) {
+    for (const char* algorithm : {"ecc", "rsa2048"}) {
+      SCOPED_TRACE(algorithm);
+      std::vector<std::string> words = {"createprimary",    "-C", "o",        "-G", algorithm, "-a",
+                                        kStorageAttributes, "-c", file("srk")};
+      if (std::string(algorithm) == "rsa2048") words.insert(words.end(), unique.begin(), unique.end());
+      tool(words);
+      tool({"evictcontrol", "-C", "o", "-c", file("srk"), "0x81000001"});
+      auto tpm = open();
+      const TpmName persistent = *tpm->parent_name();
+      const TpmName endorsement = *tpm->endorsement_name();
+      const SealedObject object = seal(*tpm);
+      tpm.reset();
+      tool({"evictcontrol", "-C", "o", "-c", "0x81000001"});
+      tpm = open(persistent, endorsement);
+      EXPECT_EQ(*tpm->parent_name(), persistent);
+      expect_root(tpm->unseal(object, {}, {}));
+      tpm.reset();
+      expect_nothing_loaded();
+    }
+  }
+  EXPECT_TRUE(device.handles("handles-persistent").empty()) << "what was removed stays removed";
 }
 
 TEST_F(TpmTest, APersistentKeyThatAppearsLaterChangesNothing) {
@@ -361,8 +389,8 @@ TEST_F(TpmTest, PcrDigestIsThatOfTheTools) {
   tool({"pcrextend", "16:sha256=" + std::string(64, 'b')});
   tool({"pcrread", "sha256:0,1,2,3,4,5,6,7,8,9,10,16,23", "-o", file("values")});
   constexpr std::uint32_t kMany = 0x7FF | 1u << 16 | 1u << 23;  // more than the TPM answers at once
-  EXPECT_EQ(*tpm->pcr_digest(kMany), crypto::sha256({read("values")}));
-  EXPECT_REASON(tpm->pcr_digest(1u << 24), Reason::kInvalidArgument);
+  EXPECT_EQ(pcr_digest(*tpm->pcr_values(kMany)), crypto::sha256({read("values")}));
+  EXPECT_REASON(tpm->pcr_values(1u << 24), Reason::kInvalidArgument);
 }
 
 TEST_F(TpmTest, PoliciesAreThoseOfTheTools) {

@@ -43,6 +43,23 @@ TPM2B_PUBLIC primary_template(TPMA_OBJECT attributes, ByteView auth_policy) {
   return out;
 }
 
+// What installers and tpm2-tools make a storage key by: the SRK template of the TCG for RSA, and both without `unique`.
+std::array<TPM2B_PUBLIC, 3> persistent_templates() {
+  TPM2B_PUBLIC ecc = primary_template(kParentAttributes, {});
+  ecc.publicArea.unique.ecc.x.size = ecc.publicArea.unique.ecc.y.size = 0;
+  TPM2B_PUBLIC rsa = ecc;
+  rsa.publicArea.type = TPM2_ALG_RSA;
+  TPMS_RSA_PARMS& parameters = rsa.publicArea.parameters.rsaDetail;
+  parameters = {};
+  parameters.symmetric = ecc.publicArea.parameters.eccDetail.symmetric;
+  parameters.scheme.scheme = TPM2_ALG_NULL;
+  parameters.keyBits = 2048;
+  TPM2B_PUBLIC rsa_tcg = rsa;
+  rsa.publicArea.unique.rsa.size = 0;
+  rsa_tcg.publicArea.unique.rsa.size = 256;
+  return {ecc, rsa_tcg, rsa};
+}
+
 bool fits_as_parent(const TPMT_PUBLIC& area) {
   const TPMA_OBJECT must_be_clear = TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_STCLEAR;
   if ((area.objectAttributes & kParentAttributes) != kParentAttributes ||
@@ -254,7 +271,21 @@ Result<bool> Connection::empty_authorisation(ESYS_TR handle) {
 }
 
 Status Connection::use_created_parent(const TpmName& pinned, const TpmName& endorsement) {
-  const TPM2B_PUBLIC area = primary_template(kParentAttributes, {});
+  SR_ASSIGN(const bool usual, create_parent(primary_template(kParentAttributes, {}), pinned));
+  if (usual) return Status();
+  if (endorsement.empty()) return other_parent("it is another one", Reason::kTpmReplaced);
+  SR_ASSIGN(const TpmName here, endorsement_name());
+  if (here != endorsement) return other_parent("it is another one", Reason::kTpmReplaced);
+  // The root may be sealed under a persistent key that is there no more. A primary key comes from the hierarchy's seed and
+  // its template, so it can be made again.
+  for (const TPM2B_PUBLIC& area : persistent_templates()) {
+    SR_ASSIGN(const bool again, create_parent(area, pinned));
+    if (again) return Status();
+  }
+  return other_parent("it was cleared", Reason::kTpmCleared);
+}
+
+Result<bool> Connection::create_parent(const TPM2B_PUBLIC& area, const TpmName& pinned) {
   const TPM2B_SENSITIVE_CREATE sensitive{};
   const TPM2B_DATA outside{};
   const TPML_PCR_SELECTION no_pcrs{};
@@ -270,16 +301,11 @@ Status Connection::use_created_parent(const TpmName& pinned, const TpmName& endo
   }
   SR_TRY(check("TPM2_CreatePrimary", rc));
   SR_ASSIGN(TpmName name, name_of(made->publicArea));
-  if (pinned.empty() || name == pinned) {
-    parent_ = handle.release();
-    created_parent_ = true;
-    parent_name_ = std::move(name);
-    return Status();
-  }
-  if (endorsement.empty()) return other_parent("it is another one", Reason::kTpmReplaced);
-  SR_ASSIGN(const TpmName here, endorsement_name());
-  return here == endorsement ? other_parent("it was cleared", Reason::kTpmCleared)
-                             : other_parent("it is another one", Reason::kTpmReplaced);
+  if (!pinned.empty() && name != pinned) return false;
+  parent_ = handle.release();
+  created_parent_ = true;
+  parent_name_ = std::move(name);
+  return true;
 }
 
 Result<TpmName> Connection::endorsement_name() {

@@ -103,6 +103,8 @@ class Connection {
   Status use_parent(const TpmName& pinned, const TpmName& endorsement);
   Result<bool> use_persistent_parent(const TpmName& pinned);
   Status use_created_parent(const TpmName& pinned, const TpmName& endorsement);
+  // Makes a primary key of the owner hierarchy, and takes it as the parent when it is `pinned` or nothing is.
+  Result<bool> create_parent(const TPM2B_PUBLIC& area, const TpmName& pinned);
   Status start_session();
   bool session_is_ours();
   Result<bool> empty_authorisation(ESYS_TR handle);

@@ -23,6 +23,12 @@ std::array<std::uint8_t, sizeof(T)> big_endian(T value) {
 
 }  // namespace
 
+Digest pcr_digest(const std::vector<Digest>& values) {
+  crypto::Sha256 hash;
+  for (const Digest& value : values) hash.update(value);
+  return hash.finish();
+}
+
 std::array<std::uint8_t, 8> counter_bytes(std::uint64_t value) { return big_endian(value); }
 
 std::array<std::uint8_t, 3> pcr_selection(std::uint32_t pcrs) {

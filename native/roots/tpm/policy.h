@@ -10,6 +10,9 @@ namespace strongroom::roots {
 // bytes when it asks for nothing.
 [[nodiscard]] Digest policy_digest(const SealPolicy& policy);
 
+// What TPM2_PolicyPCR compares: SHA-256 over the values of the selected PCRs, in ascending order.
+[[nodiscard]] Digest pcr_digest(const std::vector<Digest>& values);
+
 // The operand of TPM2_PolicyNV and the contents of a counter: big-endian.
 [[nodiscard]] std::array<std::uint8_t, 8> counter_bytes(std::uint64_t value);
 

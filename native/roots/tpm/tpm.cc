@@ -1,9 +1,11 @@
 #include "roots/tpm/tpm.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <mutex>
 
+#include "base/cancellation.h"
 #include "crypto/crypto.h"
 #include "roots/tpm/connection.h"
 #include "roots/tpm/nv.h"
@@ -15,6 +17,8 @@ namespace {
 
 constexpr std::size_t kSecretMax = 128;
 constexpr unsigned kPcrCount = 24;
+// At boot, and where runtime measurement is on, PCRs are extended many times a second.
+constexpr int kPolicyAttemptsMax = 30;
 
 Status invalid(const char* what) { return Status(Reason::kInvalidArgument, what); }
 
@@ -99,8 +103,9 @@ void overwrite_response(Connection& connection) {
                                                       TPM2_MAX_TPM_PROPERTIES, &more, data.out()));
 }
 
+// `interrupted`: a PCR was extended between the policy and the unsealing.
 Result<SecretBytes> unseal_loaded(Connection& connection, ESYS_TR object, ByteView authorisation,
-                                  const SealPolicy& policy) {
+                                  const SealPolicy& policy, bool& interrupted) {
   const tss::Functions& tss = connection.tss();
   // Salted only where an authorisation goes into its HMACs: who listens on the bus could otherwise try PINs at home.
   Flushed session(connection);
@@ -127,6 +132,7 @@ Result<SecretBytes> unseal_loaded(Connection& connection, ESYS_TR object, ByteVi
     return secret;
   }
   Status error = connection.check("TPM2_Unseal", rc);
+  interrupted = tpm_code(rc) == TPM2_RC_PCR_CHANGED && !connection.lost();
   if (policy.authorisation && is_wrong_authorisation(rc) && !connection.lost()) {
     return Status(Reason::kPinWrong, "the TPM refused the PIN");
   }
@@ -168,7 +174,7 @@ class EsysTpm final : public Tpm {
   [[nodiscard]] Status shut_down() override;
   [[nodiscard]] Result<TpmName> parent_name() override;
   [[nodiscard]] Result<TpmName> endorsement_name() override;
-  [[nodiscard]] Result<Digest> pcr_digest(std::uint32_t pcrs) override;
+  [[nodiscard]] Result<std::vector<Digest>> pcr_values(std::uint32_t pcrs) override;
   [[nodiscard]] Result<SealedObject> seal(ByteView secret, ByteView authorisation,
                                           const SealPolicy& policy) override;
   [[nodiscard]] Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,
@@ -252,10 +258,10 @@ Result<TpmName> EsysTpm::endorsement_name() {
   return state_->run([](Connection& connection) { return connection.endorsement_name(); });
 }
 
-Result<Digest> EsysTpm::pcr_digest(std::uint32_t pcrs) {
+Result<std::vector<Digest>> EsysTpm::pcr_values(std::uint32_t pcrs) {
   if (pcrs >> kPcrCount != 0) return invalid("PCRs are numbered from 0 to 23");
-  return state_->run([&](Connection& connection) -> Result<Digest> {
-    crypto::Sha256 hash;
+  return state_->run([&](Connection& connection) -> Result<std::vector<Digest>> {
+    std::vector<Digest> found;
     // The TPM answers with as many as fit, in ascending order, and names them.
     for (std::uint32_t left = pcrs; left != 0;) {
       const TPML_PCR_SELECTION selection = selection_of(left);
@@ -274,11 +280,17 @@ Result<Digest> EsysTpm::pcr_digest(std::uint32_t pcrs) {
       if (read == 0 || values->count == 0) {
         return Status(Reason::kTpmRefused, "the TPM has no SHA-256 bank of these PCRs");
       }
-      for (UINT32 i = 0; i < values->count; ++i)
-        hash.update({values->digests[i].buffer, values->digests[i].size});
+      if (values->count != static_cast<UINT32>(std::popcount(read)))
+        return Status(Reason::kTpmRefused, "the TPM answered with fewer PCRs than it names");
+      for (UINT32 i = 0; i < values->count; ++i) {
+        const TPM2B_DIGEST& value = values->digests[i];
+        if (value.size != Digest{}.size())
+          return Status(Reason::kTpmRefused, "the TPM answered with a PCR of another bank");
+        std::copy_n(value.buffer, value.size, found.emplace_back().begin());
+      }
       left &= ~read;
     }
-    return hash.finish();
+    return found;
   });
 }
 
@@ -333,7 +345,12 @@ Result<SecretBytes> EsysTpm::unseal(const SealedObject& object, ByteView authori
   return state_->run([&](Connection& connection) -> Result<SecretBytes> {
     Flushed handle(connection);
     SR_TRY(load(connection, object, handle));
-    return unseal_loaded(connection, handle.get(), authorisation, policy);
+    for (int attempt = 1;; ++attempt) {
+      bool interrupted = false;
+      auto secret = unseal_loaded(connection, handle.get(), authorisation, policy, interrupted);
+      if (!interrupted || attempt == kPolicyAttemptsMax) return secret;
+      SR_TRY(check_cancelled());
+    }
   });
 }
 

@@ -106,12 +106,13 @@ class Tpm {
   // Of the primary key after the TCG EK template (ECC P-256), which survives a clear of the TPM.
   [[nodiscard]] virtual Result<TpmName> endorsement_name() = 0;
 
-  [[nodiscard]] virtual Result<Digest> pcr_digest(std::uint32_t pcrs) = 0;
+  // Of the SHA-256 bank, in ascending order.
+  [[nodiscard]] virtual Result<std::vector<Digest>> pcr_values(std::uint32_t pcrs) = 0;
   // `secret` 1 to 128 bytes; `authorisation` at most 32 bytes, not empty exactly when the policy asks for one, otherwise
   // kInvalidArgument. Zero bytes at the end of an authorisation do not count (TPM 2.0 part 1, 19.6.5).
   [[nodiscard]] virtual Result<SealedObject> seal(ByteView secret, ByteView authorisation,
                                                   const SealPolicy& policy) = 0;
-  // kTpmPcrChanged when the PCRs are not the policy's; kVaultRolledBack when the counter is past the bound; kPinWrong for
+  // kTpmPcrChanged when the PCRs are not the policy's, kTpmUnavailable when others are extended all the time; kVaultRolledBack when the counter is past the bound; kPinWrong for
   // a wrong authorisation; kTpmLockedOut; kTpmRefused for an object that this parent does not load, or any other refusal;
   // kWitnessMissing when the counter of the bound is not there, kWitnessReplaced when it has another name.
   [[nodiscard]] virtual Result<SecretBytes> unseal(const SealedObject& object, ByteView authorisation,

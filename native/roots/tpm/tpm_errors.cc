@@ -25,6 +25,9 @@ constexpr std::array kTable = {
     Entry{TPM2_RC_CANCELED, "TPM_RC_CANCELED", Reason::kTpmUnavailable, nullptr},
     Entry{TPM2_RC_NV_RATE, "TPM_RC_NV_RATE", Reason::kTpmUnavailable, "it limits the rate of NV writes"},
     Entry{TPM2_RC_NV_UNAVAILABLE, "TPM_RC_NV_UNAVAILABLE", Reason::kTpmUnavailable, nullptr},
+    // Any PCR counts, also one that the policy does not name (part 3, 23.7).
+    Entry{TPM2_RC_PCR_CHANGED, "TPM_RC_PCR_CHANGED", Reason::kTpmUnavailable,
+          "its PCRs are being extended all the time"},
     Entry{TPM2_RC_MEMORY, "TPM_RC_MEMORY", Reason::kTpmUnavailable, nullptr},
     Entry{TPM2_RC_OBJECT_MEMORY, "TPM_RC_OBJECT_MEMORY", Reason::kTpmUnavailable,
           "programs that use it without a resource manager have filled its memory for objects"},
@@ -48,7 +51,6 @@ constexpr std::array kTable = {
     Entry{TPM2_RC_POLICY_FAIL, "TPM_RC_POLICY_FAIL", Reason::kTpmRefused, "the object has another policy"},
     Entry{TPM2_RC_POLICY, "TPM_RC_POLICY", Reason::kTpmRefused, nullptr},
     Entry{TPM2_RC_PCR, "TPM_RC_PCR", Reason::kTpmRefused, nullptr},
-    Entry{TPM2_RC_PCR_CHANGED, "TPM_RC_PCR_CHANGED", Reason::kTpmPcrChanged, nullptr},
     Entry{TPM2_RC_INTEGRITY, "TPM_RC_INTEGRITY", Reason::kTpmRefused,
           "the object was damaged or belongs to another parent"},
     Entry{TPM2_RC_BINDING, "TPM_RC_BINDING", Reason::kTpmRefused, "public and private part differ"},

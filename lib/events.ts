@@ -28,6 +28,7 @@ export interface Notice {
    * - `tail-repaired`: the end of vault.bin, torn by a crash, was cut off.
    * - `persistence-repaired`, `secret-repaired`: one of two copies was damaged and is mended.
    * - `clock-corrected`: the clock had run ahead and was put right.
+   * - `clock-unsynchronised`: COLDSTART while the kernel says that nothing has set the clock (adjtimex(2), STA_UNSYNC).
    * - `age-excused`: TIME_TAMPER was older than the limit; the TPM's counter proves the state current, so it was accepted.
    * - `time-refresh-failed`: the hourly refresh of TIME_TAMPER failed; `cause` says why. It is tried again.
    */
@@ -37,6 +38,7 @@ export interface Notice {
     | 'persistence-repaired'
     | 'secret-repaired'
     | 'clock-corrected'
+    | 'clock-unsynchronised'
     | 'age-excused'
     | 'time-refresh-failed';
   readonly message: string;

@@ -187,6 +187,8 @@ export interface NativeStatus {
   readonly persistenceRepaired: boolean;
   readonly secretRepaired: boolean;
   readonly clockCorrected: boolean;
+  /** At COLDSTART. */
+  readonly clockUnsynchronised: boolean;
   /** TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state. */
   readonly ageExcused: boolean;
   readonly poisoned: boolean;

@@ -15,6 +15,11 @@ export function noticesOf(status: NativeStatus): Notice[] {
       "the newest stamp was older than the limit; the TPM's counter proves the state current",
     ],
     [status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right'],
+    [
+      status.clockUnsynchronised,
+      'clock-unsynchronised',
+      'the store was made while nothing had set the system clock; run NTP, and wait for it before the service starts',
+    ],
   ];
   return all.filter(([happened]) => happened).map(([, kind, message]) => Object.freeze({ kind, message }));
 }

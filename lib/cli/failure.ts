@@ -1,8 +1,8 @@
 // How a command fails: one exit code and one report for whatever was thrown.
 //
 // Exit codes: 0 ok, 2 usage (PERS_8001), 3 PERS_8003, 4 retryable or unavailable, 5 restore required, 1 anything else.
-// PERS_8003 comes first: a clock that is wrong is retryable and still critical. 6: the output could not be written, which is
-// no reason to repeat what the command did.
+// Of PERS_8003 what passes by itself, a clock that is to be set right, is 4: units start again on it. 6: the output could not
+// be written, which is no reason to repeat what the command did.
 import { errorTable, type Reason } from '../error-table.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { OutputFailed, painter, printable, tell, toJson } from './terminal.js';
@@ -63,7 +63,7 @@ const outputFailed = 'output-failed';
 
 export function exitCodeOf({ code, reason, retryable }: Failure): number {
   if (reason === outputFailed) return exitCodes.output;
-  if (code === 'PERS_8003') return exitCodes.critical;
+  if (code === 'PERS_8003' && !retryable) return exitCodes.critical;
   if (code === 'PERS_8001') return exitCodes.usage;
   if (restoreRequired.has(reason)) return exitCodes.restoreRequired;
   return retryable || unavailable.has(reason) ? exitCodes.unavailable : exitCodes.other;

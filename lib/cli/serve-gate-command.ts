@@ -111,8 +111,8 @@ async function answer(
   found: object,
   { json }: CommonOptions,
 ): Promise<void> {
-  const { reason, message, remedy } = cause ?? {};
-  const why = start === 'service' ? {} : { reason, message, remedy };
+  const { reason, message, remedy, retryable } = cause ?? {};
+  const why = start === 'service' ? {} : { reason, message, remedy, retryable };
   await writeJson({ start, ...found, ...why });
   if (json === true || start === 'service') return;
   tell(`strongroom: ${words[start]}${message === undefined ? '' : ` (${printable(message)})`}`);

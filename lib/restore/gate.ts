@@ -91,11 +91,17 @@ function readGateOptions(options: unknown): { timeLimitMs: number; place: Detect
   }
 }
 
+/** What passes is waited for, whatever the state is called: a clock that is set right. What does not is for the operator. */
+function startOf(state: RestoreState, cause: PersistenceError | undefined): GateStart {
+  const start = starts[state];
+  if (start === 'wait' && cause?.retryable === false) return 'none';
+  return start === 'none' && cause?.retryable === true ? 'wait' : start;
+}
+
 /** The decision from what was found. */
 export function gateOf(detection: Detection): Gate {
   const { state, scenario, cause, tokens } = detection;
-  // What no waiting heals is for the operator.
-  const start = state === 'OUTAGE' && cause?.retryable === false ? 'none' : starts[state];
+  const start = startOf(state, cause);
   return Object.freeze({
     start,
     state,

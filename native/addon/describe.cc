@@ -170,6 +170,7 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("persistenceRepaired", to_value(env, status.persistence_repaired))
       .set("secretRepaired", to_value(env, status.secret_repaired))
       .set("clockCorrected", to_value(env, status.clock_corrected))
+      .set("clockUnsynchronised", to_value(env, status.clock_unsynchronised))
       .set("ageExcused", to_value(env, status.age_excused))
       .set("poisoned", to_value(env, status.poisoned))
       .set("keyId", to_value(env, static_cast<double>(status.key_id)))

@@ -116,6 +116,8 @@ class Clock {
   [[nodiscard]] virtual std::int64_t wall_ms() = 0;   // CLOCK_REALTIME since 1970
   [[nodiscard]] virtual std::uint64_t boot_ms() = 0;  // CLOCK_BOOTTIME: goes on during suspend
   [[nodiscard]] virtual const BootId& boot_id() = 0;  // /proc/sys/kernel/random/boot_id
+  [[nodiscard]] virtual bool
+  unsynchronised() = 0;  // the kernel says that nothing has set the wall clock right
 };
 
 // What a store needs of its surroundings. The members outlive every store that uses them.

@@ -1,5 +1,6 @@
 // The clocks of the real operating system.
 #include <fcntl.h>
+#include <sys/timex.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,6 +42,11 @@ class PosixClock final : public Clock {
   std::int64_t wall_ms() override { return milliseconds(CLOCK_REALTIME); }
   std::uint64_t boot_ms() override { return static_cast<std::uint64_t>(milliseconds(CLOCK_BOOTTIME)); }
   const BootId& boot_id() override { return boot_id_; }
+  // Where the call is not permitted nothing is known, and nothing is said.
+  bool unsynchronised() override {
+    struct timex state {};
+    return ::adjtimex(&state) >= 0 && (state.status & STA_UNSYNC) != 0;
+  }
 
  private:
   const BootId boot_id_ = read_boot_id();

@@ -258,6 +258,8 @@ Status Engine::initialize_coldstart() {
   if (state.startup != StartupState::kColdstart)
     return {Reason::kStoreExists, "the directory holds a store already"};
   const EngineOptions& options = state.options;
+  SR_TRY(check_first_clock(read_clock(state.environment.clock)));
+  state.clock_unsynchronised = state.environment.clock.unsynchronised();
   if (const Status name = validate_vault_file_name(options.vault_file_name); !name.ok()) {
     return {Reason::kInvalidOption, "vaultFileName: " + name.error().detail};
   }
@@ -317,7 +319,8 @@ Status Engine::initialize_coldstart() {
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
   state.make_witnesses(header.key_id);
   const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
-  const TimeStamp stamp = first_stamp(read_clock(state.environment.clock));
+  const TimeStamp stamp =
+      first_stamp(read_clock(state.environment.clock), state.environment.clock.unsynchronised());
   state.stamp = stamp;
   state.witnesses->begin(TamperPoint{0, genesis.head, {}});
   if (with_tpm) {

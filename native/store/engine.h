@@ -192,7 +192,8 @@ struct EngineStatus {
   bool tamper_file_anew = false;      // this opening began the tamper file anew
   bool persistence_repaired = false;  // one of two copies was damaged
   bool secret_repaired = false;
-  bool clock_corrected = false;  // a clock that had run ahead was put right
+  bool clock_corrected = false;       // a clock that had run ahead was put right
+  bool clock_unsynchronised = false;  // COLDSTART under a clock that nothing had set
   bool poisoned = false;
   std::uint32_t key_id = 1;       // of the DEK: one more with each rotation
   bool rotation_pending = false;  // of the DEK; the next rotate_dek() goes on with it

@@ -75,7 +75,7 @@ Status Engine::reanchor(const Proof& proof) {
   ReservedChanges changes;
   changes.put(kReanchorKey, encode_reanchor_record(record));
   if (continuity) changes.remove(kContinuityKey);
-  state.stamp = first_stamp(now);
+  state.stamp = first_stamp(now, false);  // authority has looked at the clock
   if (state.has_counter())
     return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, *state.stamp);
   changes.put(kPersistenceKey,

@@ -387,6 +387,7 @@ EngineStatus Engine::status() {
   {
     const std::lock_guard lock(state.time_mutex);
     out.clock_corrected = state.clock_corrected;
+    out.clock_unsynchronised = state.clock_unsynchronised;
     if (state.stamp) {
       out.time_tamper = *state.stamp;
       const Now now = read_clock(state.environment.clock);

@@ -180,6 +180,7 @@ struct Engine::State {
   std::optional<TimeStamp> stamp;         // TIME_TAMPER as the vault has it
   std::optional<TimeStamp> forced_stamp;  // the next commit carries it
   bool clock_corrected = false;
+  bool clock_unsynchronised = false;  // at COLDSTART
 
   // Only with the commit lock held: the stamp that the commit under way carries.
   std::optional<TimeStamp> pending_stamp;

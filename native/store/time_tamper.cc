@@ -62,8 +62,16 @@ std::uint64_t age_ms(const TimeStamp& stamp, const Now& now) {
   return now.wall_ms <= stamp.wall_ms ? 0 : static_cast<std::uint64_t>(now.wall_ms - stamp.wall_ms);
 }
 
-TimeStamp first_stamp(const Now& now) {
-  const std::int64_t jump_ms = now.wall_ms > kPlausibleWallMs ? now.wall_ms - kReleaseWallMs : 0;
+Status check_first_clock(const Now& now) {
+  if (now.wall_ms >= kReleaseWallMs) return {};
+  return {Reason::kClockRolledBack, "the system clock is " +
+                                        std::to_string((kReleaseWallMs - now.wall_ms) / 1000) +
+                                        " s behind the time when this release was made; set it first"};
+}
+
+TimeStamp first_stamp(const Now& now, bool unsynchronised) {
+  const bool at_its_word = !unsynchronised && now.wall_ms <= kPlausibleWallMs;
+  const std::int64_t jump_ms = at_its_word ? 0 : std::max<std::int64_t>(0, now.wall_ms - kReleaseWallMs);
   return TimeStamp{now.wall_ms, now.boot_ms, now.boot_id, static_cast<std::uint64_t>(jump_ms)};
 }
 

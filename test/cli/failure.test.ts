@@ -21,7 +21,7 @@ describe('strongroom: failures', () => {
       { code: string; retryable: boolean },
     ][]) {
       const exit = codeOf(reason);
-      if (code === 'PERS_8003') assert.equal(exit, 3, reason);
+      if (code === 'PERS_8003') assert.equal(exit, retryable ? 4 : 3, reason);
       else if (code === 'PERS_8001') assert.equal(exit, 2, reason);
       else if (exit !== 5) assert.equal(exit, retryable || reason === 'root-unavailable' ? 4 : 1, reason);
     }

@@ -65,7 +65,7 @@ TEST(TimeStamp, Table) {
   };
   for (const Row& row : rows) {
     ManualClock clock;
-    const TimeStamp stamp = first_stamp(now_of(clock));
+    const TimeStamp stamp = first_stamp(now_of(clock), false);
     if (row.reboot) clock.reboot();
     clock.set_wall(stamp.wall_ms);
     clock.advance(static_cast<std::uint64_t>(row.boot_passed));
@@ -77,7 +77,7 @@ TEST(TimeStamp, Table) {
 // Where the kernel shows no boot id each boot seems to have the same one: an uptime that is smaller tells them apart.
 TEST(TimeStamp, ASmallerUptimeIsAnotherBoot) {
   ManualClock clock;
-  const TimeStamp first = first_stamp(now_of(clock));
+  const TimeStamp first = first_stamp(now_of(clock), false);
   clock.set_boot(ManualClock::kBootMsAfterReboot);
   clock.advance_wall(-30 * kMinute);
   EXPECT_REASON(check_clock(first, now_of(clock), kTolerance), Reason::kClockRolledBack);
@@ -91,13 +91,39 @@ TEST(TimeStamp, ASmallerUptimeIsAnotherBoot) {
   EXPECT_EQ(time_floor_ms(confirmed, now_of(clock)), leapt.wall_ms);
 }
 
+// A clock that nothing had set may be put right after the first boot by any amount, but not behind the release.
+TEST(TimeStamp, TheFirstOneUnderAClockThatNothingHadSet) {
+  for (const std::int64_t ahead : {std::int64_t{0}, 2 * kDay, 8 * kDay, 400 * kDay}) {
+    ManualClock clock;
+    clock.advance_wall(ahead);
+    const TimeStamp taken_at_its_word = first_stamp(now_of(clock), false);
+    const TimeStamp stamp = first_stamp(now_of(clock), true);
+    clock.reboot();
+    clock.advance_wall(-ahead - kHour);
+    EXPECT_OK(check_clock(stamp, now_of(clock), kTolerance));
+    EXPECT_REASON(check_clock(taken_at_its_word, now_of(clock), kTolerance), Reason::kClockRolledBack);
+    // From then on the right time is explained.
+    const TimeStamp right = next_stamp(stamp, now_of(clock));
+    clock.reboot();
+    const TimeStamp confirmed = next_stamp(right, now_of(clock));
+    clock.advance_wall(-kHour);
+    EXPECT_REASON(check_clock(confirmed, now_of(clock), kTolerance), Reason::kClockRolledBack);
+    clock.set_wall(kReleaseWallMs - kHour);
+    EXPECT_REASON(check_clock(stamp, now_of(clock), kTolerance), Reason::kClockRolledBack);
+  }
+  ManualClock clock(kReleaseWallMs);
+  EXPECT_OK(check_first_clock(now_of(clock)));
+  clock.advance_wall(-1);
+  EXPECT_REASON(check_first_clock(now_of(clock)), Reason::kClockRolledBack);
+}
+
 // What a broken clock says is still written as a stamp that can be read again.
 TEST(TimeStamp, AClockBeyondAllYears) {
   for (const std::int64_t wall_ms :
        {INT64_MIN, std::int64_t{-1}, std::int64_t{253'402'300'799'001}, INT64_MAX - kDay}) {
     SCOPED_TRACE(wall_ms);
     ManualClock clock(wall_ms);
-    const TimeStamp stamp = first_stamp(now_of(clock));
+    const TimeStamp stamp = first_stamp(now_of(clock), false);
     EXPECT_OK(parse_time_stamp(encode_time_stamp(stamp)));
     clock.reboot();
     EXPECT_OK(parse_time_stamp(encode_time_stamp(next_stamp(stamp, now_of(clock)))));
@@ -110,7 +136,7 @@ TEST(TimeStamp, TheFloorNeverSinks) {
   std::size_t steps = 0;
   for (int history = 0; history < 300; ++history) {
     ManualClock clock;
-    TimeStamp stamp = first_stamp(now_of(clock));
+    TimeStamp stamp = first_stamp(now_of(clock), false);
     for (int step = 0; step < 60; ++step, ++steps) {
       switch (random() % 5) {
         case 0:

@@ -31,6 +31,16 @@ const BootId& ManualClock::boot_id() {
   return boot_ids_.back();
 }
 
+bool ManualClock::unsynchronised() {
+  const std::lock_guard guard(mutex_);
+  return unsynchronised_;
+}
+
+void ManualClock::set_unsynchronised(bool unsynchronised) {
+  const std::lock_guard guard(mutex_);
+  unsynchronised_ = unsynchronised;
+}
+
 void ManualClock::advance(std::uint64_t ms) {
   const std::lock_guard guard(mutex_);
   wall_ms_ += static_cast<std::int64_t>(ms);

@@ -22,12 +22,14 @@ class ManualClock final : public Clock {
   std::int64_t wall_ms() override;
   std::uint64_t boot_ms() override;
   const BootId& boot_id() override;
+  bool unsynchronised() override;
 
   void advance(std::uint64_t ms);      // time passes: both move
   void suspend(std::uint64_t ms);      // the machine sleeps: both move, as CLOCK_BOOTTIME does
   void set_wall(std::int64_t ms);      // someone sets the wall clock
   void advance_wall(std::int64_t ms);  // the same, relative; negative for backwards
   void set_boot(std::uint64_t ms);     // an arbitrary uptime, for tests that begin in the middle
+  void set_unsynchronised(bool unsynchronised);
   // Another boot: a new boot id, a small boot time; `off_ms` is how long the machine was off.
   void reboot(std::uint64_t off_ms = 0, std::uint64_t boot_ms = kBootMsAfterReboot);
 
@@ -35,6 +37,7 @@ class ManualClock final : public Clock {
   std::mutex mutex_;
   std::int64_t wall_ms_;
   std::uint64_t boot_ms_;
+  bool unsynchronised_ = false;
   std::deque<BootId> boot_ids_;  // a deque, so that references survive a reboot
 };
 

@@ -69,7 +69,7 @@ export const errorTable = {
   'pin-length': { code: 'PERS_8005', retryable: false, remedy: 'Choose a PIN with a length that the message names.' },
   'pin-expired': { code: 'PERS_8005', retryable: false, remedy: 'Change the PIN with the token\'s own tool, for example `pkcs11-tool --login --change-pin`, and give the new one.' },
   'pin-not-initialized': { code: 'PERS_8005', retryable: false, remedy: 'Set the user PIN, for example with `pkcs11-tool --init-pin`.' },
-  'hsm-unreachable': { code: 'PERS_8005', retryable: true, remedy: 'Check the module\'s path, its configuration and the device; the store opens once the token answers.' },
+  'hsm-unreachable': { code: 'PERS_8005', retryable: true, remedy: 'Check the module\'s path, its configuration and the device; the store opens once the token answers. If the device is given up, run `strongroom restore --another-token` with the options of another token or module and the backup password.' },
   'hsm-refused': { code: 'PERS_8005', retryable: false, remedy: 'Correct what the message names. The token\'s own documentation and log explain its return values.' },
   'hsm-algorithm-missing': { code: 'PERS_8005', retryable: false, remedy: 'Use a token with AES-256 key generation and AES key wrap, or with RSA-3072 and OAEP. For a signing key, choose an algorithm that the token has.' },
   'token-write-failed': { code: 'PERS_8005', retryable: true, remedy: 'Make room in the token, or on the disk that holds it, or remove its write protection. The store continues once the token keeps what is written.' },

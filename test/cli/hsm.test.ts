@@ -205,6 +205,30 @@ describe('strongroom on a token', function () {
     await ok(['verify', directory, ...place()]);
   });
 
+  it('a device that is given up: the answer names the way, and the way works', async () => {
+    await setUp('acme');
+    await init();
+    // SoftHSM2 answers CKR_GENERAL_ERROR to C_Initialize.
+    const dead = { SOFTHSM2_CONF: join(root, 'gone.conf') };
+    for (let again = 0; again < 2; ++again) {
+      const told = await run(['get', directory, 'seats', ...place()], dead);
+      assert.equal(told.code, 4, told.stderr);
+      assert.match(told.stderr, /hsm-unreachable/);
+      assert.match(told.stderr, /given up, run\s+`strongroom restore --another-token`/);
+    }
+    mkdirSync(join(root, 'others'));
+    writeFileSync(
+      join(root, 'others.conf'),
+      `directories.tokendir = ${root}/others\nobjectstore.backend = file\nlog.level = ERROR\n`,
+    );
+    env = { SOFTHSM2_CONF: join(root, 'others.conf') };
+    assert.equal((await setUp('next')).code, 0);
+    const named = ['--another-token', '--token', 'next', '--password-file', files.password];
+    const restored = await run(['restore', directory, ...place(), ...named]);
+    assert.equal(restored.code, 0, restored.stderr);
+    await ok(['verify', directory, ...place()]);
+  });
+
   it('restore with a hook that fails: the same command continues, and needs no password', async () => {
     await setUp('acme');
     await init();

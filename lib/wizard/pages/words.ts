@@ -267,6 +267,9 @@ const halfRemoved: WaitingWords = {
   remedy: 'Complete it with `strongroom decommission`, or bring the files back from a backup.',
 };
 
+const deviceGivenUp =
+  'Check the device, its connection and the configuration of its module. If the device is given up, name another token or module in the configuration of the server, with `--another-token`, and start this page again. Then the backup password gives the store a new key in that token.';
+
 /** What a page without a field says of its reason. */
 export function waitingWords(
   page: 'outage' | 'pin' | 'attention' | 'refused',
@@ -285,6 +288,7 @@ export function waitingWords(
       return {
         title: titled(outageTitles, 'Something that the store needs does not answer'),
         lead: 'Nothing is lost, and no password is needed. When it answers again, the service starts by itself.',
+        ...(reason === 'hsm-unreachable' && { remedy: deviceGivenUp }),
       };
     case 'pin':
       return {

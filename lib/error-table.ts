@@ -36,7 +36,7 @@ export const errorTable = {
   'not-open': { code: 'PERS_8004', retryable: false, remedy: 'Await open() before using the vault.' },
   'already-open': { code: 'PERS_8004', retryable: false, remedy: 'Use the open instance, or close it first.' },
   'read-only': { code: 'PERS_8004', retryable: false, remedy: 'Open it for writing.' },
-  'poisoned': { code: 'PERS_8004', retryable: false, remedy: 'Mend the disk, then close and open the store again.' },
+  'poisoned': { code: 'PERS_8004', retryable: false, remedy: 'Check the disk, then close the store and open it again. Read whether the operation is there before you repeat it.' },
   'witness-not-moved': { code: 'PERS_8004', retryable: true, remedy: 'Do not repeat the operation. Bring the witness back; it is moved with the next commit or by anchor().' },
   'witness-unavailable': { code: 'PERS_8004', retryable: true, remedy: 'Bring the witness back; `strongroom status` shows which one fails. Writes are accepted again as soon as it has moved.' },
   'queue-full': { code: 'PERS_8004', retryable: true, remedy: 'Await earlier operations before starting new ones.' },

@@ -26,6 +26,8 @@ export interface Failure {
   readonly remedy: string;
   /** Present only when the operation is durable although it failed. */
   readonly committed?: true;
+  /** Present only when it is not known whether the operation is durable. */
+  readonly outcomeUnknown?: true;
   /** Present where it is known how long to wait before another try. */
   readonly retryAfterMs?: number;
 }
@@ -79,6 +81,7 @@ export function failureOf(error: unknown): Failure {
       retryable,
       remedy,
       ...(error.committed === true && { committed: true }),
+      ...(error.outcomeUnknown === true && { outcomeUnknown: true }),
       ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
     };
   }
@@ -115,5 +118,6 @@ export function report(failure: Failure, json: boolean): void {
   }
   tell(`${paint('red', 'strongroom:')} ${printable(message)} ${paint('dim', `[${code} ${reason}]`)}`);
   if (failure.committed === true) tell('  The change is durable all the same. Do not repeat it.');
+  if (failure.outcomeUnknown === true) tell('  Whether the change is durable is not known.');
   tell(`  ${printable(remedy)}`);
 }

@@ -95,11 +95,18 @@ LogWriter::LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const
       reserve_bytes_(std::min<std::uint64_t>(reserve_bytes, limits::kReserveBytesMax)),
       reserved_to_(offset) {}
 
-void LogWriter::poison(const Status& cause) {
-  if (!poisoned_.ok()) return;
-  poisoned_ = Status(Reason::kPoisoned, "no write is accepted since: " + cause.error().detail,
-                     cause.error().system_error);
-  poisoned_flag_ = true;
+Status LogWriter::poison(const Status& cause) {
+  if (poisoned_.ok()) {
+    poison_cause_ = cause;
+    poisoned_ = Status(Reason::kPoisoned, "no write is accepted since: " + cause.error().detail,
+                       cause.error().system_error);
+    poisoned_flag_ = true;
+  }
+  return Error{
+      Reason::kPoisoned,
+      cause.error().detail +
+          "; whether this is durable is not known: open the store again and read before you repeat it",
+      cause.error().system_error, false, true};
 }
 
 Result<Appended> LogWriter::append(CommitKind kind, const std::vector<Change>& changes, std::int64_t wall_ms,
@@ -148,15 +155,15 @@ Status LogWriter::write_durably(ByteView frame) {
   }
   Status written = file_->append_at(offset_, frame);
   if (!written.ok()) {
-    // Part of the frame may stand in the file. Taken back, the vault goes on; otherwise it could come to life later.
-    const Status cut = file_->truncate(offset_);
+    // Part of the frame may be in the file, or all of it on the disk. Only when its removal is durable can the caller be
+    // told that nothing was committed: a power cut could bring the frame back.
+    Status cut = file_->truncate(offset_);
+    if (cut.ok()) cut = file_->sync();
     reserved_to_ = offset_;
-    if (!cut.ok()) poison(written);
-    return written;
+    return cut.ok() ? written : poison(written);
   }
-  Status synced = file_->sync();
-  if (!synced.ok()) poison(synced);
-  return synced;
+  const Status synced = file_->sync();
+  return synced.ok() ? synced : poison(synced);
 }
 
 Status LogWriter::finish() {

@@ -5,6 +5,8 @@
 // - Two frames are never outstanding: the next is written after the sync of the one before it.
 // - After a failed sync nothing more is accepted: the kernel may have dropped the pages that it could not write, so a
 //   later sync that succeeds would prove nothing about them.
+// - append() answers kPoisoned with `outcome_unknown` when the commit may be in the file after a restart. Any other error
+//   says that it is not.
 // - A nonce counter is never set back, not even when a write fails.
 // - Behind the newest durable frame the file never has more than kTailBytesMax, whatever fails and whenever it is cut off.
 // Used by one thread at a time; the owner guards it.
@@ -57,7 +59,9 @@ class LogWriter {
   [[nodiscard]] os::File& file() { return *file_; }
   [[nodiscard]] const Status& poisoned() const { return poisoned_; }
   [[nodiscard]] bool is_poisoned() const { return poisoned_flag_; }  // from any thread
-  void poison(const Status& cause);
+  [[nodiscard]] const Status& poison_cause() const { return poison_cause_; }
+  // Returns what the operation answers after which the content of the file is not known.
+  [[nodiscard]] Status poison(const Status& cause);
 
  private:
   [[nodiscard]] Status write_durably(ByteView frame);
@@ -73,6 +77,7 @@ class LogWriter {
   std::uint64_t reserve_bytes_;
   std::uint64_t reserved_to_;
   Status poisoned_;
+  Status poison_cause_;
   std::atomic<bool> poisoned_flag_{false};
   Bytes frame_;
 };

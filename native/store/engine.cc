@@ -416,7 +416,7 @@ Status Engine::initialize_storage_identifier() {
           state.first_anchor(state.tpm_slot.at_most, first_extend_value(state.core.extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
     }
-    SR_TRY(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp));
+    SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp)));
     if (anchor) {
       const TamperPoint first = state.witnesses->newest();
       const log::Point point{first.generation, first.head};
@@ -486,7 +486,7 @@ Status Engine::update_time_tamper() {
     // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
     if (state.counter) SR_TRY(state.witnesses->try_move());
     SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, state.persistence_copy));
-    return state.finish_opening(false);
+    return state.of_start(state.finish_opening(false));
   }
   SR_TRY(state.cut_tail());
   ReservedChanges changes;
@@ -494,13 +494,14 @@ Status Engine::update_time_tamper() {
               encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
   const log::CommitKind kind =
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
-  SR_TRY(state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock))));
+  SR_TRY(state.of_start(
+      state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock)))));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   if (state.token) {
     // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
     state.remove_stray_keks(state.token_slot.kek.id).ignore("the next start tries again");
   }
-  return state.finish_opening(false);
+  return state.of_start(state.finish_opening(false));
 }
 
 Status Engine::close() {

@@ -149,8 +149,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
         SR_TRY(directory->replace(fresh, core.vault_file_name));
         if (Status synced = directory->sync(); !synced.ok()) {
           // Which of the two files a power cut leaves is unknown, and later commits would be in one only.
-          writer->poison(synced);
-          return synced;
+          return writer->poison(synced);
         }
         return {};
       }();

@@ -185,7 +185,8 @@ Status Engine::State::move_witnesses(bool anchor) {
     return anchored;
   }
   slow_window.failed();
-  if (anchored.is(Reason::kPoisoned)) return anchored;
+  // The operations that wait are durable. What is not known concerns the anchor alone.
+  if (anchored.is(Reason::kPoisoned)) return writer->poisoned();
   counter->failed();
   move_fast_witnesses().ignore(
       "the tamper file need not wait for the TPM; the anchor's error is the one to report");

@@ -270,6 +270,10 @@ struct Engine::State {
   [[nodiscard]] Status begin_writing(log::CommitKind kind, ReservedChanges& changes,
                                      const TimeStamp& stamp_now);
   [[nodiscard]] Status finish_opening(bool replace_foreign);
+  // A start that failed can be repeated whether or not its commit is durable.
+  [[nodiscard]] Status of_start(const Status& status) const {
+    return status.is(Reason::kPoisoned) ? writer->poison_cause() : status;
+  }
   [[nodiscard]] Status repair_copies();
   [[nodiscard]] Result<bool> roots_are_gone();
   [[nodiscard]] Status remove_persistence();  // the end of a decommission

@@ -39,6 +39,47 @@ describe('acceptance: writes', function () {
   };
 
   describe('`Set()` / `Delete()` / batch', () => {
+    it('`Set()` / `Delete()` / batch: a failed sync leaves the outcome unknown, and the next start shows it', async () => {
+      const real = new Place();
+      const child = await runChild(
+        real,
+        `const store = await strongroom.open(options);
+         let acknowledged = 0n;
+         let error;
+         while (error === undefined && acknowledged < 60n) {
+           await store.vault.increment('n', 1n).then((n) => { acknowledged = n; }, (thrown) => { error = thrown; });
+         }
+         const { reason, retryable, committed, outcomeUnknown, message } = error;
+         tell(JSON.stringify({ reason, retryable, committed, outcomeUnknown, message, acknowledged: String(acknowledged) }));
+         process.exit(0);`,
+        {
+          wrapper: [
+            'strace',
+            '-f',
+            '-qq',
+            '-o',
+            '/dev/null',
+            '-e',
+            'trace=fdatasync',
+            '-e',
+            'inject=fdatasync:error=EIO:when=40',
+          ],
+        },
+      );
+      assert.equal(child.lines.length, 1, `${child.end} ${child.stderr}`);
+      const { message, acknowledged, ...error } = JSON.parse(child.lines[0]!) as Record<string, unknown>;
+      assert.deepEqual(error, { reason: 'poisoned', retryable: false, outcomeUnknown: true });
+      assert.match(String(message), /fdatasync.*is not known: open the store again and read/);
+      const next = await runChild(
+        real,
+        `const store = await strongroom.open(options);
+         tell(String(await store.vault.increment('n', 0n)));
+         await store.close();`,
+      );
+      // strace fails the call after the write: here the increment is there.
+      assert.deepEqual(next.lines, [String(BigInt(String(acknowledged)) + 1n)]);
+    });
+
     it('`Set()` / `Delete()` / batch: durable when resolved: kill -9 right after, and it is there', async () => {
       const real = new Place();
       const expected = new Map<string, string | undefined>();

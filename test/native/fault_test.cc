@@ -238,9 +238,13 @@ TEST_F(Fault, AFailedSyncPoisons) {
     const Contents before = session.contents();
     const std::uint64_t number = now->disk->calls() + 2;  // write, sync
     now->disk->fail_at(number, Reason::kIoError);
-    EXPECT_REASON(session.set("k0", "lost"), Reason::kIoError);
+    const Status unknown = session.set("k0", "lost");
+    EXPECT_REASON(unknown, Reason::kPoisoned);
+    EXPECT_TRUE(!unknown.ok() && unknown.error().outcome_unknown && !unknown.error().committed);
     ASSERT_NE(now->disk->call_log()[number - 1].find("sync"), std::string::npos);
-    EXPECT_REASON(session.set("k0", "later"), Reason::kPoisoned);
+    const Status refused = session.set("k0", "later");
+    EXPECT_REASON(refused, Reason::kPoisoned);
+    EXPECT_TRUE(!refused.ok() && !refused.error().outcome_unknown);
     EXPECT_REASON(session.engine().compact(), Reason::kPoisoned);
     EXPECT_TRUE(session.engine().status().poisoned);
     EXPECT_EQ(session.contents(), before);  // memory holds what is durable

@@ -138,6 +138,21 @@ class LogEnds : public ::testing::Test {
     EXPECT_EQ(static_cast<int>(loaded->end), static_cast<int>(end)) << what;
     EXPECT_EQ(loaded->newest.generation, generation) << what;
   }
+  // A write fails, and then the call that comes so many behind it.
+  void expect_unknown_outcome(std::uint64_t behind_the_write) {
+    put("a", "1");
+    const std::vector<log::Change> change{{log::Operation::kPut, as_bytes("b"), as_bytes("2")}};
+    const std::uint64_t write = disk_->calls() + 1;
+    disk_->fail_at(write, Reason::kNoSpace);
+    disk_->fail_at(write + behind_the_write, Reason::kIoError);
+    const Status failed = writer_->append(log::CommitKind::kData, change, 0, 0).status();
+    EXPECT_REASON(failed, Reason::kPoisoned);
+    EXPECT_TRUE(!failed.ok() && failed.error().outcome_unknown);
+    disk_->clear_faults();
+    const Status later = writer_->append(log::CommitKind::kData, change, 0, 0).status();
+    EXPECT_REASON(later, Reason::kPoisoned);
+    EXPECT_TRUE(!later.ok() && !later.error().outcome_unknown);
+  }
 
   std::unique_ptr<SimulatedDisk> disk_ = std::make_unique<SimulatedDisk>();
   std::shared_ptr<os::Directory> directory_;
@@ -314,6 +329,10 @@ TEST_F(LogEnds, AFailedWriteIsTakenBack) {
   put("c", "3");
   expect(bytes(), LogEnd::kExact, 2, "after a failed write");
 }
+
+// A power cut could bring back a frame whose removal failed or was not synced.
+TEST_F(LogEnds, AFailedWriteThatCannotBeCutOffIsOfUnknownOutcome) { expect_unknown_outcome(1); }
+TEST_F(LogEnds, AFailedWriteWhoseRemovalIsNotSyncedIsOfUnknownOutcome) { expect_unknown_outcome(2); }
 
 // The frame that was to announce the epoch is not in the file; the next one announces one.
 TEST_F(LogEnds, AFailedFirstWriteAnnouncesNoEpoch) {

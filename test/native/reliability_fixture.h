@@ -2,8 +2,8 @@
 // scenarios, and the loop that cuts the power at every call of one of them.
 //
 // Invariants: a scenario makes the same calls whenever it is run on the same image, so that call n of one run is
-// call n of the next. An operation that was answered with ok (or `committed`) is in every permitted state; one that
-// was answered with an error is whole in some and absent in others, never in parts.
+// call n of the next. An operation that was answered with ok (or `committed`) is in every permitted state. One of unknown
+// outcome is whole in some and absent in others, never in parts. One that failed with any other error is in none.
 #pragma once
 
 #include <algorithm>
@@ -226,7 +226,7 @@ class Session {
     const bool durable = completion.status.ok() || completion.status.error().committed;
     if (durable) {
       world_.ledger.acknowledged(changes);
-    } else {
+    } else if (completion.status.error().outcome_unknown) {
       world_.ledger.uncertain(changes);
     }
     return completion.status;

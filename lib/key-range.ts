@@ -161,9 +161,13 @@ function decodeKey(chunk: Buffer, start: number, end: number, ascii: boolean): s
 /** One entry as it stands in a chunk; `make` builds from it what the iteration gives out. */
 type Make<T> = (key: string | Buffer, chunk: Buffer, valueStart: number, valueEnd: number) => T;
 
-/** Iterates over the entries of a range. Chunks grow from 4 to 64 KiB; values are views of their chunk. */
+/**
+ * Iterates over the entries of a range. Chunks grow from 4 to 64 KiB; values are views of their chunk. What is left of a
+ * chunk is not given out after `store` was closed.
+ */
 export function* iterate<T>(
   native: NativeStore,
+  store: { readonly isOpen: boolean },
   bounds: Bounds,
   withValues: boolean,
   make: Make<T>,
@@ -205,6 +209,7 @@ export function* iterate<T>(
         else [lower, lowerInclusive] = [last, false];
       }
       yield make(key, chunk, keyEnd, valueEnd);
+      if (!store.isOpen) throw new PersistenceError('closed', 'the store was closed');
       if (chunk.length === 0) {
         throw new PersistenceError('invalid-argument', 'the memory of an entry was transferred away');
       }

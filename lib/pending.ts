@@ -54,6 +54,7 @@ export class PendingOperations {
   readonly #witnessed: Queue = { first: undefined, last: undefined };
   readonly #events: EventHub;
   #generation = 0;
+  #isOpen = true;
 
   constructor(events: EventHub) {
     this.#events = events;
@@ -65,6 +66,15 @@ export class PendingOperations {
   /** The newest generation that a delivery brought. */
   get generation(): number {
     return this.#generation;
+  }
+
+  /** False from the call of close() on: what iterates over the vault stops at its next step. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  shut(): void {
+    this.#isOpen = false;
   }
 
   committed(generation: number): void {

@@ -506,6 +506,7 @@ export class PersistenceService implements Persistence {
     const wasOpen = this.#state === 'open';
     this.#state = 'closed';
     clearInterval(this.#timer);
+    this.#pending.shut();
     if (!wasOpen || native === undefined) return;
     this.#lastStatus = native.status();
     native.shut();

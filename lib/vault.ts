@@ -294,14 +294,15 @@ export class Vault {
 
   /**
    * The entries of a range, ordered by the bytes of their keys. Not a snapshot: what others write during a long
-   * iteration may show. Values of one stretch share up to 64 KiB of memory; copy one that is kept for long.
+   * iteration may show. Values of one stretch share up to 64 KiB of memory; copy one that is kept for long. After
+   * `close()` the next step throws `closed`.
    */
   entries(range: KeyRange & { readonly keyEncoding: 'buffer' }): IterableIterator<[Buffer, Buffer]>;
   entries(range?: KeyRange & { readonly keyEncoding?: 'utf8' }): IterableIterator<[string, Buffer]>;
   entries(range?: KeyRange): IterableIterator<[string | Buffer, Buffer]> {
     try {
       const bounds = readRange(range);
-      return iterate(this.#native, bounds, true, (key, chunk, start, end) => [
+      return iterate(this.#native, this.#pending, bounds, true, (key, chunk, start, end) => [
         key,
         chunk.subarray(start, end),
       ]);
@@ -316,7 +317,7 @@ export class Vault {
   keys(range?: KeyRange): IterableIterator<string | Buffer> {
     try {
       const bounds = readRange(range);
-      return iterate(this.#native, bounds, false, (key) => key);
+      return iterate(this.#native, this.#pending, bounds, false, (key) => key);
     } catch (error) {
       throw toPersistenceError(error);
     }

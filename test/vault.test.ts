@@ -317,6 +317,19 @@ describe('vault', () => {
       assert.equal(keysOf({ prefix: '' }).length, 32);
     });
 
+    it('answer closed at the next step after close()', async () => {
+      await vault.batch(['a', 'b', 'c'].map((key) => ({ type: 'set', key, value: Buffer.from(key) })));
+      const begun = [vault.entries(), vault.keys(), vault.entries({ prefix: 'b', reverse: true })];
+      for (const iterator of begun) assert.equal(iterator.next().done, false);
+      const untouched = vault.keys();
+      const closing = store.close();
+      for (const iterator of [...begun, untouched]) {
+        throwsReason(() => iterator.next(), 'closed');
+        assert.equal(iterator.next().done, true);
+      }
+      await closing;
+    });
+
     it('agree with a sorted list under any range', async () => {
       const bytes = fc.uint8Array({ minLength: 1, maxLength: 3, max: 255 });
       const all = fc.sample(bytes, 300).map((key) => Buffer.from(key));

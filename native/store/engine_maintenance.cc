@@ -210,7 +210,7 @@ Result<std::vector<OperationEntry>> Engine::operation_log(std::size_t count_max)
   if (content.ok()) {
     entries = std::move(content->entries);
   } else if (!content.is(Reason::kNotFound)) {
-    return content.status();
+    return state.unless_changed(content.status());
   }
   for (const OperationEntry& entry : state.witnesses->noted()) {
     if (entries.empty() || entry.generation > entries.back().generation) entries.push_back(entry);

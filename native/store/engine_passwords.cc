@@ -158,8 +158,16 @@ Result<std::uint32_t> Engine::verify_password(ByteView password) {
   State& state = *state_;
   if (state.dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
   std::uint32_t slot_id = 0;
+  if (state.options.read_only) {
+    // Another process may have changed the passwords since.
+    SR_ASSIGN(const Bytes file,
+              os::read_whole(*state.directory, kPersistenceFileName, limits::kPersistenceFileBytesMax));
+    SR_ASSIGN(const std::vector<ParsedPersistence> parsed, parse_persistence(file));
+    SR_TRY(open_by_password(parsed.front().header, password, &slot_id).status());
+    return slot_id;
+  }
   SR_TRY(open_by_password(state.header_now(), password, &slot_id).status());
-  if (state.stage != State::Stage::kOpen || state.options.read_only) return slot_id;
+  if (state.stage != State::Stage::kOpen) return slot_id;
   std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
   store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
   ReservedChanges changes;

@@ -99,8 +99,14 @@ Status Engine::State::find_vault_key(const log::FileHeader& file) {
 Status Engine::State::unless_changed(Status finding) {
   if (finding.ok() || !options.read_only) return finding;
   const Bytes before = persistence_copy;
-  if (read_persistence().ok() && persistence_copy == before) return finding;
-  return {Reason::kLocked, "persistence.bin was replaced while the store was being read; try again"};
+  const bool same = read_persistence().ok() && persistence_copy == before;
+  // An open store keeps what it was opened with: the next finding is compared with that, too.
+  persistence_copy = before;
+  if (same) return finding;
+  return {Reason::kLocked, stage == Stage::kOpen
+                               ? "another process replaced persistence.bin after this store was opened for "
+                                 "reading; open it again"
+                               : "persistence.bin was replaced while the store was being read; try again"};
 }
 
 // Every slot with the new DEK; of those for passwords the one that the password opens. The TPM's root stays openable for

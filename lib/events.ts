@@ -31,6 +31,8 @@ export interface Notice {
    * - `clock-unsynchronised`: COLDSTART while the kernel says that nothing has set the clock (adjtimex(2), STA_UNSYNC).
    * - `age-excused`: TIME_TAMPER was older than the limit; the TPM's counter proves the state current, so it was accepted.
    * - `time-refresh-failed`: the hourly refresh of TIME_TAMPER failed; `cause` says why. It is tried again.
+   * - `compaction-failed`: a compaction that the store began by itself failed; `cause` says why. The store goes on with the
+   *   old log. After `no-space` it is tried again once the file system has room for a second log.
    */
   readonly kind:
     | 'tamper-file-anew'
@@ -40,7 +42,8 @@ export interface Notice {
     | 'clock-corrected'
     | 'clock-unsynchronised'
     | 'age-excused'
-    | 'time-refresh-failed';
+    | 'time-refresh-failed'
+    | 'compaction-failed';
   readonly message: string;
   readonly cause?: unknown;
 }

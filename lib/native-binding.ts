@@ -263,8 +263,15 @@ export interface NativeManagedKey {
   readonly tokenKeyId: string;
 }
 
-/** `count` results stand in the shared memory; `errors` has those of the failed ones, in the same order. */
-export type NativeDelivery = (count: number, errors: NativeError[] | undefined) => void;
+/**
+ * `count` results stand in the shared memory; `errors` has those of the failed ones, in the same order. `failures` is what
+ * the store failed at by itself.
+ */
+export type NativeDelivery = (
+  count: number,
+  errors: NativeError[] | undefined,
+  failures: NativeError[] | undefined,
+) => void;
 export type NativeProgress = (done: number, all: number) => void;
 
 /** One store. Its promises run on libuv's pool, one at a time; the rest answers at once. */

@@ -58,8 +58,13 @@ export class PendingOperations {
 
   constructor(events: EventHub) {
     this.#events = events;
-    this.deliver = (count, errors) => {
+    this.deliver = (count, errors, failures) => {
       this.#deliver(count, errors);
+      for (const failure of failures ?? []) {
+        const cause = toPersistenceError(failure, 'internal');
+        const message = `a compaction failed, and the log keeps its size: ${cause.message}`;
+        events.notify(Object.freeze({ kind: 'compaction-failed', message, cause }));
+      }
     };
   }
 

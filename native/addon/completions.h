@@ -45,6 +45,11 @@ class Completions {
     }
     signal();
   }
+  void fail(const Error& error) {
+    const std::lock_guard lock(mutex_);
+    failures_.push_back(error);
+    signal();
+  }
   void report(std::uint64_t done, std::uint64_t all) {
     const std::lock_guard lock(mutex_);
     progress_ = {done, all, true};
@@ -57,6 +62,11 @@ class Completions {
     signalled_ = false;
     *progress = std::exchange(progress_, Progress{});
     return std::exchange(done_, {});
+  }
+  // What the store tried by itself and failed at.
+  [[nodiscard]] std::vector<Error> take_failures() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(failures_, {});
   }
   [[nodiscard]] Progress take_progress() {
     const std::lock_guard lock(mutex_);
@@ -75,6 +85,7 @@ class Completions {
 
   std::mutex mutex_;
   std::vector<log::Completion> done_;
+  std::vector<Error> failures_;
   Progress progress_;
   napi_threadsafe_function signal_ = nullptr;
   bool signalled_ = false;

@@ -140,6 +140,9 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
     if (number < kStepNames.size()) completions->report(number, kStepNames.size());
     return {};
   };
+  options->engine.compaction_failed = [completions = self->completions_](const Status& failed) {
+    completions->fail(failed.error());
+  };
   self->engine_ = std::make_unique<store::Engine>(
       os::Environment{os::posix_files(), *self->clock_}, std::move(options->engine),
       [completions = self->completions_](std::vector<log::Completion> done) {
@@ -197,14 +200,21 @@ bool Store::tell(napi_env env, const Completions::Progress& progress) {
   return napi_call_function(env, undefined(env), report, values.size(), values.data(), nullptr) == napi_ok;
 }
 
-// Calls callback(count, errors): `count` results stand in the shared memory in order of completion, `errors`
-// holds those of the failed ones in the same order, or is undefined. One call has 1,024 at most, and without
+// Calls callback(count, errors, failures): `count` results stand in the shared memory in order of completion, `errors`
+// holds those of the failed ones in the same order, or is undefined. `failures` is what the store failed at by itself, and
+// comes in a call of its own. One call has 1,024 at most, and without
 // `all` the rest waits for another turn of the event loop, so that a burst does not block it.
 void Store::deliver(napi_env env, napi_value callback, bool all) {
   Completions::Progress progress;
   for (log::Completion& completion : completions_->take(&progress)) backlog_.push_back(std::move(completion));
   napi_value receiver = undefined(env);
   if (!tell(env, progress)) return;
+  if (const std::vector<Error> failures = completions_->take_failures(); !failures.empty()) {
+    const std::array<napi_value, 3> values{
+        count_value(env, 0), undefined(env),
+        list_value(env, failures, [env](const Error& error) { return error_value(env, error); })};
+    if (napi_call_function(env, receiver, callback, values.size(), values.data(), nullptr) != napi_ok) return;
+  }
   while (!backlog_.empty() && results_ != nullptr) {
     const std::size_t count = std::min(backlog_.size(), kDeliveryMax);
     napi_value errors = nullptr;

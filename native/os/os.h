@@ -29,6 +29,11 @@ struct FileInfo {
   std::int64_t modified_ns = 0;
 };
 
+struct FileSystemInfo {
+  std::uint64_t type = 0;        // f_type of statfs()
+  std::uint64_t free_bytes = 0;  // what this user can still write
+};
+
 class File {
  public:
   virtual ~File() = default;
@@ -78,6 +83,10 @@ class Directory {
   [[nodiscard]] virtual Status sync() = 0;
   // The identity of the directory itself. Its size and its time mean nothing.
   [[nodiscard]] virtual Result<FileInfo> info() = 0;
+  // The file system that the directory is on. kUnsupported where that is not known.
+  [[nodiscard]] virtual Result<FileSystemInfo> file_system() {
+    return Status(Reason::kUnsupported, path() + ": the file system is not known");
+  }
   // Exclusive across processes and within this one. kLocked (detail holds the owner's pid) when another has it; never
   // waits. The owner's pid is written into the lock file.
   [[nodiscard]] virtual Result<std::unique_ptr<FileLock>> lock(std::string_view name) = 0;

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -296,6 +297,13 @@ class PosixDirectory final : public Directory {
   }
 
   Result<FileInfo> info() override { return info_of(fd_, path_); }
+
+  Result<FileSystemInfo> file_system() override {
+    struct statfs st {};
+    if (uninterrupted([&] { return ::fstatfs(fd_.get(), &st); }) != 0) return failure(path_, "statfs", errno);
+    return FileSystemInfo{static_cast<std::uint64_t>(st.f_type),
+                          static_cast<std::uint64_t>(st.f_bavail) * static_cast<std::uint64_t>(st.f_bsize)};
+  }
 
   Result<std::unique_ptr<FileLock>> lock(std::string_view name) override {
     SR_ASSIGN(std::unique_ptr<PosixLock> held, take(name, DirectoryHold()));

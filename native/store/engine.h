@@ -93,6 +93,8 @@ struct EngineOptions {
   // then, as a crash would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`; of rotate_dek() `dek`,
   // `dek-begun`, `vault`, `publish`, `witnesses`, `dek-end`, `dek-ended`.
   std::function<Status(std::string_view step)> before_step;
+  // A compaction that the store began by itself failed. On the thread of the compaction.
+  std::function<void(const Status& failed)> compaction_failed;
 
   // How far the witnesses may lag behind a `journal` commit before they are moved.
   std::uint32_t witness_interval_ms = 1000;

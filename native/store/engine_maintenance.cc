@@ -8,6 +8,8 @@ namespace strongroom::store {
 namespace {
 
 constexpr std::uint64_t kProgressRecords = 4096;  // between two reports
+// Headers, and what is committed meanwhile.
+constexpr std::uint64_t kCompactionSlackBytes = std::uint64_t{256} << 10;
 
 }  // namespace
 
@@ -66,15 +68,32 @@ void Engine::State::compact_if_worthwhile() {
   const std::uint64_t live = queue->live_bytes();
   if (log_bytes < live + std::max(options.compaction_bytes_min, live) || log_bytes < compaction_bytes_next)
     return;
+  if (compaction_lacks_space && !check_space_for_compaction().ok()) return;
   const std::unique_lock maintenance(maintenance_mutex, std::try_to_lock);
   if (!maintenance.owns_lock()) return;
   if (compaction_thread.joinable()) compaction_thread.join();
   compacting = true;
   compaction_thread = std::thread([this] {
-    // On failure the old log stays in use, and the next attempt waits until there is more to gain.
-    compaction_bytes_next = compact_now().ok() ? 0 : log_bytes + options.compaction_bytes_min;
+    const Status compacted = compact_now();
+    // On failure the old log stays in use. Without room the next attempt waits for room, and otherwise until there is more
+    // to gain.
+    compaction_lacks_space = compacted.is(Reason::kNoSpace) && !check_space_for_compaction().ok();
+    compaction_bytes_next =
+        compacted.ok() || compaction_lacks_space ? 0 : log_bytes + options.compaction_bytes_min;
+    if (!compacted.ok() && options.compaction_failed) options.compaction_failed(compacted);
     compacting = false;
   });
+}
+
+Status Engine::State::check_space_for_compaction() const {
+  const Result<os::FileSystemInfo> found = directory->file_system();
+  if (!found.ok()) return {};
+  const std::uint64_t live = queue->live_bytes();
+  const std::uint64_t needed = live + live / 64 + kCompactionSlackBytes;
+  if (found->free_bytes >= needed) return {};
+  return {Reason::kNoSpace, directory->path() + ": a compaction needs " + std::to_string(needed) +
+                                " bytes for a second log, and " + std::to_string(found->free_bytes) +
+                                " are free"};
 }
 
 Status Engine::State::compact_now(const ProgressHook& progress) {
@@ -112,6 +131,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   const auto attempt = [&]() -> Status {
     SR_TRY(poisoned);
+    SR_TRY(check_space_for_compaction());
     SR_TRY(witnesses->move());
     info.witnessed = witnesses->witnessed_points();
     SR_TRY(directory->remove(fresh));
@@ -166,6 +186,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
   };
   Status status = attempt();
   queue->release_snapshot();
+  if (!status.ok()) directory->remove(fresh).ignore("the next attempt and the next start remove it too");
   if (moving && !status.ok()) witnesses->abandon_next();
   return status;
 }

@@ -235,7 +235,10 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const
     const std::lock_guard persistence(state.persistence_mutex);
     const bool was_pending = state.core.previous.has_value();
     SR_TRY(state.settle_persistence());  // it may be the begin of a rotation, or its end
-    if (!state.core.previous && !was_pending) SR_TRY(state.begin_rotation(password, how));
+    if (!state.core.previous && !was_pending) {
+      SR_TRY(state.check_space_for_compaction());  // before there are two keys
+      SR_TRY(state.begin_rotation(password, how));
+    }
   }
   SR_TRY(state.before_step("vault"));
   SR_TRY(state.move_vault(progress));

@@ -229,8 +229,9 @@ struct Engine::State {
   std::mutex persistence_mutex;
   std::mutex maintenance_mutex;  // compaction, changes of passwords, close: one at a time
   std::atomic<bool> compacting{false};
-  std::atomic<std::uint64_t> compaction_bytes_next{
-      0};  // after a failure: not before the log has grown to this
+  // After a failure: not before the log has grown to this, or not before the file system can hold a new log.
+  std::atomic<std::uint64_t> compaction_bytes_next{0};
+  std::atomic<bool> compaction_lacks_space{false};
   std::thread compaction_thread;
   // What waits for tamper file and SecretStore, and for the TPM or the token.
   Window fast_window;
@@ -435,6 +436,8 @@ struct Engine::State {
   [[nodiscard]] Error error_of_move(const Status& moved) const;
   void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
   void compact_if_worthwhile();
+  // kNoSpace when the file system cannot hold a second log of the size of the live records.
+  [[nodiscard]] Status check_space_for_compaction() const;
   [[nodiscard]] Status compact_now(const ProgressHook& progress = {});
 };
 

@@ -61,6 +61,7 @@
       "store/verdict.cc",
       "store/engine.cc",
       "store/engine_locks.cc",
+      "store/engine_trial.cc",
       "store/engine_open.cc",
       "store/engine_run.cc",
       "store/engine_maintenance.cc",

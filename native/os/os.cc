@@ -50,6 +50,18 @@ Result<Bytes> read_whole(Directory& directory, std::string_view name, std::size_
   return content;
 }
 
+Status try_replace_file(Directory& directory, std::string_view name, ByteView content) {
+  const std::string fresh = std::string(name) + ".new";
+  SR_TRY(check_name(fresh));
+  SR_TRY(directory.remove(fresh));
+  const Status written = [&]() -> Status {
+    SR_ASSIGN(const std::unique_ptr<File> file, directory.open(fresh, OpenMode::kCreate));
+    return file->write_at(0, content);
+  }();
+  const Status removed = directory.remove(fresh);
+  return written.ok() ? removed : written;
+}
+
 Status replace_file(Directory& directory, std::string_view name, ByteView content) {
   const std::string fresh = std::string(name) + ".new";
   SR_TRY(check_name(fresh));

@@ -111,6 +111,10 @@ class FileSystem {
   // symbolic link is unsuitable.
   [[nodiscard]] virtual Result<std::shared_ptr<Directory>> open_directory(const std::string& path,
                                                                           DirectoryMode mode) = 0;
+  // Removes a directory that is empty. kUnsupported where that is not done.
+  [[nodiscard]] virtual Status remove_directory(const std::string& path) {
+    return {Reason::kUnsupported, path + ": not removed"};
+  }
   // A lock for what several directories share, named by `key`, a plain name. Exclusive among the processes of one user
   // that see the same shared memory: not across machines, users or containers with a /dev/shm of their own. kLocked as in
   // Directory::lock(). nullptr where the lock has no place, because it is missing, full or taken by another user.
@@ -140,6 +144,9 @@ struct Environment {
 
 // Reads a whole file once. kNotFound, or kPersistenceCorrupt when it is larger than `bytes_max`.
 [[nodiscard]] Result<Bytes> read_whole(Directory& directory, std::string_view name, std::size_t bytes_max);
+
+// Whether replace_file() can write `name`: writes `name` + ".new" and removes it again.
+[[nodiscard]] Status try_replace_file(Directory& directory, std::string_view name, ByteView content);
 
 // Replaces a file atomically and durably: `name` + ".new", write, sync, rename, sync of the directory. A leftover
 // ".new" of a crash is overwritten.

@@ -469,6 +469,12 @@ class PosixFileSystem final : public FileSystem {
     return std::shared_ptr<Directory>(std::move(directory));
   }
 
+  Status remove_directory(const std::string& given) override {
+    const std::string path = trimmed(given);
+    if (uninterrupted([&] { return ::rmdir(path.c_str()); }) != 0) return failure(path, "rmdir", errno);
+    return {};
+  }
+
   Result<std::unique_ptr<FileLock>> lock_on_host(std::string_view key) override {
     SR_TRY(check_name(key));
     // A directory for each user, because anyone may make names in shared memory, and lock what they can open.

@@ -100,6 +100,7 @@ Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook
 Engine::~Engine() {
   if (state_->stage == State::Stage::kClosed) return;
   state_->stop_threads();
+  state_->remove_what_was_made();
 }
 
 Status Engine::State::require(Stage stage_wanted) const {
@@ -172,6 +173,7 @@ Status Engine::setup_persistence_files() {
   SR_TRY(state.require(State::Stage::kDetermined));
   // Also when it is there already: a process that was killed may have made it and not its name durable.
   if (state.startup == StartupState::kColdstart) {
+    state.directory_made = !state.directory;
     SR_ASSIGN(state.directory,
               state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kCreate));
   }
@@ -193,6 +195,10 @@ Status Engine::validate_coldstart_secret_store() {
   if (!with_tpm && !state.secrets) {
     if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed at COLDSTART"};
     state.secret_config = *state.options.secret_store;
+    state.secrets_directory_made =
+        state.secret_config.type == SecretStoreType::kFile &&
+        state.environment.files.open_directory(state.secret_config.directory, os::DirectoryMode::kExisting)
+            .is(Reason::kNotFound);
     SR_ASSIGN(state.secrets,
               open_secret_store(state.environment, state.secret_config, state.options.instance, true));
   }
@@ -247,6 +253,7 @@ Status Engine::validate_coldstart_secret_store() {
     }
   }
   SR_TRY(locked);
+  SR_TRY(state.secrets->try_write());
   if (planned) state.header.storage_id = *planned;
   if (state.token && planned) SR_TRY(state.remove_stray_keks({}));
   return {};

@@ -487,7 +487,9 @@ Status Engine::State::find_stamp() {
   return secret_stamp_damage;
 }
 
+// The first writing of every opening.
 Status Engine::State::cut_tail() {
+  SR_TRY(try_witnesses());
   SR_TRY(directory->remove(core.vault_file_name + std::string(kNewSuffix)));
   if (loaded.end != log::LogEnd::kExact) SR_TRY(vault_file->truncate(loaded.end_offset));
   // A process that was killed may have left what was read here, frames and names, in the page cache alone. Nothing is

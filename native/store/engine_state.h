@@ -133,6 +133,9 @@ struct Engine::State {
   bool recovering = false;
 
   std::shared_ptr<os::Directory> directory;
+  // Made by this COLDSTART, and removed again when it is refused.
+  bool directory_made = false;
+  bool secrets_directory_made = false;
   // engine_locks.cc; each is released after those below it.
   std::unique_ptr<os::FileLock> lock;
   std::unique_ptr<os::FileLock> secrets_lock;  // null where the SecretStore has none
@@ -267,6 +270,8 @@ struct Engine::State {
   [[nodiscard]] Status find_stamp();
 
   // From the verdicts to an open store: cut the torn tail, first commit, repairs, witnesses, threads.
+  [[nodiscard]] Status try_witnesses();  // whether they can be written, before anything is
+  void remove_what_was_made();           // of a COLDSTART that was refused
   [[nodiscard]] Status cut_tail();
   [[nodiscard]] Status begin_writing(log::CommitKind kind, ReservedChanges& changes,
                                      const TimeStamp& stamp_now);

@@ -55,6 +55,9 @@ class SecretStore {
   [[nodiscard]] virtual Result<std::unique_ptr<os::FileLock>> lock() {
     return std::unique_ptr<os::FileLock>();
   }
+  // Whether save() could write now, as far as that can be tried without a change. kFile: the errors of save(). Others have no
+  // such trial; load() says whether they can be reached.
+  [[nodiscard]] virtual Status try_write() { return {}; }
   // Takes away what lock() leaves in the place. Only while the lock is held, and after the items were removed.
   [[nodiscard]] virtual Status remove_lock() { return {}; }
 };

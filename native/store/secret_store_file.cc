@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kPlainNameBytesMax = 64;
 constexpr std::size_t kSecretFileBytesMax = 2 * kSecretRecordBytesMax;
+constexpr std::size_t kSecretFileBytesTried = 4096;  // a block; the items of an ordinary store take less
 
 bool plain(std::string_view instance) {
   return instance.size() <= kPlainNameBytesMax && std::all_of(instance.begin(), instance.end(), [](char c) {
@@ -77,6 +78,13 @@ class FileSecretStore final : public SecretStore {
       std::copy(record.view().begin(), record.view().end(), file.span().subspan(at).begin());
     }
     return os::replace_file(*directory_, secret_file_name(instance_, name), file.view());
+  }
+
+  Status try_write() override {
+    SR_TRY(find_directory());
+    if (directory_ == nullptr) return Status(Reason::kNotFound, "the SecretStore's directory " + path_);
+    return os::try_replace_file(*directory_, secret_file_name(instance_, SecretName::kVaultHash),
+                                Bytes(kSecretFileBytesTried));
   }
 
   Status remove(SecretName name) override {

@@ -3,6 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { PersistenceError } from './errors.js';
 import type { NativeBinding } from './native-binding.js';
 
 const packageRoot = fileURLToPath(new URL('..', import.meta.url));
@@ -11,7 +12,8 @@ let loaded: NativeBinding | undefined;
 
 /**
  * The compiled core, loaded at the first call.
- * @throws Error with code `ERR_STRONGROOM_NATIVE`, a page of help as message and the loader's error as `cause`.
+ * @throws Error with code `ERR_STRONGROOM_NATIVE`, a page of help as message and the loader's error as `cause`;
+ * PersistenceError `io-error` when the process has no descriptor left.
  */
 export function loadNative(): NativeBinding {
   if (loaded !== undefined) return loaded;
@@ -27,7 +29,22 @@ export function loadNative(): NativeBinding {
     });
     return loaded;
   } catch (cause) {
-    throw loadError(helpPage(cause), cause);
+    const shortage = descriptorShortage();
+    if (shortage === undefined) throw loadError(helpPage(cause), cause);
+    const message =
+      'the compiled core cannot be loaded: too many open files; raise the limit (ulimit -n), or close some';
+    throw new PersistenceError('io-error', message, { cause: shortage });
+  }
+}
+
+/** Why not even the package's own directory can be read; undefined when it can. */
+function descriptorShortage(): unknown {
+  try {
+    readdirSync(packageRoot);
+    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'EMFILE' || code === 'ENFILE' ? error : undefined;
   }
 }
 

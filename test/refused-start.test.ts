@@ -89,6 +89,27 @@ describe('a SecretStore that cannot be written', function () {
     assert.equal(unchanged, true);
   });
 
+  it('without a descriptor left: a start is io-error, whatever it met first, and names the limit', async () => {
+    const root = temporaryDirectory();
+    const place = { directory: join(root, 'store'), secrets: join(root, 'secrets') };
+    const made = await runChild(place, `await (await strongroom.open(options)).close(); tell('made');`);
+    assert.deepEqual(made.lines, ['made'], made.stderr);
+    const script = `const error = await strongroom.open(options).then((store) => store.close(), (thrown) => thrown);
+       tell(JSON.stringify(error === undefined ? {} : { reason: error.reason, message: error.message }));
+       process.exit(0);`;
+    let refused = 0;
+    for (let limit = 18; limit <= 30; limit += 2) {
+      const { lines } = await runChild(place, script, { wrapper: ['prlimit', `--nofile=${limit}`] });
+      if (lines.length === 0) continue; // Node itself does not start
+      const { reason, message } = JSON.parse(lines[0]!) as { reason?: string; message?: string };
+      if (message === undefined) continue;
+      ++refused;
+      assert.equal(reason, 'io-error', `${limit}: ${message}`);
+      assert.match(message, /[Tt]oo many open files.*; raise (the|this process's) limit/, limit.toString());
+    }
+    assert.ok(refused > 0);
+  });
+
   it('a refused COLDSTART removes the directories that it made, and only those', async () => {
     const answers = await run(
       `mount('-o', 'remount,ro', disk);

@@ -2,6 +2,9 @@
 #include "os/os.h"
 
 #include <algorithm>
+#include <cerrno>
+
+#include "os/errno_reason.h"
 
 namespace strongroom::os {
 
@@ -15,6 +18,26 @@ Status write_new(Directory& directory, std::string_view name, ByteView content) 
 }
 
 }  // namespace
+
+Reason reason_of_errno(int error) {
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return Reason::kNoSpace;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Reason::kPermissionDenied;
+    case ENOENT:
+      return Reason::kNotFound;
+    case ELOOP:
+      return Reason::kUnsafePath;
+    case ENAMETOOLONG:
+      return Reason::kInvalidArgument;
+    default:
+      return Reason::kIoError;
+  }
+}
 
 Status check_name(std::string_view name) {
   constexpr std::size_t kNameBytesMax = 255;

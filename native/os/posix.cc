@@ -25,6 +25,7 @@
 #include "base/secret_memory.h"
 #include "os/descriptor.h"
 #include "os/direct_tail.h"
+#include "os/errno_reason.h"
 #include "os/posix_lock.h"
 
 namespace strongroom::os {
@@ -38,26 +39,25 @@ constexpr mode_t kReadableByOthers = S_IRGRP | S_IROTH;
 constexpr const char* kSharedMemory = "/dev/shm";
 constexpr int kRaceAttemptsMax = 64;  // how often a name may be replaced under an opener before it gives up
 
-Reason reason_of(int error) {
+// What the text of an errno does not say.
+const char* hint_of(int error) {
   switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-      return Reason::kNoSpace;
-    case EACCES:
-    case EPERM:
+    case EMFILE:
+      return "; raise this process's limit of open files (ulimit -n), or close some";
+    case ENFILE:
+      return "; raise the machine's limit of open files (fs.file-max)";
     case EROFS:
-      return Reason::kPermissionDenied;
-    case ENOENT:
-      return Reason::kNotFound;
-    case ELOOP:
-      return Reason::kUnsafePath;
+      return "; mount the file system for writing, or open the store for reading only";
+    case EFBIG:
+      return "; raise this process's limit of file sizes (ulimit -f)";
     default:
-      return Reason::kIoError;
+      return "";
   }
 }
 
 Status failure(const std::string& path, const char* operation, int error) {
-  return {reason_of(error), path + ": " + operation + ": " + std::generic_category().message(error), error};
+  return {reason_of_errno(error),
+          path + ": " + operation + ": " + std::generic_category().message(error) + hint_of(error), error};
 }
 
 Status unsafe(const std::string& path, const std::string& why, int error = 0) {

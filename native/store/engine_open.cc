@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "os/errno_reason.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {
@@ -577,7 +578,8 @@ Status Engine::State::finish_opening(bool replace_foreign) {
     // After a COLDSTART too: the files of its provisioning are of no use from here on.
     const Status anchored = anchor_counter(log::CommitKind::kAnchor, true);
     if (anchored.is(Reason::kWitnessNotMoved))
-      return {Reason::kIoError, anchored.error().detail, anchored.error().system_error};
+      return {os::reason_of_errno(anchored.error().system_error), anchored.error().detail,
+              anchored.error().system_error};
     SR_TRY(anchored);
   } else {
     SR_TRY(witnesses->try_move(replace_foreign, true));

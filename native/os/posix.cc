@@ -66,6 +66,14 @@ Status unsafe(const std::string& path, const std::string& why, int error = 0) {
 
 bool is_trusted_owner(uid_t owner) { return owner == ::geteuid() || owner == 0; }
 
+Status foreign_owner(const std::string& path, uid_t owner) {
+  const std::string other = "belongs to user " + std::to_string(owner) + ", and this process runs as user " +
+                            std::to_string(::geteuid());
+  if (::geteuid() != 0) return unsafe(path, other + "; run it as the user to whom the store belongs");
+  return unsafe(path, other + "; run it as that user: runuser -u \"$(id -nu " + std::to_string(owner) +
+                          ")\" -- COMMAND");
+}
+
 FileInfo to_info(const struct stat& st) {
   constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
   FileInfo info;
@@ -91,15 +99,19 @@ Status check_kind(const struct stat& st, const std::string& path) {
 
 Status check_file(const struct stat& st, const std::string& path) {
   SR_TRY(check_kind(st, path));
-  if (!is_trusted_owner(st.st_uid)) return unsafe(path, "belongs to user " + std::to_string(st.st_uid));
-  if (st.st_nlink > 1) return unsafe(path, "has " + std::to_string(st.st_nlink) + " hard links");
+  if (!is_trusted_owner(st.st_uid)) return foreign_owner(path, st.st_uid);
+  if (st.st_nlink > 1) {
+    return unsafe(path, "has " + std::to_string(st.st_nlink) +
+                            " hard links, so a write to it would change another file; replace it by a copy: "
+                            "cp -p FILE FILE.copy && mv FILE.copy FILE");
+  }
   if ((st.st_mode & kWritableByOthers) != 0) return unsafe(path, "can be written by group or others");
   return {};
 }
 
 Status check_directory(const struct stat& st, const std::string& path) {
   if (!S_ISDIR(st.st_mode)) return unsafe(path, "is not a directory");
-  if (!is_trusted_owner(st.st_uid)) return unsafe(path, "belongs to user " + std::to_string(st.st_uid));
+  if (!is_trusted_owner(st.st_uid)) return foreign_owner(path, st.st_uid);
   if ((st.st_mode & kWritableByOthers) != 0) return unsafe(path, "can be written by group or others");
   return {};
 }

@@ -73,7 +73,9 @@ Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView p
     return dek;
   }
   if (!has_slot) return Status(Reason::kPasswordMissing, "the store has no password slot");
-  return Status(Reason::kPasswordWrong, "the backup password opens no key slot");
+  return Status(
+      Reason::kPasswordWrong,
+      "the backup password opens no key slot; files from a backup have the passwords of when it was made");
 }
 
 }  // namespace strongroom::store

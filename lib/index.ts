@@ -44,12 +44,12 @@ export type {
 export type {
   KdfOptions,
   OpenOptions,
-  PasswordSource,
   RecoveryOptions,
   SecretStoreOptions,
   StorageOptions,
   TpmStorageOptions,
 } from './options.js';
+export type { PasswordSource, SecretPlace } from './secrets.js';
 export type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';
 export type {

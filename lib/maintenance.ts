@@ -8,18 +8,17 @@ import { fromNative, toPersistenceError } from './native-errors.js';
 import {
   readClosed,
   readOptions,
-  readPassword,
   readPath,
   readSecretStore,
   readStorage,
   type OpenOptions,
-  type PasswordSource,
   type SecretStoreOptions,
   type TpmStorageOptions,
 } from './options.js';
 import { locateToken, type Pkcs11StorageOptions } from './pkcs11-options.js';
 import { PersistenceService, type Act } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
+import { readPassword, type PasswordSource, type Secret } from './secrets.js';
 import { toKeySlots, toStatus, type KeySlot, type PersistenceStatus, type TokenStatus } from './status.js';
 import { parseToken, type Token } from './token.js';
 
@@ -113,7 +112,8 @@ export async function inspectWith(
     wipe?.();
     pin?.forget();
   }
-  const { error, status } = outcome;
+  const { status } = outcome;
+  const error = outcome.error && (pin?.explain(outcome.error) ?? outcome.error);
   return Object.freeze({
     provision: header.provision,
     instance: header.instance,
@@ -222,7 +222,7 @@ export async function performAct(
   options: ActOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<PersistenceService> {
-  let source: ReturnType<typeof readPassword>;
+  let source: Secret | undefined;
   try {
     requireRecord(options);
     const { proof, ...rest } = options;
@@ -234,7 +234,8 @@ export async function performAct(
     await service.initialize({ kind, password, token });
     return service;
   } catch (error) {
-    throw toPersistenceError(error);
+    const refusal = toPersistenceError(error);
+    throw source?.explain(refusal) ?? refusal;
   } finally {
     source?.forget();
   }

@@ -2,24 +2,17 @@
 //
 // Invariant: what leaves this file is plain data of our own, so that no code of the caller runs later by reading it.
 import { resolve } from 'node:path';
-import { types } from 'node:util';
 
 import { untilAborted } from './abort.js';
-import { copyBytes, isRecord, requireBytes, requireRecord } from './arguments.js';
+import { isRecord, requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import { readManifestsOptions, type ReadManifestsOptions } from './manifest-loader.js';
 import type { LoadManifestsOptions } from './manifests/types.js';
 import { reading } from './native-errors.js';
 import type { NativeSecretStore, NativeStorage, NativeStoreOptions } from './native-binding.js';
 import { readPkcs11Storage, type GivenPkcs11Storage, type Pkcs11StorageOptions } from './pkcs11-options.js';
+import { readPassword, type PasswordSource, type Secret } from './secrets.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
-
-/**
- * A backup password: 1 to 4,096 bytes, or a function that gives them when they are needed. A string is refused, because
- * it could not be wiped. Bytes that are given directly are copied and the copy is wiped after use; the caller's own
- * array is left alone.
- */
-export type PasswordSource = Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
 
 /** Where the root key and two witnesses live, outside the store's directory. */
 export type SecretStoreOptions =
@@ -132,6 +125,8 @@ export interface ReadOptions {
   readonly withoutPin: boolean;
   /** Wipes our copies of the password and the PIN. */
   readonly forget: () => void;
+  /** {@link Secret.explain} of both. */
+  readonly explain: (refusal: PersistenceError) => PersistenceError;
   readonly trace: (step: string) => void;
   readonly onProgress: ((done: number, all: number) => void) | undefined;
   readonly signal: AbortSignal | undefined;
@@ -255,34 +250,6 @@ export function readSecretStore(value: unknown): NativeSecretStore | undefined {
   return { type };
 }
 
-/**
- * A password source as a function, and how to wipe our copy.
- * @throws PersistenceError `invalid-argument`
- */
-export function readPassword(
-  value: unknown,
-  name: string,
-): { take: () => Promise<Uint8Array>; forget: () => void } | undefined {
-  if (value === undefined) return undefined;
-  if (types.isUint8Array(value)) {
-    const copy = copyBytes(value, name);
-    return { take: () => Promise.resolve(copy), forget: () => copy.fill(0) };
-  }
-  if (typeof value !== 'function') {
-    throw new PersistenceError(
-      'invalid-argument',
-      `${name} must be a Uint8Array or a function that gives one; a string could not be wiped`,
-    );
-  }
-  const source = value as () => unknown;
-  const take = async (): Promise<Uint8Array> => {
-    const given = await source();
-    requireBytes(given, `what ${name} gives`);
-    return given;
-  };
-  return { take, forget: () => undefined };
-}
-
 function readKdf(value: unknown): NativeStoreOptions['kdf'] {
   if (value === undefined) return undefined;
   const { memoryKiB, passes, lanes } = readClosed(value, 'recovery.kdf', ['memoryKiB', 'passes', 'lanes']);
@@ -319,7 +286,7 @@ function readPcrs(value: unknown): number[] | undefined {
 /** Without the PIN, which is read when it is needed. */
 export function readStorage(value: unknown): {
   native: GivenStorage | undefined;
-  pin: ReturnType<typeof readPassword>;
+  pin: Secret | undefined;
   withoutPin: boolean;
 } {
   if (value === undefined) return { native: undefined, pin: undefined, withoutPin: false };
@@ -399,7 +366,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     storage.pin?.forget();
     throw invalid("secretStore belongs to the storage 'software'");
   }
-  let password: ReturnType<typeof readPassword>;
+  let password: Secret | undefined;
   try {
     password = readPassword(recovery.password, 'recovery.password');
   } catch (error) {
@@ -418,6 +385,8 @@ export function readOpenOptions(options: unknown): ReadOptions {
       password?.forget();
       storage.pin?.forget();
     },
+    explain: (refusal) =>
+      (refusal.reason === 'password-wrong' ? password : storage.pin)?.explain(refusal) ?? refusal,
     trace: trace ?? (() => undefined),
     onProgress,
     signal,

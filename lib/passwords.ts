@@ -1,8 +1,9 @@
 // The backup passwords of an open store. Arguments are checked here; the work is a task of the core.
 import { PersistenceError } from './errors.js';
 import { toPersistenceError } from './native-errors.js';
-import { readOptions, readPassword, type PasswordSource } from './options.js';
+import { readOptions } from './options.js';
 import type { PasswordOptions } from './persistence.js';
+import { readPassword, type PasswordSource } from './secrets.js';
 import type { RunTask } from './upkeep.js';
 
 const labelBytesMax = 64;
@@ -36,7 +37,7 @@ async function withPasswords<T>(
   try {
     return await act(await before.take(), await after.take());
   } catch (error) {
-    throw toPersistenceError(error);
+    throw before.explain(toPersistenceError(error));
   } finally {
     before.forget();
     after.forget();
@@ -53,7 +54,7 @@ async function withPassword<T>(
   try {
     return await act(await source.take());
   } catch (error) {
-    throw toPersistenceError(error);
+    throw source.explain(toPersistenceError(error));
   } finally {
     source.forget();
   }

@@ -15,13 +15,14 @@ import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
 import type { NativeBinding, NativeStatus, NativeStore, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import { noticesOf } from './notices.js';
-import { readOpenOptions, type PasswordSource, type ReadOptions } from './options.js';
+import { readOpenOptions, type ReadOptions } from './options.js';
 import * as passwords from './passwords.js';
 import { PendingOperations } from './pending.js';
 import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { locateRoot } from './root-place.js';
+import type { PasswordSource } from './secrets.js';
 import {
   toStatus,
   type OperationEntry,
@@ -149,7 +150,7 @@ export class PersistenceService implements Persistence {
     } catch (error) {
       this.#state = 'closed';
       await this.#letGo();
-      const refusal = toPersistenceError(error, 'initialization-failed');
+      const refusal = this.#options.explain(toPersistenceError(error, 'initialization-failed'));
       throw refusal.reason === 'aborted' && signal?.aborted === true ? aborted(signal) : refusal;
     } finally {
       this.#options.forget();

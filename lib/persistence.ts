@@ -2,8 +2,8 @@
 import type { Listener, PersistenceEvents } from './events.js';
 import type { Fields } from './fields.js';
 import type { Keys } from './keys.js';
-import type { PasswordSource } from './options.js';
 import type { PersistenceValidator } from './persistence-validator.js';
+import type { PasswordSource } from './secrets.js';
 import type { OperationEntry, PersistenceStatus, RestoreStatus, VerifyReport } from './status.js';
 import type { Tls } from './tls.js';
 import type { Vault } from './vault.js';

@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url';
 
 import { PersistenceError } from './errors.js';
 import type { NativeBinding, NativePkcs11Storage } from './native-binding.js';
-import { fromNative, toPersistenceError } from './native-errors.js';
-import { readClosed, readPassword, type PasswordSource } from './options.js';
+import { toPersistenceError } from './native-errors.js';
+import { readClosed } from './options.js';
+import { readPassword, secretBytesMax, secretFile, type PasswordSource, type Secret } from './secrets.js';
 
 /** The token by its label, or by what else tells it from others. */
 export type TokenName =
@@ -63,7 +64,6 @@ const names = [
   'timeLimitMs',
 ] as const;
 const timeLimitMsMax = 3_600_000;
-const pinBytesMax = 4096;
 
 function invalid(message: string): PersistenceError {
   return new PersistenceError('invalid-option', message);
@@ -107,7 +107,7 @@ function readTokenName(value: unknown): Pick<NativePkcs11Storage, 'label' | 'ser
 /** Without the PIN, which is read when it is needed. */
 export function readPkcs11Storage(value: unknown): {
   native: GivenPkcs11Storage;
-  pin: ReturnType<typeof readPassword>;
+  pin: Secret | undefined;
 } {
   const given = readClosed(value, 'storage', names);
   const { anotherToken = false } = given;
@@ -154,10 +154,10 @@ export async function locateToken(
   if (source !== undefined && pin !== undefined) {
     throw invalid("storage.pin and the 'pin-source' in storage.uri exclude each other");
   }
-  const file = source === undefined ? undefined : await readPinSource(binding, source);
+  const file = source === undefined ? undefined : await readPinSource(source);
   const bytes = file ?? (await pin?.());
-  if (bytes !== undefined && (bytes.length === 0 || bytes.length > pinBytesMax))
-    throw invalid(`storage.pin: a PIN has 1 to ${pinBytesMax} bytes`);
+  if (bytes !== undefined && (bytes.length === 0 || bytes.length > secretBytesMax))
+    throw invalid(`storage.pin: a PIN has 1 to ${secretBytesMax} bytes`);
   const located = { ...storage, type: 'pkcs11', pin: bytes } as NativePkcs11Storage;
   return { storage: located, wipe: () => file?.fill(0) };
 }
@@ -171,7 +171,7 @@ function parseUri(binding: NativeBinding, uri: string): ReturnType<NativeBinding
 }
 
 /** RFC 7512, section 2.4: where a PIN is to be found. A `|command` would let a configuration run programs. */
-async function readPinSource(binding: NativeBinding, source: string): Promise<Buffer> {
+async function readPinSource(source: string): Promise<Buffer> {
   let path = source;
   if (/^file:/i.test(source)) {
     try {
@@ -187,8 +187,5 @@ async function readPinSource(binding: NativeBinding, source: string): Promise<Bu
   if (!isAbsolute(path) || path.includes('\0')) {
     throw invalid("storage.uri: 'pin-source' takes a file: URI or an absolute path");
   }
-  const content = await fromNative(() => binding.readFile(path, pinBytesMax + 2));
-  const end = content.at(-1) !== 0x0a ? content.length : content.at(-2) === 0x0d ? -2 : -1;
-  if (content.subarray(0, end).length > 0) return content.subarray(0, end);
-  throw new PersistenceError('pin-missing', "the file that 'pin-source' names is empty");
+  return secretFile(path, "storage.uri: 'pin-source'");
 }

@@ -4,8 +4,7 @@ import type { NativeBinding, NativeStorage } from './native-binding.js';
 import { fromNative } from './native-errors.js';
 import type { GivenStorage, ReadOptions } from './options.js';
 import { locateToken } from './pkcs11-options.js';
-
-const pinBytesMax = 4096;
+import { secretBytesMax } from './secrets.js';
 
 /** What the core is told; `wipe` when it has been. */
 export interface RootPlace {
@@ -52,8 +51,8 @@ async function withPin(
   const wanted = cold || kind === 'reseal' || (await rootHasPin(binding, directory));
   if (!wanted) return storage;
   const bytes = await pin();
-  if (bytes.length === 0 || bytes.length > pinBytesMax)
-    throw new PersistenceError('invalid-option', `storage.pin: a PIN has 1 to ${pinBytesMax} bytes`);
+  if (bytes.length === 0 || bytes.length > secretBytesMax)
+    throw new PersistenceError('invalid-option', `storage.pin: a PIN has 1 to ${secretBytesMax} bytes`);
   return { ...storage, pin: bytes };
 }
 

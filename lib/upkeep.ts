@@ -5,8 +5,9 @@ import { PersistenceError } from './errors.js';
 import { guarded } from './events.js';
 import type { NativeProgress, NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
-import { readFunction, readOptions, readPassword, readSignal } from './options.js';
+import { readFunction, readOptions, readSignal } from './options.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
+import { readPassword } from './secrets.js';
 import { toVerifyReport, type OperationEntry, type VerifyReport } from './status.js';
 
 /** Runs a task of the core when those before it are done. */
@@ -53,7 +54,8 @@ export async function rotateDek(run: RunTask, options: RotateDekOptions): Promis
     const bytes = await source?.take();
     await run((native) => native.rotateDek(bytes, forgetFieldKeys, removeOtherPasswords, progress));
   } catch (error) {
-    throw toPersistenceError(error);
+    const refusal = toPersistenceError(error);
+    throw source?.explain(refusal) ?? refusal;
   } finally {
     source?.forget();
   }

@@ -4,6 +4,7 @@
       "base/bytes.cc",
       "base/cancellation.cc",
       "base/secret_memory.cc",
+      "os/caller_files.cc",
       "os/os.cc",
       "os/direct_tail.cc",
       "os/dynlib.cc",

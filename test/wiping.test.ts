@@ -5,10 +5,10 @@ import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { inspectWith, performAct } from '../lib/maintenance.js';
-import { readPassword } from '../lib/options.js';
 import { PersistenceService } from '../lib/persistence-service.js';
 import type { Pkcs11StorageOptions } from '../lib/pkcs11-options.js';
 import { restoreWith } from '../lib/restore/restore.js';
+import { readPassword } from '../lib/secrets.js';
 import { setUpTokenWith } from '../lib/restore/token-setup.js';
 import { detectRestoreWith } from '../lib/restore/world.js';
 import { makeCertificates } from './support/certificates.js';

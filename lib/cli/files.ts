@@ -4,7 +4,8 @@ import { loadNative } from '../native.js';
 import { fromNative } from '../native-errors.js';
 
 /**
- * A whole file of at most `bytesMax` bytes. A path through links is followed, a link as the file itself is not.
+ * A whole file of at most `bytesMax` bytes. Links are followed. What they lead to is a plain file that not every user can
+ * write, or the pipe of a shell's `<(...)`.
  * @throws PersistenceError `not-found`, `permission-denied`, `unsafe-path`, `value-too-large`, `io-error`
  */
 export function readFile(path: string, bytesMax: number): Promise<Buffer> {

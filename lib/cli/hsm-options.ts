@@ -1,16 +1,15 @@
 // The options by which a command reaches a PKCS#11 token. The module is always named by the caller: what persistence.bin
 // names is not loaded.
-import { join } from 'node:path';
 import type { Command } from 'commander';
 
 import type { Pkcs11StorageOptions, TokenName } from '../index.js';
+import { credentialPath } from '../secrets.js';
 import { wrongOption } from './failure.js';
 import { wholeNumber } from './numbers.js';
 import { findPassword, pinVariable, takeVariable } from './secrets.js';
 
 /** The environment variable that names the module. */
 export const moduleVariable = 'STRONGROOM_PKCS11_MODULE';
-const credentialsVariable = 'CREDENTIALS_DIRECTORY';
 
 export interface HsmOptions {
   readonly module?: string;
@@ -50,7 +49,7 @@ export function addPinSources(command: Command): Command {
     .option('--pin-fd <n>', 'read the PIN from an open descriptor')
     .option(
       '--pin-credential <name>',
-      `read the PIN from this file in $${credentialsVariable}, as systemd sets it`,
+      `read the PIN from this file in $CREDENTIALS_DIRECTORY, as systemd sets it`,
     );
 }
 
@@ -67,19 +66,7 @@ export function credentialFile(
 ): string | undefined {
   if (credential === undefined) return file;
   if (file !== undefined) throw wrongOption(`${fileOption} and ${credentialOption} exclude each other`);
-  const directory = process.env[credentialsVariable];
-  if (directory === undefined || directory === '')
-    throw wrongOption(
-      `${credentialOption} needs $${credentialsVariable}, which systemd sets for LoadCredential=`,
-    );
-  if (
-    credential === '' ||
-    credential.includes('/') ||
-    credential.includes('\0') ||
-    credential.startsWith('.')
-  )
-    throw wrongOption(`${credentialOption} takes the name of a credential, without a path`);
-  return join(directory, credential);
+  return credentialPath(credential, credentialOption);
 }
 
 const names = [

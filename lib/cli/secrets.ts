@@ -1,16 +1,14 @@
 // Where secrets come from: a file, a descriptor, the environment, or a question on the terminal; never the arguments, which
 // every user of the machine can read. Each is a buffer that its user wipes.
 import { PersistenceError } from '../errors.js';
+import { secretDescriptor, secretFile, secretVariable } from '../secrets.js';
 import { wrongOption } from './failure.js';
-import { readDescriptor, readFile } from './files.js';
 import { askHidden, canAsk } from './hidden-prompt.js';
 
 /** The environment variables that hold the backup password, and the PIN of a TPM's root. */
 export const passwordVariable = 'STRONGROOM_PASSWORD';
 export const pinVariable = 'STRONGROOM_PIN';
 type Variable = typeof passwordVariable | typeof pinVariable;
-
-const bytesMax = 4096;
 
 /** Where one password comes from, in order of precedence; `file` and `fd` exclude each other. */
 export interface PasswordSource {
@@ -36,17 +34,11 @@ export async function findPassword(source: PasswordSource): Promise<Buffer | und
   const { name, file, fd, fileOption, fdOption } = source;
   if (file !== undefined && fd !== undefined)
     throw wrongOption(`${fileOption} and ${fdOption} exclude each other`);
-  if (file !== undefined)
-    return checked(withoutNewline(await readFile(file, bytesMax + 2)), name, fileOption);
-  if (fd !== undefined)
-    return checked(
-      withoutNewline(await readDescriptor(descriptorNumber(fd, fdOption), bytesMax + 2)),
-      name,
-      fdOption,
-    );
+  if (file !== undefined) return secretFile(requirePath(file, fileOption), `${fileOption}: the ${name}`);
+  if (fd !== undefined) return secretDescriptor(descriptorNumber(fd, fdOption), `${fdOption}: the ${name}`);
   if (source.variable !== undefined) {
     const value = takeVariable(source.variable);
-    if (value !== undefined) return checked(value, name, source.variable);
+    if (value !== undefined) return value;
   }
   return source.ask === 'no' || !canAsk() ? undefined : ask(source);
 }
@@ -65,14 +57,14 @@ export async function needPassword(source: PasswordSource): Promise<Buffer> {
 
 /** Removes the variable from this process's environment, whether it is used or not. */
 export function takeVariable(variable: Variable): Buffer | undefined {
-  const value = process.env[variable];
-  // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- one of two constant names
-  delete process.env[variable];
-  if (value === undefined || value === '') return undefined;
-  if (value.includes('\u{fffd}')) {
-    throw wrongOption(`${variable} is not UTF-8; give such a secret by a file`);
+  try {
+    return process.env[variable] === '' || process.env[variable] === undefined
+      ? undefined
+      : secretVariable(variable, 'the environment');
+  } finally {
+    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- one of two constant names
+    delete process.env[variable];
   }
-  return Buffer.from(value, 'utf8');
 }
 
 async function ask({ name, ask: times }: PasswordSource): Promise<Buffer | undefined> {
@@ -93,16 +85,9 @@ function descriptorNumber(text: string, option: string): number {
   throw wrongOption(`${option} takes the number of an open descriptor, not ${JSON.stringify(text)}`);
 }
 
-/** Drops one newline, LF or CR LF, from the end. */
-function withoutNewline(bytes: Buffer): Buffer {
-  if (bytes.at(-1) !== 0x0a) return bytes;
-  return bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1);
-}
-
-function checked(password: Buffer, name: string, source: string): Buffer {
-  if (password.length === 0) throw wrongOption(`${source}: the ${name} is empty`);
-  if (password.length > bytesMax) throw wrongOption(`${source}: the ${name} is longer than 4,096 bytes`);
-  return password;
+function requirePath(path: string, option: string): string {
+  if (path !== '' && !path.includes('\0')) return path;
+  throw wrongOption(`${option}: the path of a file is empty or holds a NUL`);
 }
 
 function capitalised(text: string): string {

@@ -11,18 +11,12 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import {
-  readClosed,
-  readFunction,
-  readPassword,
-  readPath,
-  readStorage,
-  type OpenOptions,
-} from '../options.js';
+import { readClosed, readFunction, readPath, readStorage, type OpenOptions } from '../options.js';
 import { locateToken } from '../pkcs11-options.js';
 import type { ActOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
 import type { Persistence } from '../persistence.js';
+import { readPassword, type Secret } from '../secrets.js';
 import { parseToken } from '../token.js';
 import { hookTimeLimitMs, runHook } from './hook.js';
 import { StepReport, type RestoreEvent } from './steps.js';
@@ -77,7 +71,7 @@ export async function restoreWith(
 ): Promise<PersistenceService> {
   const { plan, openOptions, directory } = readRestoreOptions(options);
   if (underWay.has(directory)) {
-    plan.password.forget();
+    plan.password?.forget();
     throw busy(directory);
   }
   underWay.add(directory);
@@ -92,7 +86,7 @@ export async function restoreWith(
   try {
     report.begin('detect');
     service = new PersistenceService(binding, openOptions, internals);
-    const password = await plan.password.take();
+    const password = await plan.password?.take();
     await service.initialize({
       kind: 'restore',
       password,
@@ -105,10 +99,11 @@ export async function restoreWith(
     return service;
   } catch (error) {
     await service?.close().catch(() => undefined);
-    const refusal = toPersistenceError(error);
+    const given = toPersistenceError(error);
+    const refusal = plan.password?.explain(given) ?? given;
     throw refusal.reason === 'locked' ? busy(directory, refusal) : refusal;
   } finally {
-    plan.password.forget();
+    plan.password?.forget();
     underWay.delete(directory);
   }
 }
@@ -134,7 +129,7 @@ function readRestoreOptions(options: unknown): {
 type PlanOptions = Record<(typeof ownNames)[number], unknown>;
 
 interface Plan {
-  readonly password: { take: () => Promise<Uint8Array | undefined>; forget: () => void };
+  readonly password: Secret | undefined;
   readonly token: Uint8Array | undefined;
   readonly setUp: TokenSetup | undefined;
   readonly tlsDirectory: string | undefined;
@@ -163,8 +158,7 @@ function readPlan(given: PlanOptions): Plan {
     onStep: readFunction<(event: RestoreEvent) => void>(given.onStep, 'onStep'),
   };
   // Last, so that a refused option leaves no copy of a secret behind.
-  const source = readPassword(password, 'proof.password');
-  return { ...plan, password: source ?? { take: () => Promise.resolve(undefined), forget: () => undefined } };
+  return { ...plan, password: readPassword(password, 'proof.password') };
 }
 
 /** Checked here, so that a wrong one is refused before anything is changed. */

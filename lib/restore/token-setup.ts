@@ -3,8 +3,9 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeTokenInfo } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
-import { readOptions, readPassword, type PasswordSource } from '../options.js';
+import { readOptions } from '../options.js';
 import { readModulePath } from '../pkcs11-options.js';
+import { readPassword, type PasswordSource, type Secret } from '../secrets.js';
 
 /** A token, or a slot that could hold one. */
 export type TokenInfo = NativeTokenInfo;
@@ -83,7 +84,7 @@ export async function setUpTokenWith(binding: NativeBinding, options: SetUpToken
     timeLimitMs: given.timeLimitMs as number | undefined,
   };
   const soPin = readPassword(given.soPin, 'soPin');
-  let pin: ReturnType<typeof readPassword>;
+  let pin: Secret | undefined;
   try {
     pin = readPassword(given.pin, 'pin');
     if (soPin === undefined || pin === undefined)
@@ -97,7 +98,10 @@ export async function setUpTokenWith(binding: NativeBinding, options: SetUpToken
       ),
     );
   } catch (error) {
-    throw toPersistenceError(error);
+    const refusal = toPersistenceError(error);
+    // A wrong PIN is the security officer's, since the user's is only being set.
+    const source = refusal.reason === 'pin-wrong' ? soPin : pin;
+    throw source?.explain(refusal) ?? refusal;
   } finally {
     soPin?.forget();
     pin?.forget();

@@ -96,12 +96,14 @@ export async function detectRestoreWith(
     }
     const located = await locateToken(binding, native, pin?.take);
     try {
-      return await askToken(binding, base, header, {
+      const found = await askToken(binding, base, header, {
         directory,
         secretStore,
         storage: located.storage,
         internals,
       });
+      const cause = found.cause && pin?.explain(found.cause);
+      return cause === undefined ? found : Object.freeze({ ...found, cause });
     } finally {
       located.wipe();
     }

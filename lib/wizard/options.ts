@@ -5,17 +5,16 @@ import {
   readClosed,
   readFunction,
   readOptions,
-  readPassword,
   readPath,
   readSignal,
   readStorage,
-  type PasswordSource,
   type SecretStoreOptions,
 } from '../options.js';
 import type { Pkcs11StorageOptions } from '../pkcs11-options.js';
 import { hookTimeLimitMs } from '../restore/hook.js';
 import type { RestoreState } from '../restore/detect.js';
 import type { RestoreEvent } from '../restore/steps.js';
+import { readPassword, type PasswordSource } from '../secrets.js';
 import { parseToken, type Token } from '../token.js';
 
 /** What the wizard tells of itself, for a log. The code is as good as a password until it is used. */

@@ -100,12 +100,7 @@ napi_value read_file(napi_env env, napi_callback_info info) {
   auto content = std::make_shared<WipedBuffer>();
   Task task;
   task.work = [=, path = *path]() -> Status {
-    const std::size_t slash = path.rfind('/');
-    const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-    const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-    SR_ASSIGN(const auto directory,
-              os::posix_files().open_directory(parent, os::DirectoryMode::kForeignReadOnly));
-    SR_ASSIGN(Bytes bytes, read_file_of(*directory, name, static_cast<std::size_t>(*bytes_max)));
+    SR_ASSIGN(Bytes bytes, os::read_named_file(path, static_cast<std::size_t>(*bytes_max)));
     *content = WipedBuffer(bytes);
     wipe(bytes);
     return {};

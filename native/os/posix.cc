@@ -10,7 +10,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -25,7 +24,7 @@
 #include "base/secret_memory.h"
 #include "os/descriptor.h"
 #include "os/direct_tail.h"
-#include "os/errno_reason.h"
+#include "os/posix_error.h"
 #include "os/posix_lock.h"
 
 namespace strongroom::os {
@@ -38,27 +37,6 @@ constexpr mode_t kWritableByOthers = S_IWGRP | S_IWOTH;
 constexpr mode_t kReadableByOthers = S_IRGRP | S_IROTH;
 constexpr const char* kSharedMemory = "/dev/shm";
 constexpr int kRaceAttemptsMax = 64;  // how often a name may be replaced under an opener before it gives up
-
-// What the text of an errno does not say.
-const char* hint_of(int error) {
-  switch (error) {
-    case EMFILE:
-      return "; raise this process's limit of open files (ulimit -n), or close some";
-    case ENFILE:
-      return "; raise the machine's limit of open files (fs.file-max)";
-    case EROFS:
-      return "; mount the file system for writing, or open the store for reading only";
-    case EFBIG:
-      return "; raise this process's limit of file sizes (ulimit -f)";
-    default:
-      return "";
-  }
-}
-
-Status failure(const std::string& path, const char* operation, int error) {
-  return {reason_of_errno(error),
-          path + ": " + operation + ": " + std::generic_category().message(error) + hint_of(error), error};
-}
 
 Status unsafe(const std::string& path, const std::string& why, int error = 0) {
   return {Reason::kUnsafePath, path + ": " + why, error};
@@ -560,39 +538,6 @@ FileSystem& posix_files() {
 
 std::unique_ptr<FileSystem> posix_files_with_shared_memory(std::string path) {
   return std::make_unique<PosixFileSystem>(std::move(path));
-}
-
-Result<Bytes> read_descriptor(int descriptor, std::size_t bytes_max) {
-  const std::string name =
-      descriptor == STDIN_FILENO ? "standard input" : "descriptor " + std::to_string(descriptor);
-  // One byte more than may be, so that too many are noticed; never grown, so that no copy is left behind unwiped.
-  Bytes bytes(bytes_max + 1);
-  std::size_t used = 0;
-  const auto fail = [&bytes](Status status) {
-    wipe(bytes);
-    return status;
-  };
-  for (;;) {
-    const ssize_t got =
-        uninterrupted([&] { return ::read(descriptor, bytes.data() + used, bytes.size() - used); });
-    if (got == 0) break;
-    if (got > 0) {
-      used += static_cast<std::size_t>(got);
-      if (used > bytes_max) {
-        return fail({Reason::kValueTooLarge, name + ": more than " + std::to_string(bytes_max) + " bytes"});
-      }
-    } else if (errno == EAGAIN) {
-      pollfd wanted{descriptor, POLLIN, 0};
-      if (uninterrupted([&] { return ::poll(&wanted, 1, -1); }) < 0)
-        return fail(failure(name, "poll", errno));
-    } else if (errno == EBADF) {
-      return fail({Reason::kNotFound, name + " is not open for reading", EBADF});
-    } else {
-      return fail(failure(name, "read", errno));
-    }
-  }
-  bytes.resize(used);
-  return bytes;
 }
 
 }  // namespace strongroom::os

@@ -15,4 +15,8 @@ namespace strongroom::os {
 // the writer, and closes nothing. kValueTooLarge beyond `bytes_max`; kNotFound for a descriptor that is not open.
 [[nodiscard]] Result<Bytes> read_descriptor(int descriptor, std::size_t bytes_max);
 
+// Reads a whole file that the caller names. Links are followed, also in the last component, and what they lead to is
+// checked: a plain file that not every user can write, or the pipe of a shell's <(...). kUnsafePath otherwise.
+[[nodiscard]] Result<Bytes> read_named_file(const std::string& path, std::size_t bytes_max);
+
 }  // namespace strongroom::os

@@ -76,6 +76,29 @@ describe('strongroom: secrets', () => {
     assert.equal(await throughShell('printf wrong | "$@" 3<&0 </dev/null'), 1);
   });
 
+  it('follows a link to the file, and reads the <(...) of a shell', async () => {
+    const link = join(await temporaryDirectory(), 'link');
+    await symlink(await file(`${password}\n`), link);
+    const linked = await strongroom(verify('--password-file', link));
+    assert.equal(linked.code, 0, linked.stderr);
+    const shell = [
+      '-c',
+      'exec "$@" --password-file <(echo "$SECRET")',
+      'bash',
+      process.execPath,
+      ...program,
+      ...verify(),
+    ];
+    const child = spawn('bash', shell, { env: environment({ SECRET: password }), stdio: 'ignore' });
+    assert.equal((await once(child, 'close'))[0], 0);
+  });
+
+  it('names the newline of a refused password', async () => {
+    const { code, stderr } = await strongroom(verify('--password-file', await file(`${password}\n\n`)));
+    assert.equal(code, 1);
+    assert.match(stderr, /ends in a newline/);
+  });
+
   it('takes it from STRONGROOM_PASSWORD, and a file before that', async () => {
     const env = { STRONGROOM_PASSWORD: password };
     const [variable, before, missing] = await Promise.all([
@@ -193,17 +216,15 @@ describe('strongroom: secrets', () => {
     assert.equal(json(stderr).reason, 'password-missing');
   });
 
-  it('refuses contradicting, empty and overlong sources with exit code 2, a missing or linked file by its reason', async () => {
+  it('refuses contradicting, empty and overlong sources with exit code 2, a missing file or a device by its reason', async () => {
     const path = await file(password);
-    const link = `${path}-link`;
-    await symlink(path, link);
     const outcomes = await Promise.all([
       strongroom(verify('--password-file', path, '--password-fd', '3', '--json'), { third: password }),
       strongroom(verify('--password-file', await file('\n'), '--json')),
       strongroom(verify('--password-file', await file('x'.repeat(4097)), '--json')),
       strongroom(verify('--password-fd', 'three', '--json')),
       strongroom(verify('--password-file', `${path}-missing`, '--json')),
-      strongroom(verify('--password-file', link, '--json')),
+      strongroom(verify('--password-file', '/dev/zero', '--json')),
       strongroom(verify('--password-fd', '99', '--json')),
     ]);
     assert.deepEqual(

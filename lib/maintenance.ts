@@ -20,6 +20,7 @@ import { PersistenceService, type Act } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
 import { toKeySlots, toStatus, type KeySlot, type PersistenceStatus, type TokenStatus } from './status.js';
+import { sharesFileSystem } from './places.js';
 import { parseToken, type Token } from './token.js';
 
 /** Proof of authority: the backup password, or a token where the store has a vendor. */
@@ -29,7 +30,9 @@ export interface Proof {
 }
 
 /** Options of open(), with the proof. */
-export type ActOptions = Omit<OpenOptions, 'recovery' | 'readOnly' | 'trace'> & { readonly proof: Proof };
+export type ActOptions = Omit<OpenOptions, 'recovery' | 'create' | 'readOnly' | 'trace'> & {
+  readonly proof: Proof;
+};
 
 /** What can be told of a store without changing anything. */
 export interface Inspection {
@@ -167,6 +170,7 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
       validations: 0,
       library: binding.libraryVersion,
       nowMs: Date.now(),
+      sharesFileSystem: await sharesFileSystem(binding, options.directory, native?.secretStore),
     } as const;
     return { error, status: native && toStatus(native, extras) };
   } finally {

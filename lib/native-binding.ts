@@ -400,6 +400,11 @@ export interface NativeBinding {
   readFile(path: string, bytesMax: number): Promise<Buffer>;
   /** Reads a descriptor that came with the process to its end. */
   readDescriptor(fd: number, bytesMax: number): Promise<Buffer>;
+  /** How two directories lie to each other, which need not exist; through links and bind mounts too. */
+  relatePlaces(
+    one: string,
+    other: string,
+  ): Promise<{ readonly overlap: boolean; readonly sameFileSystem: boolean }>;
   inspect(directory: string): Promise<NativeInspection>;
   /** Loads the module; changes nothing. `asIs`: without initialising it again, after a failure that has looked. */
   listTokens(

@@ -82,6 +82,12 @@ export interface OpenOptions {
   readonly manifests?: LoadManifestsOptions;
   /** `none`, at COLDSTART: storage `tpm` without a backup password, whose data are lost with the TPM. */
   readonly recovery?: RecoveryOptions | 'none';
+  /**
+   * What becomes of a directory without a store: `if-missing`, the default, makes one; `never` answers `no-store`, which is
+   * what a service wants, so that a disk that is not mounted is not taken for a first start; `always` makes one and answers
+   * `store-exists` where there is one.
+   */
+  readonly create?: 'if-missing' | 'never' | 'always';
   /** Opens for reading: takes no lock and changes nothing, so that a live store can be looked at. Never a COLDSTART. */
   readonly readOnly?: boolean;
   /** How far the clock may trail what is remembered; fixed at COLDSTART. Default 120,000 ms. */
@@ -123,6 +129,7 @@ export interface ReadOptions {
   readonly password: (() => Promise<Uint8Array>) | undefined;
   readonly pin: (() => Promise<Uint8Array>) | undefined;
   readonly withoutPin: boolean;
+  readonly create: NonNullable<OpenOptions['create']>;
   /** Wipes our copies of the password and the PIN. */
   readonly forget: () => void;
   /** {@link Secret.explain} of both. */
@@ -139,6 +146,7 @@ const openNames = [
   'secretStore',
   'manifests',
   'recovery',
+  'create',
   'readOnly',
   'clockToleranceMs',
   'maxAgeMs',
@@ -331,6 +339,15 @@ function readRecovery(value: unknown): { password: unknown; kdf: NativeStoreOpti
   return { password, kdf: readKdf(kdf), none: false };
 }
 
+function readCreate(value: unknown, readOnly: boolean | undefined): ReadOptions['create'] {
+  if (value === undefined) return 'if-missing';
+  if (value !== 'if-missing' && value !== 'never' && value !== 'always')
+    throw invalid("create must be 'if-missing', 'never' or 'always'");
+  if (value === 'always' && readOnly === true)
+    throw invalid("create: 'always' and readOnly exclude each other");
+  return value;
+}
+
 /** Reads the options of open(). Throws `invalid-option`, which names the option, and `unsupported`. */
 export function readOpenOptions(options: unknown): ReadOptions {
   const given = readOptions(options, openNames);
@@ -340,6 +357,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
   if (given.maxAge !== undefined && given.maxAge !== 'off') throw invalid("maxAge must be 'off', or absent");
   if (given.maxAge !== undefined && given.maxAgeMs !== undefined)
     throw invalid('maxAge and maxAgeMs exclude each other');
+  const create = readCreate(given.create, given.readOnly);
   const signal = readSignal(given.signal);
   const msMax = Number.MAX_SAFE_INTEGER;
   const native: NativeStoreOptions = {
@@ -381,6 +399,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     password: untilSignal(password?.take),
     pin: untilSignal(storage.pin?.take),
     withoutPin: storage.withoutPin,
+    create,
     forget: () => {
       password?.forget();
       storage.pin?.forget();

@@ -21,6 +21,7 @@ import { PendingOperations } from './pending.js';
 import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
+import { requireApart, sharesFileSystem } from './places.js';
 import { locateRoot } from './root-place.js';
 import type { PasswordSource } from './secrets.js';
 import {
@@ -76,6 +77,7 @@ export class PersistenceService implements Persistence {
   #validator: PersistenceValidator | undefined;
   #manifests: LicenseProviders | undefined;
   #lastStatus: NativeStatus | undefined;
+  #sharesFileSystem: boolean | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
@@ -160,6 +162,12 @@ export class PersistenceService implements Persistence {
       await this.#letGo();
       return;
     }
+    const { directory } = this.#options.native;
+    this.#sharesFileSystem = await sharesFileSystem(
+      this.#binding,
+      directory,
+      this.#native?.status()?.secretStore,
+    );
     this.#announce();
     if (this.#options.native.readOnly !== true) this.#startTimer();
   }
@@ -271,12 +279,21 @@ export class PersistenceService implements Persistence {
    * root has one, or is to get one.
    */
   async #determine(act: Act): Promise<NativeStore> {
-    const { native: given, password } = this.#options;
+    const { native: given, password, create } = this.#options;
     this.#native = this.#makeNative(given);
     this.#startup = await this.#native.determineStartupState();
     const cold = this.#startup === 'COLDSTART';
     if (cold && act.kind !== 'open')
       throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
+    if (cold && create === 'never') {
+      throw new PersistenceError(
+        'no-store',
+        `there is no store in ${given.directory}, and create is 'never'. Is the disk mounted?`,
+      );
+    }
+    if (!cold && create === 'always')
+      throw new PersistenceError('store-exists', `there is a store in ${given.directory} already`);
+    if (cold || act.kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
     const { storage, wipe } = await locateRoot(this.#binding, this.#options, cold, act.kind);
     try {
       if (!cold && storage === given.storage) return this.#native;
@@ -405,6 +422,7 @@ export class PersistenceService implements Persistence {
       validations: this.#validator?.validations ?? 0,
       library: this.#binding.libraryVersion,
       nowMs: Date.now(),
+      sharesFileSystem: this.#sharesFileSystem,
     });
   }
 

@@ -199,6 +199,11 @@ export interface PersistenceStatus {
   readonly liveBytes: number;
   /** Storage `software` and `pkcs11`. */
   readonly secretStore: SecretStoreOptions | undefined;
+  /**
+   * Whether the SecretStore of type `file` is on the file system of the store: a snapshot or an image takes both back
+   * together, which no witness notices. Undefined where it is not known, and for the other types.
+   */
+  readonly secretStoreSharesFileSystem: boolean | undefined;
   readonly manifests: LicenseProviders | undefined;
   /** How often a write was really validated; see PersistenceValidator. */
   readonly validations: number;
@@ -245,6 +250,7 @@ export interface StatusExtras {
   readonly validations: number;
   readonly library: string;
   readonly nowMs: number;
+  readonly sharesFileSystem: boolean | undefined;
 }
 
 function toWitness(witness: NativeWitness): WitnessStatus {
@@ -376,6 +382,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     logBytes: native.logBytes,
     liveBytes: native.liveBytes,
     secretStore: native.secretStore && Object.freeze(native.secretStore),
+    secretStoreSharesFileSystem: extras.sharesFileSystem,
     manifests: extras.manifests,
     validations: extras.validations,
     library: extras.library,

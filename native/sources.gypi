@@ -8,6 +8,7 @@
       "os/os.cc",
       "os/direct_tail.cc",
       "os/dynlib.cc",
+      "os/places.cc",
       "os/posix.cc",
       "os/posix_clock.cc",
       "os/posix_lock.cc",

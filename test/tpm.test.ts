@@ -177,6 +177,7 @@ function statusOf(tpm: Partial<NonNullable<NativeStatus['tpm']>>): ReturnType<ty
     manifests: undefined,
     validations: 0,
     library: '',
+    sharesFileSystem: undefined,
     nowMs: 1e12,
   };
   return toStatus(native, extras);

@@ -140,6 +140,7 @@ async function init(directory: string, options: InitOptions): Promise<void> {
       open({
         directory: path,
         instance,
+        create: 'always',
         ...root,
         ...(password !== undefined && { recovery: { password } }),
         ...(!options.recoveryPassword && options.storage !== 'software' && { recovery: 'none' }),
@@ -147,7 +148,6 @@ async function init(directory: string, options: InitOptions): Promise<void> {
       }),
     );
     const status = await actAndClose(persistence, () => persistence.status());
-    if (persistence.startup !== 'COLDSTART') throw storeExists(path);
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {

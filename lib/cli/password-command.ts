@@ -155,7 +155,7 @@ async function drill(
   const verify = (persistence: Persistence): Promise<number> => persistence.verifyPassword(password);
   let slot = 0;
   const undated = await withStorage(absolutePath(directory), options, async (storage) => {
-    const place = { directory: absolutePath(directory), ...storage };
+    const place = { directory: absolutePath(directory), create: 'never', ...storage } as const;
     const isOriginal = await actAndClose(await open({ ...place, readOnly: true }), async (persistence) => {
       slot = await verify(persistence);
       return persistence.status().lastWrittenHere;

@@ -123,8 +123,18 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
   const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
   const { storage, securityLevel, tpm, token, restore, lastWrittenHere, passwordVerifiedMs, dek } = status;
-  const { rewindableBy, continuity, time, repaired, records, logBytes, liveBytes, secretStore, library } =
-    status;
+  const {
+    rewindableBy,
+    continuity,
+    time,
+    repaired,
+    records,
+    logBytes,
+    liveBytes,
+    secretStore,
+    secretStoreSharesFileSystem,
+    library,
+  } = status;
   return {
     instance,
     storageId,
@@ -156,6 +166,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     logBytes,
     liveBytes,
     secretStore,
+    secretStoreSharesFileSystem,
     library,
   };
 }
@@ -339,6 +350,11 @@ function notesOf({ files, status }: Inspection): string[] {
     notes.push('a rotation of the data encryption key was interrupted; `strongroom rotate dek` completes it');
   if (status.continuity === 'unproven') {
     notes.push('the root was lost and replaced; accept the present state with `strongroom reanchor`');
+  }
+  if (status.secretStoreSharesFileSystem === true) {
+    notes.push(
+      'the SecretStore is on the file system of the store: a snapshot that takes both back is not noticed',
+    );
   }
   if (status.rewindableBy === 'nobody') {
     const root = status.storage === 'tpm' ? 'a lost TPM' : 'a lost SecretStore';

@@ -37,7 +37,7 @@ export async function withStore<T>(
   const path = absolutePath(directory);
   await requireStore(path);
   return withStorage(path, options, async (storage) =>
-    actAndClose(await open({ directory: path, ...storage }), act),
+    actAndClose(await open({ directory: path, create: 'never', ...storage }), act),
   );
 }
 

@@ -130,6 +130,27 @@ napi_value read_descriptor(napi_env env, napi_callback_info info) {
   return start_task(env, nullptr, "strongroom.readDescriptor", std::move(task));
 }
 
+// relatePlaces(one, other) -> Promise<{overlap, sameFileSystem}>
+napi_value relate_places(napi_env env, napi_callback_info info) {
+  const Arguments<2> arguments(env, info);
+  const auto one = read_string(env, arguments[0]);
+  const auto other = read_string(env, arguments[1]);
+  if (!one || !other) return throw_error(env, Reason::kInvalidArgument, "relatePlaces: a wrong argument");
+  auto relation = std::make_shared<os::PlaceRelation>();
+  Task task;
+  task.work = [=, one = *one, other = *other]() -> Status {
+    SR_ASSIGN(*relation, os::relate(one, other));
+    return {};
+  };
+  task.value = [relation](napi_env task_env) {
+    return Object(task_env)
+        .set("overlap", to_value(task_env, relation->overlap))
+        .set("sameFileSystem", to_value(task_env, relation->same_file_system))
+        .value();
+  };
+  return start_task(env, nullptr, "strongroom.relatePlaces", std::move(task));
+}
+
 // inspect(directory) -> Promise<object>
 napi_value inspect(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -157,6 +178,7 @@ void define_files(napi_env env, napi_value exports) {
   function("readDirectoryFiles", read_directory_files);
   function("readFile", read_file);
   function("readDescriptor", read_descriptor);
+  function("relatePlaces", relate_places);
   function("inspect", inspect);
 }
 

@@ -5,7 +5,7 @@
 
 namespace strongroom::addon {
 
-// Sets readDirectoryFiles, readFile and inspect as properties of `exports`.
+// Sets readDirectoryFiles, readFile, readDescriptor, relatePlaces and inspect as properties of `exports`.
 void define_files(napi_env env, napi_value exports);
 
 }  // namespace strongroom::addon

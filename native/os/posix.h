@@ -19,4 +19,13 @@ namespace strongroom::os {
 // checked: a plain file that not every user can write, or the pipe of a shell's <(...). kUnsafePath otherwise.
 [[nodiscard]] Result<Bytes> read_named_file(const std::string& path, std::size_t bytes_max);
 
+struct PlaceRelation {
+  bool overlap = false;  // one is the other, or lies in it
+  bool same_file_system = false;
+};
+
+// How two directories lie to each other, which need not exist. Links are followed. Directories are told apart by device and
+// inode, from each of them up to the root, so that another name and a bind mount of the outer one are seen too.
+[[nodiscard]] Result<PlaceRelation> relate(const std::string& one, const std::string& other);
+
 }  // namespace strongroom::os

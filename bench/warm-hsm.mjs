@@ -89,7 +89,7 @@ const token = { type: 'pkcs11', module: softhsm, token: 'bench', pin };
 /** Milliseconds that the module takes for what a start and a close ask of it, in a process that is warm. */
 const device = { reading: NaN, writing: NaN };
 for (const { directory, instance, ...storage } of [
-  { directory: software, instance: 'software' },
+  { directory: software, instance: 'software', recovery: 'none' },
   { directory: hsm, instance: 'hsm', storage: token, recovery: 'none' },
 ]) {
   const options = {

@@ -108,7 +108,7 @@ const software = join(place, 'software');
 const tpm = join(place, 'tpm');
 /** @type {[string, object][]} */
 const stores = [
-  [software, { secretStore: { type: 'file', directory: join(place, 'secrets') } }],
+  [software, { secretStore: { type: 'file', directory: join(place, 'secrets') }, recovery: 'none' }],
   [tpm, { storage: { type: 'tpm', tcti: `swtpm:path=${socket}` }, recovery: 'none' }],
 ];
 for (const [directory, storage] of stores) {

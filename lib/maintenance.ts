@@ -19,7 +19,14 @@ import { locateToken, type Pkcs11StorageOptions } from './pkcs11-options.js';
 import { PersistenceService, type Act } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
-import { toKeySlots, toStatus, type KeySlot, type PersistenceStatus, type TokenStatus } from './status.js';
+import {
+  hasPassword,
+  toKeySlots,
+  toStatus,
+  type KeySlot,
+  type PersistenceStatus,
+  type TokenStatus,
+} from './status.js';
 import { sharesFileSystem } from './places.js';
 import { parseToken, type Token } from './token.js';
 
@@ -41,6 +48,8 @@ export interface Inspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly KeySlot[];
+  /** Whether there is a backup password. Without one the data are lost with what holds the root key. */
+  readonly recoverable: boolean;
   readonly storage: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore: SecretStoreOptions | undefined;
   readonly tpm:
@@ -122,6 +131,7 @@ export async function inspectWith(
     instance: header.instance,
     storageId: header.storageId,
     keySlots: toKeySlots(header.keySlots),
+    recoverable: hasPassword(header.keySlots),
     storage: header.storage,
     secretStore: given ?? header.secretStore,
     tpm: header.tpm && Object.freeze({ ...header.tpm, pcrs: Object.freeze(header.tpm.pcrs) }),

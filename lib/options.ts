@@ -60,7 +60,7 @@ export interface KdfOptions {
 }
 
 export interface RecoveryOptions {
-  /** Makes a key slot at COLDSTART. Not asked for at a WARMSTART. */
+  /** Makes a key slot at COLDSTART; at least 12 bytes. Not asked for at a WARMSTART. */
   readonly password?: PasswordSource;
   readonly kdf?: KdfOptions;
 }
@@ -80,7 +80,10 @@ export interface OpenOptions {
   readonly secretStore?: SecretStoreOptions;
   /** Step 3, LoadLicenseProviderManifests(). */
   readonly manifests?: LoadManifestsOptions;
-  /** `none`, at COLDSTART: storage `tpm` without a backup password, whose data are lost with the TPM. */
+  /**
+   * Needed at COLDSTART. `none`: without a backup password, so that the data are lost with the SecretStore, the TPM or the
+   * token that holds the root key; `recoverable` in the status is then false.
+   */
   readonly recovery?: RecoveryOptions | 'none';
   /**
    * What becomes of a directory without a store: `if-missing`, the default, makes one; `never` answers `no-store`, which is
@@ -92,7 +95,7 @@ export interface OpenOptions {
   readonly readOnly?: boolean;
   /** How far the clock may trail what is remembered; fixed at COLDSTART. Default 120,000 ms. */
   readonly clockToleranceMs?: number;
-  /** The greatest age of TIME_TAMPER at a start; fixed at COLDSTART. Default 604,800,000 ms, seven days. */
+  /** The greatest age of TIME_TAMPER at a start, at least 60,000 ms; fixed at COLDSTART. Default 604,800,000 ms, seven days. */
   readonly maxAgeMs?: number;
   /** In place of `maxAgeMs`: no limit. Shown in the status. */
   readonly maxAge?: 'off';
@@ -158,6 +161,9 @@ const openNames = [
   'onProgress',
   'signal',
 ] as const;
+
+/** A smaller age would refuse every start, the first one after `init` among them. */
+export const maxAgeMsMin = 60_000;
 
 function invalid(message: string): PersistenceError {
   return new PersistenceError('invalid-option', message);
@@ -234,10 +240,10 @@ export function readSignal(value: unknown): AbortSignal | undefined {
   throw invalid('signal must be an AbortSignal');
 }
 
-function readWhole(value: unknown, name: string, max: number): number | undefined {
+function readWhole(value: unknown, name: string, max: number, min = 0): number | undefined {
   if (value === undefined) return undefined;
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
-    throw invalid(`${name} must be a whole number of milliseconds from 0 to ${max}`);
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+    throw invalid(`${name} must be a whole number of milliseconds from ${min} to ${max}`);
   }
   return value;
 }
@@ -367,7 +373,9 @@ export function readOpenOptions(options: unknown): ReadOptions {
     readOnly: given.readOnly,
     clockToleranceMs: readWhole(given.clockToleranceMs, 'clockToleranceMs', msMax),
     maxAgeMs:
-      given.maxAge === 'off' ? Number.POSITIVE_INFINITY : readWhole(given.maxAgeMs, 'maxAgeMs', msMax),
+      given.maxAge === 'off'
+        ? Number.POSITIVE_INFINITY
+        : readWhole(given.maxAgeMs, 'maxAgeMs', msMax, maxAgeMsMin),
     windowMaxMs: readWhole(given.windowMaxMs, 'windowMaxMs', msMax),
     vendorPublicKey:
       given.vendorPublicKey === undefined ? undefined : ed25519PublicKeyBytes(given.vendorPublicKey),

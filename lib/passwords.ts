@@ -3,7 +3,7 @@ import { PersistenceError } from './errors.js';
 import { toPersistenceError } from './native-errors.js';
 import { readOptions } from './options.js';
 import type { PasswordOptions } from './persistence.js';
-import { readPassword, type PasswordSource } from './secrets.js';
+import { readPassword, requireStrong, type PasswordSource } from './secrets.js';
 import type { RunTask } from './upkeep.js';
 
 const labelBytesMax = 64;
@@ -68,7 +68,10 @@ export async function changePassword(
 ): Promise<number> {
   const label = readLabel(options);
   return withPasswords('changePassword', [current, next], (before, after) =>
-    run((native) => native.changePassword(before, after, label)),
+    run((native) => {
+      requireStrong(after, 'the new password');
+      return native.changePassword(before, after, label);
+    }),
   );
 }
 
@@ -80,7 +83,10 @@ export async function addPassword(
 ): Promise<number> {
   const label = readLabel(options);
   return withPasswords('addPassword', [current, next], (before, after) =>
-    run((native) => native.addPassword(before, after, label)),
+    run((native) => {
+      requireStrong(after, 'the new password');
+      return native.addPassword(before, after, label);
+    }),
   );
 }
 

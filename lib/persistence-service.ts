@@ -23,7 +23,7 @@ import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { requireApart, sharesFileSystem } from './places.js';
 import { locateRoot } from './root-place.js';
-import type { PasswordSource } from './secrets.js';
+import { requireStrong, type PasswordSource } from './secrets.js';
 import {
   toStatus,
   type OperationEntry,
@@ -293,6 +293,12 @@ export class PersistenceService implements Persistence {
     }
     if (!cold && create === 'always')
       throw new PersistenceError('store-exists', `there is a store in ${given.directory} already`);
+    if (cold && password === undefined && given.withoutRecovery !== true) {
+      throw new PersistenceError(
+        'invalid-option',
+        "recovery: a new store needs a backup password, or `recovery: 'none'` in so many words: its data are then lost with its root key",
+      );
+    }
     if (cold || act.kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
     const { storage, wipe } = await locateRoot(this.#binding, this.#options, cold, act.kind);
     try {
@@ -303,7 +309,7 @@ export class PersistenceService implements Persistence {
         storage,
         ...(cold && {
           instance: given.instance === '' ? 'default' : given.instance,
-          recoveryPassword: await password?.(),
+          recoveryPassword: await this.#recoveryPassword(),
         }),
       });
     } finally {
@@ -312,6 +318,12 @@ export class PersistenceService implements Persistence {
     this.#options.forget();
     this.#startup = await this.#native.determineStartupState();
     return this.#native;
+  }
+
+  async #recoveryPassword(): Promise<Uint8Array | undefined> {
+    const password = await this.#options.password?.();
+    if (password !== undefined) requireStrong(password, 'recovery.password', 'invalid-option');
+    return password;
   }
 
   /** Lets go of the core's side without writing anything. */

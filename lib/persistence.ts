@@ -78,13 +78,14 @@ export interface Persistence extends AsyncDisposable {
   rotateDek(options?: RotateDekOptions): Promise<void>;
   /**
    * Replaces a backup password: the key slot that `current` opens. Resolves to the id of the new one. Rejects with
-   * `password-wrong`; with `invalid-argument` when another slot has the new password.
+   * `password-wrong`; with `invalid-argument` when another slot has the new password, or when it has less than 12 bytes.
    */
   changePassword(current: PasswordSource, next: PasswordSource, options?: PasswordOptions): Promise<number>;
   /**
    * Gives the store one more backup password, with a key slot of its own; 8 at most. Each does all that a backup password
    * does. Resolves to the id of the slot. Rejects with `password-wrong`; with `password-missing` where the store was made
-   * without one, since its authority is fixed at COLDSTART; with `invalid-argument` when a slot has the new password.
+   * without one, since its authority is fixed at COLDSTART; with `invalid-argument` when a slot has the new
+   * password, or when it has less than 12 bytes.
    */
   addPassword(current: PasswordSource, next: PasswordSource, options?: PasswordOptions): Promise<number>;
   /**

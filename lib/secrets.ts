@@ -40,6 +40,8 @@ export interface Secret {
 }
 
 export const secretBytesMax = 4096;
+/** Of a new backup password: whoever copies persistence.bin can try passwords for as long as they like. */
+export const newPasswordBytesMin = 12;
 const credentialsVariable = 'CREDENTIALS_DIRECTORY';
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
@@ -77,6 +79,18 @@ export function readPassword(value: unknown, name: string): Secret | undefined {
     );
   }
   return ofPlace(readPlace(value, name), name);
+}
+
+/**
+ * The rule for a new backup password: its length. Opening takes any password, also one from before the rule.
+ * @throws PersistenceError with `reason`
+ */
+export function requireStrong(password: Uint8Array, name: string, reason: Reason = 'invalid-argument'): void {
+  if (password.length >= newPasswordBytesMin || password.length === 0) return;
+  throw new PersistenceError(
+    reason,
+    `${name} is too short: a new backup password has at least ${newPasswordBytesMin} bytes`,
+  );
 }
 
 function secretOf(name: string, take: () => Promise<Uint8Array>, copy?: Uint8Array): Secret {

@@ -157,6 +157,8 @@ export interface PersistenceStatus {
   readonly restore: RestoreStatus | undefined;
   /** What opens the data encryption key: the root, and the backup passwords. */
   readonly keySlots: readonly KeySlot[];
+  /** Whether there is a backup password. Without one the data are lost with what holds the root key. */
+  readonly recoverable: boolean;
   /**
    * Whether this directory is the one in which the store was last opened for writing. `false` for a copy, and after a
    * restore of the files or a move to another file system until the store is opened for writing there.
@@ -354,6 +356,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
         completedMs: native.restore.completedMs === 0 ? undefined : native.restore.completedMs,
       }),
     keySlots: toKeySlots(native.keySlots),
+    recoverable: hasPassword(native.keySlots),
     lastWrittenHere: native.lastWrittenHere,
     passwordVerifiedMs: native.passwordVerifiedMs === 0 ? undefined : native.passwordVerifiedMs,
     rewindableBy: native.rewindableByVendor ? 'vendor' : hasPassword(native.keySlots) ? 'password' : 'nobody',

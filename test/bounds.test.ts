@@ -11,7 +11,7 @@ import { binding, temporaryDirectory, removeDirectory, World } from './support/s
 const terabyte = 2 ** 40;
 // native/log/format.h: a frame of 160 MiB with its header, salt, tag and padding, and 64 MiB of reserved space.
 const tailBytesMax = (160 + 64) * 1_048_576 + 64 + 32 + 16 + 8;
-const password = Buffer.from('backup');
+const password = Buffer.from('backup password');
 
 describe('files that are longer than they may be', function () {
   this.timeout(60_000);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import type { OpenOptions } from '../lib/index.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
-import { binding, World } from './support/stores.js';
+import { binding, quickKdf, World } from './support/stores.js';
 
 describe('create', () => {
   let world: World;
@@ -39,6 +39,42 @@ describe('create', () => {
     throwsReason(() => world.service({ create: 'sometimes' as never }), 'invalid-option');
     throwsReason(() => world.service({ create: true as never }), 'invalid-option');
     throwsReason(() => world.service({ create: 'always', readOnly: true }), 'invalid-option');
+  });
+});
+
+describe('a way back', () => {
+  let world: World;
+  beforeEach(() => {
+    world = new World();
+  });
+  afterEach(() => world.closeAll());
+
+  it('is needed at COLDSTART, unless none is asked for in so many words', async () => {
+    await rejectsReason(world.open({ recovery: undefined as never }), 'invalid-option');
+    await rejectsReason(world.open({ recovery: {} }), 'invalid-option');
+    assert.equal(existsSync(world.directory), false);
+    const store = await world.open({ recovery: 'none' });
+    assert.equal(store.status().recoverable, false);
+    await store.close();
+    assert.equal((await world.inspect()).recoverable, false);
+    await (await world.open({ recovery: undefined as never })).close();
+  });
+
+  it('is a password of 12 bytes or more', async () => {
+    const twelve = Buffer.from('twelve bytes');
+    await rejectsReason(world.open({ recovery: { password: Buffer.from('eleven byte') } }), 'invalid-option');
+    assert.equal(existsSync(world.directory), false);
+    const store = await world.open({ recovery: { password: twelve, kdf: quickKdf } });
+    assert.equal(store.status().recoverable, true);
+    const short = Buffer.from('eleven byte');
+    await rejectsReason(store.changePassword(twelve, short), 'invalid-argument');
+    await rejectsReason(store.addPassword(twelve, short), 'invalid-argument');
+    await rejectsReason(store.verifyPassword(short), 'password-wrong');
+  });
+
+  it('is not closed by a maximum age that no start could meet', () => {
+    throwsReason(() => world.service({ maxAgeMs: 0 }), 'invalid-option');
+    throwsReason(() => world.service({ maxAgeMs: 59_999 }), 'invalid-option');
   });
 });
 

@@ -299,7 +299,7 @@ describe('Initialize()', () => {
     });
     it('can be changed by whoever knows it', async () => {
       const store = await world.open({ recovery: { password: password(), kdf: quickKdf } });
-      const next = Buffer.from('another');
+      const next = Buffer.from('another horse');
       await rejectsReason(store.changePassword(next, next), 'password-wrong');
       await rejectsReason(store.changePassword(password(), new Uint8Array()), 'invalid-argument');
       await store.changePassword(password(), next);

@@ -49,7 +49,7 @@ describe('backup passwords', () => {
   it('are changed one by one; the label stays unless another is given', async () => {
     const store = await world.open({ recovery });
     await store.addPassword(alice, bob, { label: 'bob' });
-    const next = Buffer.from('next');
+    const next = Buffer.from('another horse');
     assert.equal(await store.changePassword(bob, next), 4);
     assert.deepEqual(passwords(store)[1], [4, 'bob']);
     assert.equal(await store.changePassword(next, next, { label: 'second safe' }), 5);

@@ -12,6 +12,7 @@ async function open({ directory }) {
     instance: 'bench',
     storage: { type: 'software' },
     secretStore: { type: 'file', directory: secrets },
+    recovery: 'none',
   });
   const { vault, validator } = persistence;
 

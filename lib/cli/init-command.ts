@@ -14,6 +14,9 @@ import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } fr
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { durationMs } from './numbers.js';
+import { maxAgeMsMin } from '../options.js';
+import { newPasswordBytesMin, requireStrong } from '../secrets.js';
+import { askNewPassword } from './recovery-key.js';
 import { findPassword, passwordVariable, pinVariable, takeVariable } from './secrets.js';
 import { documentOf } from './status-command.js';
 import { actAndClose, isAbsence } from './store.js';
@@ -89,7 +92,10 @@ export function addInitCommand(program: Command): void {
       'read the backup password from a file; one newline at its end is dropped',
     )
     .option('--recovery-password-fd <n>', 'read the backup password from an open descriptor')
-    .option('--no-recovery-password', 'do not ask for a backup password, and make none')
+    .option(
+      '--no-recovery-password',
+      'make no backup password: the data are lost with what holds the root key',
+    )
     .option(
       '--vendor-public-key <file>',
       'let only this Ed25519 key (PEM, or 32 bytes) permit reanchor and the like',
@@ -106,7 +112,8 @@ export function addInitCommand(program: Command): void {
     .addHelpText(
       'after',
       `\nWithout these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for
-on the terminal, where an empty answer means none.`,
+on the terminal. An empty answer for the password generates a recovery key, which is printed once; for a PIN it means none.
+A backup password has at least ${newPasswordBytesMin} bytes.`,
     )
     .action(init);
   addPinSources(addHsmOptions(command));
@@ -129,11 +136,6 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   };
   await refuseExisting(path);
   const password = await readRecoveryPassword(options);
-  if (password === undefined && options.recoveryPassword && options.storage !== 'software') {
-    throw wrongOption(
-      `storage '${options.storage}' needs a backup password (--recovery-password-file and the like); --no-recovery-password does without`,
-    );
-  }
   try {
     const { instance } = options;
     const persistence = await withRoot(options, place, (root) =>
@@ -142,8 +144,7 @@ async function init(directory: string, options: InitOptions): Promise<void> {
         instance,
         create: 'always',
         ...root,
-        ...(password !== undefined && { recovery: { password } }),
-        ...(!options.recoveryPassword && options.storage !== 'software' && { recovery: 'none' }),
+        recovery: password === undefined ? 'none' : { password },
         ...policy,
       }),
     );
@@ -153,7 +154,7 @@ async function init(directory: string, options: InitOptions): Promise<void> {
     if (password === undefined) {
       const root = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.storage];
       tell(
-        `Without a backup password a lost ${root} means lost data, and no restored backup can be accepted.`,
+        `There is no backup password. A lost ${root} means lost data${options.vendorPublicKey === undefined ? ', and no restored backup can be accepted' : ''}.`,
       );
     }
   } finally {
@@ -224,7 +225,10 @@ async function readPin(options: InitOptions): Promise<Buffer | undefined> {
 }
 
 function readMaxAge(text: string): { maxAge: 'off' } | { maxAgeMs: number } {
-  return text === 'off' ? { maxAge: 'off' } : { maxAgeMs: durationMs('--max-age', text, 'd') };
+  if (text === 'off') return { maxAge: 'off' };
+  const maxAgeMs = durationMs('--max-age', text, 'd');
+  if (maxAgeMs >= maxAgeMsMin) return { maxAgeMs };
+  throw wrongOption('--max-age must be at least 60s, or every start is refused; `off` sets no limit');
 }
 
 async function readPublicKey(file: string): Promise<Buffer | string> {
@@ -240,15 +244,22 @@ async function readRecoveryPassword(options: InitOptions): Promise<Buffer | unde
     takeVariable(passwordVariable)?.fill(0);
     return undefined;
   }
-  return findPassword({
+  const source = {
     name: 'backup password',
     file,
     fd,
     fileOption: '--recovery-password-file',
     fdOption: '--recovery-password-fd',
     variable: passwordVariable,
-    ask: 'twice',
-  });
+  } as const;
+  const password = (await findPassword({ ...source, ask: 'no' })) ?? (await askNewPassword());
+  if (password !== undefined) {
+    requireStrong(password, 'the backup password', 'invalid-option');
+    return password;
+  }
+  throw wrongOption(
+    `a new store needs a backup password: give --recovery-password-file, --recovery-password-fd, ${passwordVariable} or a terminal to ask on. --no-recovery-password makes a store without a way back`,
+  );
 }
 
 async function refuseExisting(path: string): Promise<void> {

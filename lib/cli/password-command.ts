@@ -6,7 +6,9 @@ import { open, type Persistence } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
-import { needPassword } from './secrets.js';
+import { requireStrong } from '../secrets.js';
+import { askNewPassword } from './recovery-key.js';
+import { findPassword, needPassword } from './secrets.js';
 import { actAndClose, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import { addTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
@@ -81,14 +83,7 @@ async function withNewPassword(
   const current = await readPassword(options);
   let next: Buffer | undefined;
   try {
-    next = await needPassword({
-      name: 'new password',
-      file: options.newPasswordFile,
-      fd: options.newPasswordFd,
-      fileOption: '--new-password-file',
-      fdOption: '--new-password-fd',
-      ask: 'twice',
-    });
+    next = await readNewPassword(options);
     const fresh = next;
     const label = options.label === undefined ? {} : { label: options.label };
     return await withStore(directory, options, (persistence) => act(persistence, current, fresh, label));
@@ -96,6 +91,21 @@ async function withNewPassword(
     current.fill(0);
     next?.fill(0);
   }
+}
+
+async function readNewPassword(options: NewPasswordOptions): Promise<Buffer> {
+  const source = {
+    name: 'new password',
+    file: options.newPasswordFile,
+    fd: options.newPasswordFd,
+    fileOption: '--new-password-file',
+    fdOption: '--new-password-fd',
+    ask: 'no',
+  } as const;
+  const password =
+    (await findPassword(source)) ?? (await askNewPassword(source.name)) ?? (await needPassword(source));
+  requireStrong(password, 'the new password');
+  return password;
 }
 
 async function changePassword(directory: string, options: NewPasswordOptions): Promise<void> {

@@ -67,7 +67,10 @@ export function takeVariable(variable: Variable): Buffer | undefined {
   }
 }
 
-async function ask({ name, ask: times }: PasswordSource): Promise<Buffer | undefined> {
+export async function ask({
+  name,
+  ask: times,
+}: Pick<PasswordSource, 'name' | 'ask'>): Promise<Buffer | undefined> {
   const first = await askHidden(capitalised(name));
   if (first.length === 0) return undefined;
   if (times === 'once') return first;

@@ -12,7 +12,6 @@ import {
   type TpmStatus,
   type WitnessStatus,
 } from '../index.js';
-import { hasPassword } from '../status.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
 import { durationText } from './numbers.js';
@@ -99,8 +98,8 @@ function stateOf(inspection: Inspection): State {
 }
 
 function reportOf(inspection: Inspection, lagSeconds: Lag): object {
-  const { verdict, error, instance, storageId, keySlots, storage, tpm, token, secretStore, files, status } =
-    inspection;
+  const { verdict, error, instance, storageId, keySlots, recoverable, storage, tpm, token } = inspection;
+  const { secretStore, files, status } = inspection;
   const failure: Failure | undefined = error === undefined ? undefined : failureOf(error);
   return {
     state: stateOf(inspection),
@@ -109,7 +108,8 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
     instance,
     storageId,
     keySlots,
-    passwordSlot: hasPassword(keySlots),
+    passwordSlot: recoverable,
+    recoverable,
     storage,
     tpm,
     token,
@@ -122,7 +122,17 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
   const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
-  const { storage, securityLevel, tpm, token, restore, lastWrittenHere, passwordVerifiedMs, dek } = status;
+  const {
+    storage,
+    securityLevel,
+    tpm,
+    token,
+    restore,
+    recoverable,
+    lastWrittenHere,
+    passwordVerifiedMs,
+    dek,
+  } = status;
   const {
     rewindableBy,
     continuity,
@@ -155,6 +165,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     tpm,
     token,
     restore,
+    recoverable,
     lastWrittenHere,
     passwordVerifiedMs,
     dek,
@@ -336,8 +347,16 @@ function witnessText({ name, generation, lagGenerations }: WitnessStatus, lagSec
   return `${at}, ${grouped(lagGenerations)} behind${since}`;
 }
 
-function notesOf({ files, status }: Inspection): string[] {
+/** What follows from a store without a backup password, which can only be given at COLDSTART. */
+function unrecoverableText(storage: Inspection['storage'], authority: string | undefined): string {
+  const root = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[storage];
+  const backup = authority === 'nobody' ? ', and no restored backup can be accepted' : '';
+  return `not recoverable: there is no backup password. If ${root} is lost the data are lost${backup}`;
+}
+
+function notesOf({ files, recoverable, storage, status }: Inspection): string[] {
   const notes: string[] = [];
+  if (!recoverable) notes.push(unrecoverableText(storage, status?.rewindableBy));
   if (files.oneCopyDamaged)
     notes.push('one copy in persistence.bin is damaged; the next start for writing mends it');
   if (!files.tamperFile)
@@ -355,10 +374,6 @@ function notesOf({ files, status }: Inspection): string[] {
     notes.push(
       'the SecretStore is on the file system of the store: a snapshot that takes both back is not noticed',
     );
-  }
-  if (status.rewindableBy === 'nobody') {
-    const root = status.storage === 'tpm' ? 'a lost TPM' : 'a lost SecretStore';
-    notes.push(`no backup password and no vendor: ${root} or a restored backup cannot be accepted`);
   }
   return notes;
 }

@@ -56,13 +56,13 @@ describe('acceptance: beyond the auto-restore document', function () {
     assert.ok(Date.now() - (service.status().passwordVerifiedMs ?? 0) < 60_000);
     await service.rotateKek();
     assert.notEqual(service.status().token?.kekId, before);
-    await service.changePassword(bytes(backupPassword), bytes('another'));
+    await service.changePassword(bytes(backupPassword), bytes('another password'));
     assert.equal(service.status().passwordVerifiedMs, undefined);
     await service.close();
     assert.equal(world.keks(), 1);
     world.destroyKek();
     await rejectsReason(world.restore(), 'password-wrong');
-    const restored = await world.restore({ proof: { password: bytes('another') } });
+    const restored = await world.restore({ proof: { password: bytes('another password') } });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
   });
 
@@ -73,9 +73,9 @@ describe('acceptance: beyond the auto-restore document', function () {
     const kek = service.status().token?.kekId;
     const context = bytes('customers/7/iban');
     const sealed = service.fields.seal(bytes('DE02'), { context });
-    await service.changePassword(bytes(backupPassword), bytes('another'));
+    await service.changePassword(bytes(backupPassword), bytes('another password'));
     const writes = Array.from({ length: 50 }, (_, n) => service.vault.set(`k${n}`, bytes('v')));
-    await Promise.all([service.rotateDek({ password: bytes('another') }), ...writes]);
+    await Promise.all([service.rotateDek({ password: bytes('another password') }), ...writes]);
     assert.deepEqual(service.status().dek, { keyId: 2, rotation: 'complete', formerFieldKeys: 1 });
     assert.equal(service.status().token?.kekId, kek);
     assert.equal(service.status().window.generations, 0);
@@ -91,7 +91,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     await rejectsReason(world.restore(), 'persistence-rolled-back');
     writeFileSync(join(world.directory, 'persistence.bin'), present);
     await rejectsReason(world.restore(), 'password-wrong');
-    const restored = await world.restore({ proof: { password: bytes('another') } });
+    const restored = await world.restore({ proof: { password: bytes('another password') } });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
     assert.equal(restored.vault.get('k49')?.toString(), 'v');
     assert.equal(restored.fields.open(sealed, { context }).toString(), 'DE02');

@@ -222,7 +222,7 @@ describe('acceptance: the start', function () {
         const store = await place.open({ recovery });
         await store.vault.set('key', Buffer.from('value'), { durability: 'witnessed' });
         await store.compact();
-        await store.changePassword(password, Buffer.from('another'));
+        await store.changePassword(password, Buffer.from('another password'));
         await store.close();
       } finally {
         process.umask(before);

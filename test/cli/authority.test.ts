@@ -97,6 +97,7 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
         `file:${store.secrets}`,
         '--instance',
         'acme',
+        '--no-recovery-password',
       ]);
       assert.equal(again.code, 0, again.stderr);
     });

@@ -73,6 +73,7 @@ describe('strongroom: exit codes', () => {
       `file:${secrets}`,
       '--instance',
       'acme',
+      '--no-recovery-password',
       '--json',
     ]);
     assert.equal(code, 3);
@@ -132,7 +133,7 @@ describe('strongroom: exit codes', () => {
     const directory = join(await temporaryDirectory(), 'store');
     const env = { DBUS_SESSION_BUS_ADDRESS: 'unix:path=/nonexistent/bus' };
     const { code, stderr } = await strongroom(
-      ['init', directory, '--secret-store', 'secret-service', '--json'],
+      ['init', directory, '--secret-store', 'secret-service', '--no-recovery-password', '--json'],
       {
         env,
       },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { open, readFile, symlink, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -135,31 +135,85 @@ describe('strongroom: secrets', () => {
   });
 
   it('asks for a new password twice, at init too', async () => {
-    const { directory: parent } = { directory: await temporaryDirectory() };
+    const parent = await temporaryDirectory();
     const args = ['init', join(parent, 'store'), '--secret-store', `file:${join(parent, 'secrets')}`];
+    const question = 'Backup password (empty: generate a recovery key): ';
     const differing = await onTerminal(args, [
-      ['Backup password: ', 'one\r'],
-      ['The same again: ', 'two\r'],
+      [question, 'the first horse\r'],
+      ['The same again: ', 'the second horse\r'],
     ]);
     assert.equal(differing.code, 2);
+    const short = await onTerminal(args, [
+      [question, 'eleven byte\r'],
+      ['The same again: ', 'eleven byte\r'],
+    ]);
+    assert.equal(short.code, 2);
+    assert.match(short.stdout, /too short: a new backup password has at least 12 bytes/);
     const made = await onTerminal(args, [
-      ['Backup password: ', 'one\r'],
-      ['The same again: ', 'one\r'],
+      [question, 'the first horse\r'],
+      ['The same again: ', 'the first horse\r'],
     ]);
     assert.equal(made.code, 0, made.stdout);
     const changed = await onTerminal(
       ['password', 'change', join(parent, 'store')],
       [
-        ['Backup password: ', 'one\r'],
-        ['New password: ', 'two\r'],
-        ['The same again: ', 'two\r'],
+        ['Backup password: ', 'the first horse\r'],
+        ['New password (empty: generate a recovery key): ', 'the second horse\r'],
+        ['The same again: ', 'the second horse\r'],
       ],
     );
     assert.equal(changed.code, 0, changed.stdout);
     const env = (value: string): { env: NodeJS.ProcessEnv } => ({ env: { STRONGROOM_PASSWORD: value } });
     const check = ['password', 'verify', join(parent, 'store')];
-    assert.equal((await strongroom(check, env('one'))).code, 1);
-    assert.equal((await strongroom(check, env('two'))).code, 0);
+    assert.equal((await strongroom(check, env('the first horse'))).code, 1);
+    assert.equal((await strongroom(check, env('the second horse'))).code, 0);
+  });
+
+  it('generates a recovery key for an empty answer, and lets its last group be typed back', async () => {
+    const parent = await temporaryDirectory();
+    const args = ['init', join(parent, 'store'), '--secret-store', `file:${join(parent, 'secrets')}`];
+    const question = 'Backup password (empty: generate a recovery key): ';
+    const keyPattern = /^ {2}((?:[0-9A-HJKMNP-TV-Z]{4}-){7}[0-9A-HJKMNP-TV-Z]{4})\r?$/m;
+    const refused = await onTerminal(args, [
+      [question, '\r'],
+      ['to confirm: ', 'no\r'],
+      ['to confirm: ', '\r'],
+      ['to confirm: ', 'nope\r'],
+    ]);
+    assert.equal(refused.code, 4, refused.stdout);
+    assert.equal((await readdir(parent)).length, 0, 'nothing is made before the group is typed back');
+    const made = await onTerminal(args, [
+      [question, '\r'],
+      ['to confirm: ', (shown) => `${keyPattern.exec(shown)?.[1]?.slice(-4).toLowerCase() ?? ''}\r`],
+    ]);
+    assert.equal(made.code, 0, made.stdout);
+    const key = keyPattern.exec(made.stdout)?.[1] ?? '';
+    assert.notEqual(key, keyPattern.exec(refused.stdout)?.[1]);
+    assert.equal(made.stdout.split(key).length, 2, 'printed once');
+    const verified = await strongroom(['password', 'verify', join(parent, 'store')], {
+      env: { STRONGROOM_PASSWORD: key },
+    });
+    assert.equal(verified.code, 0, verified.stderr);
+  });
+
+  it('makes no store without a password unless told so, and refuses a short one', async () => {
+    const parent = await temporaryDirectory();
+    const args = [
+      'init',
+      join(parent, 'store'),
+      '--secret-store',
+      `file:${join(parent, 'secrets')}`,
+      '--json',
+    ];
+    const without = await strongroom(args);
+    assert.deepEqual([without.code, json(without.stderr).reason], [2, 'invalid-option']);
+    assert.match(json(without.stderr).message, /--no-recovery-password/);
+    const short = await strongroom(args, { env: { STRONGROOM_PASSWORD: 'eleven byte' } });
+    assert.deepEqual([short.code, json(short.stderr).reason], [2, 'invalid-option']);
+    assert.equal((await readdir(parent)).length, 0);
+    const bricked = await strongroom([...args, '--no-recovery-password', '--max-age', '0']);
+    assert.deepEqual([bricked.code, json(bricked.stderr).reason], [2, 'invalid-option']);
+    assert.equal((await strongroom([...args, '--no-recovery-password'])).code, 0);
   });
 
   it('takes several lines that were pasted at once', async () => {
@@ -184,14 +238,14 @@ describe('strongroom: secrets', () => {
         '3',
         '--json',
       ],
-      { third: 'next\n' },
+      { third: 'another horse\n' },
     );
     assert.equal(change.code, 0, change.stderr);
     assert.deepEqual(json(change.stdout), { changed: true, slot: 3 });
     const check = (value: string) =>
       strongroom(['password', 'verify', own.directory, '--json'], { env: { STRONGROOM_PASSWORD: value } });
     assert.equal(json((await check(password)).stderr).reason, 'password-wrong');
-    assert.deepEqual(json((await check('next')).stdout), { valid: true, slot: 3, dated: true });
+    assert.deepEqual(json((await check('another horse')).stdout), { valid: true, slot: 3, dated: true });
     const wrong = await strongroom(
       [
         'password',
@@ -203,7 +257,7 @@ describe('strongroom: secrets', () => {
         '3',
         '--json',
       ],
-      { third: 'another' },
+      { third: 'another horse' },
     );
     assert.deepEqual([wrong.code, json(wrong.stderr).reason], [1, 'password-wrong']);
   });

@@ -39,11 +39,15 @@ describe('strongroom status, verify, log', () => {
     const asJson = await strongroom([...args, '--json', '--max-age', 'off', '--clock-tolerance', '5']);
     const made = json(asJson.stdout);
     assert.deepEqual([made.instance, made.rewindableBy, made.securityLevel], ['acme', 'nobody', 'software']);
+    assert.equal(made.recoverable, false);
     assert.deepEqual([made.time.maxAgeMs, made.time.clockToleranceMs], ['off', 5000]);
-    assert.match(asJson.stderr, /Without a backup password/);
+    assert.match(asJson.stderr, /There is no backup password\. A lost SecretStore means lost data/);
     const human = await strongroom(['status', directory]);
     assert.match(human.stdout, /^age +.*\(no limit\)$/m);
-    assert.match(human.stdout, /^note +no backup password and no vendor/m);
+    assert.match(
+      human.stdout,
+      /^note +not recoverable: there is no backup password\. If the SecretStore is lost the data are lost/m,
+    );
   });
 
   it('reports state, verdict, identity, witnesses, age and authority in aligned lines', async () => {

@@ -104,8 +104,8 @@ async function collect(stream: Readable | null): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** A question that must appear on the terminal, and what is typed in answer to it. */
-export type Dialogue = readonly (readonly [question: string, answer: string])[];
+/** A question that must appear on the terminal, and what is typed in answer to it and what was shown before. */
+export type Dialogue = readonly (readonly [question: string, answer: string | ((shown: string) => string)])[];
 
 /** Runs `strongroom` on a pseudo-terminal of util-linux's `script`; `stdout` is all that the terminal showed. */
 export async function onTerminal(
@@ -135,7 +135,7 @@ export async function onTerminal(
       if (next === undefined || at === -1) return;
       from = at + next[0].length;
       remaining.shift();
-      child.stdin.write(next[1]);
+      child.stdin.write(typeof next[1] === 'string' ? next[1] : next[1](shown));
     }
   });
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
@@ -169,7 +169,16 @@ export async function makeStore(extra: readonly string[] = [], withPassword = tr
   const parent = await temporaryDirectory();
   const store = { directory: join(parent, 'store'), secrets: join(parent, 'secrets') };
   const { code, stderr } = await strongroom(
-    ['init', store.directory, '--secret-store', `file:${store.secrets}`, '--instance', 'acme', ...extra],
+    [
+      'init',
+      store.directory,
+      '--secret-store',
+      `file:${store.secrets}`,
+      '--instance',
+      'acme',
+      ...(withPassword ? [] : ['--no-recovery-password']),
+      ...extra,
+    ],
     { env: withPassword ? { STRONGROOM_PASSWORD: password } : {} },
   );
   if (code !== 0) throw new Error(`init: exit code ${code}\n${stderr}`);

@@ -90,7 +90,7 @@ describe('cli: storage tpm', function () {
       '--no-recovery-password',
     ]);
     assert.equal(without.code, 0, without.stderr);
-    assert.match(without.stderr, /a lost TPM means lost data/);
+    assert.match(without.stderr, /A lost TPM means lost data/);
   });
 
   it('the PIN comes from a file, a descriptor, the environment or a question, never from the arguments', async () => {

@@ -145,7 +145,7 @@ class KilledStore {
   #model = new Model();
   /** What the last process may have done since: its seed, and what it acknowledged, by index. */
   #pending: { seed: number; answers: Map<number, string> } | undefined;
-  #password = 'first';
+  #password = 'first password';
   #passwordNext: string | undefined;
   #generation = 0;
   #base = 0;
@@ -173,7 +173,7 @@ class KilledStore {
       passwords: [this.#password, ...(this.#passwordNext === undefined ? [] : [this.#passwordNext])],
       verify: !kill || random.below(8) === 0,
       ...(trigger?.moment === 'password' && {
-        changePassword: { to: `password ${this.#round}`, after: random.within(1, 400) },
+        changePassword: { to: `backup password ${this.#round}`, after: random.within(1, 400) },
       }),
       ...(trigger?.moment === 'anchor' && { anchorEach: random.within(1, 150) }),
       ...(trigger?.moment === 'close' && { closeAfter: random.within(1, 600) }),

@@ -19,6 +19,7 @@ const roundTrip = (directory: string, key: string): string => `
     instance: 'package-test',
     storage: { type: 'software' },
     secretStore: { type: 'file', directory: ${JSON.stringify(join(directory, 'secrets'))} },
+    recovery: 'none',
   };
   const cold = await open(options);
   await cold.vault.set(${JSON.stringify(key)}, Buffer.from('value'));

@@ -62,6 +62,7 @@ describe('a build from source', () => {
          instance: 'source-test',
          storage: { type: 'software' },
          secretStore: { type: 'file', directory: ${JSON.stringify(join(scratch, 'secrets'))} },
+         recovery: 'none',
        });
        await persistence.close();
        console.log(persistence.startup);`,

@@ -116,6 +116,7 @@ export class HsmWorld {
       instance: 'test',
       storage: this.storage(),
       secretStore: { type: 'file', directory: this.secrets },
+      recovery: 'none',
       ...changes,
     };
   }

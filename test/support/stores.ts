@@ -68,6 +68,7 @@ export class World {
     return {
       directory: this.directory,
       instance: 'test',
+      recovery: 'none',
       secretStore: { type: 'file', directory: this.secrets },
       ...changes,
     };

@@ -30,6 +30,7 @@ export interface Notice {
    * - `clock-corrected`: the clock had run ahead and was put right.
    * - `clock-unsynchronised`: COLDSTART while the kernel says that nothing has set the clock (adjtimex(2), STA_UNSYNC).
    * - `age-excused`: TIME_TAMPER was older than the limit; the TPM's counter proves the state current, so it was accepted.
+   * - `unsupported-file-system`: the directory is on a network file system or on FUSE. Two machines may be able to write.
    * - `time-refresh-failed`: the hourly refresh of TIME_TAMPER failed; `cause` says why. It is tried again.
    * - `compaction-failed`: a compaction that the store began by itself failed; `cause` says why. The store goes on with the
    *   old log. After `no-space` it is tried again once the file system has room for a second log.
@@ -42,6 +43,7 @@ export interface Notice {
     | 'clock-corrected'
     | 'clock-unsynchronised'
     | 'age-excused'
+    | 'unsupported-file-system'
     | 'time-refresh-failed'
     | 'compaction-failed';
   readonly message: string;

@@ -61,6 +61,7 @@ export interface NativeStoreOptions {
   readonly secretStore?: NativeSecretStore | undefined;
   readonly vaultFileName?: string | undefined;
   readonly readOnly?: boolean | undefined;
+  readonly allowNetworkFileSystem?: boolean | undefined;
   readonly clockToleranceMs?: number | undefined;
   /** `Infinity`: off. */
   readonly maxAgeMs?: number | undefined;
@@ -95,6 +96,12 @@ export interface NativeWitness extends NativePoint {
   /** 0: not in this opening. */
   readonly movedMs: number;
   readonly failing: boolean;
+}
+
+export interface NativeFileSystem {
+  /** `ext4`, `nfs`; hexadecimal for one that is not known. */
+  readonly name: string;
+  readonly type: 'local' | 'network' | 'memory' | 'fuse';
 }
 
 export interface NativeTpmStatus {
@@ -166,6 +173,7 @@ export interface NativeStatus {
   readonly token: NativeTokenStatus | undefined;
   readonly restore: NativeRestoreRecord | undefined;
   readonly lastWrittenHere: boolean;
+  readonly fileSystem: NativeFileSystem | undefined;
   /** 0: never since a password was changed or removed. */
   readonly passwordVerifiedMs: number;
   readonly newest: NativePoint;

@@ -14,6 +14,11 @@ export function noticesOf(status: NativeStatus): Notice[] {
       'age-excused',
       "the newest stamp was older than the limit; the TPM's counter proves the state current",
     ],
+    [
+      status.fileSystem?.type === 'network' || status.fileSystem?.type === 'fuse',
+      'unsupported-file-system',
+      `the directory is on ${status.fileSystem?.name ?? ''}, where locks and syncs may not hold; use a local file system`,
+    ],
     [status.clockCorrected, 'clock-corrected', 'the clock had run ahead and was put right'],
     [
       status.clockUnsynchronised,

@@ -93,6 +93,11 @@ export interface OpenOptions {
   readonly create?: 'if-missing' | 'never' | 'always';
   /** Opens for reading: takes no lock and changes nothing, so that a live store can be looked at. Never a COLDSTART. */
   readonly readOnly?: boolean;
+  /**
+   * COLDSTART only: makes the store on a network file system, which is refused otherwise. There two machines may be able to
+   * write to one store.
+   */
+  readonly allowNetworkFileSystem?: boolean;
   /** How far the clock may trail what is remembered; fixed at COLDSTART. Default 120,000 ms. */
   readonly clockToleranceMs?: number;
   /** The greatest age of TIME_TAMPER at a start, at least 60,000 ms; fixed at COLDSTART. Default 604,800,000 ms, seven days. */
@@ -151,6 +156,7 @@ const openNames = [
   'recovery',
   'create',
   'readOnly',
+  'allowNetworkFileSystem',
   'clockToleranceMs',
   'maxAgeMs',
   'maxAge',
@@ -360,6 +366,8 @@ export function readOpenOptions(options: unknown): ReadOptions {
   const recovery = readRecovery(given.recovery);
   if (given.readOnly !== undefined && typeof given.readOnly !== 'boolean')
     throw invalid('readOnly must be a boolean');
+  if (given.allowNetworkFileSystem !== undefined && typeof given.allowNetworkFileSystem !== 'boolean')
+    throw invalid('allowNetworkFileSystem must be a boolean');
   if (given.maxAge !== undefined && given.maxAge !== 'off') throw invalid("maxAge must be 'off', or absent");
   if (given.maxAge !== undefined && given.maxAgeMs !== undefined)
     throw invalid('maxAge and maxAgeMs exclude each other');
@@ -371,6 +379,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     instance: given.instance === undefined ? '' : readText(given.instance, 'instance'),
     secretStore: readSecretStore(given.secretStore),
     readOnly: given.readOnly,
+    allowNetworkFileSystem: given.allowNetworkFileSystem,
     clockToleranceMs: readWhole(given.clockToleranceMs, 'clockToleranceMs', msMax),
     maxAgeMs:
       given.maxAge === 'off'

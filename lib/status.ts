@@ -123,6 +123,18 @@ export interface DekStatus {
   readonly formerFieldKeys: number;
 }
 
+/** The file system that the directory is on. */
+export interface FileSystemStatus {
+  /** `ext4`, `nfs`, `fuse`; the number of statfs(2), hexadecimal, for one that is not known. */
+  readonly name: string;
+  /**
+   * - `network`: other machines can write to it, and a lock may not reach them. Not supported.
+   * - `fuse`: a program decides what a lock and a sync mean. Not supported.
+   * - `memory`: a restart of the machine empties it.
+   */
+  readonly type: 'local' | 'network' | 'memory' | 'fuse';
+}
+
 /** The state of an open or closed store. */
 export interface PersistenceStatus {
   readonly state: 'open' | 'closed';
@@ -164,6 +176,8 @@ export interface PersistenceStatus {
    * restore of the files or a move to another file system until the store is opened for writing there.
    */
   readonly lastWrittenHere: boolean;
+  /** Undefined where the system does not say. */
+  readonly fileSystem: FileSystemStatus | undefined;
   /**
    * When a backup password was last proven by `verifyPassword`, milliseconds since 1970; forgotten when one is changed or
    * removed.
@@ -358,6 +372,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     keySlots: toKeySlots(native.keySlots),
     recoverable: hasPassword(native.keySlots),
     lastWrittenHere: native.lastWrittenHere,
+    fileSystem: native.fileSystem && Object.freeze(native.fileSystem),
     passwordVerifiedMs: native.passwordVerifiedMs === 0 ? undefined : native.passwordVerifiedMs,
     rewindableBy: native.rewindableByVendor ? 'vendor' : hasPassword(native.keySlots) ? 'password' : 'nobody',
     continuity: native.continuityUnproven ? 'unproven' : 'proven',

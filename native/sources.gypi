@@ -61,6 +61,7 @@
       "store/witnesses.cc",
       "store/secret_witness.cc",
       "store/verdict.cc",
+      "store/file_system_kind.cc",
       "store/engine.cc",
       "store/engine_locks.cc",
       "store/engine_trial.cc",

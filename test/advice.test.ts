@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { chownSync, cpSync, linkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { NativeStatus } from '../lib/native-binding.js';
+import { noticesOf } from '../lib/notices.js';
 import { rejectsReason } from './support/errors.js';
 import { quickKdf, World } from './support/stores.js';
 
@@ -44,6 +46,18 @@ describe('advice', () => {
       'invalid-argument',
     );
     assert.match(message, /File name too long/);
+  });
+
+  it('a directory on a network file system or on FUSE: a notice at each opening', () => {
+    const kindsOn = (name: string, type: string): string[] =>
+      noticesOf({ fileSystem: { name, type } } as NativeStatus).map(({ kind, message }) => {
+        assert.match(message, new RegExp(`^the directory is on ${name}, .*; use a local file system$`));
+        return kind;
+      });
+    assert.deepEqual(kindsOn('nfs', 'network'), ['unsupported-file-system']);
+    assert.deepEqual(kindsOn('fuse', 'fuse'), ['unsupported-file-system']);
+    assert.deepEqual(kindsOn('ext4', 'local'), []);
+    assert.deepEqual(kindsOn('tmpfs', 'memory'), []);
   });
 
   it('a backup from before a change of the password says which password it has', async () => {

@@ -51,6 +51,7 @@ interface InitOptions extends CommonOptions, HsmOptions {
   readonly clockTolerance?: string;
   readonly maxAge?: string;
   readonly windowMax?: string;
+  readonly allowNetworkFileSystem?: boolean;
 }
 
 export function addInitCommand(program: Command): void {
@@ -109,6 +110,10 @@ export function addInitCommand(program: Command): void {
       '--window-max <hours>',
       'refuse writes when a witness could not be moved for longer; a number of hours, or 30m (default: 24)',
     )
+    .option(
+      '--allow-network-file-system',
+      'make the store on NFS, SMB and the like, where two machines may be able to write to it',
+    )
     .addHelpText(
       'after',
       `\nWithout these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for
@@ -123,6 +128,7 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   const path = absolutePath(directory);
   const place = readPlace(path, options);
   const policy = {
+    ...(options.allowNetworkFileSystem === true && { allowNetworkFileSystem: true }),
     ...(options.clockTolerance !== undefined && {
       clockToleranceMs: durationMs('--clock-tolerance', options.clockTolerance, 's'),
     }),

@@ -130,6 +130,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     restore,
     recoverable,
     lastWrittenHere,
+    fileSystem,
     passwordVerifiedMs,
     dek,
   } = status;
@@ -167,6 +168,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     restore,
     recoverable,
     lastWrittenHere,
+    fileSystem,
     passwordVerifiedMs,
     dek,
     rewindableBy,
@@ -227,6 +229,7 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
       witnessText(witness, lagSeconds),
     ]),
     ['window', windowText(status)],
+    ...(status.fileSystem === undefined ? [] : [['file system', fileSystemText(status.fileSystem)] as const]),
     ['security level', securityText[status.securityLevel]],
     ...(status.tpm === undefined ? [] : tpmRows(status.tpm)),
     ...tokenRows(status),
@@ -236,6 +239,12 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
     ['age', time.excused ? `${age}; the TPM's counter vouches for it` : age],
     ['clock tolerance', durationText(time.clockToleranceMs)],
   ];
+}
+
+function fileSystemText({ name, type }: NonNullable<PersistenceStatus['fileSystem']>): string {
+  if (type === 'local') return name;
+  if (type === 'memory') return `${name}; a restart of the machine empties it`;
+  return `${name}: NOT SUPPORTED, because locks and syncs may not hold there`;
 }
 
 function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): Row[] {

@@ -74,6 +74,15 @@ napi_value describe(napi_env env, const store::TokenStatus& token) {
       .value();
 }
 
+napi_value describe(napi_env env, const store::FileSystemKind& kind) {
+  if (kind.name.empty()) return undefined(env);
+  const char* const type = kind.network ? "network" : kind.memory ? "memory" : kind.fuse ? "fuse" : "local";
+  return Object(env)
+      .set("name", to_value(env, std::string_view(kind.name)))
+      .set("type", to_value(env, std::string_view(type)))
+      .value();
+}
+
 napi_value describe(napi_env env, const store::RestoreRecord& record) {
   return Object(env)
       .set("completed", to_value(env, record.completed))
@@ -152,6 +161,7 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("token", status.token ? describe(env, *status.token) : undefined(env))
       .set("restore", status.restore ? describe(env, *status.restore) : undefined(env))
       .set("lastWrittenHere", to_value(env, status.last_written_here))
+      .set("fileSystem", describe(env, status.file_system))
       .set("passwordVerifiedMs", time_value(env, status.password_verified_ms))
       .set("newest", describe(env, status.newest))
       .set("tokenPoint", describe(env, status.token_point))

@@ -109,6 +109,8 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
     SR_TRY(read_secret_store(env, value, &*engine.secret_store));
   }
   engine.read_only = read_boolean(env, member(env, options, "readOnly")).value_or(false);
+  engine.allow_network_file_system =
+      read_boolean(env, member(env, options, "allowNetworkFileSystem")).value_or(false);
   if (member(env, options, "clockToleranceMs") != nullptr) {
     SR_TRY(read_whole(env, options, "clockToleranceMs", kMsMax, &engine.clock_tolerance_ms.emplace()));
   }

@@ -182,6 +182,14 @@ Status Engine::setup_persistence_files() {
     // What was determined without the lock may have changed under the hands of the process that had it.
     SR_TRY(determine_startup_state().status());
   }
+  if (const Result<os::FileSystemInfo> found = state.directory->file_system(); found.ok())
+    state.file_system = file_system_kind(found->type);
+  if (state.file_system.network && state.startup == StartupState::kColdstart &&
+      !state.options.allow_network_file_system) {
+    return {Reason::kInvalidOption, "allowNetworkFileSystem: " + state.options.directory +
+                                        " is on a network file system (" + state.file_system.name +
+                                        "), where two machines could write to one store at a time"};
+  }
   state.stage = State::Stage::kSetUp;
   return {};
 }

@@ -66,6 +66,15 @@ struct Pkcs11Options {
   std::chrono::milliseconds limit = roots::kTokenTimeLimit;  // for each call into the module
 };
 
+// What a file system means for a store.
+struct FileSystemKind {
+  std::string name;      // "ext4", "nfs"; hexadecimal for one that is not known; empty: not known at all
+  bool network = false;  // others may write to it, and locks may not reach them
+  bool memory = false;   // a restart of the machine empties it
+  bool fuse = false;     // a program decides what a lock and a sync mean
+};
+[[nodiscard]] FileSystemKind file_system_kind(std::uint64_t type);
+
 struct EngineOptions {
   std::string directory;  // absolute
   std::string instance = "default";
@@ -77,6 +86,7 @@ struct EngineOptions {
   std::optional<SecretStoreConfig> secret_store;
   bool read_only = false;
   bool threads = true;
+  bool allow_network_file_system = false;  // COLDSTART only: else a directory on one is kInvalidOption
 
   // Fixed at COLDSTART. Given at a WARMSTART they must agree with what the store has, or the answer is kInvalidOption.
   std::optional<std::uint64_t> clock_tolerance_ms;
@@ -173,6 +183,7 @@ struct EngineStatus {
       false;  // else this is a copy, or the files were restored or moved across file systems
   bool age_excused =
       false;  // TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state
+  FileSystemKind file_system;  // of the directory
   ProvisionState provision = ProvisionState::kComplete;
   StartupState startup = StartupState::kWarmstart;
   bool open = false;

@@ -361,6 +361,7 @@ EngineStatus Engine::status() {
                 : state.has_token() ? StorageType::kPkcs11
                                     : StorageType::kSoftware;
   out.age_excused = state.age_excused;
+  out.file_system = state.file_system;
   out.last_written_here = state.last_written_here;
   out.provision = state.header.state;
   out.startup = state.startup;

@@ -133,6 +133,7 @@ struct Engine::State {
   bool recovering = false;
 
   std::shared_ptr<os::Directory> directory;
+  FileSystemKind file_system;
   // Made by this COLDSTART, and removed again when it is refused.
   bool directory_made = false;
   bool secrets_directory_made = false;

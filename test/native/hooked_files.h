@@ -13,10 +13,11 @@ class HookedFiles final : public os::FileSystem {
  public:
   HookedFiles(os::FileSystem& inner, std::string name) : inner_(inner), name_(std::move(name)) {}
 
-  std::function<void()> on_create;                                     // before the file is made
-  std::function<void()> on_sync;                                       // before it is synced
-  int syncs_hooked = 1;                                                // so many of its first ones
-  std::function<void()> on_lock;                                       // before a directory is locked
+  std::function<void()> on_create;                // before the file is made
+  std::function<void()> on_sync;                  // before it is synced
+  int syncs_hooked = 1;                           // so many of its first ones
+  std::optional<os::FileSystemInfo> file_system;  // what directories say that they are on
+  std::function<void()> on_lock;                  // before a directory is locked
   std::function<void(std::string_view name, ByteView data)> on_write;  // of any file
 
   Result<std::shared_ptr<os::Directory>> open_directory(const std::string& path,
@@ -75,6 +76,9 @@ class HookedFiles final : public os::FileSystem {
     Result<std::vector<std::string>> list() override { return inner_->list(); }
     Status sync() override { return inner_->sync(); }
     Result<os::FileInfo> info() override { return inner_->info(); }
+    Result<os::FileSystemInfo> file_system() override {
+      return hooks_.file_system ? Result<os::FileSystemInfo>(*hooks_.file_system) : inner_->file_system();
+    }
     Result<std::unique_ptr<os::FileLock>> lock(std::string_view name) override { return inner_->lock(name); }
     Result<std::unique_ptr<os::FileLock>> lock_directory(std::string_view name) override {
       if (hooks_.on_lock) hooks_.on_lock();

@@ -27,7 +27,10 @@ export class PersistenceError extends Error {
   readonly code: ErrorCode;
   /** The stable, machine-readable cause. */
   readonly reason: Reason;
-  /** Whether the same call can succeed later without a change to the store or the arguments. */
+  /**
+   * Whether the same call can succeed later without a change to the store or the arguments. Never with
+   * {@link outcomeUnknown}: it could take effect twice.
+   */
   readonly retryable: boolean;
   /** What to do about it, in plain words. */
   readonly remedy: string;
@@ -47,7 +50,8 @@ export class PersistenceError extends Error {
     const entry = errorTable[reason];
     this.code = entry.code;
     this.reason = reason;
-    this.retryable = entry.retryable;
+    // The same call could take effect twice.
+    this.retryable = entry.retryable && options.outcomeUnknown !== true;
     this.remedy = entry.remedy;
     if (options.committed === true) this.committed = true;
     if (options.outcomeUnknown === true) this.outcomeUnknown = true;

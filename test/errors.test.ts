@@ -18,6 +18,8 @@ describe('PersistenceError', () => {
     assert.ok(!('committed' in error));
     assert.ok(!('cause' in new PersistenceError('closed', '')));
     assert.equal(new PersistenceError('witness-not-moved', '', { committed: true }).committed, true);
+    // What may have taken effect is not to be repeated, whatever the reason.
+    assert.equal(new PersistenceError('no-space', '', { outcomeUnknown: true }).retryable, false);
   });
 
   it('is recognised by code and reason, from any realm', () => {

@@ -1,7 +1,7 @@
 // Several backup passwords through the library. What a crash or an older file does is shown in
 // test/native/passwords_test.cc and crash_test.cc.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Persistence } from '../lib/index.js';
@@ -56,6 +56,27 @@ describe('backup passwords', () => {
     assert.deepEqual(passwords(store)[1], [5, 'second safe']);
     await rejectsReason(store.changePassword(next, alice), 'invalid-argument');
     assert.equal(await store.verifyPassword(alice), 2);
+  });
+
+  it('whose change could not be written to the end are of unknown outcome, and the next start shows them', async () => {
+    let store = await world.open({ recovery });
+    const inTheWay = join(world.directory, 'persistence.bin.new');
+    mkdirSync(inTheWay);
+    const error = await rejectsReason(store.changePassword(alice, bob), 'unsafe-path');
+    assert.deepEqual([error.outcomeUnknown, error.committed, error.retryable], [true, undefined, false]);
+    assert.match(error.message, /the change may still take effect: open the store again/);
+    rmdirSync(inTheWay);
+    await store.close();
+    store = await world.open();
+    const works = await Promise.all(
+      [alice, bob].map((each) =>
+        store.verifyPassword(each).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    assert.equal(works.filter(Boolean).length, 1);
   });
 
   it('are removed by another one; the last one stays, and an older persistence.bin is refused', async () => {

@@ -254,14 +254,24 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
   const auto after_a_failed = [&](const std::function<Status(Engine&)>& first,
                                   const std::function<void(Engine&)>& second) {
     std::size_t met = 0;
+    std::size_t unknown_met = 0;
     for (std::uint64_t number = 1;; ++number) {
       const std::unique_ptr<World> now = image.start();
       Session session(*now);
       ASSERT_OK(session.open());
+      const Slots before = slots_of(session.engine());
       now->disk->fail_at(now->disk->calls() + number, Reason::kNoSpace);
       const Status failed = first(session.engine());
       now->disk->clear_faults();
       if (failed.ok()) break;
+      const bool unknown = failed.error().outcome_unknown || failed.error().committed;
+      unknown_met += unknown ? 1U : 0U;
+      if (!unknown) {  // then nothing of it is there after a restart
+        const std::unique_ptr<World> restarted = Image(*now).start();
+        Session next(*restarted);
+        ASSERT_OK(next.open());
+        EXPECT_EQ(slots_of(next.engine()), before) << number << " " << describe(failed);
+      }
       if (session.engine().status().poisoned || failed.error().committed) continue;
       ++met;
       second(session.engine());
@@ -273,6 +283,7 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
       EXPECT_FALSE(left.empty()) << number;
     }
     EXPECT_GT(met, 3U);
+    EXPECT_GT(unknown_met, 3U);
   };
   const auto opens = [](Engine& engine, const char* password) {
     return engine.verify_password(as_bytes(password)).ok();

@@ -3,13 +3,19 @@ import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
 import { decommission, reanchor, recover, reseal, type Persistence, type Proof } from '../index.js';
+import { lossOf, type Loss } from '../loss.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
+import { canAsk } from './hidden-prompt.js';
+import { confirmGeneration, lossText } from './loss.js';
+import { wholeNumber } from './numbers.js';
 import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
 import { documentOf, look } from './status-command.js';
 import { actAndClose, requireStore } from './store.js';
-import { printable, tell, writeJson } from './terminal.js';
+import { printable, tell, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, findPin, readPcrs, withStorage, type TpmOptions } from './tpm-options.js';
+
+const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
 
 type ActOptions = CommonOptions & ProofOptions & TpmOptions;
 
@@ -18,8 +24,15 @@ export function addAuthorityCommands(program: Command): void {
     program,
     'reanchor',
     'Accept the present state as the new truth, after a legitimate restore, a lost witness or a long shutdown.',
-    ['strongroom reanchor DIR --password-file backup.txt', 'strongroom reanchor DIR --token-file token.txt'],
-  ).argument('<dir>', 'the directory of the store');
+    [
+      'strongroom reanchor DIR --plan',
+      'strongroom reanchor DIR --password-file backup.txt',
+      'strongroom reanchor DIR --token-file token.txt',
+    ],
+  )
+    .argument('<dir>', 'the directory of the store')
+    .option('--plan', 'only print what would be accepted and given up, and change nothing')
+    .option('--generation <n>', 'accept this generation without asking, and no other');
   addProofOptions(addTpmOptions(reanchorCommand)).action(reanchorAct);
 
   const recoverCommand = addCommand(
@@ -63,16 +76,38 @@ export function addAuthorityCommands(program: Command): void {
   addProofOptions(addTpmOptions(decommissionCommand)).action(decommissionAct);
 }
 
-async function reanchorAct(directory: string, options: ActOptions): Promise<void> {
+interface ReanchorOptions extends ActOptions {
+  readonly plan?: true;
+  readonly generation?: string;
+}
+
+async function reanchorAct(directory: string, options: ReanchorOptions): Promise<void> {
   const path = absolutePath(directory);
+  const expected =
+    options.generation === undefined ? undefined : wholeNumber('--generation', options.generation);
   await withStorage(path, options, async (storage) => {
     const { verdict, status, storage: type } = await look(path, storage);
     if (verdict === 'ok' && status?.continuity === 'proven') {
       throw new PersistenceError('nothing-to-do', 'every verdict is ok');
     }
+    // A TPM shows nothing of a state that it refuses the root to.
+    const loss = status && lossOf(verdict, status);
+    if (options.plan === true) {
+      if (options.json === true) await writeJson({ verdict, loss: loss ?? null });
+      else await writeData(`${loss === undefined ? unknownLoss : lossText(loss)}\n`);
+      return;
+    }
+    if (options.json !== true) tell(loss === undefined ? unknownLoss : lossText(loss));
     requireTokenOf(status?.rewindableBy, options);
+    if (expected !== undefined && loss !== undefined && loss.generation !== expected) {
+      throw new PersistenceError(
+        'aborted',
+        `--generation ${expected} is not what the store holds, which is generation ${loss.generation}`,
+      );
+    }
+    if (expected === undefined && loss !== undefined && canAsk()) await confirmGeneration(loss);
     await withProof(await readProof(options, type), async (proof) => {
-      await tellResult(await reanchor({ directory: path, ...storage, proof }), options, 'Accepted');
+      await tellResult(await reanchor({ directory: path, ...storage, proof }), options, 'Accepted', loss);
     });
   });
 }
@@ -166,9 +201,14 @@ async function decommissionAct(directory: string, options: ActOptions & { yes?: 
   else tell(`Removed the store ${storageId} of the instance ${printable(instance)}.`);
 }
 
-async function tellResult(persistence: Persistence, options: CommonOptions, verb: string): Promise<void> {
+async function tellResult(
+  persistence: Persistence,
+  options: CommonOptions,
+  verb: string,
+  loss?: Loss,
+): Promise<void> {
   const status = await actAndClose(persistence, () => persistence.status());
-  if (options.json === true) await writeJson(documentOf(status));
+  if (options.json === true) await writeJson({ ...documentOf(status), ...(loss && { loss }) });
   else tell(`${verb} the store ${status.storageId} at generation ${status.generation}.`);
 }
 

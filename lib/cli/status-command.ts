@@ -12,6 +12,7 @@ import {
   type TpmStatus,
   type WitnessStatus,
 } from '../index.js';
+import { lossOf } from '../loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
 import { durationText } from './numbers.js';
@@ -116,6 +117,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
     secretStore,
     files,
     ...(status !== undefined && documentOf(status, lagSeconds)),
+    ...(verdict !== 'ok' && status !== undefined && { window: undefined, loss: lossOf(verdict, status) }),
   };
 }
 
@@ -192,9 +194,9 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
     ['state', paint(verdict === 'ok' ? 'green' : 'red', state)],
     ['verdict', error === undefined ? verdict : `${verdict} (${error.code})`],
   ];
-  if (error !== undefined) rows.push(['', printable(error.message)], ['remedy', printable(error.remedy)]);
+  if (error !== undefined) rows.push(['remedy', printable(error.remedy)]);
   rows.push(['directory', printable(path)], ['instance', printable(instance)], ['storage id', storageId]);
-  if (status !== undefined) rows.push(...rowsOf(status, lagSeconds));
+  if (status !== undefined) rows.push(...rowsOf(verdict, status, lagSeconds));
   else if (tpm !== undefined) rows.push(...unreadTpmRows(tpm));
   rows.push(['passwords', passwordsText(keySlots)]);
   if (secretStore !== undefined) {
@@ -204,10 +206,40 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
     ]);
   }
   for (const note of notesOf(inspection)) rows.push([paint('yellow', 'note'.padEnd(16)), note]);
-  return table(rows, (label) => paint('dim', label));
+  const lead = error === undefined ? '' : `${paint('red', leadOf(inspection, error))}\n`;
+  return lead + table(rows, (label) => paint('dim', label));
 }
 
-function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
+/** What is the matter, in one sentence: refused, why, whether the data are safe. The remedy says what to do. */
+function leadOf({ recoverable, status, verdict }: Inspection, error: PersistenceError): string {
+  return `Refused: ${printable(error.message)}; ${safetyOf(recoverable, status, verdict, error)}.`;
+}
+
+function safetyOf(
+  recoverable: boolean,
+  status: PersistenceStatus | undefined,
+  verdict: string,
+  error: PersistenceError,
+): string {
+  if (error.retryable) return 'nothing is lost, and the store opens once that has passed';
+  const exitCode = exitCodeOf(failureOf(error));
+  if (exitCode === exitCodes.critical) {
+    const commits = status && lossOf(verdict, status).commits;
+    const missing =
+      commits === undefined || commits === 0
+        ? ''
+        : `, and ${grouped(commits)} ${commits === 1 ? 'commit is' : 'commits are'} missing from it`;
+    return `it is not safe to use this state before that is explained${missing}`;
+  }
+  if (exitCode === exitCodes.restoreRequired || error.reason === 'root-unavailable') {
+    return recoverable
+      ? 'the data are safe as long as the backup password is known'
+      : 'there is no backup password, so the data are lost unless what is missing comes back';
+  }
+  return 'the files were not changed';
+}
+
+function rowsOf(verdict: string, status: PersistenceStatus, lagSeconds: Lag): Row[] {
   const { generation, newestMs, head, records, logBytes, liveBytes, witnesses, time } = status;
   const newest = newestMs > 0 ? `, ${timeText(newestMs)}` : '';
   const limit = time.maxAgeMs === 'off' ? 'no limit' : `at most ${durationText(time.maxAgeMs)}`;
@@ -226,9 +258,10 @@ function rowsOf(status: PersistenceStatus, lagSeconds: Lag): Row[] {
       : []),
     ...witnesses.map((witness, index): Row => [
       index === 0 ? 'witnesses' : '',
-      witnessText(witness, lagSeconds),
+      witnessText(witness, generation, lagSeconds),
     ]),
-    ['window', windowText(status)],
+    // Of a refused store it would say what could be rewound in a state that no start accepts.
+    ...(verdict === 'ok' ? [['window', windowText(status)] as const] : []),
     ...(status.fileSystem === undefined ? [] : [['file system', fileSystemText(status.fileSystem)] as const]),
     ['security level', securityText[status.securityLevel]],
     ...(status.tpm === undefined ? [] : tpmRows(status.tpm)),
@@ -348,8 +381,13 @@ function wearText({ increments, perDay, yearsTo100k, yearsTo500k }: TpmStatus['w
   );
 }
 
-function witnessText({ name, generation, lagGenerations }: WitnessStatus, lagSeconds: Lag): string {
+function witnessText(
+  { name, generation, lagGenerations }: WitnessStatus,
+  newest: number,
+  lagSeconds: Lag,
+): string {
   const at = `${name.padEnd(13)} generation ${grouped(generation)}`;
+  if (generation > newest) return `${at}, ${grouped(generation - newest)} AHEAD of the vault`;
   if (lagGenerations === 0) return `${at}, in step`;
   const seconds = lagSeconds.get(name);
   const since = seconds === undefined ? '' : ` for ${durationText(seconds * 1000)}`;

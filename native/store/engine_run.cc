@@ -394,6 +394,10 @@ EngineStatus Engine::status() {
       out.time_tamper = *state.stamp;
       const Now now = read_clock(state.environment.clock);
       out.age_ms = age_ms(*state.stamp, now);
+    } else if (state.secret_stamp) {
+      // A start that was refused before TIME_TAMPER: what the SecretStore remembers may be newer than the vault.
+      out.time_tamper = *state.secret_stamp;
+      out.age_ms = age_ms(*state.secret_stamp, read_clock(state.environment.clock));
     }
   }
   const std::uint64_t boot_ms = state.environment.clock.boot_ms();

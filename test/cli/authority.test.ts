@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { copyFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -23,6 +23,16 @@ async function rollBack({ directory, secrets }: TestStore): Promise<void> {
   await copyFile(`${secrets}-vault.bin`, vault);
 }
 
+/** Name and content of every file of a store, but for its locks. */
+async function fingerprint({ directory, secrets }: TestStore): Promise<string[]> {
+  const all: string[] = [];
+  for (const place of [directory, secrets]) {
+    for (const name of (await readdir(place)).sort())
+      if (!name.endsWith('lock')) all.push(name, (await readFile(join(place, name))).toString('base64'));
+  }
+  return all;
+}
+
 describe('strongroom reanchor, recover, decommission, token sign', () => {
   describe('by the backup password', () => {
     it('reanchor accepts a restored state, once', async () => {
@@ -40,6 +50,43 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       assert.equal((await strongroom(['get', store.directory, 'seats'])).stdout, '25');
       const log = await strongroom(['log', store.directory]);
       assert.match(log.stdout, /reanchor/);
+    });
+
+    it('reanchor names what it gives up before it accepts, and --plan changes nothing', async () => {
+      const store = await makeStore();
+      await strongroom(['set', store.directory, 'seats', '25']);
+      await rollBack(store);
+      const before = await fingerprint(store);
+      const plan = await strongroom(['reanchor', store.directory, '--plan']);
+      assert.equal(plan.code, 0, plan.stderr);
+      assert.match(
+        plan.stdout,
+        /^This accepts generation 5 of .* as the newest state\.\nIt gives up \d+ later commits, which the tamper-file and the secret-store remember\. The last of them was at .* or later\.\n$/,
+      );
+      const asJson = json((await strongroom(['reanchor', store.directory, '--plan', '--json'])).stdout);
+      assert.equal(asJson.verdict, 'vault-rolled-back');
+      assert.ok(asJson.loss.commits > 0);
+      assert.deepEqual(await fingerprint(store), before);
+      const other = await strongroom(
+        ['reanchor', store.directory, '--generation', '4', '--json'],
+        withPassword,
+      );
+      assert.deepEqual([other.code, json(other.stderr).reason], [4, 'aborted']);
+      const mistyped = await onTerminal(
+        ['reanchor', store.directory],
+        [['Type the generation (5) to accept it: ', '6\n']],
+        withPassword.env,
+      );
+      assert.equal(mistyped.code, 4, mistyped.stdout);
+      assert.match(mistyped.stdout, /It gives up \d+ later commits/);
+      assert.deepEqual(await fingerprint(store), before);
+      const accepted = await onTerminal(
+        ['reanchor', store.directory],
+        [['Type the generation (5) to accept it: ', '5\n']],
+        withPassword.env,
+      );
+      assert.equal(accepted.code, 0, accepted.stdout);
+      assert.equal((await strongroom(['status', store.directory])).code, 0);
     });
 
     it('recover gives a store a new root, and reanchor proves its continuity', async () => {
@@ -64,7 +111,10 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       assert.match((await strongroom(['status', store.directory])).stdout, /^note +.*strongroom reanchor/m);
       const human = await strongroom(['reanchor', store.directory], withPassword);
       assert.deepEqual([human.code, human.stdout], [0, '']);
-      assert.match(human.stderr, /^Accepted the store [0-9a-f]{32} at generation \d+\.\n$/);
+      assert.match(
+        human.stderr,
+        /^This accepts generation .*\nIt gives up no commit .*\nAccepted the store [0-9a-f]{32} at generation \d+\.\n$/,
+      );
       assert.equal(
         json((await strongroom(['status', store.directory, '--json'])).stdout).continuity,
         'proven',

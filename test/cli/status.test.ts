@@ -131,15 +131,19 @@ describe('strongroom status, verify, log', () => {
     assert.equal(human.stderr, '');
     assert.match(
       human.stdout,
-      /^state +refused\nverdict +vault-rolled-back \(PERS_8003\)\n +the vault ends at /,
+      /^Refused: the vault ends at generation 2, .*; it is not safe to use this state .*, and 3 commits are missing from it\.\nstate +refused\nverdict +vault-rolled-back \(PERS_8003\)\nremedy /,
     );
+    assert.match(human.stdout, /secret-store +generation 5, 3 AHEAD of the vault$/m);
+    assert.doesNotMatch(human.stdout, /^window/m);
     assert.match(human.stdout, /^remedy +Put the newest files back/m);
     assert.match(human.stdout, /^instance +acme$/m);
     assert.match(human.stdout, /^generation +2/m);
     const asJson = await strongroom(['status', refused.directory, '--json']);
     assert.equal(asJson.code, 3);
-    const { state, verdict, error, generation, head, storageId } = json(asJson.stdout);
-    assert.deepEqual([state, verdict, generation], ['refused', 'vault-rolled-back', 2]);
+    const { state, verdict, error, generation, head, storageId, window, loss } = json(asJson.stdout);
+    assert.deepEqual([state, verdict, generation, window], ['refused', 'vault-rolled-back', 2, undefined]);
+    assert.deepEqual([loss.generation, loss.commits], [2, 3]);
+    assert.ok(loss.witnesses.includes('secret-store') && loss.lastMs > loss.timeMs);
     assert.match(`${head}${storageId}`, /^[0-9a-f]{96}$/);
     assert.deepEqual(json(asJson.stderr), error);
   });
@@ -152,7 +156,9 @@ describe('strongroom status, verify, log', () => {
     const { state, verdict, instance, passwordSlot, generation } = json(stdout);
     assert.deepEqual([state, verdict, instance, passwordSlot], ['refused', 'root-unavailable', 'acme', true]);
     assert.equal(generation, undefined);
-    assert.match((await strongroom(['status', lost.directory])).stdout, /^remedy +.*strongroom recover/m);
+    const human = (await strongroom(['status', lost.directory])).stdout;
+    assert.match(human, /^Refused: .*; the data are safe as long as the backup password is known\.\n/);
+    assert.match(human, /^remedy +.*strongroom recover/m);
   });
 
   it('verifies the whole history', async () => {

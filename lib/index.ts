@@ -49,6 +49,7 @@ export type {
   StorageOptions,
   TpmStorageOptions,
 } from './options.js';
+export type { KeptNotice } from './notices.js';
 export type { PasswordSource, SecretPlace } from './secrets.js';
 export type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 export type { PersistenceValidator } from './persistence-validator.js';

@@ -27,6 +27,7 @@ import {
   type PersistenceStatus,
   type TokenStatus,
 } from './status.js';
+import { keepNotices } from './notices.js';
 import { sharesFileSystem } from './places.js';
 import { parseToken, type Token } from './token.js';
 
@@ -180,6 +181,7 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
       validations: 0,
       library: binding.libraryVersion,
       nowMs: Date.now(),
+      notices: loaded ? await keepNotices(store, true, Date.now()) : [],
       sharesFileSystem: await sharesFileSystem(binding, options.directory, native?.secretStore),
     } as const;
     return { error, status: native && toStatus(native, extras) };

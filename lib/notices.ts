@@ -1,6 +1,21 @@
-// What a start tells the operator: things that it found, mended or excused, and that stopped nothing.
+// What a start tells the operator: things that it found, mended or excused, and that stopped nothing. The last ones stay in the
+// vault until they are acknowledged, because a service that starts at night has no one who reads its log.
 import type { Notice } from './events.js';
-import type { NativeStatus } from './native-binding.js';
+import type { NativeStatus, NativeStore } from './native-binding.js';
+
+/** A notice of a start, kept until it is acknowledged. */
+export interface KeptNotice {
+  readonly kind: Notice['kind'];
+  readonly message: string;
+  /** When the start was, milliseconds since 1970. */
+  readonly timeMs: number;
+  /** Whether it is of the start that this status comes from. */
+  readonly current: boolean;
+}
+
+/** A reserved record: JSON, a list of [kind, message, timeMs]. */
+const recordName = 'notices';
+const keptMax = 16;
 
 /** The notices of the start that this status comes from. */
 export function noticesOf(status: NativeStatus): Notice[] {
@@ -27,4 +42,39 @@ export function noticesOf(status: NativeStatus): Notice[] {
     ],
   ];
   return all.filter(([happened]) => happened).map(([, kind, message]) => Object.freeze({ kind, message }));
+}
+
+type Entry = readonly [kind: Notice['kind'], message: string, timeMs: number];
+
+async function readEntries(native: NativeStore): Promise<readonly Entry[]> {
+  const stored = await native.getReserved(recordName);
+  return stored === undefined ? [] : (JSON.parse(stored.toString()) as Entry[]);
+}
+
+/**
+ * The notices that wait to be acknowledged, oldest first, those of this start last. A start for writing keeps its own. What
+ * cannot be kept now is still reported, and stops no start.
+ */
+export async function keepNotices(
+  native: NativeStore,
+  readOnly: boolean,
+  nowMs: number,
+): Promise<readonly KeptNotice[]> {
+  const status = native.status();
+  const fresh = status === undefined ? [] : noticesOf(status);
+  const before = await readEntries(native).catch(() => []);
+  const all = [...before, ...fresh.map(({ kind, message }): Entry => [kind, message, nowMs])].slice(-keptMax);
+  if (fresh.length > 0 && !readOnly)
+    await native.setReserved(recordName, Buffer.from(JSON.stringify(all))).catch(() => undefined);
+  const firstCurrent = all.length - fresh.length;
+  return Object.freeze(
+    all.map(([kind, message, timeMs], index) =>
+      Object.freeze({ kind, message, timeMs, current: index >= firstCurrent }),
+    ),
+  );
+}
+
+/** Forgets them. */
+export async function acknowledgeNotices(native: NativeStore): Promise<void> {
+  if ((await readEntries(native)).length > 0) await native.setReserved(recordName, Buffer.from('[]'));
 }

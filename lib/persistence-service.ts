@@ -14,7 +14,7 @@ import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
 import type { NativeBinding, NativeStatus, NativeStore, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
-import { noticesOf } from './notices.js';
+import { acknowledgeNotices, keepNotices, noticesOf, type KeptNotice } from './notices.js';
 import { readOpenOptions, type ReadOptions } from './options.js';
 import * as passwords from './passwords.js';
 import { PendingOperations } from './pending.js';
@@ -78,6 +78,7 @@ export class PersistenceService implements Persistence {
   #manifests: LicenseProviders | undefined;
   #lastStatus: NativeStatus | undefined;
   #sharesFileSystem: boolean | undefined;
+  #notices: readonly KeptNotice[] = [];
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
@@ -168,6 +169,8 @@ export class PersistenceService implements Persistence {
       directory,
       this.#native?.status()?.secretStore,
     );
+    if (this.#native !== undefined)
+      this.#notices = await keepNotices(this.#native, this.#options.native.readOnly === true, Date.now());
     this.#announce();
     if (this.#options.native.readOnly !== true) this.#startTimer();
   }
@@ -435,6 +438,7 @@ export class PersistenceService implements Persistence {
       library: this.#binding.libraryVersion,
       nowMs: Date.now(),
       sharesFileSystem: this.#sharesFileSystem,
+      notices: this.#notices,
     });
   }
 
@@ -461,6 +465,12 @@ export class PersistenceService implements Persistence {
 
   async anchor(): Promise<void> {
     return PersistenceService.#checked(this).#task((native) => native.anchor());
+  }
+
+  async acknowledgeNotices(): Promise<void> {
+    const service = PersistenceService.#checked(this);
+    await service.#task(acknowledgeNotices);
+    service.#notices = [];
   }
 
   async compact(): Promise<void> {

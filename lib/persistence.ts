@@ -63,6 +63,8 @@ export interface Persistence extends AsyncDisposable {
   verify(options?: VerifyOptions): Promise<VerifyReport>;
   /** The newest entries of the operation log, oldest first; at most `limit`, default all that are kept. */
   operationLog(limit?: number): Promise<readonly OperationEntry[]>;
+  /** Forgets the notices in the status: someone has read them. */
+  acknowledgeNotices(): Promise<void>;
   /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
   compact(): Promise<void>;
   /**

@@ -7,6 +7,7 @@ import type {
   NativeVerifyReport,
   NativeWitness,
 } from './native-binding.js';
+import type { KeptNotice } from './notices.js';
 import type { SecretStoreOptions } from './options.js';
 
 /** A witness: what remembers a point of the vault's history from outside it. */
@@ -220,6 +221,8 @@ export interface PersistenceStatus {
    * together, which no witness notices. Undefined where it is not known, and for the other types.
    */
   readonly secretStoreSharesFileSystem: boolean | undefined;
+  /** What the last starts found and mended, until `acknowledgeNotices()`: at most 16, oldest first. */
+  readonly notices: readonly KeptNotice[];
   readonly manifests: LicenseProviders | undefined;
   /** How often a write was really validated; see PersistenceValidator. */
   readonly validations: number;
@@ -267,6 +270,7 @@ export interface StatusExtras {
   readonly library: string;
   readonly nowMs: number;
   readonly sharesFileSystem: boolean | undefined;
+  readonly notices: readonly KeptNotice[];
 }
 
 function toWitness(witness: NativeWitness): WitnessStatus {
@@ -401,6 +405,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     liveBytes: native.liveBytes,
     secretStore: native.secretStore && Object.freeze(native.secretStore),
     secretStoreSharesFileSystem: extras.sharesFileSystem,
+    notices: extras.notices,
     manifests: extras.manifests,
     validations: extras.validations,
     library: extras.library,

@@ -178,6 +178,7 @@ function statusOf(tpm: Partial<NonNullable<NativeStatus['tpm']>>): ReturnType<ty
     validations: 0,
     library: '',
     sharesFileSystem: undefined,
+    notices: [],
     nowMs: 1e12,
   };
   return toStatus(native, extras);

@@ -1,4 +1,4 @@
-// verify and log: the history, read again.
+// verify, log and acknowledge: the history, read again, and what the starts found.
 import type { Command } from 'commander';
 
 import type { OperationEntry, VerifyReport } from '../index.js';
@@ -6,9 +6,9 @@ import { addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
 import { ProgressBar } from './progress.js';
 import { grouped, shortHead, table, timeText } from './report.js';
-import { withStoreForReading } from './store.js';
+import { withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
-import { toJson, writeData, writeJson } from './terminal.js';
+import { tell, toJson, writeData, writeJson } from './terminal.js';
 
 export function addHistoryCommands(program: Command): void {
   addTpmOptions(
@@ -30,6 +30,27 @@ export function addHistoryCommands(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .option('--limit <n>', 'only the newest so many')
     .action(log);
+
+  addTpmOptions(
+    addCommand(
+      program,
+      'acknowledge',
+      'Forget the notices that status shows: what the last starts found and mended.',
+      ['strongroom acknowledge DIR'],
+    ),
+  )
+    .argument('<dir>', 'the directory of the store')
+    .action(acknowledge);
+}
+
+async function acknowledge(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+  const count = await withStore(directory, options, async (persistence) => {
+    const { notices } = persistence.status();
+    await persistence.acknowledgeNotices();
+    return notices.length;
+  });
+  if (options.json === true) await writeJson({ acknowledged: count });
+  else tell(count === 1 ? 'Acknowledged 1 notice.' : `Acknowledged ${grouped(count)} notices.`);
 }
 
 async function verify(directory: string, options: CommonOptions & TpmOptions): Promise<void> {

@@ -15,7 +15,7 @@ import { addRestoreCommand } from './restore-command.js';
 import { addRotateCommand } from './rotate-command.js';
 import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
 import { addStatusCommand, Refused } from './status-command.js';
-import { OutputClosed, writeData } from './terminal.js';
+import { answerInJson, OutputClosed, takeNoticed, tell, toJson, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
 import { addTokenCommand } from './token-command.js';
 import { addVaultCommands } from './vault-commands.js';
@@ -28,9 +28,13 @@ export async function run(args: readonly string[]): Promise<number> {
   // A write beyond `ulimit -f` is to fail like one to a full disk, and not to end the process.
   process.on('SIGXFSZ', () => undefined);
   const json = asksForJson(args);
+  answerInJson(json);
   try {
     if (args.length === 1 && /^(-V|--version)$/.test(args[0] ?? '')) await writeVersion();
     else await parse(args);
+    // Of a command whose output is no document of its own.
+    const left = takeNoticed();
+    if (left.notices !== undefined) tell(toJson(left));
     return exitCodes.ok;
   } catch (error) {
     if (error instanceof OutputClosed) return exitCodes.ok;
@@ -75,6 +79,7 @@ const commands = new Map<string, (program: Command) => void>(
     list: addVaultCommands,
     verify: addHistoryCommands,
     log: addHistoryCommands,
+    acknowledge: addHistoryCommands,
     reanchor: addAuthorityCommands,
     recover: addAuthorityCommands,
     reseal: addAuthorityCommands,

@@ -146,6 +146,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     liveBytes,
     secretStore,
     secretStoreSharesFileSystem,
+    notices,
     library,
   } = status;
   return {
@@ -182,6 +183,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
     liveBytes,
     secretStore,
     secretStoreSharesFileSystem,
+    notices,
     library,
   };
 }
@@ -205,6 +207,8 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
       secretStore.type === 'file' ? `file ${printable(secretStore.directory)}` : secretStore.type,
     ]);
   }
+  for (const { timeMs, kind, message } of status?.notices ?? [])
+    rows.push([paint('yellow', 'notice'.padEnd(16)), `${timeText(timeMs)}, ${printable(message)} [${kind}]`]);
   for (const note of notesOf(inspection)) rows.push([paint('yellow', 'note'.padEnd(16)), note]);
   const lead = error === undefined ? '' : `${paint('red', leadOf(inspection, error))}\n`;
   return lead + table(rows, (label) => paint('dim', label));

@@ -5,6 +5,7 @@ import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { absolutePath } from './command.js';
+import { tellNoticed } from './terminal.js';
 import { withStorage, type TpmOptions } from './tpm-options.js';
 
 /** Opens for reading, which takes no lock and changes nothing, so that a live store can be looked at. */
@@ -41,11 +42,12 @@ export async function withStore<T>(
   );
 }
 
-/** Closes whatever happens. What the act threw comes before what closing says. */
+/** Closes whatever happens. It begins with the notices of the opening. What the act threw comes before what closing says. */
 export async function actAndClose<T>(
   persistence: Persistence,
   act: (persistence: Persistence) => T | Promise<T>,
 ): Promise<T> {
+  tellNoticed(persistence.status().notices.filter(({ current }) => current));
   let result: T;
   try {
     result = await act(persistence);

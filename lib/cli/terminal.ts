@@ -3,7 +3,9 @@
 import type { WriteStream } from 'node:tty';
 import { getSystemErrorMap, styleText } from 'node:util';
 
-export { printable } from '../printable.js';
+import { printable } from '../printable.js';
+
+export { printable };
 
 /** Standard output was closed by its reader, as `head` does: no failure, but nothing more can be written. */
 export class OutputClosed extends Error {
@@ -55,9 +57,41 @@ export function writeMessage(text: string): Promise<void> {
   return write(process.stderr, 'standard error', `${text}\n`);
 }
 
-/** One JSON document on a line of standard output; BigInt as a decimal string. */
-export function writeJson(value: unknown): Promise<void> {
-  return writeData(`${toJson(value)}\n`);
+/** One JSON document on a line of standard output; BigInt as a decimal string. The first one has what was noticed. */
+export function writeJson(value: object): Promise<void> {
+  return writeData(`${toJson({ ...takeNoticed(), ...value })}\n`);
+}
+
+interface Noticed {
+  readonly kind: string;
+  readonly message: string;
+}
+
+let inJson = false;
+let noticed: readonly Noticed[] = [];
+const told = new Set<string>();
+
+/** Whether the command answers in JSON: then notices stand in its documents. */
+export function answerInJson(json: boolean): void {
+  inJson = json;
+}
+
+/** What an opening found and mended, each once: on standard error, or in the next JSON document. */
+export function tellNoticed(found: readonly Noticed[]): void {
+  const fresh = found.filter(({ kind }) => !told.has(kind));
+  for (const { kind, message } of fresh) {
+    told.add(kind);
+    if (!inJson) tell(`notice: ${printable(message)} [${kind}]`);
+  }
+  if (inJson) noticed = [...noticed, ...fresh];
+}
+
+/** What was noticed and not yet written, as a member of a JSON document. */
+export function takeNoticed(): { readonly notices?: readonly Noticed[] } {
+  if (noticed.length === 0) return {};
+  const notices = noticed;
+  noticed = [];
+  return { notices };
 }
 
 /** JSON text on one line; BigInt as a decimal string. */

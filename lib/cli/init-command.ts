@@ -17,6 +17,7 @@ import { durationMs } from './numbers.js';
 import { maxAgeMsMin } from '../options.js';
 import { newPasswordBytesMin, requireStrong } from '../secrets.js';
 import { askNewPassword } from './recovery-key.js';
+import { becomeOwner } from './run-as.js';
 import { findPassword, passwordVariable, pinVariable, takeVariable } from './secrets.js';
 import { documentOf } from './status-command.js';
 import { actAndClose, isAbsence } from './store.js';
@@ -43,6 +44,7 @@ interface InitOptions extends CommonOptions, HsmOptions {
   /** Set to false by --no-pin. */
   readonly pin: boolean;
   readonly instance: string;
+  readonly owner?: string;
   /** Set to false by --no-recovery-password. */
   readonly recoveryPassword: boolean;
   readonly recoveryPasswordFile?: string;
@@ -87,6 +89,10 @@ export function addInitCommand(program: Command): void {
       '--instance <name>',
       'the name by which witnesses find this store, whatever the directory',
       'default',
+    )
+    .option(
+      '--owner <user>',
+      'as root: make the store as this user, who must be able to write to the parent of DIR',
     )
     .option(
       '--recovery-password-file <file>',
@@ -144,16 +150,18 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   const password = await readRecoveryPassword(options);
   try {
     const { instance } = options;
-    const persistence = await withRoot(options, place, (root) =>
-      open({
+    const persistence = await withRoot(options, place, async (root) => {
+      // Secrets are read by now, from files that only root may read.
+      if (options.owner !== undefined) await becomeOwner(options.owner);
+      return open({
         directory: path,
         instance,
         create: 'always',
         ...root,
         recovery: password === undefined ? 'none' : { password },
         ...policy,
-      }),
-    );
+      });
+    });
     const status = await actAndClose(persistence, () => persistence.status());
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);

@@ -14,6 +14,7 @@ import { addPasswordCommand } from './password-command.js';
 import { addRestoreCommand } from './restore-command.js';
 import { addRotateCommand } from './rotate-command.js';
 import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
+import { withRunAs } from './run-as.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { answerInJson, OutputClosed, takeNoticed, tell, toJson, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
@@ -47,7 +48,7 @@ export async function run(args: readonly string[]): Promise<number> {
       return error.exitCode;
     }
     const failure = failureOf(error instanceof CommanderError ? usageError(error) : error);
-    if (!(error instanceof Refused) || json) report(failure, json);
+    if (!(error instanceof Refused) || json) report(await withRunAs(failure, args), json);
     return exitCodeOf(failure);
   }
 }

@@ -49,7 +49,7 @@ const suffix = '.json';
  * @param reader - reads the directory; its rejection is passed on
  * @throws PersistenceError `invalid-option`, before anything is read
  */
-export function loadLicenseProviderManifests(
+export async function loadLicenseProviderManifests(
   options: LoadManifestsOptions,
   reader: DirectoryReader,
 ): Promise<LoadedManifests> {

@@ -44,6 +44,9 @@ export function noticesOf(status: NativeStatus): Notice[] {
   return all.filter(([happened]) => happened).map(([, kind, message]) => Object.freeze({ kind, message }));
 }
 
+/** To whoever makes the store. */
+const saidOnce: Notice['kind'] = 'clock-unsynchronised';
+
 type Entry = readonly [kind: Notice['kind'], message: string, timeMs: number];
 
 async function readEntries(native: NativeStore): Promise<readonly Entry[]> {
@@ -62,10 +65,13 @@ export async function keepNotices(
 ): Promise<readonly KeptNotice[]> {
   const status = native.status();
   const fresh = status === undefined ? [] : noticesOf(status);
+  const found = fresh.filter(({ kind }) => kind !== saidOnce);
   const before = await readEntries(native).catch(() => []);
   const all = [...before, ...fresh.map(({ kind, message }): Entry => [kind, message, nowMs])].slice(-keptMax);
-  if (fresh.length > 0 && !readOnly)
-    await native.setReserved(recordName, Buffer.from(JSON.stringify(all))).catch(() => undefined);
+  if (found.length > 0 && !readOnly) {
+    const kept = all.filter(([kind]) => kind !== saidOnce);
+    await native.setReserved(recordName, Buffer.from(JSON.stringify(kept))).catch(() => undefined);
+  }
   const firstCurrent = all.length - fresh.length;
   return Object.freeze(
     all.map(([kind, message, timeMs], index) =>

@@ -114,13 +114,7 @@ describe('TLS credential', () => {
     ]) {
       await rejectsReason(store.tls.set(wrong), 'invalid-argument');
     }
-    for (const wrong of [
-      { key, certificate: 7 },
-      { certificate },
-      { key, certificate, extra: 1 },
-      undefined,
-      'x',
-    ]) {
+    for (const wrong of [{ key, certificate: 7 }, { certificate }, { key, certificate, extra: 1 }]) {
       await rejectsReason(store.tls.set(wrong as never), 'invalid-option');
     }
     await store.tls.extract({ directory });

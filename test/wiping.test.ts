@@ -191,7 +191,7 @@ describe('copies of secrets are wiped', function () {
       const plan = { module: softhsm, slotId: await world.emptySlot(), label: 'acme' };
       await rejectsReason(
         setUpTokenWith(watch.binding, { ...plan, soPin: bytes('#?!'), pin: bytes(pin) }),
-        'pin-wrong',
+        'pin-length',
       );
       watch.assertWiped('#?!', pin);
       const setUp = { label: plan.label, soPin: bytes(soPin) };

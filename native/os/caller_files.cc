@@ -18,7 +18,7 @@ namespace strongroom::os {
 
 namespace {
 
-Status unsafe(const std::string& path, const std::string& why) {
+Status unsafe_file(const std::string& path, const std::string& why) {
   return {Reason::kUnsafePath, path + ": " + why};
 }
 
@@ -32,13 +32,14 @@ bool is_anonymous_pipe(int descriptor) {
 Status check_content(int descriptor, const std::string& path) {
   struct stat st {};
   if (::fstat(descriptor, &st) != 0) return failure(path, "stat", errno);
-  if (S_ISDIR(st.st_mode)) return unsafe(path, "is a directory");
+  if (S_ISDIR(st.st_mode)) return unsafe_file(path, "is a directory");
   if (S_ISREG(st.st_mode)) {
     if ((st.st_mode & S_IWOTH) == 0) return {};
-    return unsafe(path, "can be written by every user");
+    return unsafe_file(path, "can be written by every user");
   }
   if (S_ISFIFO(st.st_mode) && is_anonymous_pipe(descriptor)) return {};
-  return unsafe(path, "is a device, a socket or a named pipe; open it and give the number of the descriptor");
+  return unsafe_file(path,
+                     "is a device, a socket or a named pipe; open it and give the number of the descriptor");
 }
 
 Result<Bytes> read_to_end(int descriptor, const std::string& name, std::size_t bytes_max) {
@@ -91,7 +92,8 @@ Result<Bytes> read_named_file(const std::string& path, std::size_t bytes_max) {
     const int error = errno;
     // What cannot be opened by a path, such as a socket.
     if (error == ENXIO || error == ENODEV) {
-      return unsafe(path, "is a device, a socket or a named pipe; give the number of an open descriptor");
+      return unsafe_file(path,
+                         "is a device, a socket or a named pipe; give the number of an open descriptor");
     }
     if (error == ENOTDIR) return Status(Reason::kNotFound, path + ": open: not a directory", error);
     return failure(path, "open", error);

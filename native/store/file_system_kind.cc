@@ -42,7 +42,7 @@ FileSystemKind file_system_kind(std::uint64_t type) {
   FileSystemKind out;
   if (found == kKnown.end()) {
     std::array<char, 16> text{};
-    std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(type));
+    (void)std::snprintf(text.data(), text.size(), "0x%llx", static_cast<unsigned long long>(type));
     out.name = text.data();
     return out;
   }

@@ -52,7 +52,7 @@ std::string names_of(std::uint32_t pcrs) {
 }
 
 // What differs now from what the root was sealed to. `why` is what the TPM has answered.
-Status name_changed(roots::Tpm& tpm, const TpmSlot& slot, Status why) {
+Status name_changed(roots::Tpm& tpm, const TpmSlot& slot, const Status& why) {
   if (slot.pcr_values.empty()) {
     return {Reason::kTpmPcrChanged,
             "the values of " + names_of(slot.pcrs) + " are not those that the root key was sealed to"};

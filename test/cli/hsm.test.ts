@@ -106,7 +106,7 @@ describe('strongroom on a token', function () {
 
   it('init, set, status, verify and rotate kek', async () => {
     assert.equal((await setUp('acme')).code, 0);
-    assert.match((await init()).stderr, /^Made the store/);
+    assert.match((await init()).stderr, /^Made the store/m);
     await ok(['set', directory, 'seats', '12', ...place()]);
     const status = json((await ok(['status', directory, '--json', ...place()])).stdout);
     assert.equal(status.state, 'ready');

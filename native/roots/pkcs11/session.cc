@@ -18,7 +18,7 @@ namespace strongroom::roots::pkcs11 {
 namespace {
 
 constexpr CK_ULONG kSlotsMax = 4096;
-constexpr int kLooksMax = 16;
+constexpr int kListAttemptsMax = 16;
 
 // Fixed-size text of Cryptoki, padded with blanks; some modules pad with NUL.
 template <std::size_t N>
@@ -73,7 +73,7 @@ Result<std::vector<Slot>> list_slots(Worker& worker, Status* unreadable) {
     ids.resize(count);
     if (count == 0) break;
     const CK_RV value = SR_CALL(worker, C_GetSlotList, static_cast<CK_BBOOL>(CK_TRUE), ids.data(), &count);
-    if (value == CKR_BUFFER_TOO_SMALL && look < kLooksMax) continue;  // a token came in between
+    if (value == CKR_BUFFER_TOO_SMALL && look < kListAttemptsMax) continue;  // a token came in between
     SR_TRY(worker.check(value));
     ids.resize(std::min<std::size_t>(count, ids.size()));
     break;

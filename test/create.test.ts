@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { OpenOptions } from '../lib/index.js';
+import { hasNamespaces } from './deploy/support.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, quickKdf, World } from './support/stores.js';
 
@@ -112,14 +113,12 @@ describe('the place of the SecretStore', () => {
   });
 
   it('is not so through a bind mount either', async function () {
+    // Only root of a machine that permits mounts can make one; there a mount that fails is a failure.
+    if (!hasNamespaces()) this.skip();
     const { directory, root } = world;
     const mounted = join(root, 'mounted');
     for (const path of [directory, mounted]) mkdirSync(path, { mode: 0o700 });
-    try {
-      execFileSync('mount', ['--bind', directory, mounted], { stdio: 'pipe' });
-    } catch {
-      this.skip();
-    }
+    execFileSync('mount', ['--bind', directory, mounted], { stdio: 'pipe' });
     try {
       await rejectsReason(world.open(at(mounted)), 'invalid-option');
       await rejectsReason(world.open(at(join(mounted, 'secrets'))), 'invalid-option');
@@ -138,13 +137,12 @@ describe('the place of the SecretStore', () => {
     await (await world.act('recover', { password })).close();
   });
 
-  it('on the file system of the store is in the status', async function () {
+  it('on the file system of the store is in the status', async () => {
     const store = await world.open({ recovery: 'none' });
     assert.equal(store.status().secretStoreSharesFileSystem, true);
     assert.equal((await world.inspect()).status?.secretStoreSharesFileSystem, true);
     await store.close();
     const other = new World();
-    if (!existsSync('/dev/shm')) this.skip();
     const place = `/dev/shm/${other.root.replaceAll('/', '-')}`;
     try {
       const apart = await other.open(at(place));

@@ -32,23 +32,26 @@ fi
 
 say() { echo "entrypoint: $*" >&2; }
 
-# Signals end what is being waited for, and this.
-child=
+# Signals end what is being waited for, and this. A child that is not yet the command it becomes loses the signal to the
+# handlers that it has from here, so it is sent until the child is gone. $! is the child also where the signal comes before
+# the shell has read the next line; a child that has been waited for is not signalled, for its number may be somebody else's.
+running=
+ended=
 stop() {
   trap - TERM INT
-  if [ -n "$child" ]; then
-    kill -s TERM "$child" 2>/dev/null || true
-    wait "$child" || true
+  if [ -n "$running" ] && [ "${!:-}" != "$ended" ]; then
+    while kill -s TERM "$!" 2>/dev/null; do sleep 0.1; done
   fi
   exit 143
 }
 trap stop TERM INT
 run() { # command; its exit status
+  running=1
   "$@" &
-  child=$!
   status=0
-  wait "$child" || status=$?
-  child=
+  wait "$!" || status=$?
+  ended=$!
+  running=
   return "$status"
 }
 

@@ -1,6 +1,15 @@
 // What entrypoint.sh does with each answer of the gate, and with signals. The whole way is in acceptance/end-to-end.test.ts.
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 import { backupPassword, bytes, HsmWorld, pin, softhsm } from '../support/softhsm.js';
@@ -136,6 +145,23 @@ describe('deploy: entrypoint.sh', function () {
     await container.said(/put the right PIN in place/);
     assert.match(container.log, /"start":"none","state":"PIN".*"reason":"pin-wrong"/);
     assert.equal(await container.stop(), 143);
+  });
+
+  it('a signal ends the child too that it meets between fork and exec', async () => {
+    const bin = join(world.root, 'stub');
+    mkdirSync(bin);
+    const answer = '#!/bin/sh\necho \'{"start":"none","state":"PIN"}\'\nexit 1\n';
+    writeFileSync(join(bin, 'strongroom'), answer, { mode: 0o755 });
+    const path = `${bin}:${process.env['PATH'] ?? ''}`;
+    // Side by side, which makes it likelier: of the order of one in forty is met there.
+    for (let round = 0; round < 10; ++round) {
+      const codes = Array.from({ length: 10 }, async () => {
+        const container = start({ PATH: path });
+        await container.said(/until then nothing is tried/);
+        return container.stop();
+      });
+      assert.deepEqual(new Set(await Promise.all(codes)), new Set([143]));
+    }
   });
 
   it('tampering: exit code 3; no module: 2; nothing to start: 2; no store named: 2', async () => {

@@ -36,6 +36,22 @@ class SilentServer {
   }
 }
 
+/** Where a TPM's simulator would be: the library asks a second socket first, and would be refused if there were none. */
+class SilentTpm {
+  readonly #servers: readonly SilentServer[];
+  readonly tcti: string;
+  readonly called: Promise<unknown>;
+
+  constructor(path: string) {
+    this.#servers = [new SilentServer(path), new SilentServer(`${path}.ctrl`)];
+    this.tcti = `swtpm:path=${path}`;
+    this.called = Promise.race(this.#servers.map((server) => server.called));
+  }
+  async close(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.close()));
+  }
+}
+
 describe('cancellation', () => {
   let world: World;
   let controller: AbortController;
@@ -73,13 +89,13 @@ describe('cancellation', () => {
   });
 
   it('while a TPM does not answer', async () => {
-    const server = new SilentServer(join(world.root, 's'));
+    const tpm = new SilentTpm(join(world.root, 's'));
     try {
-      void server.called.then(abort);
-      const storage = { type: 'tpm', tcti: `swtpm:path=${server.path}` } as const;
+      void tpm.called.then(abort);
+      const storage = { type: 'tpm', tcti: tpm.tcti } as const;
       await cancelled({ ...noSecretStore, storage, recovery: 'none' });
     } finally {
-      await server.close();
+      await tpm.close();
     }
     // No lock is left.
     await (await world.open()).close();
@@ -154,11 +170,11 @@ describe('cancellation', () => {
   });
 
   it('process.exit() does not wait for what does not answer', async () => {
-    const server = new SilentServer(join(world.root, 's'));
+    const tpm = new SilentTpm(join(world.root, 's'));
     const index = fileURLToPath(new URL('../lib/index.ts', import.meta.url));
     const options = {
       directory: world.directory,
-      storage: { type: 'tpm', tcti: `swtpm:path=${server.path}` },
+      storage: { type: 'tpm', tcti: tpm.tcti },
       recovery: 'none',
     };
     const code = `
@@ -171,7 +187,7 @@ describe('cancellation', () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     try {
-      await Promise.all([server.called, once(child.stdout, 'data')]);
+      await Promise.all([tpm.called, once(child.stdout, 'data')]);
       const closed = once(child, 'close');
       const started = performance.now();
       child.kill('SIGUSR2');
@@ -179,7 +195,7 @@ describe('cancellation', () => {
       assert.ok(performance.now() - started < 15_000, 'half of the time that a TPM is given');
     } finally {
       child.kill('SIGKILL');
-      await server.close();
+      await tpm.close();
     }
   });
 });

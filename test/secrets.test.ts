@@ -24,9 +24,11 @@ describe('places of a secret', () => {
   };
   const take = async (source: PasswordSource): Promise<string> =>
     Buffer.from(await readPassword(source, 'pin')!.take()).toString();
+  // In place: another object in process.env would change nothing for the C library, of this test and of all after it.
   const environment = { ...process.env };
   afterEach(() => {
-    process.env = { ...environment };
+    for (const name of Object.keys(process.env)) if (!(name in environment)) delete process.env[name];
+    Object.assign(process.env, environment);
   });
 
   it('drop one newline at the end of a file, a credential and a descriptor, and nothing of a variable', async () => {

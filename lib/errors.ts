@@ -14,7 +14,13 @@ export interface PersistenceErrorOptions {
   readonly outcomeUnknown?: boolean;
   /** How long to wait before another try. */
   readonly retryAfterMs?: number;
+  /** In place of the remedy of the reason, where the place of the failure knows a better one. */
+  readonly remedy?: string;
 }
+
+/** Of `witness-not-moved` where no operation of the caller's waits for the witness: at anchor(), at a start, at a close. */
+const nothingToRepeat =
+  'Bring the witness back. It is moved with the next commit, by anchor(), or by the next start; there is nothing to repeat.';
 
 /**
  * An error of strongroom. `code` and `reason` are the contract; `message` is for people and may change.
@@ -52,7 +58,9 @@ export class PersistenceError extends Error {
     this.reason = reason;
     // The same call could take effect twice.
     this.retryable = entry.retryable && options.outcomeUnknown !== true;
-    this.remedy = entry.remedy;
+    this.remedy =
+      options.remedy ??
+      (reason === 'witness-not-moved' && options.committed !== true ? nothingToRepeat : entry.remedy);
     if (options.committed === true) this.committed = true;
     if (options.outcomeUnknown === true) this.outcomeUnknown = true;
     if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs;

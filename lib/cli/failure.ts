@@ -117,7 +117,10 @@ export function report(failure: Failure, json: boolean): void {
     return;
   }
   tell(`${paint('red', 'strongroom:')} ${printable(message)} ${paint('dim', `[${code} ${reason}]`)}`);
-  if (failure.committed === true) tell('  The change is durable all the same. Do not repeat it.');
+  if (failure.committed === true) {
+    const repeat = remedy.startsWith('Do not repeat') ? '' : ' Do not repeat it.';
+    tell(`  The change is durable all the same.${repeat}`);
+  }
   if (failure.outcomeUnknown === true) tell('  Whether the change is durable is not known.');
   tell(`  ${printable(remedy)}`);
 }

@@ -25,21 +25,3 @@ export function durationMs(option: string, text: string, unit: Unit): number {
   if (Number.isSafeInteger(ms)) return ms;
   throw wrongOption(`${option} takes a duration such as 90s, 15m, 36h or 7d, not ${JSON.stringify(text)}`);
 }
-
-/** Milliseconds for people: the two largest units, such as `6 d 23 h`. */
-export function durationText(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const parts: string[] = [];
-  let rest = Math.floor(ms / 1000);
-  for (const [unit, seconds] of [
-    ['d', 86_400],
-    ['h', 3600],
-    ['min', 60],
-    ['s', 1],
-  ] as const) {
-    const count = Math.floor(rest / seconds);
-    rest -= count * seconds;
-    if (count > 0) parts.push(`${count} ${unit}`);
-  }
-  return parts.slice(0, 2).join(' ');
-}

@@ -1,7 +1,7 @@
 // password change, add, remove and verify: the key slots of the backup passwords.
 import type { Command } from 'commander';
 
-import { isPersistenceError } from '../errors.js';
+import { isPersistenceError, PersistenceError } from '../errors.js';
 import { open, type Persistence } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
@@ -173,9 +173,13 @@ async function drill(
     if (!isOriginal)
       return 'The store was last opened for writing in another directory, so the date is not kept.';
     try {
-      await actAndClose(await open(place), verify);
+      await actAndClose(await open(place), verify, { changes: false });
       return undefined;
     } catch (error) {
+      if (isPersistenceError(error) && error.reason === 'witness-not-moved') {
+        // To repeat a drill does no harm, so nothing is said of that.
+        throw new PersistenceError(error.reason, `the password is right; ${error.message}`, { cause: error });
+      }
       if (!isPersistenceError(error) || error.reason !== 'locked') throw error;
       return 'Another process has the store, or a copy of it, open, so the date is not kept.';
     }

@@ -1,4 +1,6 @@
 // The shapes of reports for people.
+export { durationText, grouped, sizeText } from '../units.js';
+
 const labelColumns = 16;
 const headCharacters = 16;
 
@@ -11,19 +13,6 @@ export function table(
   paintLabel: (label: string) => string = (label) => label,
 ): string {
   return rows.map(([label, value]) => `${paintLabel(label.padEnd(labelColumns))} ${value}\n`).join('');
-}
-
-/** 1234567 as `1,234,567`. */
-export function grouped(number: number): string {
-  return number.toLocaleString('en-US');
-}
-
-export function sizeText(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  const kibibytes = bytes / 1024;
-  return kibibytes < 1024
-    ? `${kibibytes.toFixed(1)} KiB`
-    : `${grouped(Math.round(kibibytes / 102.4) / 10)} MiB`;
 }
 
 /** The beginning of a head: enough to compare by eye. */

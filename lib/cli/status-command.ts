@@ -15,8 +15,7 @@ import {
 import { lossOf } from '../loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
-import { durationText } from './numbers.js';
-import { grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
+import { durationText, grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
 import { actAndClose, isAbsence, requireStore } from './store.js';
 import { painter, printable, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, withStorage, type StorageGiven, type TpmOptions } from './tpm-options.js';

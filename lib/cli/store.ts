@@ -42,10 +42,15 @@ export async function withStore<T>(
   );
 }
 
-/** Closes whatever happens. It begins with the notices of the opening. What the act threw comes before what closing says. */
+/**
+ * Tells the notices of the opening, acts, and closes whatever happens. What the act threw comes before what closing says.
+ * @param changes - whether the act, once it succeeded, has changed the store: then a close that could not move a witness is
+ *   `committed`, since to repeat the command would change it twice
+ */
 export async function actAndClose<T>(
   persistence: Persistence,
   act: (persistence: Persistence) => T | Promise<T>,
+  { changes = true }: { readonly changes?: boolean } = {},
 ): Promise<T> {
   tellNoticed(persistence.status().notices.filter(({ current }) => current));
   let result: T;
@@ -55,8 +60,18 @@ export async function actAndClose<T>(
     await persistence.close().catch(() => undefined);
     throw error;
   }
-  await persistence.close();
+  try {
+    await persistence.close();
+  } catch (error) {
+    throw changes ? durable(error) : error;
+  }
   return result;
+}
+
+/** The error of a close behind a change, which is durable whatever became of the witness. */
+function durable(error: unknown): unknown {
+  if (!isPersistenceError(error) || error.reason !== 'witness-not-moved') return error;
+  return new PersistenceError(error.reason, error.message, { cause: error, committed: true });
 }
 
 /**

@@ -13,6 +13,7 @@ import { toPersistenceError } from '../native-errors.js';
 import type { RestoreState } from './detect.js';
 import type { TokenInfo } from './token-setup.js';
 import { detectRestoreWith, type DetectOptions, type Detection } from './world.js';
+import { durationText } from '../units.js';
 
 export const gateTimeLimitMs = 60_000;
 
@@ -122,7 +123,10 @@ function late(timeLimitMs: number): Gate {
     state: 'OUTAGE',
     scenario: undefined,
     path: undefined,
-    cause: new PersistenceError('aborted', `what a start would meet was not known within ${timeLimitMs} ms`),
+    cause: new PersistenceError(
+      'aborted',
+      `what a start would meet was not known within ${durationText(timeLimitMs)}`,
+    ),
     detection: undefined,
   });
 }

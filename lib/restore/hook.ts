@@ -4,6 +4,7 @@ import { isAbsolute } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { PersistenceError } from '../errors.js';
+import { durationText } from '../units.js';
 
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 const errorBytesMax = 4096;
@@ -54,7 +55,10 @@ export async function runHook(path: string, timeLimitMs = hookTimeLimitMs): Prom
       });
     });
     if (clock.late)
-      throw new PersistenceError('hook-timeout', `the hook ${path} did not end within ${timeLimitMs} ms`);
+      throw new PersistenceError(
+        'hook-timeout',
+        `the hook ${path} did not end within ${durationText(timeLimitMs)}`,
+      );
     if (code === 0) return;
     // What it said last may still be on its way; what it left running may hold the pipe.
     await Promise.race([ended, delay(lastWordsMs)]);

@@ -5,6 +5,7 @@
 // - A store's wait doubles with each wrong password after the third, up to five minutes. It is kept in memory: a wrong
 //   password changes no file.
 import { PersistenceError } from '../errors.js';
+import { durationText } from '../units.js';
 
 const freeTries = 3;
 const firstWaitMs = 1000;
@@ -86,10 +87,13 @@ export class PasswordThrottle {
 }
 
 function throttled(retryAfterMs: number, why: string): PersistenceError {
-  const seconds = Math.ceil(retryAfterMs / 1000);
-  return new PersistenceError('password-throttled', `${why}: try again in ${seconds} s`, {
-    retryAfterMs,
-  });
+  return new PersistenceError(
+    'password-throttled',
+    `${why}: try again in ${durationText(Math.ceil(retryAfterMs / 1000) * 1000)}`,
+    {
+      retryAfterMs,
+    },
+  );
 }
 
 /** That of this process. */

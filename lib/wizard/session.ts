@@ -8,6 +8,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { PasswordThrottle } from '../restore/throttle.js';
+import { durationText } from '../units.js';
 
 /** Crockford's base 32: no I, L, O and U, and what is mistaken for another is read as that. */
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
@@ -96,10 +97,13 @@ export class Sessions {
       const { retryAfterMs } = error;
       if (retryAfterMs === undefined)
         throw new PersistenceError('authority-refused', 'The code is wrong, or it was used before.');
-      const seconds = Math.ceil(retryAfterMs / 1000);
-      throw new PersistenceError('password-throttled', `Too many wrong codes. Try again in ${seconds} s.`, {
-        retryAfterMs,
-      });
+      throw new PersistenceError(
+        'password-throttled',
+        `Too many wrong codes. Try again in ${durationText(Math.ceil(retryAfterMs / 1000) * 1000)}.`,
+        {
+          retryAfterMs,
+        },
+      );
     }
   }
 

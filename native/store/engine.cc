@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/cancellation.h"
+#include "base/duration.h"
 #include "base/limits.h"
 #include "store/engine_state.h"
 
@@ -475,9 +476,8 @@ Status Engine::validate_time_tamper_age() {
     // The counter proves the state current, however old it is.
     state.age_excused = age > state.core.age_ms_max && state.has_counter();
     if (age > state.core.age_ms_max && !state.age_excused) {
-      return {Reason::kStateStale, "the newest stamp is " + std::to_string(age / 1000) +
-                                       " s old; the limit is " +
-                                       std::to_string(state.core.age_ms_max / 1000) + " s"};
+      return {Reason::kStateStale, "the newest stamp is " + duration_text(age) + " old; the limit is " +
+                                       duration_text(state.core.age_ms_max)};
     }
     // Behind what the stamp claimed, but not behind what it could explain: the clock had run ahead and was put right.
     const auto slack = static_cast<std::int64_t>(state.core.clock_tolerance_ms);

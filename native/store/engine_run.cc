@@ -1,6 +1,7 @@
 // An open store: commit hooks, the witness thread, and what may be asked of it.
 #include <algorithm>
 
+#include "base/duration.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {
@@ -33,9 +34,9 @@ Status Engine::State::gate() {
                              : has_counter()        ? "TPM"
                                                     : "token";
     return {Reason::kWitnessUnavailable, std::string("the ") + what + " could not be moved for " +
-                                             std::to_string((now_ms - window->waiting_since_ms()) / 1000) +
-                                             " s; the limit is " + std::to_string(core.window_ms_max / 1000) +
-                                             " s (windowMaxMs)"};
+                                             duration_text(now_ms - window->waiting_since_ms()) +
+                                             "; the limit is " + duration_text(core.window_ms_max) +
+                                             " (windowMaxMs)"};
   }
   return {};
 }

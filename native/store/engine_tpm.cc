@@ -2,6 +2,7 @@
 // engine_anchor.cc.
 #include <algorithm>
 
+#include "base/duration.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {
@@ -383,8 +384,9 @@ Status Engine::State::check_time(const Now& now) {
   SR_ASSIGN(const roots::TpmClock clock, counter->tpm().clock());
   const std::int64_t behind_ms = tpm_floor_ms(*anchor_found, clock) - now.wall_ms;
   if (behind_ms <= static_cast<std::int64_t>(core.clock_tolerance_ms)) return {};
-  return {Reason::kClockRolledBack, "the system clock is " + std::to_string(behind_ms / 1000) +
-                                        " s behind what the TPM's clock counted"};
+  return {Reason::kClockRolledBack, "the system clock is " +
+                                        duration_text(static_cast<std::uint64_t>(behind_ms)) +
+                                        " behind what the TPM's clock counted"};
 }
 
 }  // namespace strongroom::store

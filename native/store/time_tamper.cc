@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/duration.h"
+
 namespace strongroom::store {
 namespace {
 
@@ -54,8 +56,9 @@ std::int64_t time_floor_ms(const TimeStamp& stamp, const Now& now) {
 Status check_clock(const TimeStamp& stamp, const Now& now, std::uint64_t tolerance_ms) {
   const std::int64_t behind_ms = time_floor_ms(stamp, now) - now.wall_ms;
   if (behind_ms <= 0 || static_cast<std::uint64_t>(behind_ms) <= tolerance_ms) return {};
-  return {Reason::kClockRolledBack, "the system clock is " + std::to_string(behind_ms / 1000) +
-                                        " s behind the time that the store remembers"};
+  return {Reason::kClockRolledBack, "the system clock is " +
+                                        duration_text(static_cast<std::uint64_t>(behind_ms)) +
+                                        " behind the time that the store remembers"};
 }
 
 std::uint64_t age_ms(const TimeStamp& stamp, const Now& now) {

@@ -4,6 +4,7 @@ import { html } from 'hono/html';
 import { errorTable } from '../../error-table.js';
 import type { Problem, StepView, StoreFacts } from '../view.js';
 import { stateWords, stepWords, wordsOf, type ProblemWords } from './words.js';
+import { durationText } from '../../units.js';
 
 export type Html = ReturnType<typeof html>;
 
@@ -24,11 +25,7 @@ export function timeOf(ms: number): Html {
 
 /** `8 s`, `2 min 5 s` */
 export function durationOf(ms: number): string {
-  const seconds = Math.ceil(ms / 1000);
-  if (seconds < 60) return `${seconds} s`;
-  return seconds % 60 === 0
-    ? `${Math.floor(seconds / 60)} min`
-    : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return durationText(Math.max(1, Math.ceil(ms / 1000)) * 1000);
 }
 
 /** `4 to 255 characters` */

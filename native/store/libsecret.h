@@ -19,6 +19,7 @@ struct GCancellable;
 struct GDBusConnection;
 struct GHashTable;
 struct GMainContext;
+struct GVariant;
 struct SecretCollection;
 struct SecretItem;
 struct SecretSchema;
@@ -54,6 +55,8 @@ static_assert(std::is_standard_layout_v<GList> && offsetof(GList, next) == sizeo
 inline constexpr int kBusTypeNone = 0;
 inline constexpr int kConnectionAuthenticationClient = 1 << 0;
 inline constexpr int kConnectionMessageBus = 1 << 3;
+inline constexpr int kCallNone = 0;
+inline constexpr int kCallTimeoutDefault = -1;
 inline constexpr int kSchemaNone = 0;
 inline constexpr int kAttributeString = 0;
 inline constexpr int kServiceOpenSession = 1 << 1;
@@ -79,6 +82,14 @@ struct Functions {
   char* (*g_dbus_address_escape_value)(const char*);
   GDBusConnection* (*g_dbus_connection_new_for_address_sync)(const char* address, int flags, void* observer,
                                                              GCancellable*, GError**);
+  GVariant* (*g_dbus_connection_call_sync)(GDBusConnection*, const char* name, const char* path,
+                                           const char* interface, const char* method, GVariant* parameters,
+                                           const void* reply_type, int flags, int timeout_ms, GCancellable*,
+                                           GError**);
+  const char* (*g_dbus_proxy_get_object_path)(void* proxy);
+  GVariant* (*g_variant_new)(const char* format, ...);
+  void (*g_variant_get)(GVariant*, const char* format, ...);
+  void (*g_variant_unref)(void*);
   void* (*g_initable_new)(GType, GCancellable*, GError**, const char* first_property, ...);
 
   void (*g_type_query)(GType, GTypeQuery*);

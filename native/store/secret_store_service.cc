@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,11 +23,16 @@ using libsecret::GCancellable;
 using libsecret::GError;
 using libsecret::GHashTable;
 using libsecret::GList;
+using libsecret::GVariant;
 using libsecret::SecretCollection;
 using libsecret::SecretItem;
 using libsecret::SecretSchema;
 using libsecret::SecretService;
 using libsecret::SecretValue;
+
+constexpr const char* kServiceName = "org.freedesktop.secrets";
+constexpr const char* kServicePath = "/org/freedesktop/secrets";
+constexpr std::string_view kNoPrompt = "/";
 
 template <typename T>
 using Owned = std::unique_ptr<T, void (*)(void*)>;
@@ -150,30 +156,22 @@ class Operation {
     if (collection_ == nullptr) {
       return unavailable("the Secret Service has no default collection; log in, or make one");
     }
-    if (glib_.secret_collection_get_locked(collection_.get()) != 0) {
-      return unavailable("the default collection is locked; unlock it (log in), then try again");
-    }
+    if (glib_.secret_collection_get_locked(collection_.get()) != 0)
+      return unlock(collection_.get(), "the default collection");
     return Status();
   }
 
   // Every item of this instance and name. With `load_secrets` their secrets are there too.
   Result<FoundItems> search(bool load_secrets) {
-    const Owned<GHashTable> attributes = owned_table(glib_.secret_attributes_build(
-        schema_, "application", instance_.c_str(), "name", name_text(), nullptr));
-    GError* error = nullptr;
-    const int flags = libsecret::kSearchAll | (load_secrets ? libsecret::kSearchLoadSecrets : 0);
-    FoundItems found(glib_, glib_.secret_service_search_sync(service_.get(), schema_, attributes.get(), flags,
-                                                             cancellable_.get(), &error));
-    if (error != nullptr) return failed("cannot search", error);
-    for (const GList* at = found.list(); at != nullptr; at = at->next) {
-      auto* const item = static_cast<SecretItem*>(at->data);
-      if (glib_.secret_item_get_locked(item) != 0) {
-        return unavailable("an item of this instance is locked; unlock its collection, then try again");
-      }
-      const Owned<GHashTable> of_item = owned_table(glib_.secret_item_get_attributes(item));
-      const void* id = of_item == nullptr ? nullptr : glib_.g_hash_table_lookup(of_item.get(), "storage-id");
-      found.items.push_back({item, id == nullptr ? "" : static_cast<const char*>(id)});
+    SR_ASSIGN(FoundItems found, look(load_secrets));
+    bool unlocked = false;
+    for (const FoundItem& each : found.items) {
+      if (glib_.secret_item_get_locked(each.item) == 0) continue;
+      SR_TRY(unlock(each.item, "an item of this instance"));
+      unlocked = true;
     }
+    // What libsecret has read of an item, it read while that was locked.
+    if (unlocked) return look(load_secrets);
     return found;
   }
 
@@ -242,6 +240,63 @@ class Operation {
   }
   [[nodiscard]] const char* name_text() const { return secret_name_text(name_).data(); }
   [[nodiscard]] std::string where() const { return "secret-service, instance '" + instance_ + "'"; }
+
+  Result<FoundItems> look(bool load_secrets) {
+    const Owned<GHashTable> attributes = owned_table(glib_.secret_attributes_build(
+        schema_, "application", instance_.c_str(), "name", name_text(), nullptr));
+    GError* error = nullptr;
+    const int flags = libsecret::kSearchAll | (load_secrets ? libsecret::kSearchLoadSecrets : 0);
+    FoundItems found(glib_, glib_.secret_service_search_sync(service_.get(), schema_, attributes.get(), flags,
+                                                             cancellable_.get(), &error));
+    if (error != nullptr) return failed("cannot search", error);
+    for (const GList* at = found.list(); at != nullptr; at = at->next) {
+      auto* const item = static_cast<SecretItem*>(at->data);
+      const Owned<GHashTable> of_item = owned_table(glib_.secret_item_get_attributes(item));
+      const void* id = of_item == nullptr ? nullptr : glib_.g_hash_table_lookup(of_item.get(), "storage-id");
+      found.items.push_back({item, id == nullptr ? "" : static_cast<const char*>(id)});
+    }
+    return found;
+  }
+
+  // KWallet calls locked what was opened at login until a client asks for it, and then gives it. Nobody sits before a
+  // server to answer a question, so one is dismissed.
+  Status unlock(void* proxy, const std::string& what) {
+    const char* const path = glib_.g_dbus_proxy_get_object_path(proxy);
+    const char* const paths[] = {path, nullptr};
+    GError* error = nullptr;
+    const Owned<GVariant> reply(call(kServicePath, "org.freedesktop.Secret.Service", "Unlock",
+                                     glib_.g_variant_new("(^ao)", paths), &error),
+                                glib_.g_variant_unref);
+    if (reply == nullptr) return failed(what + " is locked, and cannot be unlocked", error);
+    const char** unlocked = nullptr;  // what they point at belongs to the reply
+    const char* prompt = nullptr;
+    glib_.g_variant_get(reply.get(), "(^a&o&o)", &unlocked, &prompt);
+    const bool asks = prompt != kNoPrompt;
+    bool opened = false;
+    for (const char** each = unlocked; *each != nullptr; ++each)
+      opened = opened || std::string_view(*each) == path;
+    glib_.g_free(unlocked);
+    if (opened && !asks) return Status();
+    if (asks) dismiss(prompt);
+    return unavailable(what + " is locked" + (asks ? ", and its service would have to ask somebody" : "") +
+                       "; unlock it (log in), then try again");
+  }
+
+  // A prompt that was not dismissed ends with the connection.
+  void dismiss(const char* prompt) {
+    GError* error = nullptr;
+    GVariant* const reply = call(prompt, "org.freedesktop.Secret.Prompt", "Dismiss", nullptr, &error);
+    if (reply != nullptr) glib_.g_variant_unref(reply);
+    if (error != nullptr) glib_.g_error_free(error);
+  }
+
+  // Takes the floating parameters; null and an error when the call failed.
+  GVariant* call(const char* path, const char* interface, const char* method, GVariant* parameters,
+                 GError** error) {
+    return glib_.g_dbus_connection_call_sync(connection_.get(), kServiceName, path, interface, method,
+                                             parameters, nullptr, libsecret::kCallNone,
+                                             libsecret::kCallTimeoutDefault, cancellable_.get(), error);
+  }
 
   Result<Secret> read(const FoundItem& found) {
     const Owned<SecretValue> value(glib_.secret_item_get_secret(found.item), glib_.secret_value_unref);

@@ -1,10 +1,16 @@
 // The `secret-service` back end on a real gnome-keyring-daemon, each test in a private session of its own.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
+#include <optional>
+#include <string>
 #include <thread>
 
 #include "base/cancellation.h"
@@ -171,6 +177,122 @@ TEST_F(SecretServiceTest, LockedIsNeitherAbsentNorAskedFor) {
   EXPECT_LT(since(start), Milliseconds(kSecretServiceDeadlineMs)) << "something waited for a prompt";
   ASSERT_TRUE(keyring_.replace_daemon());
   EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+}
+
+// Between the back end and the bus: until a client calls Unlock, every property `Locked` in an answer that has the property
+// `marker` too is true, as KWallet answers of a wallet that was opened at login.
+class LockedUntilAsked {
+ public:
+  LockedUntilAsked(const PrivateKeyring& keyring, std::string marker)
+      : marker_(std::move(marker)),
+        bus_(keyring.directory() + "/bus"),
+        path_(keyring.directory() + "/relay") {
+    struct sockaddr_un address = address_of(path_);
+    EXPECT_EQ(bind(listener_, reinterpret_cast<const struct sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(listen(listener_, 16), 0);
+    EXPECT_EQ(pipe2(stop_, O_CLOEXEC), 0);
+    thread_ = std::thread([this] { serve(); });
+    variable_.emplace("DBUS_SESSION_BUS_ADDRESS", ("unix:path=" + path_).c_str());
+  }
+  ~LockedUntilAsked() {
+    variable_.reset();
+    close(stop_[1]);
+    thread_.join();
+    close(stop_[0]);
+    close(listener_);
+    unlink(path_.c_str());
+  }
+  LockedUntilAsked(const LockedUntilAsked&) = delete;
+  LockedUntilAsked& operator=(const LockedUntilAsked&) = delete;
+
+  [[nodiscard]] int changed() const { return changed_; }
+  [[nodiscard]] int asked() const { return asked_; }
+  [[nodiscard]] int dismissed() const { return dismissed_; }
+
+ private:
+  static struct sockaddr_un address_of(const std::string& path) {
+    struct sockaddr_un address {};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    return address;
+  }
+
+  void serve() {
+    struct pollfd waits[] = {{stop_[0], POLLIN, 0}, {listener_, POLLIN, 0}};
+    while (poll(waits, 2, -1) > 0 && waits[0].revents == 0) {
+      const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      const int bus = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      struct sockaddr_un address = address_of(bus_);
+      if (connect(bus, reinterpret_cast<const struct sockaddr*>(&address), sizeof address) == 0)
+        relay(client, bus);
+      close(bus);
+      close(client);
+    }
+  }
+
+  void relay(int client, int bus) {
+    struct pollfd waits[] = {{stop_[0], POLLIN, 0}, {client, POLLIN, 0}, {bus, POLLIN, 0}};
+    std::string text(1 << 20, 0);
+    while (poll(waits, 3, -1) > 0 && waits[0].revents == 0) {
+      const bool from_client = waits[1].revents != 0;
+      const ssize_t size = read(from_client ? client : bus, text.data(), text.size());
+      if (size <= 0) return;
+      std::string part = text.substr(0, static_cast<std::size_t>(size));
+      from_client ? note(part) : change(part);
+      if (write(from_client ? bus : client, part.data(), part.size()) != size) return;
+    }
+  }
+
+  void note(const std::string& part) {
+    if (part.find(std::string("Unlock\0", 7)) != std::string::npos) ++asked_;
+    if (part.find(std::string("Dismiss\0", 8)) != std::string::npos) ++dismissed_;
+  }
+
+  void change(std::string& part) {
+    if (asked_ > 0 || part.find(marker_) == std::string::npos) return;
+    // The name, its variant's signature, and padding; then a boolean of four bytes.
+    const std::string property("Locked\0\1b\0\0\0", 12);
+    for (std::size_t at = part.find(property); at != std::string::npos; at = part.find(property, at + 1)) {
+      const std::uint32_t locked = 1;
+      std::memcpy(part.data() + at + property.size(), &locked, sizeof locked);
+      ++changed_;
+    }
+  }
+
+  const std::string marker_;
+  const std::string bus_;
+  const std::string path_;
+  const int listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int stop_[2] = {-1, -1};
+  std::atomic<int> changed_ = 0;
+  std::atomic<int> asked_ = 0;
+  std::atomic<int> dismissed_ = 0;
+  std::thread thread_;
+  std::optional<EnvironmentVariable> variable_;
+};
+
+TEST_F(SecretServiceTest, WhatIsLockedUntilAskedForIsAskedFor) {
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  for (const char* marker : {"Items", "Attributes"}) {
+    const LockedUntilAsked relay(keyring_, marker);
+    EXPECT_TRUE(holds(**open_store(), SecretName::kVaultHash, id_of(1), as_bytes("point"))) << marker;
+    EXPECT_GT(relay.changed(), 0);
+    EXPECT_EQ(relay.asked(), 1);
+    EXPECT_EQ(relay.dismissed(), 0);
+  }
+  const LockedUntilAsked relay(keyring_, "Items");
+  EXPECT_TRUE(succeeded((*open_store())->save(SecretName::kVaultHash, id_of(1), as_bytes("newest"))));
+  EXPECT_EQ(relay.asked(), 1);
+}
+
+TEST_F(SecretServiceTest, AQuestionToSomebodyIsDismissed) {
+  ASSERT_TRUE(keyring_.lock());
+  const LockedUntilAsked relay(keyring_, "nothing");
+  const Result<std::optional<Secret>> loaded = (*open_store())->load(SecretName::kVaultHash);
+  ASSERT_TRUE(loaded.is(Reason::kSecretStoreUnavailable)) << described(loaded.status());
+  EXPECT_NE(loaded.error().detail.find("ask somebody"), std::string::npos) << loaded.error().detail;
+  EXPECT_EQ(relay.asked(), 1);
+  EXPECT_EQ(relay.dismissed(), 1);
 }
 
 TEST_F(SecretServiceTest, NoDefaultCollection) {

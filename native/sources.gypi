@@ -7,6 +7,7 @@
       "os/caller_files.cc",
       "os/os.cc",
       "os/direct_tail.cc",
+      "os/device.cc",
       "os/dynlib.cc",
       "os/places.cc",
       "os/posix.cc",

@@ -384,9 +384,15 @@ Status Engine::State::check_time(const Now& now) {
   SR_ASSIGN(const roots::TpmClock clock, counter->tpm().clock());
   const std::int64_t behind_ms = tpm_floor_ms(*anchor_found, clock) - now.wall_ms;
   if (behind_ms <= static_cast<std::int64_t>(core.clock_tolerance_ms)) return {};
-  return {Reason::kClockRolledBack, "the system clock is " +
-                                        duration_text(static_cast<std::uint64_t>(behind_ms)) +
-                                        " behind what the TPM's clock counted"};
+  const std::string behind = duration_text(static_cast<std::uint64_t>(behind_ms));
+  if (clock.clock_ms <= anchor_found->clock_ms)
+    return {Reason::kClockRolledBack, "the system clock is " + behind + " behind the newest anchor"};
+  return {
+      Reason::kClockRolledBack,
+      "the TPM's clock counted " + duration_text(clock.clock_ms - anchor_found->clock_ms) +
+          " since the newest anchor, and the system clock is " + behind +
+          " behind that, though not behind the time that the store remembers: the system clock is wrong, or "
+          "the TPM's was set forward (TPM2_ClockSet)"};
 }
 
 }  // namespace strongroom::store

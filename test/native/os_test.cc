@@ -19,6 +19,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "os/device.h"
 #include "os/posix.h"
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
@@ -675,6 +676,21 @@ TEST(PosixClock, TellsTimeAndBoot) {
   std::ifstream("/proc/sys/kernel/random/boot_id") >> expected;
   std::erase(expected, '-');
   EXPECT_EQ(to_hex(clock.boot_id()), expected);
+}
+
+TEST(Device, EachCauseHasItsWords) {
+  EXPECT_EQ(why_not_opened("/dev/null"), "");
+  EXPECT_EQ(why_not_opened("/dev/null/tpm"), "there is no /dev/null/tpm");
+  EXPECT_EQ(describe_open_error("/dev/tpm0", EBUSY), "/dev/tpm0 is in use by another program");
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() + "/tpm";
+  std::ofstream(path).close();
+  ASSERT_TRUE(chown(path.c_str(), 0, 1) == 0 || geteuid() != 0);
+  ASSERT_EQ(chmod(path.c_str(), 0660), 0);
+  const std::string refused = describe_open_error(path, EACCES);
+  EXPECT_NE(refused.find("and has mode 0660; add the user to the group "), std::string::npos) << refused;
+  ASSERT_EQ(chmod(path.c_str(), 0600), 0);
+  EXPECT_EQ(describe_open_error(path, EACCES).find("add the user"), std::string::npos);
 }
 
 TEST(ManualClock, MovesOnlyWhenTold) {

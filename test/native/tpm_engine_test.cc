@@ -577,6 +577,18 @@ TEST_F(TpmEngine, TheTpmsClockIsBelieved) {
   ASSERT_OK(open_and_close(world));
 }
 
+TEST_F(TpmEngine, ATpmClockThatIsAheadIsNamed) {
+  small_tpm_store(world);
+  world.chip->advance(10ULL * 24 * 3600 * 1000);
+  const Status refused = open_and_close(world);
+  EXPECT_NE(describe(refused).find("the TPM's clock counted 10 d"), std::string::npos) << describe(refused);
+  EXPECT_NE(describe(refused).find("set forward"), std::string::npos) << describe(refused);
+  world.clock.advance_wall(-2LL * 24 * 3600 * 1000);
+  const Status behind = open_and_close(world);
+  EXPECT_REASON(behind, Reason::kClockRolledBack);
+  EXPECT_EQ(describe(behind).find("set forward"), std::string::npos) << describe(behind);
+}
+
 // Age alone is no matter: the counter proves the state current.
 TEST_F(TpmEngine, AgeIsExcused) {
   small_tpm_store(world);

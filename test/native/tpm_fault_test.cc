@@ -1,6 +1,10 @@
 // The TPM root when the TPM or the way to it fails, and what of its secrets can be seen on that way.
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string_view>
 #include <utility>
@@ -36,12 +40,67 @@ struct TpmFaultTest : TpmTest {
   const TpmName name = counter_name(kIndex, kLabel);
 };
 
+// The effective user is nobody, where this process may choose.
+class OtherUser {
+ public:
+  OtherUser() {
+    if (own_ == 0) {
+      EXPECT_EQ(seteuid(65534), 0);
+    }
+  }
+  ~OtherUser() {
+    if (own_ == 0) {
+      EXPECT_EQ(seteuid(own_), 0);
+    }
+  }
+  OtherUser(const OtherUser&) = delete;
+  OtherUser& operator=(const OtherUser&) = delete;
+  OtherUser(OtherUser&&) = delete;
+  OtherUser& operator=(OtherUser&&) = delete;
+
+ private:
+  const uid_t own_ = geteuid();
+};
+
 TEST_F(TpmFaultTest, AnAbsentTpmIsTold) {
   EXPECT_REASON(Tpm::open("swtpm:path=/nonexistent/socket", {}, {}), Reason::kTpmUnavailable);
-  EXPECT_REASON(Tpm::open("device:/nonexistent/tpm", {}, {}), Reason::kTpmUnavailable);
-  const auto missing = Tpm::open("no-such-transport:x", {}, {});
+  const auto absent = Tpm::open("device:/nonexistent/tpm", {}, {});
+  EXPECT_REASON(absent, Reason::kTpmUnavailable);
+  EXPECT_NE(why(absent).find("there is no /nonexistent/tpm"), std::string::npos) << why(absent);
+}
+
+TEST_F(TpmFaultTest, ADeviceThatMayNotBeOpenedIsNotAbsent) {
+  const std::string path = device.directory() + "/tpm";
+  std::ofstream(path).close();
+  std::filesystem::permissions(path, std::filesystem::perms::none);
+  std::filesystem::permissions(device.directory(), std::filesystem::perms(0755));
+  const OtherUser nobody;
+  const auto refused = Tpm::open("device:" + path, {}, {});
+  EXPECT_REASON(refused, Reason::kTpmUnavailable);
+  EXPECT_NE(why(refused).find("may not be opened by this user"), std::string::npos) << why(refused);
+  EXPECT_NE(why(refused).find("mode 0000"), std::string::npos) << why(refused);
+}
+
+TEST_F(TpmFaultTest, AnUnknownTransportIsNotAPackageToInstall) {
+  const auto unknown = Tpm::open("swtmp:path=/run/s", {}, {});
+  EXPECT_REASON(unknown, Reason::kInvalidOption);
+  EXPECT_NE(why(unknown).find("there is no transport 'swtmp'"), std::string::npos) << why(unknown);
+  const auto missing = Tpm::open("spi-ltt2go:x", {}, {});
   EXPECT_REASON(missing, Reason::kLibraryMissing);
-  EXPECT_NE(why(missing).find("libtss2-tcti-no-such-transport"), std::string::npos) << why(missing);
+  EXPECT_NE(why(missing).find("apt-get install libtss2-tcti-spi-ltt2go0"), std::string::npos) << why(missing);
+}
+
+TEST_F(TpmFaultTest, APasswordOfAHierarchyIsNamed) {
+  ASSERT_TRUE(device.tool({"changeauth", "-c", "endorsement", "secret"}));
+  auto tpm = open();
+  const auto name = tpm->endorsement_name();
+  EXPECT_REASON(name, Reason::kTpmRefused);
+  EXPECT_NE(why(name).find("endorsement hierarchy has a password"), std::string::npos) << why(name);
+  tpm.reset();
+  ASSERT_TRUE(device.tool({"changeauth", "-c", "owner", "secret"}));
+  const auto opened = Tpm::open(device.tcti(), {}, {});
+  EXPECT_REASON(opened, Reason::kTpmRefused);
+  EXPECT_NE(why(opened).find("owner hierarchy has a password"), std::string::npos) << why(opened);
 }
 
 TEST_F(TpmFaultTest, ALibraryIsNotNamedByItsPath) {

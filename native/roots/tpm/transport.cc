@@ -4,15 +4,18 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <string_view>
 #include <system_error>
 #include <thread>
 
 #include "base/bytes.h"
 #include "base/cancellation.h"
+#include "os/device.h"
 #include "roots/tpm/tpm_errors.h"
 
 namespace strongroom::roots {
@@ -87,17 +90,38 @@ Status check_configuration(const std::string& configuration) {
   return Status(Reason::kInvalidOption, "tcti: it begins with a name such as 'device' or 'swtpm'");
 }
 
-Status connect_error(const std::string& configuration, TSS2_RC rc) {
-  const std::string name = configuration.substr(0, configuration.find(':'));
-  if (rc == TSS2_TCTI_RC_NOT_SUPPORTED && !name.empty()) {
-    return Status(Reason::kLibraryMissing,
-                  "the TPM needs a library that cannot be loaded: libtss2-tcti-" + name +
-                      ".so.0 (Debian and Ubuntu: apt-get install libtss2-tcti-" + name + "0)");
+// The transports of tpm2-tss, and of its resource manager.
+constexpr std::array<std::string_view, 11> kTransports = {"cmd",        "device", "i2c-ftdi", "i2c-helper",
+                                                          "libtpms",    "mssim",  "pcap",     "spi-helper",
+                                                          "spi-ltt2go", "swtpm",  "tabrmd"};
+
+constexpr const char* kDefaultDevice = "/dev/tpmrm0";
+
+Status no_library(const std::string& name) {
+  if (std::ranges::find(kTransports, name) == kTransports.end()) {
+    std::string known;
+    for (const std::string_view each : kTransports) known += (known.empty() ? "" : ", ") + std::string(each);
+    return Status(Reason::kInvalidOption, "tcti: there is no transport '" + name + "'; there are " + known);
   }
-  return Status(Reason::kTpmUnavailable,
-                configuration.empty()
-                    ? "no TPM was found: " + describe_code(rc)
-                    : "no connection to the TPM (" + configuration + "): " + describe_code(rc));
+  return Status(Reason::kLibraryMissing,
+                "the TPM needs a library that cannot be loaded: libtss2-tcti-" + name +
+                    ".so.0 (Debian and Ubuntu: apt-get install libtss2-tcti-" + name + "0)");
+}
+
+Status connect_error(const std::string& configuration, TSS2_RC rc) {
+  const std::size_t colon = configuration.find(':');
+  const std::string name = configuration.substr(0, colon);
+  if (rc == TSS2_TCTI_RC_NOT_SUPPORTED && !name.empty()) return no_library(name);
+  // tpm2-tss has one code for a device that is not there, not permitted, or in use.
+  std::string why;
+  if (name.empty() || name == "device") {
+    const bool named = colon != std::string::npos && colon + 1 < configuration.size();
+    why = os::why_not_opened(named ? configuration.substr(colon + 1) : kDefaultDevice);
+  }
+  const std::string said = why.empty() ? describe_code(rc) : why + " (" + hexadecimal(rc) + ")";
+  return Status(Reason::kTpmUnavailable, configuration.empty()
+                                             ? "no TPM was found: " + said
+                                             : "no connection to the TPM (" + configuration + "): " + said);
 }
 
 TSS2_RC exchange(TSS2_TCTI_CONTEXT* tcti, const Bytes& command, Bytes& response) {

@@ -30,7 +30,7 @@ export const errorTable = {
   'witness-missing': { code: 'PERS_8003', retryable: false, remedy: 'Bring the witness back (for example the SecretStore\'s backup), or accept the present state with `strongroom reanchor`.' },
   'witness-replaced': { code: 'PERS_8003', retryable: false, remedy: 'Connect the right SecretStore, TPM or token, or choose another instance name if two stores share one.' },
   'clock-rolled-back': { code: 'PERS_8003', retryable: true, remedy: 'Set the clock right and start again. If it is right, accept the time with `strongroom reanchor` and the backup password.' },
-  'state-stale': { code: 'PERS_8003', retryable: false, remedy: 'If the clock is ahead, set it right and start again. If the machine was off legitimately, accept the present state with `strongroom reanchor`.' },
+  'state-stale': { code: 'PERS_8003', retryable: true, remedy: 'If the clock is ahead, set it right and start again. If it is right, and the machine was off for that long, accept the present state with `strongroom reanchor`.' },
   'time-tamper-invalid': { code: 'PERS_8003', retryable: false, remedy: 'Restore the newest backup, then accept it with `strongroom reanchor`.' },
   'closed': { code: 'PERS_8004', retryable: false, remedy: 'Open it again.' },
   'not-open': { code: 'PERS_8004', retryable: false, remedy: 'Await open() before using the vault.' },

@@ -1,7 +1,7 @@
 // How a command fails: one exit code and one report for whatever was thrown.
 //
 // Exit codes: 0 ok, 2 usage (PERS_8001), 3 PERS_8003, 4 retryable or unavailable, 5 restore required, 1 anything else.
-// Of PERS_8003 what passes by itself, a clock that is to be set right, is 4: units start again on it. 6: the output could not
+// Of PERS_8003 what passes when a clock is set right (`clock-rolled-back`, `state-stale`) is 4: units start again on it. 6: the output could not
 // be written, which is no reason to repeat what the command did.
 import { errorTable, type Reason } from '../error-table.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';

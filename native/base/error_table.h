@@ -137,7 +137,7 @@ inline constexpr std::array<ErrorInfo, 92> kErrorTable = {{
     {"witness-missing", "PERS_8003", false},
     {"witness-replaced", "PERS_8003", false},
     {"clock-rolled-back", "PERS_8003", true},
-    {"state-stale", "PERS_8003", false},
+    {"state-stale", "PERS_8003", true},
     {"time-tamper-invalid", "PERS_8003", false},
     {"closed", "PERS_8004", false},
     {"not-open", "PERS_8004", false},

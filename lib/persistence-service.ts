@@ -33,12 +33,10 @@ import {
 } from './status.js';
 import { Tls } from './tls.js';
 import * as upkeep from './upkeep.js';
+import { TimeRefresh } from './time-refresh.js';
 import { Vault } from './vault.js';
 
 export type { Persistence, VerifyOptions } from './persistence.js';
-
-/** How often TIME_TAMPER is refreshed by itself: hourly. */
-const refreshMs = 3_600_000;
 
 /** In place of the last steps of a start, or of the root. */
 export type Act =
@@ -79,7 +77,7 @@ export class PersistenceService implements Persistence {
   #lastStatus: NativeStatus | undefined;
   #sharesFileSystem: boolean | undefined;
   #notices: readonly KeptNotice[] = [];
-  #timer: NodeJS.Timeout | undefined;
+  #timeRefresh: TimeRefresh | undefined;
   #closing: Promise<void> | undefined;
   #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
   #tasks: Promise<unknown> = Promise.resolve();
@@ -396,13 +394,12 @@ export class PersistenceService implements Persistence {
   }
 
   #startTimer(): void {
-    this.#timer = setInterval(() => {
+    this.#timeRefresh = new TimeRefresh(() => {
       void this.refreshTimeTamper().catch(() => undefined);
-    }, refreshMs);
-    this.#timer.unref();
+    });
   }
 
-  /** What the hourly timer does. @internal */
+  /** What happens hourly, and when the clock was set. @internal */
   async refreshTimeTamper(): Promise<void> {
     try {
       await this.#task((native) => native.refreshTimeTamper());
@@ -546,7 +543,7 @@ export class PersistenceService implements Persistence {
     if (this.#state === 'starting') throw this.#notOpen();
     const wasOpen = this.#state === 'open';
     this.#state = 'closed';
-    clearInterval(this.#timer);
+    this.#timeRefresh?.stop();
     this.#pending.shut();
     if (!wasOpen || native === undefined) return;
     this.#lastStatus = native.status();

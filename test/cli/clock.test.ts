@@ -1,10 +1,12 @@
 // A clock that is wrong when a store is made, when it is opened next, or both: refused or accepted, and once the clock is right
 // nobody has to do anything. The processes run under libfaketime.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { pin, HsmWorld, softhsm } from '../support/softhsm.js';
@@ -70,6 +72,45 @@ describe('a wrong clock', function () {
     });
   }
 
+  it('a clock that is set while the store is open: stamped at once, so that a crash leaves no stale state', async () => {
+    const offset = join(place, 'offset');
+    writeFileSync(offset, '+0');
+    const options = {
+      directory: join(place, 'open'),
+      secretStore: { type: 'file', directory: join(place, 'open-secrets') },
+      recovery: 'none',
+    };
+    const code = `
+      const { open } = await import(${JSON.stringify(fileURLToPath(new URL('../../lib/index.ts', import.meta.url)))});
+      const store = await open(${JSON.stringify(options)});
+      store.on('vault', ({ op }) => { if (op === 'time') console.log('stamped'); });
+      console.log('open');
+      setInterval(() => undefined, 1e6);
+    `;
+    const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: {
+        ...process.env,
+        LD_PRELOAD: join(libraries, faketime),
+        FAKETIME_TIMESTAMP_FILE: offset,
+        FAKETIME_NO_CACHE: '1',
+        FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      },
+    });
+    const closed = once(child, 'close');
+    try {
+      const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+      assert.equal((await lines.next()).value, 'open');
+      writeFileSync(offset, '+20d');
+      assert.equal((await lines.next()).value, 'stamped');
+    } finally {
+      child.kill('SIGKILL');
+      await closed;
+    }
+    const again = await at('+20d', ['set', options.directory, 'key', 'value']);
+    assert.equal(again.code, 0, again.stderr);
+  });
+
   it('the gate waits for a clock that is wrong, and starts the service when it is right', async () => {
     const world = new HsmWorld();
     try {
@@ -94,7 +135,7 @@ describe('a wrong clock', function () {
         answers.push([offset, outcome.code, start, reason, retryable]);
       }
       const right = await at('+0', ['serve-gate', world.directory, ...token], env);
-      assert.deepEqual([right.code, json(right.stdout)['start']], [0, 'service']);
+      assert.deepEqual([right.code, json(right.stdout).start], [0, 'service']);
       assert.deepEqual(answers, [
         ['-400d', 4, 'wait', 'clock-rolled-back', true],
         ['-1h', 4, 'wait', 'clock-rolled-back', true],

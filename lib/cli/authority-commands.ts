@@ -12,6 +12,7 @@ import { wholeNumber } from './numbers.js';
 import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
 import { documentOf, look } from './status-command.js';
 import { actAndClose, requireStore } from './store.js';
+import { ask, needTerminal } from './question.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, findPin, readPcrs, withStorage, type TpmOptions } from './tpm-options.js';
 
@@ -259,16 +260,8 @@ async function withProof<T>(
 }
 
 async function confirm(path: string, instance: string): Promise<void> {
-  const { stdin, stderr } = process;
-  if (!stdin.isTTY || !stderr.isTTY)
-    throw wrongOption('without a terminal to ask on, decommission needs --yes');
+  needTerminal('decommission needs --yes');
   tell(`This removes the store in ${printable(path)} and its secrets, for good.`);
-  const { createInterface } = await import('node:readline/promises');
-  const questions = createInterface({ input: stdin, output: stderr });
-  try {
-    const answer = await questions.question(`Type the instance name (${printable(instance)}) to go on: `);
-    if (answer !== instance) throw new PersistenceError('aborted', 'the instance name was not confirmed');
-  } finally {
-    questions.close();
-  }
+  const answer = await ask(`Type the instance name (${printable(instance)}) to go on: `);
+  if (answer !== instance) throw new PersistenceError('aborted', 'the instance name was not confirmed');
 }

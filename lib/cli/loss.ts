@@ -1,6 +1,7 @@
 // The words for what a reanchor accepts and gives up, and the question that it asks.
 import { PersistenceError } from '../errors.js';
 import type { Loss } from '../loss.js';
+import { ask } from './question.js';
 import { grouped, timeText } from './report.js';
 import { tell } from './terminal.js';
 
@@ -21,14 +22,8 @@ export function lossText({ generation, timeMs, commits, lastMs, witnesses }: Los
  * @throws PersistenceError `aborted` for another one
  */
 export async function confirmGeneration({ generation }: Loss): Promise<void> {
-  const { createInterface } = await import('node:readline/promises');
-  const questions = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await questions.question(`Type the generation (${generation}) to accept it: `);
-    if (answer.trim().replaceAll(',', '') === generation.toString()) return;
-  } finally {
-    questions.close();
-  }
+  const answer = await ask(`Type the generation (${generation}) to accept it: `);
+  if (answer.trim().replaceAll(',', '') === generation.toString()) return;
   tell('Nothing was changed.');
   throw new PersistenceError('aborted', 'the generation was not confirmed');
 }

@@ -1,4 +1,7 @@
 // The shapes of reports for people.
+import type { KeySlot } from '../status.js';
+import { printable } from './terminal.js';
+
 export { durationText, grouped, sizeText } from '../units.js';
 
 const labelColumns = 16;
@@ -26,4 +29,12 @@ export function timeText(ms: number): string {
     .toISOString()
     .replace('T', ' ')
     .replace(/\.\d+Z$/, 'Z');
+}
+
+/** The ids are what `password remove` takes. */
+export function keySlotsText(slots: readonly KeySlot[]): string {
+  const named = slots.map(({ id, label }) =>
+    label === undefined ? id.toString() : `${id.toString()} (${printable(label)})`,
+  );
+  return `key ${slots.length === 1 ? 'slot' : 'slots'} ${named.join(', ')}`;
 }

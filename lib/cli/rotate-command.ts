@@ -1,13 +1,15 @@
 // rotate kek: another key-encryption key in the token. rotate dek: another key under everything that the store holds.
 import type { Command } from 'commander';
 
+import { PersistenceError } from '../errors.js';
 import type { Persistence } from '../index.js';
-import { hasPassword } from '../status.js';
+import { hasPassword, type KeySlot } from '../status.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { addHsmOptions, addPinSources, type HsmOptions } from './hsm-options.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { ProgressBar } from './progress.js';
-import { grouped } from './report.js';
+import { ask, needTerminal } from './question.js';
+import { grouped, keySlotsText } from './report.js';
 import { requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
@@ -15,6 +17,7 @@ import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 interface DekOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly forgetFieldKeys?: boolean;
   readonly removeOtherPasswords?: boolean;
+  readonly yes?: boolean;
 }
 
 export function addRotateCommand(program: Command): void {
@@ -41,7 +44,8 @@ export function addRotateCommand(program: Command): void {
     .option(
       '--remove-other-passwords',
       'where the store has several backup passwords: remove all but the one that is given; they cannot be wrapped around the new key',
-    );
+    )
+    .option('--yes', 'do not ask before other passwords are removed');
   addPasswordOptions(addTpmOptions(dek)).action(rotateDek);
 }
 
@@ -61,9 +65,12 @@ async function rotateDek(directory: string, options: DekOptions): Promise<void> 
 async function rotateWith(persistence: Persistence, options: DekOptions, asks: boolean): Promise<void> {
   const pending = persistence.status().dek.rotation === 'pending';
   if (pending && options.json !== true) tell('Going on with the rotation that was interrupted.');
+  const removes = options.removeOtherPasswords === true && !pending && passwordsOf(persistence).length > 1;
+  if (removes && options.yes !== true) needTerminal('--remove-other-passwords needs --yes');
   const password = asks && !pending ? await readPassword(options) : undefined;
   const bar = new ProgressBar('Sealing anew');
   try {
+    if (removes && password !== undefined) await confirmRemoval(persistence, password, options);
     await persistence.rotateDek({
       ...(password !== undefined && { password }),
       forgetFieldKeys: options.forgetFieldKeys === true,
@@ -74,6 +81,26 @@ async function rotateWith(persistence: Persistence, options: DekOptions, asks: b
     bar.finish();
     password?.fill(0);
   }
+}
+
+const passwordsOf = (persistence: Persistence): readonly KeySlot[] =>
+  persistence.status().keySlots.filter(({ type }) => type === 'password');
+
+/** @throws PersistenceError `password-wrong`; `aborted` where it is not confirmed */
+async function confirmRemoval(
+  persistence: Persistence,
+  password: Buffer,
+  { json, yes }: DekOptions,
+): Promise<void> {
+  const given = await persistence.verifyPassword(password);
+  const others = passwordsOf(persistence).filter(({ id }) => id !== given);
+  const what = others.length === 1 ? 'another backup password' : `${others.length} other backup passwords`;
+  if (json !== true || yes !== true) tell(`This removes ${what}, for good: ${keySlotsText(others)}.`);
+  if (yes === true) return;
+  const answer = await ask('Type yes to go on: ');
+  if (answer.trim() === 'yes') return;
+  tell('Nothing was changed.');
+  throw new PersistenceError('aborted', 'the removal of other backup passwords was not confirmed');
 }
 
 async function rotateKek(directory: string, options: CommonOptions & HsmOptions): Promise<void> {

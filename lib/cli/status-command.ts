@@ -15,7 +15,16 @@ import {
 import { lossOf } from '../loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
-import { durationText, grouped, shortHead, sizeText, table, timeText, type Row } from './report.js';
+import {
+  durationText,
+  grouped,
+  keySlotsText,
+  shortHead,
+  sizeText,
+  table,
+  timeText,
+  type Row,
+} from './report.js';
 import { actAndClose, isAbsence, requireStore } from './store.js';
 import { painter, printable, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, withStorage, type StorageGiven, type TpmOptions } from './tpm-options.js';
@@ -304,14 +313,10 @@ function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): R
   return rows;
 }
 
-/** As persistence.bin says; the ids are what `password remove` takes. */
+/** As persistence.bin says. */
 function passwordsText(keySlots: readonly KeySlot[]): string {
   const passwords = keySlots.filter(({ type }) => type === 'password');
-  if (passwords.length === 0) return 'none';
-  const named = passwords.map(({ id, label }) =>
-    label === undefined ? id.toString() : `${id.toString()} (${printable(label)})`,
-  );
-  return `key ${passwords.length === 1 ? 'slot' : 'slots'} ${named.join(', ')}`;
+  return passwords.length === 0 ? 'none' : keySlotsText(passwords);
 }
 
 const securityText: Readonly<Record<SecurityLevel, string>> = {

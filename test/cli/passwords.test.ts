@@ -67,10 +67,18 @@ describe('strongroom password', () => {
     await strongroom(['password', 'add', directory, ...given('first'), ...fresh('second')]);
     const refused = await strongroom(['rotate', 'dek', directory, ...given('second'), '--json']);
     assert.deepEqual([refused.code, json(refused.stderr).reason], [2, 'invalid-option']);
-    const rotated = await strongroom([
-      ...['rotate', 'dek', directory, ...given('second'), '--remove-other-passwords'],
-    ]);
+    const removing = ['rotate', 'dek', directory, '--remove-other-passwords'];
+    const unasked = await strongroom([...removing, ...given('second'), '--json']);
+    assert.deepEqual([unasked.code, json(unasked.stderr).reason], [2, 'invalid-option']);
+    assert.match(json(unasked.stderr).message, /--yes/);
+    const named = 'This removes another backup password, for good: key slot 2.';
+    const declined = await onTerminal([...removing, ...given('second')], [['Type yes to go on: ', 'no\r']]);
+    assert.equal(declined.code, 4, declined.stdout);
+    assert.ok(declined.stdout.includes(named), declined.stdout);
+    assert.equal((await strongroom(['password', 'verify', directory, ...given('first')])).code, 0);
+    const rotated = await strongroom([...removing, ...given('second'), '--yes']);
     assert.equal(rotated.code, 0, rotated.stderr);
+    assert.ok(rotated.stderr.includes(named), rotated.stderr);
     assert.equal((await strongroom(['password', 'verify', directory, ...given('first')])).code, 1);
     assert.equal((await strongroom(['password', 'verify', directory, ...given('second')])).code, 0);
   });

@@ -421,7 +421,8 @@ class Pages {
   #misdirected(c: Page): Response {
     const address = this.#address();
     const where = address === undefined ? 'the address that the log of the server shows' : `\`${address}\``;
-    const message = `The restore page has another address. Open ${where}. To use this name as well, start the page with \`--name\`.`;
+    // An address at the end, without a full stop that would be copied with it.
+    const message = `The restore page has another address. To use this name as well, start the page with \`--name\`. Otherwise open ${where}`;
     return this.#error(c, 421, 'Wrong address', message, address);
   }
 

@@ -296,7 +296,7 @@ export const views = {
     status: 421,
     title: 'Wrong address',
     message:
-      'The restore page has another address. Open `https://vault.example:8443/setup-wizard/`. To use this name as well, start the page with `--name`.',
+      'The restore page has another address. To use this name as well, start the page with `--name`. Otherwise open `https://vault.example:8443/setup-wizard/`',
     address: 'https://vault.example:8443/setup-wizard/',
   },
 } as const satisfies Record<string, View>;

@@ -65,7 +65,7 @@ h2 { margin: 0 0 .75rem; font-size: 1.05rem; font-weight: 650; }
 p { margin: 0 0 .75rem; }
 p:last-child { margin-bottom: 0; }
 a { color: var(--key); text-underline-offset: .2em; }
-code { font-family: var(--mono); font-size: .875em; overflow-wrap: anywhere; }
+code { display: inline-block; max-width: 100%; font-family: var(--mono); font-size: .875em; overflow-wrap: anywhere; }
 .lead { margin-bottom: 1.5rem; max-width: 38rem; font-size: 1.075rem; color: var(--soft); text-wrap: balance; }
 .lead strong { color: var(--ink); }
 .soft, .hint { color: var(--soft); }

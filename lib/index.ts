@@ -30,7 +30,9 @@ export { listTokens, setUpToken } from './restore/token-setup.js';
 export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
 export type { Pkcs11StorageOptions, TokenName } from './pkcs11-options.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
-export type { ActOptions, Inspection, Proof } from './maintenance.js';
+export type { ActOptions, Decommissioned, DecommissionOptions, Inspection, Proof } from './maintenance.js';
+export { findLeftovers } from './leftovers.js';
+export type { Leftover, LeftoverOptions } from './leftovers.js';
 export type {
   LicenseProvider,
   LicenseProviders,

@@ -1,7 +1,8 @@
 // What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
 import { requireRecord } from './arguments.js';
-import type { PersistenceError } from './errors.js';
+import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
+import { withLeftovers, type Leftover, type LeftoverOptions } from './leftovers.js';
 import { loadNative } from './native.js';
 import type { NativeBinding, NativeInspection, NativeStorage, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
@@ -223,12 +224,57 @@ export function reseal(options: ActOptions): Promise<Persistence> {
   return performAct(loadNative(), 'reseal', options);
 }
 
+/** Options of {@link decommission}. */
+export type DecommissionOptions =
+  | (ActOptions & {
+      readonly leftovers?: false;
+      /** Removes the store although items of it were not found; `leftBehind` names them. */
+      readonly allowLeftovers?: boolean;
+    })
+  /** What is left of a store whose persistence.bin is gone. No proof: with it went what names the authority. */
+  | (LeftoverOptions & { readonly leftovers: true });
+
+/** What {@link decommission} did. */
+export interface Decommissioned {
+  /** With `leftovers`: what was removed. */
+  readonly leftovers: readonly Leftover[];
+  /** With `allowLeftovers`: what was not found, and so may still be somewhere. */
+  readonly leftBehind: readonly string[];
+}
+
 /**
  * Removes a store with its secrets, so that a clean COLDSTART can follow. Can be called again after an interruption.
- * @throws PersistenceError `no-store`, `authority-refused`, `password-wrong`, `password-missing`
+ *
+ * With `leftovers` it removes what a store has left in its SecretStore, its TPM or its token after its files are gone;
+ * {@link findLeftovers} lists it before.
+ * @throws PersistenceError `no-store`, `authority-refused`, `password-wrong`, `password-missing`; `items-missing` when
+ * something would be left behind; with `leftovers` `store-exists`, `nothing-to-do`
  */
-export async function decommission(options: ActOptions): Promise<void> {
-  await performAct(loadNative(), 'decommission', options);
+export async function decommission(options: DecommissionOptions): Promise<Decommissioned> {
+  return decommissionWith(loadNative(), options);
+}
+
+/** {@link decommission} with a binding of the caller's choice. */
+export async function decommissionWith(
+  binding: NativeBinding,
+  options: DecommissionOptions,
+  internals: Partial<NativeStoreOptions> = {},
+): Promise<Decommissioned> {
+  requireRecord(options);
+  if (options.leftovers === true) {
+    const removed = await withLeftovers(binding, { ...options, leftovers: undefined }, true, internals);
+    return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
+  }
+  const { leftovers, allowLeftovers, ...rest } = options;
+  for (const [name, value] of Object.entries({ leftovers, allowLeftovers })) {
+    if (value !== undefined && typeof value !== 'boolean')
+      throw new PersistenceError('invalid-option', `${name} must be a boolean`);
+  }
+  const service = await performAct(binding, 'decommission', rest, {
+    ...internals,
+    allowLeftovers,
+  });
+  return Object.freeze({ leftovers: Object.freeze([]), leftBehind: service.leftBehind });
 }
 
 /** The acts with a binding of the caller's choice. */
@@ -245,7 +291,10 @@ export async function performAct(
     const given = readClosed(proof, 'proof', ['password', 'token']);
     const token = given.token === undefined ? undefined : parseToken(given.token, 'proof.token');
     source = readPassword(given.password, 'proof.password');
-    const service = new PersistenceService(binding, rest, internals);
+    const service = new PersistenceService(binding, rest, {
+      ...internals,
+      ...(kind === 'decommission' && { removal: true }),
+    });
     const password = await source?.take();
     await service.initialize({ kind, password, token });
     return service;

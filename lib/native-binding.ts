@@ -62,6 +62,10 @@ export interface NativeStoreOptions {
   readonly vaultFileName?: string | undefined;
   readonly readOnly?: boolean | undefined;
   readonly allowNetworkFileSystem?: boolean | undefined;
+  /** For a decommission: a vault file that is missing is no refusal. */
+  readonly removal?: boolean | undefined;
+  /** For a decommission: what is not found may be left behind. */
+  readonly allowLeftovers?: boolean | undefined;
   readonly clockToleranceMs?: number | undefined;
   /** `Infinity`: off. */
   readonly maxAgeMs?: number | undefined;
@@ -246,6 +250,12 @@ export interface NativeInspection {
   readonly tamperFilePresent: boolean;
 }
 
+export interface NativeLeftover {
+  readonly name: string;
+  readonly place: string;
+  readonly storageId: string | undefined;
+}
+
 export type NativeFileEntry =
   | { readonly name: string; readonly content: Buffer }
   | {
@@ -344,7 +354,10 @@ export interface NativeStore {
     removeOtherPasswords: boolean,
     progress?: NativeProgress,
   ): Promise<void>;
-  decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  /** What was not found, and so is left behind. */
+  decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<string[]>;
+  findLeftovers(): Promise<NativeLeftover[]>;
+  removeLeftovers(): Promise<void>;
   /** From now on every call of the vault answers `closed`; tasks still run. */
   shut(): void;
   close(callback: NativeDelivery): Promise<void>;

@@ -81,6 +81,7 @@ export class PersistenceService implements Persistence {
   #closing: Promise<void> | undefined;
   #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
   #tasks: Promise<unknown> = Promise.resolve();
+  leftBehind: readonly string[] = []; // what a decommission did not find
   readonly #run: upkeep.RunTask = (work) => this.#task(work);
 
   /**
@@ -198,9 +199,9 @@ export class PersistenceService implements Persistence {
       await this.#openRoot(native, act);
     }
     if (act.kind === 'decommission') {
-      // A vendor's token names the present point, which the vault holds; without a vault there is none to name.
+      // A vendor's token names the present point, which the vault holds.
       await native.createAndLoadVault().catch(() => undefined);
-      await native.decommission(act.password, act.token);
+      this.leftBehind = Object.freeze(await native.decommission(act.password, act.token));
       return;
     }
     step('LoadVaultAndValidate');
@@ -360,7 +361,11 @@ export class PersistenceService implements Persistence {
         return;
       }
       // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
-      if (act.kind !== 'decommission' || toPersistenceError(error, 'internal').retryable) throw error;
+      if (act.kind !== 'decommission') throw error;
+      const { retryable, reason } = toPersistenceError(error, 'internal');
+      const permitted =
+        this.#internals.allowLeftovers === true && reason !== 'locked' && reason !== 'aborted';
+      if (retryable && !permitted) throw error;
     }
   }
 

@@ -71,6 +71,7 @@
       "store/engine_maintenance.cc",
       "store/engine_passwords.cc",
       "store/engine_authority.cc",
+      "store/engine_removal.cc",
       "store/engine_anchor.cc",
       "store/engine_tpm.cc",
       "store/engine_take_over.cc",

@@ -1,19 +1,19 @@
-// reanchor, recover, reseal and decommission: the acts that need authority.
+// reanchor, recover and reseal: acts that need authority.
 import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
-import { decommission, reanchor, recover, reseal, type Persistence, type Proof } from '../index.js';
+import { reanchor, recover, reseal, type Persistence } from '../index.js';
 import { lossOf, type Loss } from '../loss.js';
 import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
 import { confirmGeneration, lossText } from './loss.js';
 import { wholeNumber } from './numbers.js';
-import { addProofOptions, readPassword, readToken, type ProofOptions } from './password-options.js';
+import { addProofOptions, readPassword, type ProofOptions } from './password-options.js';
+import { readProof, requireTokenOf, tokenOf, withProof } from './proof.js';
 import { documentOf, look } from './status-command.js';
 import { actAndClose, requireStore } from './store.js';
-import { ask, needTerminal } from './question.js';
-import { printable, tell, writeData, writeJson } from './terminal.js';
+import { tell, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, findPin, readPcrs, withStorage, type TpmOptions } from './tpm-options.js';
 
 const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
@@ -65,16 +65,6 @@ export function addAuthorityCommands(program: Command): void {
     )
     .option('--no-pin', 'seal without a PIN where there was one');
   addProofOptions(addTpmOptions(resealCommand)).action(resealAct);
-
-  const decommissionCommand = addCommand(
-    program,
-    'decommission',
-    'Remove a store with its secrets, for good.',
-    ['strongroom decommission DIR --yes --password-file backup.txt'],
-  )
-    .argument('<dir>', 'the directory of the store')
-    .option('--yes', 'do not ask for confirmation');
-  addProofOptions(addTpmOptions(decommissionCommand)).action(decommissionAct);
 }
 
 interface ReanchorOptions extends ActOptions {
@@ -181,27 +171,6 @@ async function recoverAct(directory: string, options: ActOptions & { secretStore
     tell('Its continuity is unproven until `strongroom reanchor` accepts the present state.');
 }
 
-async function decommissionAct(directory: string, options: ActOptions & { yes?: true }): Promise<void> {
-  const path = absolutePath(directory);
-  const { instance, storageId } = await requireStore(path);
-  if (options.yes !== true) await confirm(path, instance);
-  // A forgotten PIN must not keep a store from being removed by its password.
-  await withStorage(
-    path,
-    options,
-    async (storage) => {
-      const { status, storage: type } = await look(path, storage);
-      requireTokenOf(status?.rewindableBy, options);
-      await withProof(await readProof(options, type), (proof) =>
-        decommission({ directory: path, ...storage, proof }),
-      );
-    },
-    false,
-  );
-  if (options.json === true) await writeJson({ decommissioned: true, instance, storageId });
-  else tell(`Removed the store ${storageId} of the instance ${printable(instance)}.`);
-}
-
 async function tellResult(
   persistence: Persistence,
   options: CommonOptions,
@@ -211,57 +180,4 @@ async function tellResult(
   const status = await actAndClose(persistence, () => persistence.status());
   if (options.json === true) await writeJson({ ...documentOf(status), ...(loss && { loss }) });
   else tell(`${verb} the store ${status.storageId} at generation ${status.generation}.`);
-}
-
-/** Says so before a password is asked for in vain. */
-function requireTokenOf(
-  authority: 'vendor' | 'password' | 'nobody' | undefined,
-  options: ProofOptions,
-): void {
-  if (authority === 'vendor' && options.tokenFile === undefined) {
-    throw new PersistenceError(
-      'authority-refused',
-      'this store accepts only a token of its vendor: give --token-file',
-    );
-  }
-  if (authority === 'nobody' && options.tokenFile === undefined) {
-    throw new PersistenceError('password-missing', 'this store has neither a backup password nor a vendor');
-  }
-}
-
-/**
- * `authority-refused` where the vendor's token is missing is said by the core. A TPM may refuse the root to the state that
- * a token accepts; then the password is needed besides.
- */
-async function readProof(
-  options: ProofOptions,
-  storage: 'software' | 'tpm' | 'pkcs11',
-): Promise<Proof & { password?: Buffer }> {
-  if (options.tokenFile === undefined) return { password: await readPassword(options) };
-  const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;
-  if (!withPassword) return tokenOf(options);
-  if (storage === 'software') throw wrongOption('--token-file excludes a password here');
-  return { password: await readPassword(options), ...(await tokenOf(options)) };
-}
-
-async function tokenOf({ tokenFile }: ProofOptions): Promise<Proof & { password?: Buffer }> {
-  return tokenFile === undefined ? {} : { token: await readToken(tokenFile) };
-}
-
-async function withProof<T>(
-  proof: Proof & { password?: Buffer },
-  act: (proof: Proof) => Promise<T>,
-): Promise<T> {
-  try {
-    return await act(proof);
-  } finally {
-    proof.password?.fill(0);
-  }
-}
-
-async function confirm(path: string, instance: string): Promise<void> {
-  needTerminal('decommission needs --yes');
-  tell(`This removes the store in ${printable(path)} and its secrets, for good.`);
-  const answer = await ask(`Type the instance name (${printable(instance)}) to go on: `);
-  if (answer !== instance) throw new PersistenceError('aborted', 'the instance name was not confirmed');
 }

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 
 import { libraryVersion } from '../index.js';
 import { addAuthorityCommands } from './authority-commands.js';
+import { addDecommissionCommand } from './decommission-command.js';
 import { exitCodeOf, exitCodes, failureOf, report, wrongArgument, wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { addHistoryCommands } from './history-commands.js';
@@ -84,7 +85,7 @@ const commands = new Map<string, (program: Command) => void>(
     reanchor: addAuthorityCommands,
     recover: addAuthorityCommands,
     reseal: addAuthorityCommands,
-    decommission: addAuthorityCommands,
+    decommission: addDecommissionCommand,
     password: addPasswordCommand,
     key: addKeyCommand,
     tls: addTlsCommand,

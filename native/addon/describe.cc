@@ -115,6 +115,7 @@ std::string_view text_of(store::ProvisionState state) {
     case store::ProvisionState::kComplete:
       return "complete";
     case store::ProvisionState::kDecommissioning:
+    case store::ProvisionState::kRemovingRoot:
       return "decommissioning";
   }
   return "unknown";
@@ -145,6 +146,16 @@ napi_value describe(napi_env env, const std::vector<store::KeySlotStatus>& slots
 }
 
 }  // namespace
+
+napi_value describe(napi_env env, const std::vector<store::Leftover>& leftovers) {
+  return list_value(env, leftovers, [env](const store::Leftover& leftover) {
+    return Object(env)
+        .set("name", to_value(env, std::string_view(leftover.name)))
+        .set("place", to_value(env, std::string_view(leftover.place)))
+        .set("storageId", leftover.storage_id ? to_hex_value(env, *leftover.storage_id) : undefined(env))
+        .value();
+  });
+}
 
 napi_value describe(napi_env env, const store::EngineStatus& status) {
   const bool has_secret_store = status.storage != store::StorageType::kTpm;

@@ -111,6 +111,8 @@ Result<StoreOptions> read_options(napi_env env, napi_value options) {
   engine.read_only = read_boolean(env, member(env, options, "readOnly")).value_or(false);
   engine.allow_network_file_system =
       read_boolean(env, member(env, options, "allowNetworkFileSystem")).value_or(false);
+  engine.removal = read_boolean(env, member(env, options, "removal")).value_or(false);
+  engine.allow_leftovers = read_boolean(env, member(env, options, "allowLeftovers")).value_or(false);
   if (member(env, options, "clockToleranceMs") != nullptr) {
     SR_TRY(read_whole(env, options, "clockToleranceMs", kMsMax, &engine.clock_tolerance_ms.emplace()));
   }

@@ -288,6 +288,8 @@ void Store::define(napi_env env, napi_value exports) {
       method("rotateKek", rotate_kek),
       method("rotateDek", rotate_dek),
       method("decommission", decommission),
+      method("findLeftovers", find_leftovers),
+      method("removeLeftovers", step<&Engine::remove_leftovers>),
       method("shut", shut),
       method("close", close),
       method("abandon", abandon),

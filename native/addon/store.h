@@ -110,6 +110,7 @@ class Store {
   // The same for a task that reports by a hook of its own; empty without a callback.
   store::Engine::ProgressHook progress_to(napi_value callback);
   static napi_value decommission(napi_env env, napi_callback_info info);
+  static napi_value find_leftovers(napi_env env, napi_callback_info info);
   static napi_value shut(napi_env env, napi_callback_info info);
   static napi_value close(napi_env env, napi_callback_info info);
   static napi_value abandon(napi_env env, napi_callback_info info);
@@ -208,6 +209,7 @@ struct StoreOptions {
 [[nodiscard]] Result<StoreOptions> read_options(napi_env env, napi_value options);
 
 // In describe.cc.
+[[nodiscard]] napi_value describe(napi_env env, const std::vector<store::Leftover>& leftovers);
 [[nodiscard]] napi_value describe(napi_env env, const store::EngineStatus& status);
 [[nodiscard]] napi_value describe(napi_env env, const store::VerifyReport& report);
 [[nodiscard]] napi_value describe(napi_env env, const store::OperationEntry& entry);

@@ -79,6 +79,7 @@ template napi_value Store::step<&Engine::anchor>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::refresh_time_tamper>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::compact>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::complete_restore>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::remove_leftovers>(napi_env, napi_callback_info);
 
 napi_value Store::determine_startup_state(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
@@ -256,8 +257,33 @@ napi_value Store::decommission(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   const auto proof = read_proof(env, arguments[0], arguments[1]);
   if (!proof.ok()) return throw_error(env, proof.error());
-  return self->run(arguments.receiver, "strongroom.decommission",
-                   [proof = *proof](Engine& engine) { return engine.decommission(*proof); });
+  auto left = std::make_shared<std::vector<std::string>>();
+  return self->run(
+      arguments.receiver, "strongroom.decommission",
+      [left, proof = *proof](Engine& engine) -> Status {
+        SR_TRY(engine.decommission(*proof));
+        *left = engine.left_behind();
+        return {};
+      },
+      [left](napi_env task_env) {
+        return list_value(task_env, *left, [task_env](const std::string& name) {
+          return to_value(task_env, std::string_view(name));
+        });
+      });
+}
+
+napi_value Store::find_leftovers(napi_env env, napi_callback_info info) {
+  const Arguments<1> arguments(env, info);
+  Store* self = task_receiver(env, arguments.receiver);
+  if (self == nullptr) return nullptr;
+  auto found = std::make_shared<std::vector<store::Leftover>>();
+  return self->run_cancellable(
+      arguments.receiver, "strongroom.findLeftovers",
+      [found](Engine& engine) -> Status {
+        SR_ASSIGN(*found, engine.find_leftovers());
+        return {};
+      },
+      [found](napi_env task_env) { return describe(task_env, *found); });
 }
 
 napi_value Store::shut(napi_env env, napi_callback_info info) {

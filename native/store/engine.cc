@@ -160,8 +160,8 @@ Result<StartupState> Engine::determine_startup_state() {
                       "the COLDSTART of the store in " + state.options.directory + " was not completed");
       }
       state.startup = StartupState::kColdstart;
-    } else if ((present & kHasVault) == 0 &&
-               !(parsed.ok() && parsed->front().header.state == ProvisionState::kDecommissioning)) {
+    } else if ((present & kHasVault) == 0 && !state.options.removal &&
+               !(parsed.ok() && is_being_removed(parsed->front().header.state))) {
       return Status(Reason::kPartialRestore, "the vault file is missing, and persistence.bin is there");
     }
   }

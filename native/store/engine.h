@@ -86,6 +86,8 @@ struct EngineOptions {
   std::optional<SecretStoreConfig> secret_store;
   bool read_only = false;
   bool threads = true;
+  bool removal = false;                    // decommission(): a vault file that is missing is no refusal
+  bool allow_leftovers = false;            // decommission(): items that are not found may be left behind
   bool allow_network_file_system = false;  // COLDSTART only: else a directory on one is kInvalidOption
 
   // Fixed at COLDSTART. Given at a WARMSTART they must agree with what the store has, or the answer is kInvalidOption.
@@ -166,6 +168,13 @@ struct KeySlotStatus {
   std::string label;  // of a password; may be empty
 };
 [[nodiscard]] std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header);
+
+// A part of a store whose files are gone.
+struct Leftover {
+  std::string name;   // "RootKey", "NV index 0x01800003", "vault.bin"
+  std::string place;  // "the SecretStore /srv/secrets"
+  std::optional<StorageId> storage_id;
+};
 
 struct RotationOptions {
   bool forget_field_keys = false;
@@ -291,8 +300,17 @@ class Engine {
   // records.
   [[nodiscard]] Status rotate_dek(ByteView password, const ProgressHook& progress = {},
                                   const RotationOptions& how = {});
-  // After create_and_load_vault(): removes the store with its secrets, restartable at every step.
+  // After create_and_load_vault(), whether or not that succeeded: removes the store with its secrets, restartable at every
+  // step. kItemsMissing, before anything is changed, when something would be left behind, unless `allow_leftovers`.
   [[nodiscard]] Status decommission(const Proof& proof);
+  // What decommission() did not find, as phrases.
+  [[nodiscard]] const std::vector<std::string>& left_behind() const;
+  // What is left of a store whose persistence.bin is gone: by `instance`, in the directory, the SecretStore, and the TPM or
+  // the token that the options name. Instead of the other steps; changes nothing. kStoreExists where persistence.bin can be
+  // read: then it names an authority, which decommission() asks.
+  [[nodiscard]] Result<std::vector<Leftover>> find_leftovers();
+  // Removes it; kNothingToDo when nothing is left, kLocked while a store uses it.
+  [[nodiscard]] Status remove_leftovers();
 
   // Commits what waits, stamps TIME_TAMPER, moves every witness, releases the lock. Idempotent. An error of a witness
   // is reported, and the store is closed all the same.

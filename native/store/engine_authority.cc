@@ -1,4 +1,4 @@
-// Acts of authority: reanchor, recover, decommission.
+// Acts of authority: reanchor, recover, reseal.
 #include <algorithm>
 
 #include "base/limits.h"
@@ -244,101 +244,6 @@ Status Engine::reseal(const Proof& proof) {
   changes.put(kResealKey, encode_continuity_record(accepted));
   if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.loaded.newest));
   return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.stamp, now));
-}
-
-Status Engine::decommission(const Proof& proof) {
-  State& state = *state_;
-  if (state.stage < State::Stage::kSetUp || state.stage >= State::Stage::kOpen) {
-    return {Reason::kNotOpen, "decommission begins after setup_persistence_files()"};
-  }
-  if (state.startup != StartupState::kWarmstart)
-    return {Reason::kNoStore, "there is no store in " + state.options.directory};
-  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  if (state.dek.empty()) {  // interrupted, or the root is gone: the password alone opens what is left
-    SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
-    const ParsedPersistence& candidate = candidates.front();
-    state.header = candidate.header;
-    const KeySlot* root = state.root_slot();
-    if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
-    // Connects the root's store, too.
-    Result<SecretBytes> opened = state.open_by_root(state.header, *root);
-    if (opened.is(Reason::kLocked)) return opened.status();
-    if (root->type == SlotType::kTpm && !state.tpm) SR_TRY(state.connect_tpm_for_reseal());
-    if (root->type != SlotType::kTpm && !state.secrets) return opened.status();
-    if (state.header.state == ProvisionState::kDecommissioning) {
-      SR_ASSIGN(const bool gone, state.roots_are_gone());
-      // They go last but for persistence.bin: nothing is left that a proof could protect.
-      if (gone) return state.remove_persistence();
-    }
-    SR_ASSIGN(SecretBytes dek,
-              opened.ok() ? std::move(opened) : open_by_password(state.header, proof.password.view()));
-    SR_TRY(state.open_core(candidate, std::move(dek)));
-  }
-  const bool resumed = state.header.state == ProvisionState::kDecommissioning;
-  // The point may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
-  const log::Point point = resumed && state.core.authority.vendor_public_key
-                               ? token_point(proof.token)
-                               : state.authority_point(state.loaded.newest);
-  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, point));
-
-  const std::string vault = state.core.vault_file_name;
-  if (!resumed) {
-    PersistenceHeader header = state.header;
-    header.state = ProvisionState::kDecommissioning;
-    SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), nullptr));
-    SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
-    state.header = header;
-  }
-  // persistence.bin is last: until it is gone, the act can be repeated and completed.
-  state.vault_file.reset();
-  for (const std::string& name : {vault, vault + std::string(kNewSuffix), std::string(kTamperFileName),
-                                  std::string(kTamperFileName) + std::string(kNewSuffix)}) {
-    SR_TRY(state.directory->remove(name));
-  }
-  SR_TRY(state.directory->sync());
-  if (state.tpm) {
-    SR_TRY(state.remove_indices());
-  } else {
-    if (state.token) {
-      SR_TRY(state.token_store->remove(SecretName::kVaultHash));
-      SR_TRY(state.remove_stray_keks({}));
-    }
-    for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
-      SR_TRY(state.secrets->remove(name));
-    }
-  }
-  return state.remove_persistence();
-}
-
-const KeySlot* Engine::State::root_slot() const {
-  const auto slot = std::find_if(header.slots.begin(), header.slots.end(), [](const KeySlot& candidate) {
-    return candidate.type != SlotType::kPassword;
-  });
-  return slot == header.slots.end() ? nullptr : &*slot;
-}
-
-Result<bool> Engine::State::roots_are_gone() {
-  if (tpm) {
-    SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
-    return std::none_of(found.begin(), found.end(), [this](const roots::NvIndexInfo& info) {
-      return info.label == index_label(header.instance, header.storage_id);
-    });
-  }
-  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
-    SR_ASSIGN(const std::optional<Secret> secret, secrets->load(name));
-    if (secret) return false;
-  }
-  return true;
-}
-
-Status Engine::State::remove_persistence() {
-  if (secrets) SR_TRY(secrets->remove_lock());
-  SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
-  SR_TRY(directory->remove(kPersistenceFileName));
-  SR_TRY(directory->sync());
-  release_locks();
-  stage = Stage::kClosed;
-  return {};
 }
 
 }  // namespace strongroom::store

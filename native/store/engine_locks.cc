@@ -39,6 +39,10 @@ Status Engine::State::lock_shared(const StorageId& storage_id, SlotType root) {
   if (options.read_only) return {};
   if (const Status taken = lock_secrets(); !taken.ok()) return as_copy(taken);
   if (secrets_lock && root == SlotType::kSoftware) return {};
+  return lock_storage_id(storage_id);
+}
+
+Status Engine::State::lock_storage_id(const StorageId& storage_id) {
   if (storage_id_locked == storage_id) return {};
   storage_id_lock.reset();
   storage_id_locked.reset();

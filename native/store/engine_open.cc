@@ -130,7 +130,7 @@ Status Engine::initialize_warmstart() {
 
 Status Engine::State::open_root() {
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
-  if (candidates.front().header.state == ProvisionState::kDecommissioning) {
+  if (is_being_removed(candidates.front().header.state)) {
     return {Reason::kPartialRestore,
             "a decommission of this store was interrupted; run it again to complete it"};
   }

@@ -144,6 +144,7 @@ struct Engine::State {
   std::unique_ptr<os::FileLock> storage_id_lock;
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
+  std::vector<std::string> left_behind;  // by a decommission
 
   // Guards header, core and dek once the store is open; they change with the persistence lock held, too.
   std::mutex header_mutex;
@@ -282,8 +283,22 @@ struct Engine::State {
     return status.is(Reason::kPoisoned) ? writer->poison_cause() : status;
   }
   [[nodiscard]] Status repair_copies();
-  [[nodiscard]] Result<bool> roots_are_gone();
+
+  // engine_removal.cc
+  struct Reach;
+  enum class ItemState : std::uint8_t { kAbsent, kOwn, kForeign, kDamaged };
+  [[nodiscard]] Result<ItemState> item_state(SecretStore& store, SecretName name);
+  [[nodiscard]] Result<bool> has_own_indices();
+  [[nodiscard]] Result<bool> root_is_gone();
+  [[nodiscard]] Status reach_tpm(const KeySlot& root, Reach& reach);
+  [[nodiscard]] Status reach_secrets(const KeySlot& root, const Status& opened, Reach& reach);
+  [[nodiscard]] Status reach_token(const KeySlot& root, const Status& opened, Reach& reach);
+  [[nodiscard]] Result<Reach> reach_items(const KeySlot& root, const Status& opened);
+  [[nodiscard]] Status enter_removal(ProvisionState next);
+  [[nodiscard]] Status remove_own(SecretName name);
+  [[nodiscard]] Status remove_items(const Reach& reach);
   [[nodiscard]] Status remove_persistence();  // the end of a decommission
+  [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
   void start_threads();
   void stop_threads();
 
@@ -303,6 +318,7 @@ struct Engine::State {
   // engine_locks.cc
   [[nodiscard]] Status lock_secrets();
   [[nodiscard]] Status lock_shared(const StorageId& storage_id, SlotType root);
+  [[nodiscard]] Status lock_storage_id(const StorageId& storage_id);
   void release_locks();
   [[nodiscard]] Result<Bytes> place();
   [[nodiscard]] Result<bool> is_at_recorded_place();

@@ -87,7 +87,7 @@ bool usable_instance(std::string_view instance) {
 
 bool known_state(std::uint8_t state) {
   return state >= static_cast<std::uint8_t>(ProvisionState::kProvisioning) &&
-         state <= static_cast<std::uint8_t>(ProvisionState::kDecommissioning);
+         state <= static_cast<std::uint8_t>(ProvisionState::kRemovingRoot);
 }
 
 bool known_slot_type(std::uint8_t type) {

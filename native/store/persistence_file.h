@@ -24,7 +24,16 @@ namespace strongroom::store {
 inline constexpr std::uint16_t kPersistenceVersion = 6;
 inline constexpr std::uint16_t kPersistenceVersionOldest = 5;
 
-enum class ProvisionState : std::uint8_t { kProvisioning = 1, kComplete = 2, kDecommissioning = 3 };
+// kRemovingRoot: a decommission has removed everything but the root, whose absence is no loss from then on.
+enum class ProvisionState : std::uint8_t {
+  kProvisioning = 1,
+  kComplete = 2,
+  kDecommissioning = 3,
+  kRemovingRoot = 4
+};
+[[nodiscard]] constexpr bool is_being_removed(ProvisionState state) {
+  return state == ProvisionState::kDecommissioning || state == ProvisionState::kRemovingRoot;
+}
 enum class SlotType : std::uint8_t { kSoftware = 1, kTpm = 2, kPkcs11 = 3, kPassword = 4 };
 
 // One way to open the DEK. `parameters` is what its root needs and is untrusted until the DEK is open.

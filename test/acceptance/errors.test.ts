@@ -2,7 +2,7 @@
 // files and real failures of the system. A reason without such a test fails, unless it stands among the exemptions.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { errorTable, type Reason } from '../../lib/error-table.js';
@@ -355,6 +355,11 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
       head: '00'.repeat(32),
     });
     return place.refused('authority-refused', () => place.act('decommission', { token }));
+  },
+  'items-missing': async (place) => {
+    await place.made();
+    renameSync(place.secrets, `${place.secrets}-away`);
+    return place.refused('items-missing', () => place.act('decommission', { password }));
   },
   'nothing-to-do': async (place) => {
     await place.made();

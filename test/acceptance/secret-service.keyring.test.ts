@@ -6,8 +6,10 @@ import { chmodSync, cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { decommissionWith } from '../../lib/maintenance.js';
 import type { OpenOptions } from '../../lib/options.js';
 import type { PersistenceService } from '../../lib/persistence-service.js';
+import { binding } from '../support/stores.js';
 import { hour, password, Place, recovery, rejection, root, runChild, text } from './support.js';
 
 const secretStore = { type: 'secret-service' } as const;
@@ -158,6 +160,33 @@ describe('acceptance: secret-service', function () {
     await place.refused('partial-restore', () => place.open({ directory: join(place.root, 'elsewhere') }));
     await place.act('decommission', { password });
     const store: PersistenceService = await place.open({ directory: join(place.root, 'elsewhere') });
+    assert.equal(store.startup, 'COLDSTART');
+    await store.close();
+  });
+
+  it('SecretStore: with the keyring, decommission is refused without the items, and what is left is removed by itself', async () => {
+    await place.made();
+    const whole = place.snapshot();
+    // The same directory in another session, whose keyring is empty.
+    const script = `await strongroom.decommission({ directory, proof: { password: Buffer.from('${password.toString()}') } }).then(
+        () => tell('removed'),
+        (error) => tell(error.reason + ' ' + error.message));`;
+    const { lines, stderr } = await runChild(place, script, {
+      wrapper: [join(root, 'scripts/with-keyring')],
+    });
+    assert.match(lines[0] ?? stderr, /^items-missing .*RootKey.* in the Secret Service/);
+    place.restore(whole);
+    await place.visit();
+    place.restore(new Map());
+    await place.refused('partial-restore');
+    const rest = { directory: place.directory, instance: place.name, secretStore };
+    const { leftovers } = await decommissionWith(binding, { ...rest, leftovers: true });
+    assert.deepEqual(leftovers.map(({ name }) => name).sort(), ['RootKey', 'TimeTamper', 'VaultHash']);
+    assert.equal(
+      (await rejection(decommissionWith(binding, { ...rest, leftovers: true }))).reason,
+      'nothing-to-do',
+    );
+    const store = await place.open();
     assert.equal(store.startup, 'COLDSTART');
     await store.close();
   });

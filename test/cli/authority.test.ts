@@ -294,6 +294,7 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       assert.deepEqual(json(stdout), {
         decommissioned: true,
         instance: 'acme',
+        leftBehind: [],
         storageId: json(status).storageId,
       });
     });

@@ -506,7 +506,7 @@ TEST(PersistenceFileDamage, StructureIsCheckedBehindACorrectChecksum) {
     return file;
   };
   EXPECT_TRUE(refused(changed(10, 0))) << "state";
-  EXPECT_TRUE(refused(changed(10, 4))) << "state";
+  EXPECT_TRUE(refused(changed(10, 5))) << "state";
   EXPECT_TRUE(refused(changed(11, 0))) << "no slots";
   EXPECT_TRUE(refused(changed(11, 1))) << "fewer slots than there are";
   EXPECT_TRUE(refused(changed(11, 17))) << "too many slots";

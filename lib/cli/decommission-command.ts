@@ -1,0 +1,188 @@
+// decommission: removes a store, or what is left of one whose files are gone.
+import { Option, type Command } from 'commander';
+
+import { PersistenceError } from '../errors.js';
+import {
+  decommission,
+  findLeftovers,
+  type Leftover,
+  type LeftoverOptions,
+  type SecretStoreOptions,
+} from '../index.js';
+import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { wrongOption } from './failure.js';
+import { refuseHsmOptions, withToken } from './hsm-options.js';
+import { addProofOptions, type ProofOptions } from './password-options.js';
+import { readProof, requireTokenOf, withProof } from './proof.js';
+import { ask, needTerminal } from './question.js';
+import { look } from './status-command.js';
+import { requireStore } from './store.js';
+import { printable, tell, writeJson } from './terminal.js';
+import { addTpmOptions, refuseTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
+
+interface DecommissionOptions extends CommonOptions, ProofOptions, TpmOptions {
+  readonly yes?: true;
+  readonly secretStore?: string;
+  readonly allowLeftovers?: true;
+  readonly leftovers?: true;
+  readonly storage?: 'software' | 'tpm' | 'pkcs11';
+  readonly instance?: string;
+  readonly object?: string;
+}
+
+export function addDecommissionCommand(program: Command): void {
+  const command = addCommand(program, 'decommission', 'Remove a store with its secrets, for good.', [
+    'strongroom decommission DIR --yes --password-file backup.txt',
+    'strongroom decommission DIR --leftovers --instance acme --secret-store file:/var/lib/acme/secrets',
+    'strongroom decommission DIR --leftovers --instance acme --storage tpm',
+  ])
+    .argument('<dir>', 'the directory of the store')
+    .option('--yes', 'do not ask for confirmation')
+    .option('--secret-store <place>', 'look for the items here: file:PATH or secret-service')
+    .option(
+      '--allow-leftovers',
+      'remove the store although items of it are not found, and print which; without it that is refused',
+    )
+    .option('--leftovers', 'remove what is left of a store whose persistence.bin is gone')
+    .option('--instance <name>', 'with --leftovers: the instance name of the store (default: default)')
+    .addOption(
+      new Option('--storage <type>', 'with --leftovers: what held the root key (default: software)').choices([
+        'software',
+        'tpm',
+        'pkcs11',
+      ]),
+    )
+    .option(
+      '--object <label>',
+      "with --leftovers: label of the key in the token (default: strongroom and the instance's name)",
+    );
+  addProofOptions(addTpmOptions(command))
+    .addHelpText(
+      'after',
+      `
+A store whose SecretStore, TPM or token is not found is not removed, because its secrets would stay there.
+
+--leftovers prints what it finds before it asks. It needs no password: what names the authority went with persistence.bin.
+With a persistence.bin from a backup in DIR, run decommission without it.`,
+    )
+    .action((directory: string, options: DecommissionOptions) =>
+      options.leftovers === true ? removeLeftovers(directory, options) : removeStore(directory, options),
+    );
+}
+
+async function removeStore(directory: string, options: DecommissionOptions): Promise<void> {
+  for (const [name, value] of Object.entries({
+    '--instance': options.instance,
+    '--storage': options.storage,
+    '--object': options.object,
+  })) {
+    if (value !== undefined) throw wrongOption(`${name} belongs to --leftovers`);
+  }
+  const path = absolutePath(directory);
+  const secretStore = placeGiven(path, options);
+  const { instance, storageId } = await requireStore(path);
+  if (options.yes !== true)
+    await confirm([`This removes the store in ${printable(path)} and its secrets, for good.`], instance);
+  let leftBehind: readonly string[] = [];
+  // A forgotten PIN must not keep a store from being removed by its password.
+  await withStorage(
+    path,
+    options,
+    async (storage) => {
+      const place = { ...storage, ...(secretStore !== undefined && { secretStore }) };
+      const { status, storage: type } = await look(path, place);
+      requireTokenOf(status?.rewindableBy, options);
+      await withProof(await readProof(options, type), async (proof) => {
+        ({ leftBehind } = await decommission({
+          directory: path,
+          ...place,
+          proof,
+          ...(options.allowLeftovers === true && { allowLeftovers: true }),
+        }));
+      });
+    },
+    false,
+  );
+  if (options.json === true) {
+    await writeJson({ decommissioned: true, instance, storageId, leftBehind });
+    return;
+  }
+  tell(`Removed the store ${storageId} of the instance ${printable(instance)}.`);
+  for (const name of leftBehind) tell(`  Not found, and so not removed: ${printable(name)}.`);
+  if (leftBehind.length > 0)
+    tell('  If it appears again, remove it with `strongroom decommission DIR --leftovers`.');
+}
+
+async function removeLeftovers(directory: string, options: DecommissionOptions): Promise<void> {
+  const path = absolutePath(directory);
+  const { instance = 'default' } = options;
+  if (options.allowLeftovers === true)
+    throw wrongOption('--allow-leftovers and --leftovers exclude each other');
+  for (const [name, value] of Object.entries({
+    '--password-file': options.passwordFile,
+    '--password-fd': options.passwordFd,
+    '--token-file': options.tokenFile,
+  })) {
+    if (value !== undefined)
+      throw wrongOption(`${name}: --leftovers takes no proof, because what names the authority is gone`);
+  }
+  const removed = await withPlaces(path, options, async (places) => {
+    const given = { directory: path, instance, ...places };
+    const found = await findLeftovers(given);
+    if (options.yes !== true && found.length > 0) {
+      await confirm(
+        [
+          'This removes for good:',
+          ...found.map((leftover) => `  ${textOf(leftover)}`),
+          `A store of the instance ${printable(instance)} whose files are elsewhere opens by its backup password alone after that.`,
+        ],
+        instance,
+      );
+    }
+    return (await decommission({ ...given, leftovers: true })).leftovers;
+  });
+  if (options.json === true) await writeJson({ decommissioned: true, instance, leftovers: removed });
+  else for (const leftover of removed) tell(`Removed ${textOf(leftover)}.`);
+}
+
+function textOf({ name, place, storageId }: Leftover): string {
+  const owner = storageId === undefined ? '' : ` of the store ${storageId}`;
+  return `${printable(name)}${owner} in ${printable(place)}`;
+}
+
+/** Runs an act with the places that the options name, and the token's PIN, which is wiped. */
+async function withPlaces<T>(
+  path: string,
+  options: DecommissionOptions,
+  act: (places: Pick<LeftoverOptions, 'storage' | 'secretStore'>) => Promise<T>,
+): Promise<T> {
+  const { storage: type = 'software', tcti, object } = options;
+  const secretStore = placeGiven(path, options);
+  if (object !== undefined && type !== 'pkcs11') throw wrongOption("--object belongs to storage 'pkcs11'");
+  if (type === 'tpm') {
+    refuseHsmOptions(options);
+    if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other storages');
+    return act({ storage: { type, ...(tcti !== undefined && { tcti }) } });
+  }
+  if (secretStore === undefined)
+    throw wrongOption("--leftovers needs '--secret-store <place>', unless it has '--storage tpm'");
+  if (type === 'software') {
+    refuseTpmOptions(options);
+    return act({ secretStore });
+  }
+  if (tcti !== undefined) throw wrongOption("--tcti belongs to storage 'tpm'");
+  return withToken(options, (storage) =>
+    act({ storage: { ...storage, ...(object !== undefined && { object }) }, secretStore }),
+  );
+}
+
+function placeGiven(path: string, { secretStore }: DecommissionOptions): SecretStoreOptions | undefined {
+  return secretStore === undefined ? undefined : readSecretStorePlace(secretStore, path);
+}
+
+async function confirm(lines: readonly string[], instance: string): Promise<void> {
+  needTerminal('decommission needs --yes');
+  for (const line of lines) tell(line);
+  const answer = await ask(`Type the instance name (${printable(instance)}) to go on: `);
+  if (answer !== instance) throw new PersistenceError('aborted', 'the instance name was not confirmed');
+}

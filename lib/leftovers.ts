@@ -1,0 +1,95 @@
+// The rest of a store whose files are gone: what SecretStore, TPM or token still hold of it.
+import { requireRecord } from './arguments.js';
+import { cancelling } from './abort.js';
+import { PersistenceError } from './errors.js';
+import { loadNative } from './native.js';
+import type { NativeBinding, NativeStore, NativeStoreOptions } from './native-binding.js';
+import { fromNative, toPersistenceError } from './native-errors.js';
+import { readClosed, readOpenOptions, type OpenOptions } from './options.js';
+import { locateRoot } from './root-place.js';
+
+/** Where a store was, and where its items are. The places that are not named are not looked at. */
+export type LeftoverOptions = Pick<
+  OpenOptions,
+  'directory' | 'instance' | 'storage' | 'secretStore' | 'signal'
+>;
+
+/** A part of a store whose persistence.bin is gone. */
+export interface Leftover {
+  /** `RootKey`, `VaultHash`, `TimeTamper`, an NV index, a key, or the name of a file. */
+  readonly name: string;
+  readonly place: string;
+  /** Undefined for what does not say to which store it belongs. */
+  readonly storageId: string | undefined;
+}
+
+/**
+ * Lists what is left of a store whose persistence.bin is gone, by its instance name. Changes nothing.
+ * @throws PersistenceError `store-exists` where there is a persistence.bin, which names the authority over the rest;
+ * `not-found` for a SecretStore whose directory is not there; the reasons of reaching SecretStore, TPM or token
+ */
+export async function findLeftovers(options: LeftoverOptions): Promise<readonly Leftover[]> {
+  return withLeftovers(loadNative(), options, false);
+}
+
+const names = ['directory', 'instance', 'storage', 'secretStore', 'signal', 'leftovers'] as const;
+
+/**
+ * Lists the leftovers and, with `remove`, removes them.
+ * @throws PersistenceError `nothing-to-do` when there are none to remove; `locked` while a store uses them
+ */
+export async function withLeftovers(
+  binding: NativeBinding,
+  given: unknown,
+  remove: boolean,
+  internals: Partial<NativeStoreOptions> = {},
+): Promise<readonly Leftover[]> {
+  let forget: () => void = () => undefined;
+  try {
+    requireRecord(given);
+    const {
+      directory,
+      instance = 'default',
+      storage: root,
+      secretStore,
+      signal,
+    } = readClosed(given, 'the options', names);
+    const options = readOpenOptions({ directory, instance, storage: root, secretStore, signal });
+    forget = options.forget;
+    const { native } = options;
+    if (native.secretStore === undefined && native.storage?.type !== 'tpm') {
+      throw new PersistenceError('invalid-option', "secretStore: needed, unless the storage is 'tpm'");
+    }
+    // As at a COLDSTART: nothing else names the key in the token.
+    const { storage, wipe } = await locateRoot(binding, options, true, 'decommission');
+    let store: NativeStore;
+    try {
+      store = new binding.Store(
+        { ...native, storage, ...internals },
+        () => undefined,
+        new ArrayBuffer(1024 * 17),
+      );
+    } finally {
+      wipe();
+    }
+    try {
+      return await cancelling(
+        options.signal,
+        () => {
+          store.cancel();
+        },
+        async () => {
+          const found = await fromNative(() => store.findLeftovers());
+          if (remove) await fromNative(() => store.removeLeftovers());
+          return Object.freeze(found.map((leftover) => Object.freeze(leftover)));
+        },
+      );
+    } finally {
+      await store.abandon();
+    }
+  } catch (error) {
+    throw toPersistenceError(error);
+  } finally {
+    forget();
+  }
+}

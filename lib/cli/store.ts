@@ -91,7 +91,10 @@ export async function requireStore(directory: string): Promise<NativeInspection>
     throw error;
   }
   if (header.provision === 'provisioning') {
-    throw new PersistenceError('no-store', `the COLDSTART of the store in ${path} was not completed`);
+    throw new PersistenceError(
+      'no-store',
+      `the COLDSTART of the store in ${path} was not completed; \`strongroom init\` with the same options completes it`,
+    );
   }
   return header;
 }

@@ -149,6 +149,9 @@ describe('strongroom: exit codes', () => {
       assert.equal(code, 1, args[0]);
       assert.equal(stdout, '');
       assert.equal(json(stderr).reason, 'no-store', args[0]);
+      // A new store over one that exists would lose it.
+      assert.match(json(stderr).remedy, /^Is the disk mounted/);
+      assert.doesNotMatch(`${json(stderr).message} ${json(stderr).remedy}`, /strongroom init/);
     }
     const { directory, secrets } = await makeStore();
     const again = await strongroom(['init', directory, '--secret-store', `file:${secrets}`, '--json']);

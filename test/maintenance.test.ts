@@ -156,7 +156,7 @@ describe('maintenance', () => {
       await (await world.act('reanchor', { token })).close();
       rmSync(world.directory, { recursive: true });
       cpSync(backup, world.directory, { recursive: true });
-      await rejectsReason(world.act('reanchor', { token }), 'authority-refused');
+      await rejectsReason(world.act('reanchor', { token }), 'already-accepted');
     });
 
     it('is refused when it is none', async () => {

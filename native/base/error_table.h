@@ -96,6 +96,7 @@ enum class Reason : std::uint8_t {
   kPasswordMissing,
   kPasswordThrottled,
   kAuthorityRefused,
+  kAlreadyAccepted,
   kItemsMissing,
   kNothingToDo,
   kUnsupported,
@@ -109,7 +110,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 93> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 94> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -198,6 +199,7 @@ inline constexpr std::array<ErrorInfo, 93> kErrorTable = {{
     {"password-missing", "PERS_8005", false},
     {"password-throttled", "PERS_8005", true},
     {"authority-refused", "PERS_8005", false},
+    {"already-accepted", "PERS_8005", false},
     {"items-missing", "PERS_8005", true},
     {"nothing-to-do", "PERS_8005", false},
     {"unsupported", "PERS_8005", false},

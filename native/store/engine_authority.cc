@@ -52,7 +52,9 @@ Status Engine::reanchor(const Proof& proof) {
   const bool burnt_here =
       earlier && accepted == present && contains(earlier->used_points, used_point(present));
   if (contains(witnessed, used_point(accepted)) || burnt_here) {
-    return {Reason::kAuthorityRefused, "reanchor was used at this point before"};
+    return {Reason::kAlreadyAccepted,
+            "generation " + std::to_string(accepted.generation) +
+                " of this store was accepted before, and the SecretStore remembers it"};
   }
 
   const TamperEvidence& tamper = state.evidence.tamper;

@@ -361,6 +361,16 @@ const producers: Partial<Record<Reason, (place: Place) => Promise<Refusal>>> = {
     renameSync(place.secrets, `${place.secrets}-away`);
     return place.refused('items-missing', () => place.act('decommission', { password }));
   },
+  'already-accepted': async (place) => {
+    await place.made();
+    const backup = place.snapshot();
+    const ofFiles = (name: string): boolean => name.startsWith('store/');
+    await place.visit();
+    place.restore(backup, ofFiles);
+    await (await place.act('reanchor', { password })).close();
+    place.restore(backup, ofFiles);
+    return place.refused('already-accepted', () => place.act('reanchor', { password }));
+  },
   'nothing-to-do': async (place) => {
     await place.made();
     return place.refused('nothing-to-do', () => place.act('reanchor', { password }));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -86,6 +86,45 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
         withPassword.env,
       );
       assert.equal(accepted.code, 0, accepted.stdout);
+      assert.equal((await strongroom(['status', store.directory])).code, 0);
+    });
+
+    it('reanchor accepts a backup once, and says how the same one is brought back all the same', async () => {
+      const store = await makeStore();
+      const restore = async (
+        from: string,
+        ...places: readonly ('directory' | 'secrets')[]
+      ): Promise<void> => {
+        for (const place of places) {
+          await rm(store[place], { recursive: true });
+          await cp(join(from, place), store[place], { recursive: true });
+        }
+      };
+      const backUp = async (): Promise<string> => {
+        const to = await temporaryDirectory();
+        for (const place of ['directory', 'secrets'] as const)
+          await cp(store[place], join(to, place), { recursive: true });
+        return to;
+      };
+      const backup = await backUp();
+      await strongroom(['set', store.directory, 'seats', '26']);
+      await restore(backup, 'directory');
+      assert.equal((await strongroom(['reanchor', store.directory], withPassword)).code, 0);
+      const since = await backUp();
+      await restore(backup, 'directory');
+      const before = await fingerprint(store);
+      const again = await strongroom(['reanchor', store.directory, '--json'], withPassword);
+      assert.deepEqual([again.code, json(again.stderr).reason], [1, 'already-accepted']);
+      assert.match(json(again.stderr).message, /^generation \d+ of this store was accepted before/);
+      assert.doesNotMatch(json(again.stderr).remedy, /password/);
+      assert.deepEqual(await fingerprint(store), before);
+      // The files that continue from the accepted state, then a backup made since, then all of the first backup.
+      await restore(since, 'directory');
+      assert.equal((await strongroom(['set', store.directory, 'seats', '27'])).code, 0);
+      await restore(since, 'directory');
+      assert.equal((await strongroom(['status', store.directory])).code, 3);
+      assert.equal((await strongroom(['reanchor', store.directory], withPassword)).code, 0);
+      await restore(backup, 'directory', 'secrets');
       assert.equal((await strongroom(['status', store.directory])).code, 0);
     });
 

@@ -185,7 +185,7 @@ TEST_F(EngineTest, OldCopyOfTheVaultIsRefusedAndReanchoredByPassword) {
   EXPECT_REASON(reanchor("backup"), Reason::kNothingToDo);
   // The same point once more: the witness remembers that it was used.
   disk->set_content("/srv/store/vault.bin", old_vault);
-  EXPECT_REASON(reanchor("backup"), Reason::kAuthorityRefused);
+  EXPECT_REASON(reanchor("backup"), Reason::kAlreadyAccepted);
 }
 
 TEST_F(EngineTest, LostRootIsRecoveredByPassword) {

@@ -454,7 +454,7 @@ TEST_F(Authority, ServesOnce) {
     // The same old vault once more, then an even later state, then the old one again.
     for (int round = 0; round < 2; ++round) {
       world.disk->set_content(kVaultPath, old_vault);
-      EXPECT_REASON(reanchor(proof()), Reason::kAuthorityRefused);
+      EXPECT_REASON(reanchor(proof()), Reason::kAlreadyAccepted);
     }
   }
 }
@@ -498,7 +498,7 @@ TEST_F(Authority, ServesOnceAlsoAfterACut) {
       ASSERT_OK(steps_to_identified(session.engine()));
       const Status replay = session.engine().reanchor(Proof{SecretBytes(), token});
       if (replay.ok()) ++replayed;
-      EXPECT_REASON(replay, Reason::kAuthorityRefused);
+      EXPECT_REASON(replay, Reason::kAlreadyAccepted);
     }
   }
   EXPECT_GT(ordinary, 5U);
@@ -570,7 +570,7 @@ TEST_F(Authority, MoreReanchorsThanAreRemembered) {
   ASSERT_OK(reanchor(password_proof("backup")));
   commit("3");
   world.disk->set_content(kVaultPath, before);
-  EXPECT_REASON(reanchor(password_proof("backup")), Reason::kAuthorityRefused);
+  EXPECT_REASON(reanchor(password_proof("backup")), Reason::kAlreadyAccepted);
 }
 
 // A lost root is no way around the verdicts: the witnesses that are left, the file that the vault names, and the clock.

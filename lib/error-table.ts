@@ -50,7 +50,7 @@ export const errorTable = {
   'not-found': { code: 'PERS_8005', retryable: true, remedy: 'Check the path that the message names.' },
   'no-store': { code: 'PERS_8005', retryable: false, remedy: 'Is the disk mounted, and is the directory right? If the files of a store were here, bring them back from a backup. If they are gone for good, remove what is left of it with `strongroom decommission DIR --leftovers`; a new store can be made after that.' },
   'store-exists': { code: 'PERS_8005', retryable: false, remedy: 'Open it instead of making a new one. To remove it, run `strongroom decommission DIR`.' },
-  'locked': { code: 'PERS_8005', retryable: true, remedy: 'Close the other process, or wait until it ends. Do not remove a lock file: that does not release the lock.' },
+  'locked': { code: 'PERS_8005', retryable: true, remedy: 'Close the store in the process that the message names, or wait until it ends. Do not remove a lock file: that does not release the lock.' },
   'version': { code: 'PERS_8005', retryable: false, remedy: 'Use a release of strongroom that knows the version.' },
   'persistence-corrupt': { code: 'PERS_8005', retryable: false, remedy: 'Restore persistence.bin from a backup.' },
   'root-unavailable': { code: 'PERS_8005', retryable: false, remedy: 'Bring the SecretStore back, or open the store by its password with `strongroom recover`.' },

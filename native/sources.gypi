@@ -12,6 +12,7 @@
       "os/places.cc",
       "os/posix.cc",
       "os/posix_clock.cc",
+      "os/lock_owner.cc",
       "os/posix_lock.cc",
       "crypto/aead.cc",
       "crypto/digest.cc",

@@ -12,6 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import type { PersistenceService } from '../lib/persistence-service.js';
@@ -175,6 +176,38 @@ describe('a store that another process has open', function () {
     const store = await open(changes);
     await store.vault.set('copied', Buffer.from('x'));
     await store.close();
+    await goesOn();
+  });
+
+  it('is refused with the host and the container of the process that has it', async function () {
+    await holder.close();
+    const container = [
+      ...['unshare', '--pid', '--fork', '--kill-child', '--uts', '--ipc'],
+      ...(process.getuid!() === 0 ? [] : ['--user', '--map-current-user', '--keep-caps']),
+      ...['sh', '-c', 'hostname replica-b && exec "$@"', 'sh'],
+    ];
+    if (spawnSync(container[0]!, [...container.slice(1), 'true']).status !== 0) this.skip();
+    holder = await Holder.opened(world.options(), container);
+    const where = 'process 1 on host replica-b, in another PID namespace \\(another container\\)';
+    assert.match((await rejectsReason(open(), 'locked')).message, new RegExp(where));
+    // A copy, so by the lock beside the secrets.
+    const copy = join(world.root, 'copy');
+    execFileSync('cp', ['-a', world.directory, copy]);
+    const error = await rejectsReason(open({ directory: copy }), 'locked');
+    assert.match(error.message, /a copy of this store, or this store by another path, is open/);
+    assert.match(error.message, new RegExp(where));
+    await goesOn();
+  });
+
+  it('is refused with a sentence of its own to the process that has it', async () => {
+    await holder.close();
+    const store = await open();
+    const error = await rejectsReason(open(), 'locked');
+    const where = `process ${process.pid} on host ${hostname()}: this process has it open`;
+    assert.ok(error.message.includes(where), error.message);
+    await store.close();
+    holder = await Holder.opened(world.options());
+    assert.doesNotMatch((await rejectsReason(open(), 'locked')).message, /this process/);
     await goesOn();
   });
 

@@ -87,8 +87,8 @@ class Directory {
   [[nodiscard]] virtual Result<FileSystemInfo> file_system() {
     return Status(Reason::kUnsupported, path() + ": the file system is not known");
   }
-  // Exclusive across processes and within this one. kLocked (detail holds the owner's pid) when another has it; never
-  // waits. The owner's pid is written into the lock file.
+  // Exclusive across processes and within this one. kLocked (detail names the owner, lock_owner.h) when another has it;
+  // never waits. The owner is written into the lock file.
   [[nodiscard]] virtual Result<std::unique_ptr<FileLock>> lock(std::string_view name) = 0;
   // The same, and exclusive with every other lock_directory() of this directory, whatever became of the lock file: it may
   // be removed, renamed or replaced. Equals lock() where the file system cannot lock a directory, and where others can

@@ -360,7 +360,7 @@ class PosixDirectory final : public Directory {
   [[nodiscard]] std::string holder_text(const std::string& lock_name) const {
     const Result<Fd> file = open_checked(lock_name, O_RDONLY);
     if (file.ok() && PosixLock::is_taken(file->get())) return PosixLock::owner_text(file->get());
-    return "another process, whose lock file was removed or replaced";
+    return "a process whose lock file was removed or replaced";
   }
 
   [[nodiscard]] Status check_writable() const {

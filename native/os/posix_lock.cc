@@ -5,11 +5,13 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <charconv>
-#include <system_error>
+
+#include "os/lock_owner.h"
 
 namespace strongroom::os {
 namespace {
+
+constexpr std::size_t kOwnerBytesMax = 256;
 
 struct flock whole_file(short type) {
   struct flock range {};
@@ -54,16 +56,13 @@ bool PosixLock::is_taken(int fd) {
 }
 
 std::string PosixLock::owner_text(int fd) {
-  char text[24];
+  char text[kOwnerBytesMax];
   const ssize_t got = uninterrupted([&] { return ::pread(fd, text, sizeof text, 0); });
-  pid_t pid = 0;
-  if (got <= 0 || std::from_chars(text, text + got, pid).ec != std::errc() || pid <= 0)
-    return "another process";
-  return "process " + std::to_string(pid);
+  return lock_owner_text({text, got > 0 ? static_cast<std::size_t>(got) : 0});
 }
 
 void PosixLock::write_owner() {
-  const std::string text = std::to_string(owner_) + "\n";
+  const std::string text = lock_owner_content();
   static_cast<void>(uninterrupted([&] { return ::ftruncate(fd_.get(), 0); }));
   static_cast<void>(uninterrupted([&] { return ::pwrite(fd_.get(), text.data(), text.size(), 0); }));
 }

@@ -54,7 +54,7 @@ class PosixLock final : public FileLock {
   static int set(int fd, short type);  // F_WRLCK or F_UNLCK; -1 with errno
   // Whether another descriptor has the lock.
   [[nodiscard]] static bool is_taken(int fd);
-  // "process 42", as the file says, or "another process".
+  // lock_owner_text() of what the file says.
   [[nodiscard]] static std::string owner_text(int fd);
 
   // A full disk must not keep a store from being opened: the lock holds whatever the file says.

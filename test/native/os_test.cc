@@ -20,6 +20,7 @@
 
 #include "base/limits.h"
 #include "os/device.h"
+#include "os/lock_owner.h"
 #include "os/posix.h"
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
@@ -261,14 +262,14 @@ TYPED_TEST(Conformance, ForeignDirectoriesAreForReadingOnly) {
 TYPED_TEST(Conformance, LocksExcludeWithinTheProcess) {
   auto first = this->directory_->lock("lock");
   ASSERT_TRUE(first.ok()) << first.error().detail;
-  EXPECT_EQ(this->read("lock"), std::to_string(::getpid()) + "\n");
+  EXPECT_EQ(this->read("lock"), lock_owner_content());
   auto other_view = must_open(this->world_.files(), this->world_.root());
   for (auto& directory : {this->directory_, other_view}) {
     auto second = directory->lock("lock");
     ASSERT_TRUE(second.is(Reason::kLocked));
     EXPECT_NE(second.error().detail.find("process " + std::to_string(::getpid())), std::string::npos);
   }
-  EXPECT_EQ(this->read("lock"), std::to_string(::getpid()) + "\n");
+  EXPECT_EQ(this->read("lock"), lock_owner_content());
   EXPECT_TRUE(this->directory_->lock("another").ok());
   first->reset();
   EXPECT_EQ(this->read("lock"), "");  // never unlinked, and as if it had never been held
@@ -290,7 +291,7 @@ TYPED_TEST(Conformance, ALockedDirectoryStaysLockedWhateverBecomesOfItsLockFile)
   for (const auto& [what, change] : changes) {
     auto first = this->directory_->lock_directory("lock");
     ASSERT_TRUE(first.ok()) << first.error().detail;
-    EXPECT_EQ(this->read("lock"), std::to_string(::getpid()) + "\n");
+    EXPECT_EQ(this->read("lock"), lock_owner_content());
     ASSERT_TRUE(change(*this->directory_).ok()) << what;
     const auto names = *this->directory_->list();
     auto other_view = must_open(this->world_.files(), this->world_.root());

@@ -19,6 +19,7 @@
 #include <new>
 #include <string>
 
+#include "os/lock_owner.h"
 #include "os/posix.h"
 #include "posix_fixture.h"
 
@@ -90,6 +91,43 @@ TEST_F(PosixLocks, LocksExcludeOtherProcessesAndEndWithThem) {
   ASSERT_TRUE(mine.ok()) << mine.error().detail;
   LockingChild second(temporary_.path());
   EXPECT_FALSE(second.has_lock());
+}
+
+TEST_F(PosixLocks, ARefusalSaysThatThisProcessHasTheLock) {
+  const auto lock = directory_->lock_directory("lock");
+  ASSERT_TRUE(lock.ok());
+  const std::string own = "process " + std::to_string(::getpid()) + " on host ";
+  const std::string detail = directory_->lock_directory("lock").error().detail;
+  EXPECT_NE(detail.find(own), std::string::npos) << detail;
+  EXPECT_TRUE(detail.ends_with(": this process has it open")) << detail;
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const std::string theirs = directory_->lock_directory("lock").error().detail;
+    ::_exit(theirs.find(own) != std::string::npos && !theirs.ends_with("this process has it open") ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+// A file of another release, one that is being written, and one that somebody else wrote.
+TEST(LockOwner, IsNamedAsFarAsTheLockFileDoes) {
+  const std::string own = lock_owner_content();
+  const std::string boot_and_namespace = own.substr(own.find('\n', own.find('\n') + 1));
+  const std::string boot = boot_and_namespace.substr(0, boot_and_namespace.find('\n', 1));
+  EXPECT_EQ(lock_owner_text(""), "another process");
+  EXPECT_EQ(lock_owner_text("12"), "another process");
+  EXPECT_EQ(lock_owner_text("-1\n"), "another process");
+  EXPECT_EQ(lock_owner_text("12\x1b[2J\n"), "another process");
+  EXPECT_EQ(lock_owner_text("12\n"), "process 12");
+  EXPECT_EQ(lock_owner_text("12\nweb-1\nabc"), "process 12");
+  EXPECT_EQ(lock_owner_text("1\nweb-1" + boot_and_namespace), "process 1 on host web-1");
+  EXPECT_EQ(lock_owner_text("1\nweb-1" + boot + "\n7\n"),
+            "process 1 on host web-1, in another PID namespace (another container)");
+  EXPECT_EQ(lock_owner_text("1\nweb-1\n00\n7\n"), "process 1 on host web-1, another machine");
+  EXPECT_EQ(lock_owner_text("1\nweb-1\n-\n-\n"), "process 1 on host web-1");
+  EXPECT_EQ(lock_owner_text("1\n\x1b[2J\n-\n-\n"), "process 1 on host -");
 }
 
 TEST_F(PosixLocks, AForkedChildNeitherKeepsNorReleasesTheLock) {

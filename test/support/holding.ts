@@ -14,17 +14,21 @@ export class Holder {
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
 
-  private constructor(options: OpenOptions) {
-    this.#child = spawn(process.execPath, ['--import', 'tsx', script, JSON.stringify(options)], {
+  private constructor(options: OpenOptions, within: readonly string[]) {
+    const [command, ...rest] = [...within, process.execPath];
+    this.#child = spawn(command, [...rest, '--import', 'tsx', script, JSON.stringify(options)], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { STRONGROOM_PREBUILD: core, ...process.env },
     });
     this.#answers = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
   }
 
-  /** Resolves when the process has the store open. */
-  static async opened(options: OpenOptions): Promise<Holder> {
-    const holder = new Holder(options);
+  /**
+   * Resolves when the process has the store open.
+   * @param within - a command that runs the process, such as one that makes namespaces
+   */
+  static async opened(options: OpenOptions, within: readonly string[] = []): Promise<Holder> {
+    const holder = new Holder(options, within);
     assert.equal(await holder.#answer(), null);
     return holder;
   }

@@ -12,6 +12,7 @@
 #include <set>
 #include <utility>
 
+#include "os/lock_owner.h"
 #include "os/testing/crash_choices.h"
 #include "os/testing/disk_model.h"
 
@@ -261,18 +262,18 @@ class SimulatedDirectory final : public Directory {
     const bool file_taken = node && core_->locked_files.contains(node.get());
     if (file_taken || (with_directory && core_->locked_directories.contains(state_.get()))) {
       const std::string owner(file_taken ? as_text(node->visible) : "");
-      return Status(Reason::kLocked,
-                    full(name) + ": locked by " +
-                        (file_taken ? "process " + owner.substr(0, owner.find('\n'))
-                                    : "another process, whose lock file was removed or replaced"),
-                    EAGAIN);
+      return Status(
+          Reason::kLocked,
+          full(name) + ": locked by " +
+              (file_taken ? lock_owner_text(owner) : "a process whose lock file was removed or replaced"),
+          EAGAIN);
     }
     if (!node) {
       SR_ASSIGN(node, create(name));
     }
     core_->locked_files.insert(node.get());
     if (with_directory) core_->locked_directories.insert(state_.get());
-    SimulatedLock::set_owner(*node, std::to_string(::getpid()) + "\n");
+    SimulatedLock::set_owner(*node, lock_owner_content());
     return std::unique_ptr<FileLock>(
         std::make_unique<SimulatedLock>(core_, std::move(node), with_directory ? state_ : nullptr));
   }
@@ -354,9 +355,10 @@ Result<std::unique_ptr<FileLock>> SimulatedDisk::lock_on_host(std::string_view k
   if (core_->cut) return core_->power_cut("the host's lock " + std::string(key));
   if (!core_->host_locks) return std::unique_ptr<FileLock>();
   if (!core_->locked_on_host.emplace(key).second) {
-    return Status(Reason::kLocked,
-                  "the host's lock " + std::string(key) + ": locked by process " + std::to_string(::getpid()),
-                  EAGAIN);
+    return Status(
+        Reason::kLocked,
+        "the host's lock " + std::string(key) + ": locked by " + lock_owner_text(lock_owner_content()),
+        EAGAIN);
   }
   return std::unique_ptr<FileLock>(std::make_unique<SimulatedHostLock>(core_, std::string(key)));
 }

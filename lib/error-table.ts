@@ -46,7 +46,7 @@ export const errorTable = {
   'io-error': { code: 'PERS_8005', retryable: true, remedy: 'Check the disk and the file system.' },
   'no-space': { code: 'PERS_8005', retryable: true, remedy: 'Make room and start again.' },
   'permission-denied': { code: 'PERS_8005', retryable: true, remedy: 'Run as the owner of the directory, correct its permissions, or mount its file system for writing.' },
-  'unsafe-path': { code: 'PERS_8005', retryable: false, remedy: 'Use a directory that belongs to the service\'s user with mode 0700, holding plain files.' },
+  'unsafe-path': { code: 'PERS_8005', retryable: false, remedy: 'Do what the message says of that file or directory. Directories of a store have mode 0700 and its files 0600, and belong to the service\'s user.' },
   'not-found': { code: 'PERS_8005', retryable: true, remedy: 'Check the path that the message names.' },
   'no-store': { code: 'PERS_8005', retryable: false, remedy: 'Is the disk mounted, and is the directory right? If the files of a store were here, bring them back from a backup. If they are gone for good, remove what is left of it with `strongroom decommission DIR --leftovers`; a new store can be made after that.' },
   'store-exists': { code: 'PERS_8005', retryable: false, remedy: 'Open it instead of making a new one. To remove it, run `strongroom decommission DIR`.' },

@@ -1,4 +1,5 @@
 // What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
+import type { Act } from './act.js';
 import { requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
@@ -17,7 +18,7 @@ import {
   type TpmStorageOptions,
 } from './options.js';
 import { locateToken, type Pkcs11StorageOptions } from './pkcs11-options.js';
-import { PersistenceService, type Act } from './persistence-service.js';
+import { PersistenceService } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
 import {

@@ -114,6 +114,12 @@ export interface OpenOptions {
    * password; fixed at COLDSTART. Ed25519: 32 bytes, PEM or a KeyObject.
    */
   readonly vendorPublicKey?: VendorPublicKey;
+  /**
+   * How long to wait for a store that another process has open, or that this one has, before the answer is `locked`. Until
+   * then the start is tried again at least twice a second. `signal` cancels it. Default 0; not with `readOnly`, which takes no
+   * lock.
+   */
+  readonly waitForLockMs?: number;
   /** How long the witnesses may lag behind a `journal` commit. Default 1,000 ms. */
   readonly witnessIntervalMs?: number;
   /** Called with the name of each step as it begins. What it throws fails the start. */
@@ -138,6 +144,7 @@ export interface ReadOptions {
   readonly pin: (() => Promise<Uint8Array>) | undefined;
   readonly withoutPin: boolean;
   readonly create: NonNullable<OpenOptions['create']>;
+  readonly waitForLockMs: number;
   /** Wipes our copies of the password and the PIN. */
   readonly forget: () => void;
   /** {@link Secret.explain} of both. */
@@ -160,6 +167,7 @@ const openNames = [
   'clockToleranceMs',
   'maxAgeMs',
   'maxAge',
+  'waitForLockMs',
   'windowMaxMs',
   'vendorPublicKey',
   'witnessIntervalMs',
@@ -374,6 +382,9 @@ export function readOpenOptions(options: unknown): ReadOptions {
   const create = readCreate(given.create, given.readOnly);
   const signal = readSignal(given.signal);
   const msMax = Number.MAX_SAFE_INTEGER;
+  const waitForLockMs = readWhole(given.waitForLockMs, 'waitForLockMs', msMax) ?? 0;
+  if (waitForLockMs > 0 && given.readOnly === true)
+    throw invalid('waitForLockMs and readOnly exclude each other: reading takes no lock');
   const native: NativeStoreOptions = {
     directory: readPath(given.directory, 'directory'),
     instance: given.instance === undefined ? '' : readText(given.instance, 'instance'),
@@ -417,6 +428,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     pin: untilSignal(storage.pin?.take),
     withoutPin: storage.withoutPin,
     create,
+    waitForLockMs,
     forget: () => {
       password?.forget();
       storage.pin?.forget();

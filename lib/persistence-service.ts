@@ -5,10 +5,12 @@
 // - Tasks of the core run one at a time, in the order of the calls.
 // - After close() has been called every other call answers `closed`.
 import { aborted, cancelling, untilAborted } from './abort.js';
+import type { Act, RestoreAct } from './act.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
 import { Keys } from './keys.js';
+import { waitingForLock } from './lock-wait.js';
 import { loadManifests } from './manifest-loader.js';
 import { acceptAndRemember } from './manifest-record.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
@@ -19,7 +21,6 @@ import { readOpenOptions, type ReadOptions } from './options.js';
 import * as passwords from './passwords.js';
 import { PendingOperations } from './pending.js';
 import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
-import type { StepReport } from './restore/steps.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { requireApart, sharesFileSystem } from './places.js';
 import { locateRoot } from './root-place.js';
@@ -38,26 +39,9 @@ import { Vault } from './vault.js';
 
 export type { Persistence, VerifyOptions } from './persistence.js';
 
-/** In place of the last steps of a start, or of the root. */
-export type Act =
-  | { readonly kind: 'open' }
-  | {
-      readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
-      readonly password?: Uint8Array | undefined;
-      readonly token?: Uint8Array | undefined;
-    }
-  | RestoreAct;
-
-/** In place of the last steps of a start: the restore up to its commit. */
-export interface RestoreAct {
-  readonly kind: 'restore';
-  readonly password?: Uint8Array | undefined;
-  readonly token?: Uint8Array | undefined;
-  readonly report: StepReport;
-  /** Called when all that can be proven is proven; without a token it makes one. */
-  readonly prepareToken: (missing: boolean) => Promise<void>;
-  /** Runs the part that tries the password. */
-  readonly attempt: <T>(work: () => Promise<T>) => Promise<T>;
+interface FirstSteps {
+  readonly native: NativeStore;
+  readonly manifests: LoadedManifests | undefined;
 }
 
 type State = 'new' | 'starting' | 'open' | 'closed';
@@ -180,23 +164,15 @@ export class PersistenceService implements Persistence {
       this.#options.trace(name);
     };
     step('Initialize');
-    step('DetermineStartupState');
-    const native = await this.#determine(act);
-    step('SetupPersistenceFiles');
-    await native.setupPersistenceFiles();
-    step('LoadLicenseProviderManifests');
-    const manifests = await this.#loadManifests();
+    const { native, manifests } = await waitingForLock(
+      this.#options,
+      () => this.#firstSteps(act, step),
+      () => this.#letGo(),
+    );
     if (act.kind === 'restore') {
       await this.#restore(native, act);
       await this.#acceptManifests(native, manifests);
       return;
-    }
-    if (this.#startup === 'COLDSTART') {
-      step('InitializeColdstart');
-      await native.initializeColdstart();
-    } else {
-      step('InitializeWarmstart');
-      await this.#openRoot(native, act);
     }
     if (act.kind === 'decommission') {
       // A vendor's token names the present point, which the vault holds.
@@ -227,6 +203,25 @@ export class PersistenceService implements Persistence {
       await native.updateTimeTamper();
     }
     await this.#acceptManifests(native, manifests);
+  }
+
+  /** Up to the open root, of a restore up to the manifests. All that takes a lock is here, before anything is changed. */
+  async #firstSteps(act: Act, step: (name: string) => void): Promise<FirstSteps> {
+    step('DetermineStartupState');
+    const native = await this.#determine(act);
+    step('SetupPersistenceFiles');
+    await native.setupPersistenceFiles();
+    step('LoadLicenseProviderManifests');
+    const manifests = await this.#loadManifests();
+    if (act.kind === 'restore') return { native, manifests };
+    if (this.#startup === 'COLDSTART') {
+      step('InitializeColdstart');
+      await native.initializeColdstart();
+    } else {
+      step('InitializeWarmstart');
+      await this.#openRoot(native, act);
+    }
+    return { native, manifests };
   }
 
   async #loadVault(native: NativeStore): Promise<void> {
@@ -317,7 +312,8 @@ export class PersistenceService implements Persistence {
     } finally {
       wipe();
     }
-    this.#options.forget();
+    // A start that waits for a lock comes here again.
+    if (this.#options.waitForLockMs === 0) this.#options.forget();
     this.#startup = await this.#native.determineStartupState();
     return this.#native;
   }

@@ -140,7 +140,9 @@ function ofPlace(place: SecretPlace, name: string): Secret {
   const taken: Uint8Array[] = [];
   let forgotten = false;
   const secret = secretOf(name, async () => {
-    const bytes = await readPlaceOf(place, name);
+    const [first] = taken;
+    // A descriptor has been read to its end; a start that waits for a lock asks again.
+    const bytes = 'fd' in place && first !== undefined ? Buffer.from(first) : await readPlaceOf(place, name);
     if (forgotten) bytes.fill(0);
     taken.push(bytes);
     return bytes;

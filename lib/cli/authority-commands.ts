@@ -12,13 +12,13 @@ import { wholeNumber } from './numbers.js';
 import { addProofOptions, readPassword, type ProofOptions } from './password-options.js';
 import { readProof, requireTokenOf, tokenOf, withProof } from './proof.js';
 import { documentOf, look } from './status-command.js';
-import { actAndClose, requireStore } from './store.js';
+import { actAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { tell, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, findPin, readPcrs, withStorage, type TpmOptions } from './tpm-options.js';
 
 const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
 
-type ActOptions = CommonOptions & ProofOptions & TpmOptions;
+type ActOptions = CommonOptions & LockOptions & ProofOptions & TpmOptions;
 
 export function addAuthorityCommands(program: Command): void {
   const reanchorCommand = addCommand(
@@ -34,7 +34,7 @@ export function addAuthorityCommands(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .option('--plan', 'only print what would be accepted and given up, and change nothing')
     .option('--generation <n>', 'accept this generation without asking, and no other');
-  addProofOptions(addTpmOptions(reanchorCommand)).action(reanchorAct);
+  addLockOptions(addProofOptions(addTpmOptions(reanchorCommand))).action(reanchorAct);
 
   const recoverCommand = addCommand(
     program,
@@ -47,7 +47,7 @@ export function addAuthorityCommands(program: Command): void {
       '--secret-store <place>',
       'put the new root key here, and not where the old one was: file:PATH or secret-service',
     );
-  addProofOptions(recoverCommand).action(recoverAct);
+  addLockOptions(addProofOptions(recoverCommand)).action(recoverAct);
 
   const resealCommand = addCommand(
     program,
@@ -64,7 +64,7 @@ export function addAuthorityCommands(program: Command): void {
       'bind the root to these PCRs, such as 0,7, or none; without it the same ones as before',
     )
     .option('--no-pin', 'seal without a PIN where there was one');
-  addProofOptions(addTpmOptions(resealCommand)).action(resealAct);
+  addLockOptions(addProofOptions(addTpmOptions(resealCommand))).action(resealAct);
 }
 
 interface ReanchorOptions extends ActOptions {
@@ -98,7 +98,12 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
     }
     if (expected === undefined && loss !== undefined && canAsk()) await confirmGeneration(loss);
     await withProof(await readProof(options, type), async (proof) => {
-      await tellResult(await reanchor({ directory: path, ...storage, proof }), options, 'Accepted', loss);
+      await tellResult(
+        await reanchor({ directory: path, ...storage, ...lockOf(options), proof }),
+        options,
+        'Accepted',
+        loss,
+      );
     });
   });
 }
@@ -121,6 +126,7 @@ async function resealAct(
     await withProof(proof, async () => {
       const persistence = await reseal({
         directory: path,
+        ...lockOf(options),
         storage: {
           type: 'tpm',
           ...(tcti !== undefined && { tcti }),
@@ -162,6 +168,7 @@ async function recoverAct(directory: string, options: ActOptions & { secretStore
   await withProof(proof, async () => {
     const persistence = await recover({
       directory: path,
+      ...lockOf(options),
       proof,
       ...(secretStore !== undefined && { secretStore }),
     });

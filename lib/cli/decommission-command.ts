@@ -16,11 +16,11 @@ import { addProofOptions, type ProofOptions } from './password-options.js';
 import { readProof, requireTokenOf, withProof } from './proof.js';
 import { ask, needTerminal } from './question.js';
 import { look } from './status-command.js';
-import { requireStore } from './store.js';
+import { addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { printable, tell, writeJson } from './terminal.js';
 import { addTpmOptions, refuseTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
 
-interface DecommissionOptions extends CommonOptions, ProofOptions, TpmOptions {
+interface DecommissionOptions extends CommonOptions, ProofOptions, TpmOptions, LockOptions {
   readonly yes?: true;
   readonly secretStore?: string;
   readonly allowLeftovers?: true;
@@ -56,7 +56,7 @@ export function addDecommissionCommand(program: Command): void {
       '--object <label>',
       "with --leftovers: label of the key in the token (default: strongroom and the instance's name)",
     );
-  addProofOptions(addTpmOptions(command))
+  addLockOptions(addProofOptions(addTpmOptions(command)))
     .addHelpText(
       'after',
       `
@@ -96,6 +96,7 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
         ({ leftBehind } = await decommission({
           directory: path,
           ...place,
+          ...lockOf(options),
           proof,
           ...(options.allowLeftovers === true && { allowLeftovers: true }),
         }));
@@ -118,6 +119,7 @@ async function removeLeftovers(directory: string, options: DecommissionOptions):
   const { instance = 'default' } = options;
   if (options.allowLeftovers === true)
     throw wrongOption('--allow-leftovers and --leftovers exclude each other');
+  if (options.waitForLock !== undefined) throw wrongOption('--leftovers waits for no lock');
   for (const [name, value] of Object.entries({
     '--password-file': options.passwordFile,
     '--password-fd': options.passwordFd,

@@ -6,7 +6,7 @@ import { addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
 import { ProgressBar } from './progress.js';
 import { grouped, shortHead, table, timeText } from './report.js';
-import { withStore, withStoreForReading } from './store.js';
+import { addLockOptions, withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { tell, toJson, writeData, writeJson } from './terminal.js';
 
@@ -31,12 +31,14 @@ export function addHistoryCommands(program: Command): void {
     .option('--limit <n>', 'only the newest so many')
     .action(log);
 
-  addTpmOptions(
-    addCommand(
-      program,
-      'acknowledge',
-      'Forget the notices that status shows: what the last starts found and mended.',
-      ['strongroom acknowledge DIR'],
+  addLockOptions(
+    addTpmOptions(
+      addCommand(
+        program,
+        'acknowledge',
+        'Forget the notices that status shows: what the last starts found and mended.',
+        ['strongroom acknowledge DIR'],
+      ),
     ),
   )
     .argument('<dir>', 'the directory of the store')

@@ -6,7 +6,7 @@ import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
 import { table, timeText } from './report.js';
-import { withStore, withStoreForReading } from './store.js';
+import { addLockOptions, withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 
@@ -21,8 +21,9 @@ export function addKeyCommand(program: Command): void {
       '<dir>',
       'the directory of the store',
     );
+  const writing: typeof command = (...parts) => addLockOptions(command(...parts));
 
-  command('generate', 'Make a key. Its private half never leaves the store.', [
+  writing('generate', 'Make a key. Its private half never leaves the store.', [
     'strongroom key generate DIR ca-1 --algorithm EC-P384',
   ])
     .argument('<id>', 'its name: 1 to 64 of A-Z a-z 0-9 . _ -')
@@ -49,7 +50,7 @@ export function addKeyCommand(program: Command): void {
     .option('--der', 'in DER, as bytes')
     .action(writePublicKey);
 
-  command('chain', 'Write the certificate chain of a key to standard output, attach one or remove it.', [
+  writing('chain', 'Write the certificate chain of a key to standard output, attach one or remove it.', [
     'strongroom key chain DIR ca-1 > ca-1-chain.pem',
     'strongroom key chain DIR ca-1 --attach ca-1-chain.pem',
   ])
@@ -68,20 +69,20 @@ export function addKeyCommand(program: Command): void {
     .addOption(new Option('--format <name>', 'of an EC signature').choices(['der', 'raw']).default('der'))
     .action(sign);
 
-  command('deactivate', 'Make a key refuse to sign.', [
+  writing('deactivate', 'Make a key refuse to sign.', [
     "strongroom key deactivate DIR ca-1 --reason 'token lost on 3 May'",
   ])
     .argument('<id>', 'the key')
     .requiredOption('--reason <text>', 'why; kept with the key')
     .action(deactivate);
 
-  command('reactivate', 'Let a key sign again, if it answers a challenge.', [
+  writing('reactivate', 'Let a key sign again, if it answers a challenge.', [
     'strongroom key reactivate DIR ca-1',
   ])
     .argument('<id>', 'the key')
     .action(reactivate);
 
-  command('remove', 'Remove a key for good.', ['strongroom key remove DIR ca-1 --yes'])
+  writing('remove', 'Remove a key for good.', ['strongroom key remove DIR ca-1 --yes'])
     .argument('<id>', 'the key')
     .option('--yes', 'needed: there is no way back')
     .action(remove);

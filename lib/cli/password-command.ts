@@ -9,7 +9,7 @@ import { addPasswordOptions, readPassword, type PasswordOptions } from './passwo
 import { requireStrong } from '../secrets.js';
 import { askNewPassword } from './recovery-key.js';
 import { findPassword, needPassword } from './secrets.js';
-import { actAndClose, requireStore, withStore } from './store.js';
+import { actAndClose, addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import { addTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
 
@@ -48,7 +48,7 @@ export function addPasswordCommand(program: Command): void {
   )
     .argument('<dir>', 'the directory of the store')
     .requiredOption('--key-slot <id>', 'its key slot, as status shows it');
-  addPasswordOptions(addTpmOptions(remove)).action(removePassword);
+  addLockOptions(addPasswordOptions(addTpmOptions(remove))).action(removePassword);
 
   const verify = addCommand(password, 'verify', 'Check that a password opens a key slot.', [
     'strongroom password verify DIR --password-file backup.txt',
@@ -65,7 +65,7 @@ function addNewPasswordOptions(command: Command): Command {
     )
     .option('--new-password-fd <n>', 'read the new password from an open descriptor')
     .option('--label <text>', 'whose password it is, for people; stands in persistence.bin in the clear');
-  return addPasswordOptions(addTpmOptions(command));
+  return addLockOptions(addPasswordOptions(addTpmOptions(command)));
 }
 
 /** Asks for both passwords and wipes them. */

@@ -10,7 +10,7 @@ import { addPasswordOptions, readPassword, type PasswordOptions } from './passwo
 import { ProgressBar } from './progress.js';
 import { ask, needTerminal } from './question.js';
 import { grouped, keySlotsText } from './report.js';
-import { requireStore, withStore } from './store.js';
+import { addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 
@@ -28,7 +28,7 @@ export function addRotateCommand(program: Command): void {
     'Make a new key in the token, wrap the root key with it, and remove the old one. Interrupted, run it again.',
     ['strongroom rotate kek DIR --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin.txt'],
   ).argument('<dir>', 'the directory of the store');
-  addPinSources(addHsmOptions(kek)).action(rotateKek);
+  addLockOptions(addPinSources(addHsmOptions(kek))).action(rotateKek);
 
   const dek = addCommand(
     rotate,
@@ -46,7 +46,7 @@ export function addRotateCommand(program: Command): void {
       'where the store has several backup passwords: remove all but the one that is given; they cannot be wrapped around the new key',
     )
     .option('--yes', 'do not ask before other passwords are removed');
-  addPasswordOptions(addTpmOptions(dek)).action(rotateDek);
+  addLockOptions(addPasswordOptions(addTpmOptions(dek))).action(rotateDek);
 }
 
 async function rotateDek(directory: string, options: DekOptions): Promise<void> {

@@ -1,12 +1,32 @@
 // Opening a store for one command. After init a command knows only the directory; the rest stands in persistence.bin.
+import type { Command } from 'commander';
+
 import { open, type Persistence } from '../index.js';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { absolutePath } from './command.js';
+import { durationMs } from './numbers.js';
 import { tellNoticed } from './terminal.js';
 import { withStorage, type TpmOptions } from './tpm-options.js';
+
+export interface LockOptions {
+  readonly waitForLock?: string;
+}
+
+/** For commands that open for writing. */
+export function addLockOptions(command: Command): Command {
+  return command.option(
+    '--wait-for-lock <duration>',
+    'wait so long for a store that another process has open, such as 30s',
+  );
+}
+
+/** What the library is told of them. */
+export function lockOf({ waitForLock }: LockOptions): { readonly waitForLockMs?: number } {
+  return waitForLock === undefined ? {} : { waitForLockMs: durationMs('--wait-for-lock', waitForLock, 's') };
+}
 
 /** Opens for reading, which takes no lock and changes nothing, so that a live store can be looked at. */
 export async function withStoreForReading<T>(
@@ -32,13 +52,14 @@ export async function withStoreForReading<T>(
 /** Opens a store that is there; never makes one. */
 export async function withStore<T>(
   directory: string,
-  options: TpmOptions,
+  options: TpmOptions & LockOptions,
   act: (persistence: Persistence) => T | Promise<T>,
 ): Promise<T> {
   const path = absolutePath(directory);
+  const lock = lockOf(options);
   await requireStore(path);
   return withStorage(path, options, async (storage) =>
-    actAndClose(await open({ directory: path, create: 'never', ...storage }), act),
+    actAndClose(await open({ directory: path, create: 'never', ...lock, ...storage }), act),
   );
 }
 

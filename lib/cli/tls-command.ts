@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readDescriptor, readFile } from './files.js';
-import { withStore, withStoreForReading } from './store.js';
+import { addLockOptions, withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { printable, tell, writeJson } from './terminal.js';
 
@@ -35,7 +35,7 @@ export function addTlsCommand(program: Command): void {
     .requiredOption('--certificate-file <file>', "the server's certificate")
     .option('--chain-file <file>', 'the certificates between it and the root')
     .action(set);
-  addTpmOptions(setCommand);
+  addLockOptions(addTpmOptions(setCommand));
 
   const extractCommand = addCommand(
     tls,

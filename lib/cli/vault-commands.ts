@@ -6,7 +6,7 @@ import { addCommand, type CommonOptions } from './command.js';
 import { KeyAbsent, wrongArgument, wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
 import { bigWholeNumber, wholeNumber } from './numbers.js';
-import { withStore, withStoreForReading } from './store.js';
+import { addLockOptions, withStore, withStoreForReading } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { tell, toJson, writeData, writeJson } from './terminal.js';
 
@@ -14,10 +14,11 @@ const valueBytesMax = 16 * 1024 * 1024;
 const counterBytes = 8;
 const listedAtOnce = 64 * 1024;
 
-const addVaultCommand: typeof addCommand = (...parts) => addTpmOptions(addCommand(...parts));
+const addReading: typeof addCommand = (...parts) => addTpmOptions(addCommand(...parts));
+const addWriting: typeof addCommand = (...parts) => addLockOptions(addReading(...parts));
 
 export function addVaultCommands(program: Command): void {
-  addVaultCommand(program, 'get', 'Write the value under a key to standard output, byte for byte.', [
+  addReading(program, 'get', 'Write the value under a key to standard output, byte for byte.', [
     'strongroom get DIR config/server > server.json',
     'strongroom get DIR seats/cad --counter',
   ])
@@ -26,7 +27,7 @@ export function addVaultCommands(program: Command): void {
     .option('--counter', 'the value is a counter: print it as a number')
     .action(get);
 
-  addVaultCommand(program, 'set', 'Store a value: the argument, a file, or else standard input as it is.', [
+  addWriting(program, 'set', 'Store a value: the argument, a file, or else standard input as it is.', [
     'strongroom set DIR seats/cad/limit 25',
     'strongroom set DIR config/server --file server.json',
     'generate | strongroom set DIR blob',
@@ -37,19 +38,17 @@ export function addVaultCommands(program: Command): void {
     .option('--file <file>', 'read the value from a file')
     .action(set);
 
-  addVaultCommand(program, 'delete', 'Remove a key. A key that is not there is no error.', [
+  addWriting(program, 'delete', 'Remove a key. A key that is not there is no error.', [
     'strongroom delete DIR seats/cad',
   ])
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
     .action(remove);
 
-  addVaultCommand(
-    program,
-    'increment',
-    'Add to a counter and print what it is then. An absent counter is 0.',
-    ['strongroom increment DIR tokens/cad', 'strongroom increment DIR tokens/cad --by -5 --min 0'],
-  )
+  addWriting(program, 'increment', 'Add to a counter and print what it is then. An absent counter is 0.', [
+    'strongroom increment DIR tokens/cad',
+    'strongroom increment DIR tokens/cad --by -5 --min 0',
+  ])
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
     .addOption(new Option('--by <n>', 'the step, negative to take away').default('1'))
@@ -57,7 +56,7 @@ export function addVaultCommands(program: Command): void {
     .option('--max <n>', 'refuse to rise above')
     .action(increment);
 
-  addVaultCommand(program, 'list', 'List the keys in the order of their bytes, one a line.', [
+  addReading(program, 'list', 'List the keys in the order of their bytes, one a line.', [
     'strongroom list DIR --prefix seats/ --limit 20',
     'strongroom list DIR --values --json',
   ])

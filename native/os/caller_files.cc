@@ -13,6 +13,7 @@
 #include "os/descriptor.h"
 #include "os/posix.h"
 #include "os/posix_error.h"
+#include "os/shell_word.h"
 
 namespace strongroom::os {
 
@@ -35,7 +36,8 @@ Status check_content(int descriptor, const std::string& path) {
   if (S_ISDIR(st.st_mode)) return unsafe_file(path, "is a directory");
   if (S_ISREG(st.st_mode)) {
     if ((st.st_mode & S_IWOTH) == 0) return {};
-    return unsafe_file(path, "can be written by every user");
+    return unsafe_file(path,
+                       "can be written by every user; take that from them: chmod o-w " + shell_word(path));
   }
   if (S_ISFIFO(st.st_mode) && is_anonymous_pipe(descriptor)) return {};
   return unsafe_file(path,

@@ -3,7 +3,8 @@
 //
 // Invariants that every implementation keeps:
 // - Names are plain: no '/', no NUL, not empty, not "." or "..", 255 bytes at most. Anything else is kInvalidArgument.
-// - No call follows a symbolic link; one that meets a link, a directory or a foreign owner answers kUnsafePath.
+// - No call follows a symbolic link; one that meets a link, a directory or a foreign owner answers kUnsafePath. Only
+//   kForeignReadOnly follows them.
 // - Files are made with mode 0600, directories with 0700.
 // - What was written is durable only after sync() of the file; a name (created, replaced, removed) only after sync()
 //   of its directory.
@@ -100,8 +101,8 @@ class Directory {
 enum class DirectoryMode : std::uint8_t {
   kExisting,  // must exist: ours (or root's), a real directory, not writable by group or others
   kCreate,    // made with 0700 when missing (the parent must exist), its name durable; then as kExisting
-  kForeignReadOnly,  // for reading what is not secret, such as manifests: any owner, links in the path allowed (never
-                     // for a file); what would change something answers kPermissionDenied
+  kForeignReadOnly,  // for reading what is not secret, such as manifests: any owner, links allowed, also
+  // to a file, which must be a plain one; what would change something answers kPermissionDenied
 };
 
 class FileSystem {

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -26,6 +27,7 @@
 #include "os/direct_tail.h"
 #include "os/posix_error.h"
 #include "os/posix_lock.h"
+#include "os/shell_word.h"
 
 namespace strongroom::os {
 
@@ -42,6 +44,12 @@ Status unsafe(const std::string& path, const std::string& why, int error = 0) {
   return {Reason::kUnsafePath, path + ": " + why, error};
 }
 
+std::string octal(mode_t mode) {
+  std::string text = "0000";
+  for (std::size_t i = text.size(); i-- > 0; mode >>= 3) text[i] = static_cast<char>('0' + (mode & 7));
+  return text;
+}
+
 bool is_trusted_owner(uid_t owner) { return owner == ::geteuid() || owner == 0; }
 
 Status foreign_owner(const std::string& path, uid_t owner) {
@@ -50,6 +58,28 @@ Status foreign_owner(const std::string& path, uid_t owner) {
   if (::geteuid() != 0) return unsafe(path, other + "; run it as the user to whom the store belongs");
   return unsafe(path, other + "; run it as that user: runuser -u \"$(id -nu " + std::to_string(owner) +
                           ")\" -- COMMAND");
+}
+
+// What orchestrators do to a volume at each mount, such as Kubernetes for an fsGroup.
+Status writable_by_others(const struct stat& st, const std::string& path, mode_t wanted) {
+  const bool group = (st.st_mode & S_IWGRP) != 0;
+  const bool others = (st.st_mode & S_IWOTH) != 0;
+  const std::string who = group && others ? "its group and every other user"
+                          : group         ? "its group " + std::to_string(st.st_gid)
+                                          : "every other user";
+  return unsafe(path, "has mode " + octal(st.st_mode) + ", so that " + who + " can write to it; wanted is " +
+                          octal(wanted) + ": chmod " + octal(wanted) + " " + shell_word(path));
+}
+
+// Of a directory: of a file the caller names none.
+Status symbolic_link(const std::string& path, int error) {
+  char target[PATH_MAX];
+  const ssize_t got = ::readlink(path.c_str(), target, sizeof target);
+  if (got <= 0) return unsafe(path, "is a symbolic link or not a directory", error);
+  return unsafe(
+      path,
+      "is a symbolic link; name what it leads to: " + shell_word({target, static_cast<std::size_t>(got)}),
+      error);
 }
 
 FileInfo to_info(const struct stat& st) {
@@ -83,14 +113,14 @@ Status check_file(const struct stat& st, const std::string& path) {
                             " hard links, so a write to it would change another file; replace it by a copy: "
                             "cp -p FILE FILE.copy && mv FILE.copy FILE");
   }
-  if ((st.st_mode & kWritableByOthers) != 0) return unsafe(path, "can be written by group or others");
+  if ((st.st_mode & kWritableByOthers) != 0) return writable_by_others(st, path, kFileMode);
   return {};
 }
 
 Status check_directory(const struct stat& st, const std::string& path) {
   if (!S_ISDIR(st.st_mode)) return unsafe(path, "is not a directory");
   if (!is_trusted_owner(st.st_uid)) return foreign_owner(path, st.st_uid);
-  if ((st.st_mode & kWritableByOthers) != 0) return unsafe(path, "can be written by group or others");
+  if ((st.st_mode & kWritableByOthers) != 0) return writable_by_others(st, path, kDirectoryMode);
   return {};
 }
 
@@ -271,9 +301,10 @@ class PosixDirectory final : public Directory {
         return unsafe(path_, "has more than " + std::to_string(limits::kDirectoryEntriesMax) + " entries");
       }
       bool plain = entry->d_type == DT_REG;
-      if (entry->d_type == DT_UNKNOWN) {
+      if (entry->d_type == DT_UNKNOWN || (entry->d_type == DT_LNK && foreign_)) {
         struct stat st {};
-        plain = ::fstatat(fd_.get(), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+        plain = ::fstatat(fd_.get(), entry->d_name, &st, no_follow(AT_SYMLINK_NOFOLLOW)) == 0 &&
+                S_ISREG(st.st_mode);
       }
       if (plain) names.emplace_back(entry->d_name);
     }
@@ -368,6 +399,9 @@ class PosixDirectory final : public Directory {
     return {Reason::kPermissionDenied, path_ + ": opened for reading only"};
   }
 
+  // A file of a directory for reading only may be a link, as in the volume of a Kubernetes ConfigMap or Secret.
+  [[nodiscard]] int no_follow(int flag) const { return foreign_ ? 0 : flag; }
+
   [[nodiscard]] Status check(const struct stat& st, const std::string& name) const {
     return foreign_ ? check_kind(st, full(name)) : check_file(st, full(name));
   }
@@ -375,7 +409,7 @@ class PosixDirectory final : public Directory {
   // What has the name now, checked; nullopt when nothing has it.
   [[nodiscard]] Result<std::optional<struct stat>> look(const std::string& name) const {
     struct stat st {};
-    if (::fstatat(fd_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (::fstatat(fd_.get(), name.c_str(), &st, no_follow(AT_SYMLINK_NOFOLLOW)) != 0) {
       if (errno == ENOENT) return std::optional<struct stat>();
       return failure(full(name), "stat", errno);
     }
@@ -387,8 +421,8 @@ class PosixDirectory final : public Directory {
   [[nodiscard]] Result<Fd> open_checked(const std::string& name, int flags) const {
     for (int attempt = 0; attempt < kRaceAttemptsMax; ++attempt) {
       Fd fd = apart(Fd(uninterrupted([&] {
-        return ::openat(fd_.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                        kFileMode);
+        return ::openat(fd_.get(), name.c_str(),
+                        flags | no_follow(O_NOFOLLOW) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, kFileMode);
       })));
       if (!fd.valid()) {
         const int error = errno;
@@ -500,7 +534,7 @@ class PosixFileSystem final : public FileSystem {
     if (!fd.valid()) {
       const int error = errno;
       // The kernel answers ENOTDIR for a link, for a file, and for a file further up the path.
-      if (error == ENOTDIR) return unsafe(path, "is a symbolic link or not a directory", error);
+      if (error == ENOTDIR) return symbolic_link(path, error);
       return failure(path, "open", error);
     }
     if (!foreign) {

@@ -1,0 +1,24 @@
+// What a start does in place of its last steps: an administrative operation, or a restore.
+import type { StepReport } from './restore/steps.js';
+
+/** In place of the last steps of a start, or of the root. */
+export type Act =
+  | { readonly kind: 'open' }
+  | {
+      readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
+      readonly password?: Uint8Array | undefined;
+      readonly token?: Uint8Array | undefined;
+    }
+  | RestoreAct;
+
+/** In place of the last steps of a start: the restore up to its commit. */
+export interface RestoreAct {
+  readonly kind: 'restore';
+  readonly password?: Uint8Array | undefined;
+  readonly token?: Uint8Array | undefined;
+  readonly report: StepReport;
+  /** Called when all that can be proven is proven; without a token it makes one. */
+  readonly prepareToken: (missing: boolean) => Promise<void>;
+  /** Runs the part that tries the password. */
+  readonly attempt: <T>(work: () => Promise<T>) => Promise<T>;
+}

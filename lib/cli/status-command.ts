@@ -129,34 +129,34 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
   };
 }
 
+/** What a report has of a status as it is. */
+const reported = [
+  'storage',
+  'securityLevel',
+  'tpm',
+  'token',
+  'restore',
+  'recoverable',
+  'lastWrittenHere',
+  'fileSystem',
+  'passwordVerifiedMs',
+  'dek',
+  'rewindableBy',
+  'continuity',
+  'time',
+  'repaired',
+  'records',
+  'logBytes',
+  'liveBytes',
+  'secretStore',
+  'secretStoreSharesFileSystem',
+  'notices',
+  'library',
+] as const satisfies readonly (keyof PersistenceStatus)[];
+
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
   const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
-  const {
-    storage,
-    securityLevel,
-    tpm,
-    token,
-    restore,
-    recoverable,
-    lastWrittenHere,
-    fileSystem,
-    passwordVerifiedMs,
-    dek,
-  } = status;
-  const {
-    rewindableBy,
-    continuity,
-    time,
-    repaired,
-    records,
-    logBytes,
-    liveBytes,
-    secretStore,
-    secretStoreSharesFileSystem,
-    notices,
-    library,
-  } = status;
   return {
     instance,
     storageId,
@@ -172,27 +172,7 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
       lagSeconds: lagSeconds?.get(witness.name) ?? (witness.lagGenerations === 0 ? 0 : null),
     })),
     window: { generations: window.generations },
-    storage,
-    securityLevel,
-    tpm,
-    token,
-    restore,
-    recoverable,
-    lastWrittenHere,
-    fileSystem,
-    passwordVerifiedMs,
-    dek,
-    rewindableBy,
-    continuity,
-    time,
-    repaired,
-    records,
-    logBytes,
-    liveBytes,
-    secretStore,
-    secretStoreSharesFileSystem,
-    notices,
-    library,
+    ...Object.fromEntries(reported.map((name) => [name, status[name]])),
   };
 }
 

@@ -10,7 +10,10 @@ const note = 'Generated from native/base/errors.json by scripts/generate-errors.
 
 const reasons = table.reasons;
 if (new Set(reasons.map((r) => r.reason)).size !== reasons.length) throw new Error('a reason stands twice');
-for (const r of reasons) if (!(r.code in table.codes)) throw new Error(`${r.reason}: unknown code ${r.code}`);
+for (const r of reasons) {
+  if (!(r.code in table.codes)) throw new Error(`${r.reason}: unknown code ${r.code}`);
+  if (!r.state) throw new Error(`${r.reason}: how its test makes the state is not said`);
+}
 
 const enumName = (reason) =>
   'k' +
@@ -93,6 +96,14 @@ ${reasons
   .join('\n')}`,
   )
   .join('\n\n')}
+
+## How each state is tested
+
+\`test/acceptance/remedies.test.ts\` makes each state with real parts, does what the remedy says, and expects another verdict.
+
+| reason | state |
+|---|---|
+${reasons.map((r) => `| \`${r.reason}\` | ${r.state} |`).join('\n')}
 `;
 
 let stale = false;

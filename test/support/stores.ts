@@ -96,6 +96,13 @@ export class World {
     return service;
   }
 
+  /** The service that was made last. */
+  newest(): PersistenceService {
+    const newest = [...this.#services].at(-1);
+    if (newest === undefined) throw new Error('no service was made');
+    return newest;
+  }
+
   async act(
     kind: 'reanchor' | 'recover' | 'reseal' | 'decommission',
     proof: ActOptions['proof'],
@@ -111,9 +118,13 @@ export class World {
     return inspectWith(binding, this.directory, options, { clock: this.clock });
   }
 
-  async closeAll(): Promise<void> {
+  async closeServices(): Promise<void> {
     for (const service of this.#services) await service.close().catch(() => undefined);
     this.#services.clear();
+  }
+
+  async closeAll(): Promise<void> {
+    await this.closeServices();
     removeDirectory(this.root);
   }
 }

@@ -53,7 +53,7 @@ export const errorTable = {
   'locked': { code: 'PERS_8005', retryable: true, remedy: 'Close the store in the process that the message names, or wait until it ends. Do not remove a lock file: that does not release the lock.' },
   'version': { code: 'PERS_8005', retryable: false, remedy: 'Use a release of strongroom that knows the version.' },
   'persistence-corrupt': { code: 'PERS_8005', retryable: false, remedy: 'Restore persistence.bin from a backup.' },
-  'root-unavailable': { code: 'PERS_8005', retryable: false, remedy: 'Bring the SecretStore back, or open the store by its password with `strongroom recover`.' },
+  'root-unavailable': { code: 'PERS_8005', retryable: false, remedy: 'If the SecretStore was moved, name its place with `--secret-store`, and write it down with `strongroom relocate`. Otherwise bring it back. Only if it is lost, open the store by its password with `strongroom recover`.' },
   'secret-store-unavailable': { code: 'PERS_8005', retryable: true, remedy: 'Start or unlock the SecretStore and try again.' },
   'library-missing': { code: 'PERS_8005', retryable: true, remedy: 'Install the package that the message names, for example with `apt-get install libsecret-1-0` for the Secret Service or `libtss2-esys-3.0.2-0 libtss2-tctildr0` for a TPM.' },
   'tpm-unavailable': { code: 'PERS_8005', retryable: true, remedy: 'Check that the TPM (or its resource manager) runs and that this user may open it, then try again.' },

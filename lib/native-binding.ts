@@ -367,6 +367,7 @@ export interface NativeStore {
   anchor(): Promise<void>;
   refreshTimeTamper(): Promise<void>;
   compact(): Promise<void>;
+  relocate(): Promise<void>;
   /** The calls for passwords answer the id of the key slot. */
   changePassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
   addPassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;

@@ -475,6 +475,10 @@ export class PersistenceService implements Persistence {
     return PersistenceService.#checked(this).#task((native) => native.compact());
   }
 
+  async relocate(): Promise<void> {
+    return PersistenceService.#checked(this).#task((native) => native.relocate());
+  }
+
   async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
     return upkeep.verify(PersistenceService.#checked(this).#run, options);
   }

@@ -68,6 +68,12 @@ export interface Persistence extends AsyncDisposable {
   /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */
   compact(): Promise<void>;
   /**
+   * Writes the place of the SecretStore that this store was opened with into persistence.bin, so that later starts find it
+   * without the option `secretStore`. Move the items first: as long as the place that is named holds any of this store, the
+   * answer is `invalid-option`. Rejects with `nothing-to-do` where the place is named already.
+   */
+  relocate(): Promise<void>;
+  /**
    * Storage `pkcs11`: makes a new key-encryption key in the token, wraps the root key with it and removes the old one.
    * Reads and writes go on. Interrupted, it is completed or undone by the next start.
    */

@@ -78,6 +78,7 @@
       "store/engine_take_over.cc",
       "store/tpm_slot.cc",
       "store/engine_token.cc",
+      "store/engine_relocate.cc",
       "store/engine_rotation.cc",
       "store/engine_restore.cc",
       "store/token_slot.cc",

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { PersistenceError } from '../errors.js';
 import { reanchor, recover, reseal, type Persistence } from '../index.js';
 import { lossOf, type Loss } from '../loss.js';
-import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
 import { confirmGeneration, lossText } from './loss.js';
@@ -14,7 +14,14 @@ import { readProof, requireTokenOf, tokenOf, withProof } from './proof.js';
 import { documentOf, look } from './status-command.js';
 import { actAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { tell, writeData, writeJson } from './terminal.js';
-import { addTpmOptions, findPin, readPcrs, withStorage, type TpmOptions } from './tpm-options.js';
+import {
+  addTpmOptions,
+  findPin,
+  readPcrs,
+  secretStoreOf,
+  withStorage,
+  type TpmOptions,
+} from './tpm-options.js';
 
 const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
 
@@ -116,6 +123,8 @@ async function resealAct(
   const header = await requireStore(path);
   if (header.storage !== 'tpm')
     throw new PersistenceError('nothing-to-do', 'this store has no root in a TPM');
+  if (options.secretStore !== undefined)
+    throw wrongOption("--secret-store: storage 'tpm' has no SecretStore");
   if (!options.pin && (options.pinFile !== undefined || options.pinFd !== undefined))
     throw wrongOption('--no-pin contradicts the other options');
   const pin = options.pin ? await findPin(options, header.tpm?.pin === true ? 'twice' : 'no') : undefined;
@@ -146,10 +155,9 @@ async function resealAct(
   }
 }
 
-async function recoverAct(directory: string, options: ActOptions & { secretStore?: string }): Promise<void> {
+async function recoverAct(directory: string, options: ActOptions): Promise<void> {
   const path = absolutePath(directory);
-  const secretStore =
-    options.secretStore === undefined ? undefined : readSecretStorePlace(options.secretStore, path);
+  const place = secretStoreOf(options, path);
   const { storage } = await requireStore(path);
   if (storage === 'pkcs11') {
     throw new PersistenceError(
@@ -170,7 +178,7 @@ async function recoverAct(directory: string, options: ActOptions & { secretStore
       directory: path,
       ...lockOf(options),
       proof,
-      ...(secretStore !== undefined && { secretStore }),
+      ...place,
     });
     await tellResult(persistence, options, 'Recovered');
   });

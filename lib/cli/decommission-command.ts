@@ -2,14 +2,8 @@
 import { Option, type Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
-import {
-  decommission,
-  findLeftovers,
-  type Leftover,
-  type LeftoverOptions,
-  type SecretStoreOptions,
-} from '../index.js';
-import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { decommission, findLeftovers, type Leftover, type LeftoverOptions } from '../index.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { refuseHsmOptions, withToken } from './hsm-options.js';
 import { addProofOptions, type ProofOptions } from './password-options.js';
@@ -18,11 +12,16 @@ import { ask, needTerminal } from './question.js';
 import { look } from './status-command.js';
 import { addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { printable, tell, writeJson } from './terminal.js';
-import { addTpmOptions, refuseTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
+import {
+  addTpmOptions,
+  refuseTpmOptions,
+  secretStoreOf,
+  withStorage,
+  type TpmOptions,
+} from './tpm-options.js';
 
 interface DecommissionOptions extends CommonOptions, ProofOptions, TpmOptions, LockOptions {
   readonly yes?: true;
-  readonly secretStore?: string;
   readonly allowLeftovers?: true;
   readonly leftovers?: true;
   readonly storage?: 'software' | 'tpm' | 'pkcs11';
@@ -38,7 +37,6 @@ export function addDecommissionCommand(program: Command): void {
   ])
     .argument('<dir>', 'the directory of the store')
     .option('--yes', 'do not ask for confirmation')
-    .option('--secret-store <place>', 'look for the items here: file:PATH or secret-service')
     .option(
       '--allow-leftovers',
       'remove the store although items of it are not found, and print which; without it that is refused',
@@ -79,7 +77,6 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     if (value !== undefined) throw wrongOption(`${name} belongs to --leftovers`);
   }
   const path = absolutePath(directory);
-  const secretStore = placeGiven(path, options);
   const { instance, storageId } = await requireStore(path);
   if (options.yes !== true)
     await confirm([`This removes the store in ${printable(path)} and its secrets, for good.`], instance);
@@ -89,13 +86,12 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     path,
     options,
     async (storage) => {
-      const place = { ...storage, ...(secretStore !== undefined && { secretStore }) };
-      const { status, storage: type } = await look(path, place);
+      const { status, storage: type } = await look(path, storage);
       requireTokenOf(status?.rewindableBy, options);
       await withProof(await readProof(options, type), async (proof) => {
         ({ leftBehind } = await decommission({
           directory: path,
-          ...place,
+          ...storage,
           ...lockOf(options),
           proof,
           ...(options.allowLeftovers === true && { allowLeftovers: true }),
@@ -159,7 +155,7 @@ async function withPlaces<T>(
   act: (places: Pick<LeftoverOptions, 'storage' | 'secretStore'>) => Promise<T>,
 ): Promise<T> {
   const { storage: type = 'software', tcti, object } = options;
-  const secretStore = placeGiven(path, options);
+  const { secretStore } = secretStoreOf(options, path);
   if (object !== undefined && type !== 'pkcs11') throw wrongOption("--object belongs to storage 'pkcs11'");
   if (type === 'tpm') {
     refuseHsmOptions(options);
@@ -176,10 +172,6 @@ async function withPlaces<T>(
   return withToken(options, (storage) =>
     act({ storage: { ...storage, ...(object !== undefined && { object }) }, secretStore }),
   );
-}
-
-function placeGiven(path: string, { secretStore }: DecommissionOptions): SecretStoreOptions | undefined {
-  return secretStore === undefined ? undefined : readSecretStorePlace(secretStore, path);
 }
 
 async function confirm(lines: readonly string[], instance: string): Promise<void> {

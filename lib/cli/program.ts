@@ -12,6 +12,7 @@ import { addHsmCommands, SetUpFailure } from './hsm-command.js';
 import { addInitCommand } from './init-command.js';
 import { addKeyCommand } from './key-command.js';
 import { addPasswordCommand } from './password-command.js';
+import { addRelocateCommand } from './relocate-command.js';
 import { addRestoreCommand } from './restore-command.js';
 import { addRotateCommand } from './rotate-command.js';
 import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
@@ -86,6 +87,7 @@ const commands = new Map<string, (program: Command) => void>(
     recover: addAuthorityCommands,
     reseal: addAuthorityCommands,
     decommission: addDecommissionCommand,
+    relocate: addRelocateCommand,
     password: addPasswordCommand,
     key: addKeyCommand,
     tls: addTlsCommand,

@@ -11,7 +11,7 @@ import {
   type Pkcs11StorageOptions,
 } from '../index.js';
 import type { RestoreEvent, RestoreStep, TokenSetup } from '../index.js';
-import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
 import {
@@ -32,6 +32,7 @@ import {
 } from './password-options.js';
 import { timeText } from './report.js';
 import { findPassword } from './secrets.js';
+import { addSecretStoreOption, secretStoreOf } from './tpm-options.js';
 import { documentOf } from './status-command.js';
 import { actAndClose, requireStore } from './store.js';
 import { painter, printable, tell, writeJson } from './terminal.js';
@@ -64,10 +65,6 @@ export function addRestoreCommand(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .option('--check', 'only say what was found, and change nothing')
     .option(
-      '--secret-store <place>',
-      'in place of the one that persistence.bin names: file:PATH or secret-service',
-    )
-    .option(
       '--password-credential <name>',
       'read the backup password from this file in $CREDENTIALS_DIRECTORY',
     )
@@ -85,7 +82,9 @@ export function addRestoreCommand(program: Command): void {
       'then run this executable, without arguments, which tests and reloads the web server',
     )
     .option('--hook-time-limit <ms>', 'for the hook (default: 60000)');
-  addProofOptions(addPinSources(addAnotherToken(addHsmOptions(command)))).action(restoreAct);
+  addProofOptions(addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command))))).action(
+    restoreAct,
+  );
 }
 
 async function restoreAct(directory: string, options: RestoreCommandOptions): Promise<void> {
@@ -95,10 +94,7 @@ async function restoreAct(directory: string, options: RestoreCommandOptions): Pr
     throw new PersistenceError('nothing-to-do', `storage '${storage}' has no token that could be lost`);
   }
   await withToken(options, async (place) => {
-    const secretStore =
-      options.secretStore === undefined
-        ? {}
-        : { secretStore: readSecretStorePlace(options.secretStore, path) };
+    const secretStore = secretStoreOf(options, path);
     const found = await detectRestore({ directory: path, storage: place, ...secretStore });
     if (options.json !== true) tell(wordsOf(found));
     if (options.check === true) {

@@ -12,7 +12,7 @@ import { ask, needTerminal } from './question.js';
 import { grouped, keySlotsText } from './report.js';
 import { addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addSecretStoreOption, addTpmOptions, type TpmOptions } from './tpm-options.js';
 
 interface DekOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly forgetFieldKeys?: boolean;
@@ -28,7 +28,7 @@ export function addRotateCommand(program: Command): void {
     'Make a new key in the token, wrap the root key with it, and remove the old one. Interrupted, run it again.',
     ['strongroom rotate kek DIR --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin.txt'],
   ).argument('<dir>', 'the directory of the store');
-  addLockOptions(addPinSources(addHsmOptions(kek))).action(rotateKek);
+  addLockOptions(addPinSources(addHsmOptions(addSecretStoreOption(kek)))).action(rotateKek);
 
   const dek = addCommand(
     rotate,

@@ -3,13 +3,13 @@ import type { Command } from 'commander';
 
 import { isPersistenceError, type PersistenceError } from '../errors.js';
 import { serveGate, type Gate, type GateStart } from '../index.js';
-import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf } from './failure.js';
 import { addHsmOptions, addPinSources, withToken, type HsmOptions } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import { pinVariable, takeVariable } from './secrets.js';
 import { printable, tell, writeJson } from './terminal.js';
-import { headerOf } from './tpm-options.js';
+import { addSecretStoreOption, headerOf, secretStoreOf } from './tpm-options.js';
 
 interface GateCommandOptions extends CommonOptions, HsmOptions {
   readonly secretStore?: string;
@@ -34,12 +34,8 @@ export function addServeGateCommand(program: Command): void {
     ],
   )
     .argument('<dir>', 'the directory of the store')
-    .option(
-      '--secret-store <place>',
-      'in place of the one that persistence.bin names: file:PATH or secret-service',
-    )
     .option('--time-limit <ms>', 'for the whole answer (default: 60000)');
-  addPinSources(addHsmOptions(command))
+  addPinSources(addHsmOptions(addSecretStoreOption(command)))
     .addHelpText(
       'after',
       `
@@ -55,9 +51,7 @@ async function act(directory: string, options: GateCommandOptions): Promise<void
   const given = {
     directory: path,
     ...(limit !== undefined && { timeLimitMs: wholeNumber('--time-limit', limit, 1) }),
-    ...(options.secretStore !== undefined && {
-      secretStore: readSecretStorePlace(options.secretStore, path),
-    }),
+    ...secretStoreOf(options, path),
   };
   let gate: Gate;
   try {

@@ -5,8 +5,9 @@ import type { Command } from 'commander';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
-import type { Pkcs11StorageOptions, TpmStorageOptions } from '../index.js';
+import type { Pkcs11StorageOptions, SecretStoreOptions, TpmStorageOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
+import { readSecretStorePlace } from './command.js';
 import { wrongOption } from './failure.js';
 import {
   addHsmOptions,
@@ -19,20 +20,40 @@ import {
 import { findPassword, pinVariable, takeVariable } from './secrets.js';
 
 export interface TpmOptions extends HsmOptions {
+  readonly secretStore?: string;
   readonly tcti?: string;
 }
 
-/** What the library's `storage` is told. */
+/** What the library is told of the places outside the directory: `storage` and `secretStore`. */
 export interface StorageGiven {
   readonly storage?: TpmStorageOptions | Pkcs11StorageOptions;
+  readonly secretStore?: SecretStoreOptions;
 }
 
 export function addTpmOptions(command: Command): Command {
   return addPinOptions(
     addHsmOptions(
-      command.option('--tcti <conf>', 'reach the TPM by this TCTI, in place of what persistence.bin names'),
+      addSecretStoreOption(command).option(
+        '--tcti <conf>',
+        'reach the TPM by this TCTI, in place of what persistence.bin names',
+      ),
     ),
   );
+}
+
+/** For commands that open a store; what they are given is read by {@link secretStoreOf}. */
+export function addSecretStoreOption(command: Command): Command {
+  return command.option(
+    '--secret-store <place>',
+    'use this SecretStore, in place of the one that persistence.bin names: file:PATH or secret-service',
+  );
+}
+
+export function secretStoreOf(
+  { secretStore }: { readonly secretStore?: string },
+  path: string,
+): { readonly secretStore?: SecretStoreOptions } {
+  return secretStore === undefined ? {} : { secretStore: readSecretStorePlace(secretStore, path) };
 }
 
 export function addPinOptions(command: Command): Command {
@@ -87,15 +108,20 @@ export async function withStorage<T>(
   need = true,
 ): Promise<T> {
   const header = await headerOf(path);
+  const place = secretStoreOf(options, path);
   if (header?.storage === 'pkcs11') {
     if (options.tcti !== undefined) throw wrongOption("--tcti belongs to storage 'tpm'");
-    return withToken(options, (storage) => act({ storage }));
+    return withToken(options, (storage) => act({ storage, ...place }));
   }
-  if (header?.storage === 'tpm') refuseHsmOptions(options);
+  if (header?.storage === 'tpm') {
+    refuseHsmOptions(options);
+    if (options.secretStore !== undefined)
+      throw wrongOption("--secret-store: storage 'tpm' has no SecretStore");
+  }
   if (header?.storage !== 'tpm') {
     takeVariable(pinVariable)?.fill(0);
     if (header !== undefined) refuseTpmOptions(options);
-    return act({});
+    return act(place);
   }
   const pin = header.tpm?.pin === true ? await findPin(options, 'once') : undefined;
   try {

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
 import type { WizardEvent, WizardOptions } from '../wizard/index.js';
-import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import {
   addAnotherToken,
@@ -16,6 +16,7 @@ import {
 import { wholeNumber } from './numbers.js';
 import { readToken } from './password-options.js';
 import { findPassword } from './secrets.js';
+import { addSecretStoreOption, secretStoreOf } from './tpm-options.js';
 import { requireStore } from './store.js';
 import { OutputClosed, OutputFailed, painter, printable, tell, writeJson, writeMessage } from './terminal.js';
 
@@ -49,10 +50,6 @@ export function addWizardCommand(program: Command): void {
       'add a host name that the page is reached by; the first is in the logged address; may be repeated',
       (name: string, before: readonly string[] | undefined) => [...(before ?? []), name],
     )
-    .option(
-      '--secret-store <place>',
-      'in place of the one that persistence.bin names: file:PATH or secret-service',
-    )
     .option('--tls-dir <dir>', "write the web server's key, certificate and chain here")
     .option(
       '--on-restored <file>',
@@ -75,7 +72,7 @@ with --json each event is a line of JSON on standard output. SIGHUP ends the ses
 Exit codes: 0 restored, or the token opens the store again; 1 there is nothing to restore (nothing-to-do); others as for
 every command.`,
     );
-  addPinSources(addAnotherToken(addHsmOptions(command))).action(wizard);
+  addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command)))).action(wizard);
 }
 
 async function wizard(directory: string, options: WizardCommandOptions): Promise<void> {
@@ -100,9 +97,7 @@ async function wizard(directory: string, options: WizardCommandOptions): Promise
       await serve(where, options, {
         directory: path,
         storage: place,
-        ...(options.secretStore !== undefined && {
-          secretStore: readSecretStorePlace(options.secretStore, path),
-        }),
+        ...secretStoreOf(options, path),
         ...(names !== undefined && { names }),
         ...(tlsDir !== undefined && { tls: { directory: absolutePath(tlsDir) } }),
         ...(onRestored !== undefined && { hook: absolutePath(onRestored) }),

@@ -297,6 +297,7 @@ void Store::define(napi_env env, napi_value exports) {
       method("anchor", step<&Engine::anchor>),
       method("refreshTimeTamper", step<&Engine::refresh_time_tamper>),
       method("compact", step<&Engine::compact>),
+      method("relocate", step<&Engine::relocate>),
       method("changePassword", change_password),
       method("addPassword", add_password),
       method("removePassword", remove_password),

@@ -78,6 +78,7 @@ template napi_value Store::opening_step<&Engine::validate_time_tamper_age>(napi_
 template napi_value Store::step<&Engine::anchor>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::refresh_time_tamper>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::compact>(napi_env, napi_callback_info);
+template napi_value Store::step<&Engine::relocate>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::complete_restore>(napi_env, napi_callback_info);
 template napi_value Store::step<&Engine::remove_leftovers>(napi_env, napi_callback_info);
 

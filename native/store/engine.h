@@ -332,6 +332,10 @@ class Engine {
   [[nodiscard]] Status anchor();
   [[nodiscard]] Status refresh_time_tamper();
   [[nodiscard]] Status compact();
+  // Writes the place of the SecretStore that the store was opened with into persistence.bin. kNothingToDo where that is named
+  // already, kInvalidOption while the place that is named still holds items of the store. Needs no authority, see
+  // engine_relocate.cc.
+  [[nodiscard]] Status relocate();
   // The backup passwords; each answers the id of its key slot. kPasswordMissing where the store has none: then it cannot
   // get one. kPasswordWrong; kInvalidArgument for a new password that another slot has, or an unusable label. Without a
   // label change_password() keeps the one that is there.

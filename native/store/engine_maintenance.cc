@@ -37,6 +37,23 @@ Status Engine::State::replace_persistence(const PersistenceHeader& header_new, l
   return last != nullptr ? Status() : queue->commit_reserved(kind, done.list()).status();
 }
 
+Status Engine::State::replace_slots(const PersistenceHeader& next, ReservedChanges& changes,
+                                    std::string_view shows) {
+  const Digest before = persistence_hash;
+  const Status replaced = replace_persistence(next, log::CommitKind::kPersistence, changes);
+  if (replaced.ok()) return {};
+  Error error = replaced.error();
+  if (persistence_hash != before) {
+    error.committed = true;  // only the record that completes the change is missing
+    error.outcome_unknown = false;
+  } else if (persistence_pending) {
+    error.outcome_unknown = true;
+    error.detail += "; the change may still take effect: open the store again, and see " +
+                    std::string(shows) + ", before you repeat it";
+  }
+  return error;
+}
+
 Status Engine::State::settle_persistence(bool* settled) {
   if (!persistence_pending) return {};
   SR_TRY(os::replace_file(*directory, kPersistenceFileName, persistence_pending->file));

@@ -171,8 +171,9 @@ Result<SecretBytes> Engine::State::open_by_software(const PersistenceHeader& can
   SR_TRY(lock_shared(candidate.storage_id, slot.type));
   SR_ASSIGN(std::optional<Secret> root, secrets->load(SecretName::kRootKey));
   if (!root) {
-    return Status(Reason::kRootUnavailable,
-                  "the SecretStore holds no RootKey for the instance '" + candidate.instance + "'");
+    return Status(Reason::kRootUnavailable, "the SecretStore (" + place_text(secret_config) +
+                                                ") holds no RootKey for the instance '" + candidate.instance +
+                                                "'");
   }
   if (root->storage_id != candidate.storage_id) {
     return Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" +
@@ -199,7 +200,7 @@ Status Engine::initialize_recovery(ByteView password) {
   Status as_usual = initialize_warmstart();
   if (as_usual.ok()) {
     state.stage = State::Stage::kSetUp;
-    return {Reason::kNothingToDo, "the root key is there and opens the store"};
+    return state.nothing_to_recover();
   }
   if (as_usual.is(Reason::kLocked)) return as_usual;
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());

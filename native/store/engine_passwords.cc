@@ -34,25 +34,6 @@ Status check_unused(PersistenceHeader header, ByteView password, std::optional<s
           "the new password is that of key slot " + std::to_string(slot_id) + "; choose another one"};
 }
 
-// With the persistence lock held, and nothing left over from an earlier change. `state` is an Engine::State.
-template <typename State>
-Status replace_slots(State& state, const PersistenceHeader& next, ReservedChanges& changes) {
-  const Digest before = state.persistence_hash;
-  const Status replaced = state.replace_persistence(next, log::CommitKind::kPersistence, changes);
-  if (replaced.ok()) return {};
-  Error error = replaced.error();
-  if (state.persistence_hash != before) {
-    error.committed = true;  // only the record that completes the change is missing
-    error.outcome_unknown = false;
-  } else if (state.persistence_pending) {
-    error.outcome_unknown = true;
-    error.detail +=
-        "; the change may still take effect: open the store again, and see which passwords it has, before "
-        "you repeat it";
-  }
-  return error;
-}
-
 std::string label_of(const PersistenceHeader& header, std::uint32_t slot_id) {
   for (KeySlotStatus& slot : key_slot_status(header)) {
     if (slot.id == slot_id) return std::move(slot.label);
@@ -107,7 +88,7 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
                                 dek.view(), next.storage_id, next.key_id));
   ReservedChanges changes;
   if (former) changes.remove(kPasswordVerifiedKey);
-  SR_TRY(replace_slots(*this, next, changes));
+  SR_TRY(replace_slots(next, changes, "which passwords it has"));
   persistence.unlock();
   SR_TRY(although_durable(move_witnesses(true)));
   return id;
@@ -168,7 +149,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   changes.put(kSlotIdKey, highest);
   changes.remove(kPasswordVerifiedKey);
   std::erase_if(header.slots, [slot_id](const KeySlot& slot) { return slot.id == slot_id; });
-  SR_TRY(replace_slots(state, header, changes));
+  SR_TRY(state.replace_slots(header, changes, "which passwords it has"));
   persistence.unlock();
   return although_durable(state.move_witnesses(true));
 }

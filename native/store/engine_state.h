@@ -307,6 +307,9 @@ struct Engine::State {
   [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
                                            ReservedChanges& changes, ReservedChanges* last = nullptr,
                                            std::optional<NextKeys> keys = std::nullopt);
+  // The same for the key slots. An error says whether they are changed, and what of the store `shows` it.
+  [[nodiscard]] Status replace_slots(const PersistenceHeader& next, ReservedChanges& changes,
+                                     std::string_view shows);
   // Tries once more what a failed replacement left open. True in `settled` when there was something.
   [[nodiscard]] Status settle_persistence(bool* settled = nullptr);
   [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
@@ -322,6 +325,11 @@ struct Engine::State {
   void release_locks();
   [[nodiscard]] Result<Bytes> place();
   [[nodiscard]] Result<bool> is_at_recorded_place();
+
+  // engine_relocate.cc
+  [[nodiscard]] Status nothing_to_recover() const;
+  [[nodiscard]] Status check_left(const SecretStoreConfig& place);
+  [[nodiscard]] Result<KeySlot> slot_naming(const SecretStoreConfig& place, const KeySlot& slot);
 
   // Where the root is opened: engine_open.cc, engine_tpm.cc.
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);

@@ -70,6 +70,11 @@ struct SecretStoreConfig {
   std::string directory;  // kFile only: an absolute path; the directory is made (0700) when `create` is set
 };
 
+// As the command line writes it: "file:/var/lib/acme/secrets", "secret-service".
+[[nodiscard]] inline std::string place_text(const SecretStoreConfig& config) {
+  return config.type == SecretStoreType::kFile ? "file:" + config.directory : "secret-service";
+}
+
 // kInvalidOption for an unusable instance name (1 to 128 bytes of well-formed UTF-8, no control characters)
 // or configuration. kLibraryMissing when libsecret is not installed. kFile without `create` and without the
 // directory: the items are absent (load answers nullopt, save kNotFound). kSecretService reads the session

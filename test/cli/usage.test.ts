@@ -18,6 +18,7 @@ const commands = [
   'reanchor',
   'recover',
   'decommission',
+  'relocate',
   'password',
   'token',
 ];

@@ -61,6 +61,7 @@ describe('strongroom --wait-for-lock', function () {
       'password remove',
       'reanchor',
       'recover',
+      'relocate',
       'reseal',
       'rotate dek',
       'rotate kek',

@@ -1,0 +1,104 @@
+// relocate(): persistence.bin names another place of the SecretStore.
+//
+// Invariants:
+// - No authority is asked for. The store was opened by the root key and the witnesses in the new place, and they confirmed its
+//   history. Whoever can open the store with a place in the options gains nothing when that place is written down.
+// - There is one set of witnesses. The place that is named so far must not hold an item of this store any more: what stays
+//   there would no longer be asked, and it may be the newer one. A place that cannot be reached holds nothing that a start could
+//   ask either.
+// - The change is part of the history, as every change of persistence.bin. A file that names the former place is
+//   kPersistenceRolledBack from then on.
+#include <algorithm>
+
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+namespace {
+
+bool equal(const SecretStoreConfig& one, const SecretStoreConfig& other) {
+  return one.type == other.type && (one.type != SecretStoreType::kFile || one.directory == other.directory);
+}
+
+Result<SecretStoreConfig> place_in(const KeySlot& slot) {
+  if (slot.type == SlotType::kSoftware) return parse_software_parameters(slot.parameters);
+  SR_ASSIGN(TokenSlot token, parse_token_parameters(slot.parameters));
+  return token.secret_store;
+}
+
+}  // namespace
+
+// The root key opens the store: where the options give a place that persistence.bin does not name, that is what is left to do.
+Status Engine::State::nothing_to_recover() const {
+  const KeySlot* const slot = root_slot();
+  if (options.secret_store && slot != nullptr && slot->type != SlotType::kTpm) {
+    const Result<SecretStoreConfig> named = place_in(*slot);
+    if (named.ok() && !equal(*named, secret_config)) {
+      return {Reason::kNothingToDo,
+              "the root key is in " + place_text(secret_config) +
+                  " and opens the store; `strongroom relocate` makes persistence.bin name "
+                  "that place"};
+    }
+  }
+  return {Reason::kNothingToDo, "the root key is there and opens the store"};
+}
+
+Status Engine::State::check_left(const SecretStoreConfig& place) {
+  Result<std::unique_ptr<SecretStore>> left = open_secret_store(environment, place, header.instance, false);
+  if (!left.ok()) return {};
+  for (const SecretName name : {SecretName::kRootKey, SecretName::kVaultHash, SecretName::kTimeTamper}) {
+    const Result<std::optional<Secret>> found = (*left)->load(name);
+    if (!found.ok() || !*found || (*found)->storage_id != header.storage_id) continue;
+    return {Reason::kInvalidOption, "secretStore: " + place_text(place) +
+                                        ", which persistence.bin names, still holds items of this store; "
+                                        "move them, so that no witness stays "
+                                        "behind"};
+  }
+  return {};
+}
+
+// With the persistence lock held. The slot that names `place`.
+Result<KeySlot> Engine::State::slot_naming(const SecretStoreConfig& place, const KeySlot& slot) {
+  KeySlot next = slot;
+  if (slot.type == SlotType::kPkcs11) {
+    SR_ASSIGN(TokenSlot token_parameters, parse_token_parameters(slot.parameters));
+    token_parameters.secret_store = place;
+    next.parameters = encode_token_parameters(token_parameters);
+    return next;
+  }
+  SR_ASSIGN(const std::optional<Secret> root, secrets->load(SecretName::kRootKey));
+  if (!root || root->storage_id != header.storage_id)
+    return Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey of this store any more");
+  const SecretBytes kek = software_kek(root->value.view(), header.storage_id);
+  bool fits = false;
+  SR_TRY(unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits).status());
+  return wrap_dek(slot.id, slot.type, encode_software_parameters(place), kek.view(), dek.view(),
+                  header.storage_id, header.key_id);
+}
+
+Status Engine::relocate() {
+  State& state = *state_;
+  const std::lock_guard maintenance(state.maintenance_mutex);
+  SR_TRY(state.accepts_writes());
+  if (!state.has_secret_store()) return {Reason::kNothingToDo, "storage 'tpm' has no SecretStore"};
+  SR_TRY(state.settled_header().status());
+  std::unique_lock persistence(state.persistence_mutex);
+  SR_TRY(state.settle_persistence());
+  const KeySlot* const slot = state.root_slot();
+  if (slot == nullptr) return {Reason::kInternal, "an open store has a key slot of its root"};
+  SR_ASSIGN(const SecretStoreConfig named, place_in(*slot));
+  if (equal(named, state.secret_config))
+    return {Reason::kNothingToDo, "persistence.bin names " + place_text(named) + " already"};
+  SR_TRY(state.check_left(named));
+  SR_ASSIGN(KeySlot renamed, state.slot_naming(state.secret_config, *slot));
+  PersistenceHeader next = state.header;
+  const auto same = std::find_if(next.slots.begin(), next.slots.end(),
+                                 [&renamed](const KeySlot& each) { return each.id == renamed.id; });
+  if (same == next.slots.end()) return {Reason::kInternal, "the key slot of the root is gone"};
+  *same = std::move(renamed);
+  ReservedChanges changes;
+  SR_TRY(state.replace_slots(next, changes, "which SecretStore it names"));
+  persistence.unlock();
+  return although_durable(state.move_witnesses(true));
+}
+
+}  // namespace strongroom::store

@@ -31,7 +31,7 @@ export function addAuthorityCommands(program: Command): void {
   const reanchorCommand = addCommand(
     program,
     'reanchor',
-    'Accept the present state as the new truth, after a legitimate restore, a lost witness or a long shutdown.',
+    'Accept the current state as the newest, after a legitimate restore, a lost witness or a long shutdown.',
     [
       'strongroom reanchor DIR --plan',
       'strongroom reanchor DIR --password-file backup.txt',
@@ -59,7 +59,7 @@ export function addAuthorityCommands(program: Command): void {
   const resealCommand = addCommand(
     program,
     'reseal',
-    'Seal the root of a store anew in the TPM that is there, after it refused the old one.',
+    'Seal the root key of a store again in the current TPM, after the TPM refused it.',
     [
       'strongroom reseal DIR',
       'strongroom reseal DIR --pcrs 0,7 --pin-file pin.txt --password-file backup.txt',
@@ -183,7 +183,7 @@ async function recoverAct(directory: string, options: ActOptions): Promise<void>
     await tellResult(persistence, options, 'Recovered');
   });
   if (options.json !== true)
-    tell('Its continuity is unproven until `strongroom reanchor` accepts the present state.');
+    tell('Its continuity is unproven until `strongroom reanchor` accepts the current state.');
 }
 
 async function tellResult(

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import type { SecretStoreOptions } from '../index.js';
 import { toAbsolute } from '../options.js';
 import { wrongArgument, wrongOption } from './failure.js';
+import { exampleLines, helpColumns, wrapped } from './lines.js';
 import { printable } from './terminal.js';
 
 /** The options that every command has. */
@@ -26,8 +27,13 @@ export function addCommand(
     .option('--json', 'answer in JSON; errors as a JSON object on standard error')
     .addHelpText(
       'after',
-      ['', examples.length > 1 ? 'Examples:' : 'Example:', ...examples.map((line) => `  ${line}`)].join('\n'),
+      ['', examples.length > 1 ? 'Examples:' : 'Example:', ...examples.map(exampleLines)].join('\n'),
     );
+}
+
+/** Adds a paragraph at the end of a command's page of help. */
+export function addHelpParagraph(command: Command, text: string): Command {
+  return command.addHelpText('after', `\n${wrapped(text, helpColumns)}`);
 }
 
 /** The absolute path of an argument. */

@@ -5,7 +5,7 @@
 // be written, which is no reason to repeat what the command did.
 import { errorTable, type Reason } from '../error-table.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
-import { OutputFailed, painter, printable, takeNoticed, tell, toJson } from './terminal.js';
+import { OutputFailed, painter, printable, takeNoticed, tell, tellJson } from './terminal.js';
 
 export const exitCodes = {
   ok: 0,
@@ -106,7 +106,7 @@ export function failureOf(error: unknown): Failure {
 /** Reports on standard error: two lines for people, one JSON object with `--json`. */
 export function report(failure: Failure, json: boolean): void {
   if (json) {
-    tell(toJson({ ...takeNoticed(), ...failure }));
+    tellJson({ ...takeNoticed(), ...failure });
     return;
   }
   const paint = painter(process.stderr);

@@ -28,7 +28,7 @@ export function addHistoryCommands(program: Command): void {
     ]),
   )
     .argument('<dir>', 'the directory of the store')
-    .option('--limit <n>', 'only the newest so many')
+    .option('--limit <n>', 'show the newest n entries only')
     .action(log);
 
   addLockOptions(
@@ -36,7 +36,7 @@ export function addHistoryCommands(program: Command): void {
       addCommand(
         program,
         'acknowledge',
-        'Forget the notices that status shows: what the last starts found and mended.',
+        'Forget the notices that status shows: what the last starts found and repaired.',
         ['strongroom acknowledge DIR'],
       ),
     ),

@@ -4,7 +4,7 @@ import { Argument, type Command } from 'commander';
 import type { Reason } from '../error-table.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { listTokens, setUpToken, type TokenInfo } from '../index.js';
-import { addCommand, type CommonOptions } from './command.js';
+import { addHelpParagraph, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf } from './failure.js';
 import { credentialFile } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
@@ -58,11 +58,11 @@ export function addHsmCommands(program: Command): void {
     'strongroom hsm list /usr/lib/softhsm/libsofthsm2.so',
   ])
     .argument('<module>', 'absolute path of the PKCS#11 module')
-    .option('--init-arguments <text>', 'for the few modules that take a string at C_Initialize')
-    .option('--time-limit <ms>', 'for every call into the module (default: 10000)')
+    .option('--init-arguments <text>', 'give this string to C_Initialize, for the few modules that take one')
+    .option('--time-limit <ms>', 'limit every call into the module (default: 10000)')
     .action(list);
 
-  addCommand(
+  const setup = addCommand(
     hsm,
     'setup',
     'Initialise a token in a slot and set its PIN. An initialised token is erased only when its label is given.',
@@ -92,16 +92,12 @@ export function addHsmCommands(program: Command): void {
       '--erase <label>',
       'erase the token that has this label and is in the slot, with everything on it',
     )
-    .option('--init-arguments <text>', 'for the few modules that take a string at C_Initialize')
-    .option('--time-limit <ms>', 'for every call into the module (default: 10000)')
-    .addHelpText(
-      'after',
-      `
-Exit codes: 0 set up, 2 usage, 10 the module cannot be reached, 11 no such slot, 12 the slot holds a token that was not
-confirmed with --erase, 13 the label is taken, 14 the SO PIN is wrong, 15 it is locked, 16 a PIN is missing, 17 the token
-refused, 18 a PIN is too short or too long, 19 the token does not keep what is written, 20 the token asks for a new PIN.`,
-    )
-    .action(setUp);
+    .option('--init-arguments <text>', 'give this string to C_Initialize, for the few modules that take one')
+    .option('--time-limit <ms>', 'limit every call into the module (default: 10000)');
+  addHelpParagraph(
+    setup,
+    'Exit codes: 0 set up, 2 usage, 10 the module cannot be reached, 11 no such slot, 12 the slot holds a token that was not confirmed with --erase, 13 the label is taken, 14 the SO PIN is wrong, 15 it is locked, 16 a PIN is missing, 17 the token refused, 18 a PIN is too short or too long, 19 the token does not keep what is written, 20 the token asks for a new PIN.',
+  ).action(setUp);
 }
 
 function placeOf(

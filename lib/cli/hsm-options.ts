@@ -26,12 +26,12 @@ export interface HsmOptions {
 
 export function addHsmOptions(command: Command): Command {
   return command
-    .option('--module <path>', `the PKCS#11 module, an absolute path (default: ${moduleVariable})`)
-    .option('--token <label>', 'the token in place of the one that persistence.bin names')
-    .option('--token-serial <serial>', 'the token by its serial number')
-    .option('--slot <n>', 'the token by its slot')
-    .option('--pkcs11-uri <uri>', 'module, token and the file of its PIN as an RFC 7512 URI')
-    .option('--hsm-time-limit <ms>', 'for every call into the module (default: 10000)');
+    .option('--module <path>', `load this PKCS#11 module, an absolute path (default: ${moduleVariable})`)
+    .option('--token <label>', 'use this token instead of the one that persistence.bin names')
+    .option('--token-serial <serial>', 'use the token with this serial number')
+    .option('--slot <n>', 'use the token in this slot')
+    .option('--pkcs11-uri <uri>', 'take module, token and the file of its PIN from an RFC 7512 URI')
+    .option('--hsm-time-limit <ms>', 'limit every call into the module (default: 10000)');
 }
 
 /** For commands that can give a store another token. */

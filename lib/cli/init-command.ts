@@ -10,7 +10,13 @@ import {
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { fromNative } from '../native-errors.js';
-import { absolutePath, addCommand, readSecretStorePlace, type CommonOptions } from './command.js';
+import {
+  addHelpParagraph,
+  absolutePath,
+  addCommand,
+  readSecretStorePlace,
+  type CommonOptions,
+} from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { durationMs } from './numbers.js';
@@ -60,12 +66,12 @@ export function addInitCommand(program: Command): void {
   const command = addCommand(
     program,
     'init',
-    'Make a store (COLDSTART), or complete a making that was interrupted.',
+    'Make a store (COLDSTART), or finish one whose COLDSTART was interrupted.',
     [
       'strongroom init DIR --secret-store file:/var/lib/acme/secrets --instance acme',
       'strongroom init DIR --secret-store secret-service --recovery-password-file backup.txt',
       'strongroom init DIR --storage tpm --pcrs 0,7 --recovery-password-file backup.txt',
-      'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt \\\n      --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
+      'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
     ],
   )
     .argument('<dir>', 'the directory of the store; its parent must exist')
@@ -120,14 +126,12 @@ export function addInitCommand(program: Command): void {
       '--allow-network-file-system',
       'make the store on NFS, SMB and the like, where two machines may be able to write to it',
     )
-    .addHelpText(
-      'after',
-      `\nWithout these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for
-on the terminal. An empty answer for the password generates a recovery key, which is printed once; for a PIN it means none.
-A backup password has at least ${newPasswordBytesMin} bytes.`,
-    )
     .action(init);
   addPinSources(addHsmOptions(command));
+  addHelpParagraph(
+    command,
+    `Without these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for on the terminal. An empty answer for the password generates a recovery key, which is printed once. For a PIN it means none. A backup password has at least ${newPasswordBytesMin} bytes.`,
+  );
 }
 
 async function init(directory: string, options: InitOptions): Promise<void> {

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 
 import { parseToken } from '../token.js';
+import { addHelpParagraph } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { findPassword, needPassword, passwordVariable } from './secrets.js';
@@ -19,16 +20,16 @@ const tokenFileBytesMax = 4096;
 const tokenBytes = 136;
 
 export function addPasswordOptions(command: Command): Command {
-  return command
+  command
     .option(
       '--password-file <file>',
       'read the backup password from a file; one newline at its end is dropped',
     )
-    .option('--password-fd <n>', 'read the backup password from an open descriptor')
-    .addHelpText(
-      'after',
-      `\nWithout these the password comes from ${passwordVariable}, or is asked for on the terminal.`,
-    );
+    .option('--password-fd <n>', 'read the backup password from an open descriptor');
+  return addHelpParagraph(
+    command,
+    `Without these options the backup password comes from ${passwordVariable}, or is asked for on the terminal.`,
+  );
 }
 
 export function addProofOptions(command: Command): Command {

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 
 import { libraryVersion } from '../index.js';
+import { addHelpParagraph } from './command.js';
 import { addAuthorityCommands } from './authority-commands.js';
 import { addDecommissionCommand } from './decommission-command.js';
 import { exitCodeOf, exitCodes, failureOf, report, wrongArgument, wrongOption } from './failure.js';
@@ -11,6 +12,7 @@ import { addHistoryCommands } from './history-commands.js';
 import { addHsmCommands, SetUpFailure } from './hsm-command.js';
 import { addInitCommand } from './init-command.js';
 import { addKeyCommand } from './key-command.js';
+import { exampleLines } from './lines.js';
 import { addPasswordCommand } from './password-command.js';
 import { addRelocateCommand } from './relocate-command.js';
 import { addRestoreCommand } from './restore-command.js';
@@ -18,7 +20,7 @@ import { addRotateCommand } from './rotate-command.js';
 import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
 import { withRunAs } from './run-as.js';
 import { addStatusCommand, Refused } from './status-command.js';
-import { answerInJson, OutputClosed, takeNoticed, tell, toJson, writeData } from './terminal.js';
+import { answerInJson, OutputClosed, takeNoticed, tellJson, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
 import { addTokenCommand } from './token-command.js';
 import { addVaultCommands } from './vault-commands.js';
@@ -37,7 +39,7 @@ export async function run(args: readonly string[]): Promise<number> {
     else await parse(args);
     // Of a command whose output is no document of its own.
     const left = takeNoticed();
-    if (left.notices !== undefined) tell(toJson(left));
+    if (left.notices !== undefined) tellJson(left);
     return exitCodes.ok;
   } catch (error) {
     if (error instanceof OutputClosed) return exitCodes.ok;
@@ -110,7 +112,7 @@ export function createProgram(first?: string, writeOut?: (text: string) => void)
     .helpCommand('help [command]', 'show the help of a command')
     .helpOption('-h, --help', 'show this help')
     .option('-V, --version', 'show the version, and the library that encrypts')
-    .configureHelp({ sortOptions: false, showGlobalOptions: false })
+    .configureHelp({ sortOptions: false, showGlobalOptions: false, minWidthToWrap: 20 })
     // Errors are reported by run(), so that they can be JSON too.
     .configureOutput({ outputError: () => undefined, ...(writeOut !== undefined && { writeOut }) })
     .showSuggestionAfterError(true)
@@ -118,18 +120,17 @@ export function createProgram(first?: string, writeOut?: (text: string) => void)
   const named = first === undefined ? undefined : commands.get(first);
   const adds = named === undefined ? new Set(commands.values()) : [named];
   for (const add of adds) add(program);
-  program.addHelpText(
-    'after',
-    `
-Exit codes: 0 ok, 1 other, 2 usage, 3 tampering or rollback (PERS_8003), 4 retryable or unavailable,
-5 restore required, 6 the output cannot be written.
-
-Examples:
-  strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme
-  strongroom init /var/lib/acme/persistence --storage tpm --instance acme
-  strongroom status /var/lib/acme/persistence
-  strongroom help set`,
+  addHelpParagraph(
+    program,
+    'Exit codes: 0 ok, 1 other, 2 usage, 3 tampering or rollback (PERS_8003), 4 retryable or unavailable, 5 restore required, 6 the output cannot be written.',
   );
+  const examples = [
+    'strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme',
+    'strongroom init /var/lib/acme/persistence --storage tpm --instance acme',
+    'strongroom status /var/lib/acme/persistence',
+    'strongroom help set',
+  ];
+  program.addHelpText('after', ['', 'Examples:', ...examples.map(exampleLines)].join('\n'));
   return program;
 }
 

@@ -32,7 +32,7 @@ export function makeRecoveryKey(): Buffer {
  */
 export async function askNewPassword(name = 'backup password'): Promise<Buffer | undefined> {
   if (!canAsk()) return undefined;
-  const given = await ask({ name: `${name} (empty: generate a recovery key)`, ask: 'twice' });
+  const given = await ask({ name, hint: 'empty: generate a recovery key', ask: 'twice' });
   return given ?? generate();
 }
 

@@ -1,5 +1,6 @@
 // The shapes of reports for people.
 import type { KeySlot } from '../status.js';
+import { wrapped } from './lines.js';
 import { printable } from './terminal.js';
 
 export { durationText, grouped, sizeText } from '../units.js';
@@ -10,12 +11,18 @@ const headCharacters = 16;
 /** A label and its value; an empty label continues the line above. */
 export type Row = readonly [label: string, value: string];
 
-/** Rows with their values in one column. */
+/** Rows with their values in one column, which is broken between words where the table would be wider than `columns`. */
 export function table(
   rows: readonly Row[],
   paintLabel: (label: string) => string = (label) => label,
+  columns = Number.POSITIVE_INFINITY,
 ): string {
-  return rows.map(([label, value]) => `${paintLabel(label.padEnd(labelColumns))} ${value}\n`).join('');
+  const under = `\n${' '.repeat(labelColumns + 1)}`;
+  const valueOf = (value: string): string =>
+    wrapped(value, columns - labelColumns - 1).replaceAll('\n', under);
+  return rows
+    .map(([label, value]) => `${paintLabel(label.padEnd(labelColumns))} ${valueOf(value)}\n`)
+    .join('');
 }
 
 /** The beginning of a head: enough to compare by eye. */

@@ -69,9 +69,10 @@ export function takeVariable(variable: Variable): Buffer | undefined {
 
 export async function ask({
   name,
+  hint,
   ask: times,
-}: Pick<PasswordSource, 'name' | 'ask'>): Promise<Buffer | undefined> {
-  const first = await askHidden(capitalised(name));
+}: Pick<PasswordSource, 'name' | 'ask'> & { readonly hint?: string }): Promise<Buffer | undefined> {
+  const first = await askHidden(capitalised(hint === undefined ? name : `${name} (${hint})`));
   if (first.length === 0) return undefined;
   if (times === 'once') return first;
   const second = await askHidden('The same again');

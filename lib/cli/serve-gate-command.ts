@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import { isPersistenceError, type PersistenceError } from '../errors.js';
 import { serveGate, type Gate, type GateStart } from '../index.js';
-import { absolutePath, addCommand, type CommonOptions } from './command.js';
+import { absolutePath, addCommand, addHelpParagraph, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf } from './failure.js';
 import { addHsmOptions, addPinSources, withToken, type HsmOptions } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
@@ -27,22 +27,18 @@ export function addServeGateCommand(program: Command): void {
   const command = addCommand(
     program,
     'serve-gate',
-    'For entrypoints: tell by the exit code and one line of JSON what to start. Changes nothing.',
+    'For entrypoints: answer by the exit code and a line of JSON what to start. Changes nothing.',
     [
       'strongroom serve-gate DIR --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin.txt',
-      'strongroom serve-gate DIR --pin-credential pin; case $? in 0) … ;; 5) … ;; esac',
+      'strongroom serve-gate DIR --pin-credential pin',
     ],
   )
     .argument('<dir>', 'the directory of the store')
-    .option('--time-limit <ms>', 'for the whole answer (default: 60000)');
-  addPinSources(addHsmOptions(addSecretStoreOption(command)))
-    .addHelpText(
-      'after',
-      `
-Exit codes: 0 start the service, 5 start the wizard, 4 ask again later, 3 tampering or rollback (PERS_8003), 2 usage,
-1 the operator must act. Stores that are not in a token have nothing to restore: the token's options are ignored there.`,
-    )
-    .action(act);
+    .option('--time-limit <ms>', 'limit the whole answer (default: 60000)');
+  addHelpParagraph(
+    addPinSources(addHsmOptions(addSecretStoreOption(command))),
+    "Exit codes: 0 start the service, 5 start the wizard, 4 ask again later, 3 tampering or rollback (PERS_8003), 2 usage, 1 the operator must act. Stores that are not in a token have nothing to restore: the token's options are ignored there.",
+  ).action(act);
 }
 
 async function act(directory: string, options: GateCommandOptions): Promise<void> {

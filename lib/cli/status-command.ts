@@ -15,6 +15,7 @@ import {
 import { lossOf } from '../loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
+import { columnsOf, wrapped } from './lines.js';
 import {
   durationText,
   grouped,
@@ -37,7 +38,7 @@ export function addStatusCommand(program: Command): void {
     addCommand(
       program,
       'status',
-      'Show who a store is, what a start would say, and how far its witnesses lag.',
+      'Show the identity of a store, the verdict of a start, and the lag of its witnesses.',
       ['strongroom status DIR', 'strongroom status DIR --json > status.json'],
     ),
   )
@@ -198,8 +199,9 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
   for (const { timeMs, kind, message } of status?.notices ?? [])
     rows.push([paint('yellow', 'notice'.padEnd(16)), `${timeText(timeMs)}, ${printable(message)} [${kind}]`]);
   for (const note of notesOf(inspection)) rows.push([paint('yellow', 'note'.padEnd(16)), note]);
-  const lead = error === undefined ? '' : `${paint('red', leadOf(inspection, error))}\n`;
-  return lead + table(rows, (label) => paint('dim', label));
+  const columns = columnsOf(process.stdout);
+  const lead = error === undefined ? '' : `${paint('red', wrapped(leadOf(inspection, error), columns))}\n`;
+  return lead + table(rows, (label) => paint('dim', label), columns);
 }
 
 /** What is the matter, in one sentence: refused, why, whether the data are safe. The remedy says what to do. */

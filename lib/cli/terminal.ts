@@ -4,6 +4,7 @@ import type { WriteStream } from 'node:tty';
 import { getSystemErrorMap, styleText } from 'node:util';
 
 import { printable } from '../printable.js';
+import { columnsOf, wrapped } from './lines.js';
 
 export { printable };
 
@@ -101,9 +102,17 @@ export function toJson(value: unknown): string {
   );
 }
 
-/** A line on standard error. Where that cannot be written the line is lost, and the exit code says how it went. */
+/**
+ * Lines on standard error, broken where a terminal is narrower. Where they cannot be written they are lost, and the exit code
+ * says how it went.
+ */
 export function tell(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${wrapped(text, columnsOf(process.stderr))}\n`);
+}
+
+/** A JSON document as one line on standard error. */
+export function tellJson(value: unknown): void {
+  process.stderr.write(`${toJson(value)}\n`);
 }
 
 /** Whether colours may be used: on a terminal that is not a dumb one, and never with NO_COLOR (https://no-color.org). */

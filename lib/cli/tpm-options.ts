@@ -7,7 +7,7 @@ import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
 import type { Pkcs11StorageOptions, SecretStoreOptions, TpmStorageOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
-import { readSecretStorePlace } from './command.js';
+import { addHelpParagraph, readSecretStorePlace } from './command.js';
 import { wrongOption } from './failure.js';
 import {
   addHsmOptions,
@@ -35,7 +35,7 @@ export function addTpmOptions(command: Command): Command {
     addHsmOptions(
       addSecretStoreOption(command).option(
         '--tcti <conf>',
-        'reach the TPM by this TCTI, in place of what persistence.bin names',
+        'reach the TPM by this TCTI instead of the one that persistence.bin names',
       ),
     ),
   );
@@ -45,7 +45,7 @@ export function addTpmOptions(command: Command): Command {
 export function addSecretStoreOption(command: Command): Command {
   return command.option(
     '--secret-store <place>',
-    'use this SecretStore, in place of the one that persistence.bin names: file:PATH or secret-service',
+    'use this SecretStore instead of the one that persistence.bin names: file:PATH or secret-service',
   );
 }
 
@@ -57,9 +57,9 @@ export function secretStoreOf(
 }
 
 export function addPinOptions(command: Command): Command {
-  return addPinSources(command).addHelpText(
-    'after',
-    `\nWithout these the PIN of a root that has one comes from ${pinVariable}, or is asked for on the terminal.`,
+  return addHelpParagraph(
+    addPinSources(command),
+    `Without these options the PIN of a root key that has one comes from ${pinVariable}, or is asked for on the terminal.`,
   );
 }
 

@@ -24,7 +24,7 @@ export function addVaultCommands(program: Command): void {
   ])
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
-    .option('--counter', 'the value is a counter: print it as a number')
+    .option('--counter', 'print the value, which is a counter, as a number')
     .action(get);
 
   addWriting(program, 'set', 'Store a value: the argument, a file, or else standard input as it is.', [
@@ -38,20 +38,20 @@ export function addVaultCommands(program: Command): void {
     .option('--file <file>', 'read the value from a file')
     .action(set);
 
-  addWriting(program, 'delete', 'Remove a key. A key that is not there is no error.', [
+  addWriting(program, 'delete', 'Remove a key. A missing key is no error.', [
     'strongroom delete DIR seats/cad',
   ])
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
     .action(remove);
 
-  addWriting(program, 'increment', 'Add to a counter and print what it is then. An absent counter is 0.', [
+  addWriting(program, 'increment', 'Add to a counter and print the result. A missing counter is 0.', [
     'strongroom increment DIR tokens/cad',
     'strongroom increment DIR tokens/cad --by -5 --min 0',
   ])
     .argument('<dir>', 'the directory of the store')
     .argument('<key>', 'the key')
-    .addOption(new Option('--by <n>', 'the step, negative to take away').default('1'))
+    .addOption(new Option('--by <n>', 'add this number; a negative one takes away').default('1'))
     .option('--min <n>', 'refuse to fall below')
     .option('--max <n>', 'refuse to rise above')
     .action(increment);
@@ -61,10 +61,10 @@ export function addVaultCommands(program: Command): void {
     'strongroom list DIR --values --json',
   ])
     .addArgument(new Argument('<dir>', 'the directory of the store'))
-    .option('--prefix <text>', 'only keys that begin so')
-    .option('--limit <n>', 'at most so many')
-    .option('--reverse', 'from the last key to the first')
-    .option('--values', 'the values too, after a tab')
+    .option('--prefix <text>', 'list only keys that begin with this text')
+    .option('--limit <n>', 'list at most n keys')
+    .option('--reverse', 'list from the last key to the first')
+    .option('--values', 'list the values too, after a tab')
     .action(list);
 }
 

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
 import type { WizardEvent, WizardOptions } from '../wizard/index.js';
-import { absolutePath, addCommand, type CommonOptions } from './command.js';
+import { addHelpParagraph, absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import {
   addAnotherToken,
@@ -62,17 +62,16 @@ export function addWizardCommand(program: Command): void {
     )
     .option('--so-pin-fd <n>', 'read it from an open descriptor')
     .option('--so-pin-credential <name>', 'read it from this file in $CREDENTIALS_DIRECTORY')
-    .option('--token-file <file>', "read the vendor's token from a file, where the store has a vendor")
-    .addHelpText(
-      'after',
-      `
-The address of the page, the fingerprint of its temporary certificate and the one-time code are told on standard error;
-with --json each event is a line of JSON on standard output. SIGHUP ends the session and tells another code.
-
-Exit codes: 0 restored, or the token opens the store again; 1 there is nothing to restore (nothing-to-do); others as for
-every command.`,
-    );
+    .option('--token-file <file>', "read the vendor's token from a file, where the store has a vendor");
   addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command)))).action(wizard);
+  addHelpParagraph(
+    command,
+    'The address of the page, the fingerprint of its temporary certificate and the one-time code are printed on standard error. With --json each event is a line of JSON on standard output. SIGHUP ends the session and makes another code.',
+  );
+  addHelpParagraph(
+    command,
+    'Exit codes: 0 restored, or the token opens the store again; 1 nothing to restore (nothing-to-do); others as for every command.',
+  );
 }
 
 async function wizard(directory: string, options: WizardCommandOptions): Promise<void> {

@@ -107,16 +107,21 @@ async function collect(stream: Readable | null): Promise<Buffer> {
 /** A question that must appear on the terminal, and what is typed in answer to it and what was shown before. */
 export type Dialogue = readonly (readonly [question: string, answer: string | ((shown: string) => string)])[];
 
-/** Runs `strongroom` on a pseudo-terminal of util-linux's `script`; `stdout` is all that the terminal showed. */
+/**
+ * Runs `strongroom` on a pseudo-terminal of util-linux's `script`, so many columns wide; `stdout` is all that the terminal
+ * showed.
+ */
 export async function onTerminal(
   args: readonly string[],
   dialogue: Dialogue,
   env?: NodeJS.ProcessEnv,
+  columns?: number,
 ): Promise<Outcome> {
+  const size = columns === undefined ? '' : `stty cols ${columns}; `;
   const command = [process.execPath, ...program, ...args].map(quoted).join(' ');
   const child = spawn(
     'script',
-    ['--quiet', '--return', '--flush', '--command', `exec ${command}`, '/dev/null'],
+    ['--quiet', '--return', '--flush', '--command', `${size}exec ${command}`, '/dev/null'],
     {
       cwd: root,
       env: environment({ SHELL: '/bin/sh', ...env }),

@@ -239,7 +239,7 @@ const KeySlot* Engine::State::root_slot() const {
 
 Status Engine::State::remove_persistence() {
   if (secrets) {
-    const Status removed = secrets->remove_lock();
+    Status removed = secrets->remove_lock();
     if (!removed.ok() && !options.allow_leftovers) return removed;
   }
   SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
@@ -276,7 +276,8 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
   }
 
   std::vector<StorageId> ids;
-  const auto add_items = [&](SecretStore& store, std::string place, const auto& secret_names) -> Status {
+  const auto add_items = [&](SecretStore& store, const std::string& place,
+                             const auto& secret_names) -> Status {
     for (const SecretName name : secret_names) {
       const Result<std::optional<Secret>> item = store.load(name);
       const bool damaged = item.is(Reason::kWitnessReplaced) || item.is(Reason::kRootUnavailable);

@@ -1,9 +1,11 @@
 // decommission: what is refused because it would stay behind, and what is left of a store whose files are gone.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { signToken } from '../../lib/index.js';
 import { pin, softhsm, soPin } from '../support/softhsm.js';
 import { Swtpm } from '../support/swtpm.js';
 import {
@@ -135,6 +137,28 @@ describe('strongroom decommission', function () {
       await succeeds(decommission(store.directory));
       assert.deepEqual(itemsIn(store.secrets), []);
       await succeeds(init(store));
+    });
+
+    it("removes it by a vendor's token over no point at all where vault.bin is gone", async () => {
+      const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+      const keys = await temporaryDirectory();
+      const [vendor, tokenFile] = [join(keys, 'vendor.pub'), join(keys, 'token')];
+      writeFileSync(vendor, publicKey.export({ type: 'spki', format: 'pem' }));
+      const store = await makeStore(['--vendor-public-key', vendor], false);
+      rmSync(join(store.directory, 'vault.bin'));
+      const refused = await decommission(store.directory);
+      assert.deepEqual(reasonOf(refused), [1, 'authority-refused']);
+      const { message } = json(refused.stderr);
+      const point = /storage id ([0-9a-f]{32}), generation 0, head (0{64})/.exec(message);
+      assert.ok(point !== null, message);
+      const [, storageId, head] = point as unknown as [string, string, string];
+      writeFileSync(
+        tokenFile,
+        signToken({ privateKey, purpose: 'decommission', storageId, generation: 0, head }),
+      );
+      const args = ['decommission', store.directory, '--yes', '--json', '--token-file', tokenFile];
+      await succeeds(strongroom(args));
+      assert.deepEqual(itemsIn(store.secrets), []);
     });
 
     it('leads to --leftovers where persistence.bin is gone, and that to a new store', async () => {

@@ -67,9 +67,10 @@ std::uint64_t age_ms(const TimeStamp& stamp, const Now& now) {
 
 Status check_first_clock(const Now& now) {
   if (now.wall_ms >= kReleaseWallMs) return {};
+  const std::int64_t behind_ms = kReleaseWallMs - now.wall_ms;
   return {Reason::kClockRolledBack, "the system clock is " +
-                                        std::to_string((kReleaseWallMs - now.wall_ms) / 1000) +
-                                        " s behind the time when this release was made; set it first"};
+                                        duration_text(static_cast<std::uint64_t>(behind_ms)) +
+                                        " behind the time when this release was made; set it first"};
 }
 
 TimeStamp first_stamp(const Now& now, bool unsynchronised) {

@@ -33,6 +33,7 @@ using libsecret::SecretValue;
 constexpr const char* kServiceName = "org.freedesktop.secrets";
 constexpr const char* kServicePath = "/org/freedesktop/secrets";
 constexpr std::string_view kNoPrompt = "/";
+constexpr const char* kUnlockReply = "(aoo)";  // what was unlocked, and a prompt
 
 template <typename T>
 using Owned = std::unique_ptr<T, void (*)(void*)>;
@@ -265,7 +266,7 @@ class Operation {
     const char* const paths[] = {path, nullptr};
     GError* error = nullptr;
     const Owned<GVariant> reply(call(kServicePath, "org.freedesktop.Secret.Service", "Unlock",
-                                     glib_.g_variant_new("(^ao)", paths), &error),
+                                     glib_.g_variant_new("(^ao)", paths), kUnlockReply, &error),
                                 glib_.g_variant_unref);
     if (reply == nullptr) return failed(what + " is locked, and cannot be unlocked", error);
     const char** unlocked = nullptr;  // what they point at belongs to the reply
@@ -285,16 +286,16 @@ class Operation {
   // A prompt that was not dismissed ends with the connection.
   void dismiss(const char* prompt) {
     GError* error = nullptr;
-    GVariant* const reply = call(prompt, "org.freedesktop.Secret.Prompt", "Dismiss", nullptr, &error);
+    GVariant* const reply = call(prompt, "org.freedesktop.Secret.Prompt", "Dismiss", nullptr, nullptr, &error);
     if (reply != nullptr) glib_.g_variant_unref(reply);
     if (error != nullptr) glib_.g_error_free(error);
   }
 
-  // Takes the floating parameters; null and an error when the call failed.
+  // Takes the floating parameters; null and an error when the call failed, or its reply is not of `reply_type`.
   GVariant* call(const char* path, const char* interface, const char* method, GVariant* parameters,
-                 GError** error) {
+                 const char* reply_type, GError** error) {
     return glib_.g_dbus_connection_call_sync(connection_.get(), kServiceName, path, interface, method,
-                                             parameters, nullptr, libsecret::kCallNone,
+                                             parameters, reply_type, libsecret::kCallNone,
                                              libsecret::kCallTimeoutDefault, cancellable_.get(), error);
   }
 

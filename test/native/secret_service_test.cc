@@ -205,6 +205,9 @@ class LockedUntilAsked {
   LockedUntilAsked(const LockedUntilAsked&) = delete;
   LockedUntilAsked& operator=(const LockedUntilAsked&) = delete;
 
+  // The prompt of a reply to Unlock becomes a string, which has the same bytes as an object path.
+  void answer_with_another_type() { another_type_ = true; }
+
   [[nodiscard]] int changed() const { return changed_; }
   [[nodiscard]] int asked() const { return asked_; }
   [[nodiscard]] int dismissed() const { return dismissed_; }
@@ -249,6 +252,12 @@ class LockedUntilAsked {
   }
 
   void change(std::string& part) {
+    const std::string signature("\3aoo\0", 5);
+    const std::size_t reply = part.find(signature);
+    if (another_type_ && asked_ > 0 && reply != std::string::npos) {
+      part[reply + 3] = 's';
+      ++changed_;
+    }
     if (asked_ > 0 || part.find(marker_) == std::string::npos) return;
     // The name, its variant's signature, and padding; then a boolean of four bytes.
     const std::string property("Locked\0\1b\0\0\0", 12);
@@ -264,6 +273,7 @@ class LockedUntilAsked {
   const std::string path_;
   const int listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   int stop_[2] = {-1, -1};
+  std::atomic<bool> another_type_ = false;
   std::atomic<int> changed_ = 0;
   std::atomic<int> asked_ = 0;
   std::atomic<int> dismissed_ = 0;
@@ -293,6 +303,15 @@ TEST_F(SecretServiceTest, AQuestionToSomebodyIsDismissed) {
   EXPECT_NE(loaded.error().detail.find("ask somebody"), std::string::npos) << loaded.error().detail;
   EXPECT_EQ(relay.asked(), 1);
   EXPECT_EQ(relay.dismissed(), 1);
+}
+
+TEST_F(SecretServiceTest, AReplyOfAnotherTypeIsAnOutage) {
+  ASSERT_TRUE(keyring_.lock());
+  LockedUntilAsked relay(keyring_, "nothing");
+  relay.answer_with_another_type();
+  const Result<std::optional<Secret>> loaded = (*open_store())->load(SecretName::kVaultHash);
+  EXPECT_TRUE(loaded.is(Reason::kSecretStoreUnavailable)) << described(loaded.status());
+  EXPECT_EQ(relay.changed(), 1);
 }
 
 TEST_F(SecretServiceTest, NoDefaultCollection) {

@@ -58,10 +58,12 @@ export function addDecommissionCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-A store whose SecretStore, TPM or token is not found is not removed, because its secrets would stay there.
+A store whose SecretStore, TPM or token is not found is not removed, because its
+secrets would stay there.
 
---leftovers prints what it finds before it asks. It needs no password: what names the authority went with persistence.bin.
-With a persistence.bin from a backup in DIR, run decommission without it.`,
+--leftovers prints what it finds before it asks. It needs no password: what
+names the authority went with persistence.bin. With a persistence.bin from a
+backup in DIR, run decommission without it.`,
     )
     .action((directory: string, options: DecommissionOptions) =>
       options.leftovers === true ? removeLeftovers(directory, options) : removeStore(directory, options),

@@ -385,6 +385,26 @@ TEST(TokenEngineFaults, ATokenThatIsNotWrittenIsTriedLessOften) {
   EXPECT_TRUE(until([&] { return !store->status().witnesses[2].failing; }));
 }
 
+TEST(TokenEngineFaults, AnIntervalLongerThanTheLongestPauseIsThePause) {
+  const roots::testing::FaultyModule faults;
+  const PrivateToken token{roots::testing::FaultyModule::path()};
+  token.make("acme");
+  const auto disk = make_disk();
+  os::testing::ManualClock clock;
+  EngineOptions options = store_options(kPassword);
+  options.storage = StorageType::kPkcs11;
+  options.pkcs11.locator = token.locator("acme");
+  options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
+  options.witness_interval_ms = 600'000;
+  Opened store(*disk, clock, std::move(options));
+  ASSERT_OK(store.open());
+  ASSERT_OK(store.set("seats", "12").status);
+  faults->protect(0x31);  // CKR_DEVICE_MEMORY
+  for (int times = 0; times < 2; ++times) EXPECT_REASON(store->anchor(), Reason::kWitnessNotMoved);
+  faults->protect(0);
+  EXPECT_OK(store->anchor());
+}
+
 // With two objects both saves were acknowledged. What is wrong with the newest came later, and the other does not count.
 TEST_F(TokenEngine, TheOlderObjectDoesNotStandInForADamagedOne) {
   make_store();

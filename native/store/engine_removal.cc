@@ -305,7 +305,7 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
     SR_TRY(state.connect_tpm(options.tpm.tcti, {}, {}));
     SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, state.find_indices());
     for (const roots::NvIndexInfo& info : indices)
-      found.push_back({index_name(info.index), "the TPM", std::nullopt});
+      found.push_back({index_name(info.index), "the TPM", storage_id_of(info.label)});
   }
   if (options.storage == StorageType::kPkcs11) {
     SR_TRY(state.connect_token(nullptr));
@@ -323,16 +323,22 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
 }
 
 // A store that is open holds one of these.
-Status Engine::State::lock_leftovers(const std::vector<Leftover>& found) {
+Result<Engine::State::Locks> Engine::State::lock_leftovers(const std::vector<Leftover>& found) {
+  Locks locks;
   if (directory) {
     SR_ASSIGN(lock, directory->lock_directory(kLockFileName));
   }
   SR_TRY(lock_secrets());
+  if (secrets_lock && !token) return locks;
+  std::vector<StorageId> ids;
   for (const Leftover& item : found) {
-    if (!item.storage_id || (secrets_lock && !token)) continue;
+    if (!item.storage_id || std::find(ids.begin(), ids.end(), *item.storage_id) != ids.end()) continue;
     SR_TRY(lock_storage_id(*item.storage_id));
+    ids.push_back(*item.storage_id);
+    locks.push_back(std::move(storage_id_lock));
   }
-  return {};
+  storage_id_locked.reset();
+  return locks;
 }
 
 Status Engine::remove_leftovers() {
@@ -342,7 +348,7 @@ Status Engine::remove_leftovers() {
     return {Reason::kNothingToDo, "nothing is left of a store with the instance name '" +
                                       state.options.instance + "' in the places that the options name"};
   }
-  SR_TRY(state.lock_leftovers(found));
+  SR_ASSIGN(const State::Locks locks, state.lock_leftovers(found));
   if (state.tpm) {
     SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, state.find_indices());
     for (const roots::NvIndexInfo& info : indices) SR_TRY(state.tpm->undefine(info.index));

@@ -298,7 +298,9 @@ struct Engine::State {
   [[nodiscard]] Status remove_own(SecretName name);
   [[nodiscard]] Status remove_items(const Reach& reach);
   [[nodiscard]] Status remove_persistence();  // the end of a decommission
-  [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
+  using Locks = std::vector<std::unique_ptr<os::FileLock>>;
+  // Those on the host, of the storage ids that leftovers name; the others are the engine's own.
+  [[nodiscard]] Result<Locks> lock_leftovers(const std::vector<Leftover>& found);
   void start_threads();
   void stop_threads();
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kTpmKekLabel = "strongroom/v5 tpm kek";
 constexpr std::string_view kCounterLabel = "strongroom/v5 tpm counter";
+constexpr std::size_t kInstanceHashBytes = 16;  // of an index label; the storage id follows
 constexpr std::size_t kNameBytes = 34;
 constexpr std::size_t kTctiBytesMax = 512;
 constexpr std::uint32_t kPcrsMax = 1U << 24;
@@ -142,8 +143,14 @@ Result<TpmSlot> parse_tpm_parameters(ByteView parameters) {
 
 Digest index_label(std::string_view instance, const StorageId& storage_id) {
   Digest label = crypto::sha256({as_bytes(kCounterLabel), as_bytes(instance)});
-  std::copy(storage_id.begin(), storage_id.end(), label.begin() + 16);
+  std::copy(storage_id.begin(), storage_id.end(), label.begin() + kInstanceHashBytes);
   return label;
+}
+
+StorageId storage_id_of(const Digest& label) {
+  StorageId id{};
+  std::copy_n(label.begin() + kInstanceHashBytes, id.size(), id.begin());
+  return id;
 }
 
 std::uint32_t first_counter_index(std::string_view instance) {

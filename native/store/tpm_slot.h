@@ -33,6 +33,8 @@ struct TpmSlot {
 // The label of a store's NV indices: SHA-256 of the instance name cut to 16 bytes, then the storage id. While the next value
 // of a counter is being found out (COLDSTART) the storage id in it is zero.
 [[nodiscard]] Digest index_label(std::string_view instance, const StorageId& storage_id);
+// The storage id in such a label.
+[[nodiscard]] StorageId storage_id_of(const Digest& label);
 // The first of the kIndexPlaces places that NV indices of this instance may have.
 inline constexpr std::uint32_t kIndexPlaces = 16;
 [[nodiscard]] std::uint32_t first_counter_index(std::string_view instance);

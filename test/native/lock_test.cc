@@ -119,6 +119,24 @@ TEST_F(LockTest, ACopyIsRefusedWithoutAnyLockFile) {
   expect_unharmed(std::move(original));
 }
 
+TEST_F(LockTest, WhatAnOpenStoreHasInTheTpmIsNotLeftOver) {
+  TpmWorld world;
+  world.disk->make_directory(kCopy);
+  const auto remove = [&world] {
+    Opened other(*world.disk, world.clock, at(world.engine_options(), kCopy));
+    return other->remove_leftovers();
+  };
+  Session original(world);
+  ASSERT_OK(original.open());
+  ASSERT_EQ(world.chip->indices().size(), 2U);
+  EXPECT_REASON(remove(), Reason::kLocked);
+  EXPECT_EQ(world.chip->indices().size(), 2U);
+  ASSERT_OK(original.set("seats", "12"));
+  ASSERT_OK(original.close());
+  EXPECT_OK(remove());
+  EXPECT_TRUE(world.chip->indices().empty());
+}
+
 // The lock files are what is left.
 TEST_F(LockTest, ASystemWithoutTheOtherLocksStillExcludes) {
   disk_->can_lock_directories(false);

@@ -103,6 +103,10 @@ Status Engine::State::reach_token(const KeySlot& root, const Status& opened, Rea
   SR_ASSIGN(TokenSlot named, parse_token_parameters(root.parameters));
   const std::string what = "the key '" + named.kek_label + "' and VaultHash in the token '" +
                            named.token_label + "' (serial number " + named.token_serial + ")";
+  // A token that is there and does not open, such as with a wrong PIN, is not missing.
+  const bool is_correctable =
+      !opened.ok() && (token ? opened.is(Reason::kTokenMisnamed) : !opened.is(Reason::kTokenMissing));
+  if (is_correctable) return opened;
   if (!token) {
     reach.missing.push_back(what + ", which does not open: " + (opened.ok() ? "" : opened.error().detail));
     return {};

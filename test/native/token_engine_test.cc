@@ -385,6 +385,27 @@ TEST(TokenEngineFaults, ATokenThatIsNotWrittenIsTriedLessOften) {
   EXPECT_TRUE(until([&] { return !store->status().witnesses[2].failing; }));
 }
 
+TEST_F(TokenEngine, ADecommissionNamesAWrongPinAndAMistypedToken) {
+  make_store();
+  token_.make("other");
+  const auto decommission = [this](const char* label, const char* pin, bool allow_leftovers) {
+    EngineOptions options = this->options(label, pin);
+    options.removal = true;
+    options.allow_leftovers = allow_leftovers;
+    Opened store(*disk_, clock_, std::move(options));
+    EXPECT_OK(store->determine_startup_state());
+    EXPECT_OK(store->setup_persistence_files());
+    EXPECT_FALSE(store->initialize_warmstart().ok());
+    return store->decommission(proof());
+  };
+  EXPECT_REASON(decommission("acme", "000000", false), Reason::kPinWrong);
+  EXPECT_REASON(decommission("acme", "", false), Reason::kPinMissing);
+  EXPECT_REASON(decommission("other", PrivateToken::kPin, false), Reason::kTokenMisnamed);
+  EXPECT_EQ(keks().size(), 1U);
+  EXPECT_OK(decommission("acme", "000000", true));
+  EXPECT_EQ(keks().size(), 1U);
+}
+
 TEST(TokenEngineFaults, AnIntervalLongerThanTheLongestPauseIsThePause) {
   const roots::testing::FaultyModule faults;
   const PrivateToken token{roots::testing::FaultyModule::path()};

@@ -353,6 +353,15 @@ Status Engine::remove_leftovers() {
                                       state.options.instance + "' in the places that the options name"};
   }
   SR_ASSIGN(const State::Locks locks, state.lock_leftovers(found));
+  // What was found without the locks may be another process's work by now.
+  SR_ASSIGN(const std::vector<Leftover> still, find_leftovers());
+  const auto is_same = [](const Leftover& one, const Leftover& other) {
+    return one.name == other.name && one.place == other.place && one.storage_id == other.storage_id;
+  };
+  if (!std::equal(found.begin(), found.end(), still.begin(), still.end(), is_same)) {
+    return {Reason::kLocked,
+            "another process changed what is left of the store while it was looked at; try again"};
+  }
   if (state.tpm) {
     SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, state.find_indices());
     for (const roots::NvIndexInfo& info : indices) SR_TRY(state.tpm->undefine(info.index));

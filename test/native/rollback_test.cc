@@ -357,6 +357,30 @@ TEST_F(Rollback, AColdstartThatSomebodyElseCompletedMeanwhile) {
   ASSERT_OK(late->initialize_warmstart());
 }
 
+TEST_F(Rollback, WhatWasLeftOverIsAStoreByTheTimeItIsLocked) {
+  world.disk->make_directory(kStore);
+  world.disk->make_directory(kSecrets);
+  const std::string left = std::string(kTamperPath) + ".new";
+  world.disk->set_content(left, Bytes(8));
+  HookedFiles files(*world.disk, "");
+  bool once = true;
+  files.on_lock = [&] {
+    if (!std::exchange(once, false)) return;
+    Session first(world);
+    ASSERT_OK(first.open());
+    ASSERT_OK(first.set("k", "1"));
+    ASSERT_OK(first.close());
+  };
+  {
+    Opened late(files, world.clock, options());
+    EXPECT_REASON(late->remove_leftovers(), Reason::kStoreExists);
+  }
+  EXPECT_FALSE(once);
+  Opened store(*world.disk, world.clock, options());
+  ASSERT_OK(store.open());
+  EXPECT_EQ(store.get("k"), "1");
+}
+
 // What a frame names as synced holds also where VaultHash lags: below it damage in the tamper file is no torn append.
 TEST_F(Rollback, FramesVouchForTheTamperFile) {
   live();

@@ -349,8 +349,8 @@ struct Engine::State {
 
   // engine_tpm.cc
   [[nodiscard]] Status connect_tpm_for_reseal();
-  [[nodiscard]] bool has_own_index(const std::string& tcti, std::uint32_t index,
-                                   const PersistenceHeader& of) const;
+  [[nodiscard]] Result<bool> has_own_index(const std::string& tcti, std::uint32_t index,
+                                           const PersistenceHeader& of) const;
   [[nodiscard]] Status connect_tpm(const std::string& tcti, const roots::TpmName& parent,
                                    const roots::TpmName& endorsement);
   // The counter and the extend index that this instance has, of whichever store.

@@ -230,21 +230,22 @@ Status Engine::State::provision_tpm() {
 }
 
 // A TPM that was cleared has lost its NV indices, too.
-bool Engine::State::has_own_index(const std::string& tcti, std::uint32_t index,
-                                  const PersistenceHeader& of) const {
+Result<bool> Engine::State::has_own_index(const std::string& tcti, std::uint32_t index,
+                                          const PersistenceHeader& of) const {
   const roots::TpmOpener& open = options.tpm.open;
-  const Result<std::unique_ptr<roots::Tpm>> opened =
-      open ? open(tcti, {}, {}) : roots::Tpm::open(tcti, {}, {});
-  if (!opened.ok()) return false;
-  const Result<std::vector<roots::NvIndexInfo>> found = (*opened)->find_indices(index, 1);
-  return found.ok() && !found->empty() && found->front().label == index_label(of.instance, of.storage_id);
+  SR_ASSIGN(const std::unique_ptr<roots::Tpm> opened,
+            open ? open(tcti, {}, {}) : roots::Tpm::open(tcti, {}, {}));
+  SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, opened->find_indices(index, 1));
+  return !found.empty() && found.front().label == index_label(of.instance, of.storage_id);
 }
 
 Result<SecretBytes> Engine::State::open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot) {
   SR_ASSIGN(TpmSlot named, parse_tpm_parameters(slot.parameters));
   const std::string& tcti = options.tpm.tcti.empty() ? named.tcti : options.tpm.tcti;
   Status connected = connect_tpm(tcti, named.parent_name, named.endorsement_name);
-  if (connected.is(Reason::kTpmCleared) && has_own_index(tcti, named.counter_index, candidate)) {
+  if (connected.is(Reason::kTpmCleared)) {
+    SR_ASSIGN(const bool is_here, has_own_index(tcti, named.counter_index, candidate));
+    if (!is_here) return connected;
     return Status(Reason::kTpmKeyMissing,
                   "the storage key that the root was sealed under was removed from the TPM");
   }

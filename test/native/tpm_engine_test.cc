@@ -386,6 +386,24 @@ TEST_F(TpmEngine, UnavailableAtOpenIsRetryable) {
   ASSERT_OK(open_and_close(world));
 }
 
+// Whether a TPM without the parent was cleared is asked of the TPM, and only its answer decides.
+TEST_F(TpmEngine, ATpmThatGoesAwayWhileItIsAskedWasNotCleared) {
+  small_tpm_store(world);
+  EngineOptions options = world.engine_options();
+  int calls = 0;
+  options.tpm.open = [&calls](const std::string&, const roots::TpmName&,
+                              const roots::TpmName&) -> Result<std::unique_ptr<roots::Tpm>> {
+    if (++calls == 1) return Status(Reason::kTpmCleared, "the parent is not there");
+    return Status(Reason::kTpmUnavailable, "no answer");
+  };
+  {
+    Opened store(*world.disk, world.clock, std::move(options));
+    EXPECT_REASON(store.open(), Reason::kTpmUnavailable);
+  }
+  EXPECT_EQ(calls, 2);
+  ASSERT_OK(open_and_close(world));
+}
+
 TEST_F(TpmEngine, UnavailableAtClose) {
   {
     Session session(world);

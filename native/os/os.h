@@ -31,8 +31,8 @@ struct FileInfo {
 };
 
 struct FileSystemInfo {
-  std::uint64_t type = 0;        // f_type of statfs()
-  std::uint64_t free_bytes = 0;  // what this user can still write
+  std::uint64_t type = 0;                 // f_type of statfs()
+  std::uint64_t free_bytes = UINT64_MAX;  // what this user can still write; all ones where it is not counted
 };
 
 class File {

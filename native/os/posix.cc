@@ -322,8 +322,11 @@ class PosixDirectory final : public Directory {
   Result<FileSystemInfo> file_system() override {
     struct statfs st {};
     if (uninterrupted([&] { return ::fstatfs(fd_.get(), &st); }) != 0) return failure(path_, "statfs", errno);
-    return FileSystemInfo{static_cast<std::uint64_t>(st.f_type),
-                          static_cast<std::uint64_t>(st.f_bavail) * static_cast<std::uint64_t>(st.f_bsize)};
+    FileSystemInfo info{static_cast<std::uint64_t>(st.f_type)};
+    // Without blocks it counts nothing, as a FUSE program that leaves the call to its library.
+    if (st.f_blocks != 0)
+      info.free_bytes = static_cast<std::uint64_t>(st.f_bavail) * static_cast<std::uint64_t>(st.f_bsize);
+    return info;
   }
 
   Result<std::unique_ptr<FileLock>> lock(std::string_view name) override {

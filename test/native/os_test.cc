@@ -536,6 +536,17 @@ TEST_F(Posix, DirectoriesThatOthersMayWriteAreRefused) {
   EXPECT_TRUE(posix_files().open_directory(path("sub"), DirectoryMode::kExisting).ok());
 }
 
+TEST_F(Posix, AFileSystemThatCountsNoBlocksIsNotFull) {
+  const Result<FileSystemInfo> counted = directory_->file_system();
+  ASSERT_TRUE(counted.ok());
+  EXPECT_GT(counted->free_bytes, 0U);
+  EXPECT_LT(counted->free_bytes, UINT64_MAX);
+  const Result<FileSystemInfo> uncounted =
+      must_open(posix_files(), "/proc", DirectoryMode::kForeignReadOnly)->file_system();
+  ASSERT_TRUE(uncounted.ok());
+  EXPECT_EQ(uncounted->free_bytes, UINT64_MAX);
+}
+
 TEST_F(Posix, ALinkAsTheLastComponentIsRefusedHoweverItIsWritten) {
   fs::create_directory(path("real"));
   fs::create_directory_symlink(path("real"), path("link"));

@@ -11,7 +11,7 @@ import type { LoadManifestsOptions } from './manifests/types.js';
 import { reading } from './native-errors.js';
 import type { NativeSecretStore, NativeStorage, NativeStoreOptions } from './native-binding.js';
 import { readPkcs11Storage, type GivenPkcs11Storage, type Pkcs11StorageOptions } from './pkcs11-options.js';
-import { readPassword, type PasswordSource, type Secret } from './secrets.js';
+import { readPassword, repeatable, type PasswordSource, type Secret } from './secrets.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
 
 /** Where the root key and two witnesses live, outside the store's directory. */
@@ -419,22 +419,26 @@ export function readOpenOptions(options: unknown): ReadOptions {
     storage.pin?.forget();
     throw error;
   }
+  let { pin } = storage;
+  if (waitForLockMs > 0) {
+    password = password && repeatable(password);
+    pin = pin && repeatable(pin);
+  }
   const untilSignal = <T>(take: (() => Promise<T>) | undefined): (() => Promise<T>) | undefined =>
     take === undefined || signal === undefined ? take : () => untilAborted(take(), signal);
   return {
     native: { ...native, storage: storage.native },
     manifests,
     password: untilSignal(password?.take),
-    pin: untilSignal(storage.pin?.take),
+    pin: untilSignal(pin?.take),
     withoutPin: storage.withoutPin,
     create,
     waitForLockMs,
     forget: () => {
       password?.forget();
-      storage.pin?.forget();
+      pin?.forget();
     },
-    explain: (refusal) =>
-      (refusal.reason === 'password-wrong' ? password : storage.pin)?.explain(refusal) ?? refusal,
+    explain: (refusal) => (refusal.reason === 'password-wrong' ? password : pin)?.explain(refusal) ?? refusal,
     trace: trace ?? (() => undefined),
     onProgress,
     signal,

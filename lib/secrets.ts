@@ -140,9 +140,7 @@ function ofPlace(place: SecretPlace, name: string): Secret {
   const taken: Uint8Array[] = [];
   let forgotten = false;
   const secret = secretOf(name, async () => {
-    const [first] = taken;
-    // A descriptor has been read to its end; a start that waits for a lock asks again.
-    const bytes = 'fd' in place && first !== undefined ? Buffer.from(first) : await readPlaceOf(place, name);
+    const bytes = await readPlaceOf(place, name);
     if (forgotten) bytes.fill(0);
     taken.push(bytes);
     return bytes;
@@ -152,6 +150,28 @@ function ofPlace(place: SecretPlace, name: string): Secret {
     for (const bytes of taken) bytes.fill(0);
   };
   return { ...secret, forget };
+}
+
+/** The same secret for a start that may ask again. It is read once, since a descriptor has nothing more to give. */
+export function repeatable(secret: Secret): Secret {
+  const copies: Uint8Array[] = [];
+  let first: Promise<Uint8Array> | undefined;
+  let forgotten = false;
+  return {
+    ...secret,
+    take: async () => {
+      first ??= secret.take();
+      const copy = Uint8Array.from(await first);
+      copies.push(copy);
+      if (forgotten) copy.fill(0);
+      return copy;
+    },
+    forget: () => {
+      forgotten = true;
+      secret.forget();
+      for (const copy of copies) copy.fill(0);
+    },
+  };
 }
 
 function readPlaceOf(place: SecretPlace, name: string): Promise<Buffer> {

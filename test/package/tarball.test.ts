@@ -9,7 +9,7 @@ const allowed = [
   /^(binding\.gyp|scripts\/native-paths\.cjs)$/,
   /^dist\/[\w/-]+\.(js|d\.ts)(\.map)?$/,
   /^lib\/[\w/-]+\.ts$/,
-  /^deploy\/(apache|container|hooks|sudoers\.d|systemd)\/[\w@.-]+$/,
+  /^deploy\/(apache|container|hooks|kubernetes|sudoers\.d|systemd)\/[\w@.-]+$/,
   /^native\/sources\.gypi$/,
   /^native\/addon\/exports\.map$/,
   /^native\/[\w/-]+\.(cc|h)$/,

@@ -237,6 +237,25 @@ TEST_F(TpmTest, APersistentKeyThatWasRemovedIsMadeAgain) {
   EXPECT_TRUE(device.handles("handles-persistent").empty()) << "what was removed stays removed";
 }
 
+TEST_F(TpmTest, OneWithoutRsaThatWasClearedIsCleared) {
+  auto tpm = open();
+  const TpmName parent = *tpm->parent_name();
+  const TpmName endorsement = *tpm->endorsement_name();
+  tpm.reset();
+  ASSERT_TRUE(device.tool({"clear"}));
+  testing::Relay relay(device);
+  int refused = 0;
+  relay.answer_by([&refused](const testing::Relay::Exchange& e) -> std::optional<Bytes> {
+    constexpr std::uint32_t kCreatePrimary = 0x131;
+    const Bytes rsa_key = {0, 0x01, 0, 0x0B};  // the type and the hash of its name
+    if (e.code != kCreatePrimary || std::ranges::search(e.command, rsa_key).empty()) return std::nullopt;
+    ++refused;
+    return Bytes{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x02, 0xC1};  // TPM_RC_ASYMMETRIC of the second parameter
+  });
+  EXPECT_REASON(Tpm::open(relay.tcti(), parent, endorsement), Reason::kTpmCleared);
+  EXPECT_EQ(refused, 2);
+}
+
 TEST_F(TpmTest, APersistentKeyThatAppearsLaterChangesNothing) {
   auto tpm = open();
   const TpmName created = *tpm->parent_name();

@@ -284,8 +284,11 @@ Status Connection::use_created_parent(const TpmName& pinned, const TpmName& endo
   // The root may be sealed under a persistent key that is there no more. A primary key comes from the hierarchy's seed and
   // its template, so it can be made again.
   for (const TPM2B_PUBLIC& area : persistent_templates()) {
-    SR_ASSIGN(const bool again, create_parent(area, pinned));
-    if (again) return Status();
+    const Result<bool> again = create_parent(area, pinned);
+    // A TPM that lacks the algorithm never made such a key.
+    if (again.is(Reason::kTpmRefused)) continue;
+    if (!again.ok()) return again.status();
+    if (*again) return Status();
   }
   return other_parent("it was cleared", Reason::kTpmCleared);
 }

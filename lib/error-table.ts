@@ -90,7 +90,7 @@ export const errorTable = {
   'password-missing': { code: 'PERS_8005', retryable: false, remedy: 'Give the backup password. A store that was made without one, which its status shows as not recoverable, never gets one: while it still opens, copy its records to a new store that has one.' },
   'password-throttled': { code: 'PERS_8005', retryable: true, remedy: 'Wait as long as the message says, then give the right password.' },
   'authority-refused': { code: 'PERS_8005', retryable: false, remedy: 'Ask the vendor for a token over the point that `strongroom status` shows, or give the backup password where the store accepts it.' },
-  'already-accepted': { code: 'PERS_8005', retryable: false, remedy: 'Put the files back that continue from the accepted state: the newest ones, or a backup made since then. Or restore the files and the SecretStore together, from one backup.' },
+  'already-accepted': { code: 'PERS_8005', retryable: false, remedy: 'Put the files back that continue from the accepted state: the newest ones, or a backup made since then. Where there is no TPM: or restore the files and the SecretStore together, from one backup.' },
   'items-missing': { code: 'PERS_8005', retryable: true, remedy: 'Mount or connect what the message names, or name its new place with `--secret-store`, and run `strongroom decommission` again. If it is lost for good, add `--allow-leftovers`.' },
   'nothing-to-do': { code: 'PERS_8005', retryable: false, remedy: 'Nothing is to be done. Open the store as usual, or make a new one where nothing is left of the old one.' },
   'unsupported': { code: 'PERS_8005', retryable: false, remedy: 'Do without the part that the message names, or use a platform that has it; the README names the platforms.' },

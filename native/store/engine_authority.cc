@@ -51,10 +51,11 @@ Status Engine::reanchor(const Proof& proof) {
   SR_TRY(authority);
   const bool burnt_here =
       earlier && accepted == present && contains(earlier->used_points, used_point(present));
-  if (contains(witnessed, used_point(accepted)) || burnt_here) {
+  const bool remembered = contains(witnessed, used_point(accepted));
+  if (remembered || burnt_here) {
     return {Reason::kAlreadyAccepted,
-            "generation " + std::to_string(accepted.generation) +
-                " of this store was accepted before, and the SecretStore remembers it"};
+            "generation " + std::to_string(accepted.generation) + " of this store was accepted before, and " +
+                (remembered ? "the SecretStore remembers it" : "its history says so")};
   }
 
   const TamperEvidence& tamper = state.evidence.tamper;

@@ -47,6 +47,10 @@ Status Engine::State::check_left(const SecretStoreConfig& place) {
   if (!left.ok()) return {};
   for (const SecretName name : {SecretName::kRootKey, SecretName::kVaultHash, SecretName::kTimeTamper}) {
     const Result<std::optional<Secret>> found = (*left)->load(name);
+    // What is there and cannot be read may be the newer one.
+    const bool unread = found.is(Reason::kWitnessReplaced) || found.is(Reason::kRootUnavailable) ||
+                        found.is(Reason::kPermissionDenied);
+    if (unread) return found.status();
     if (!found.ok() || !*found || (*found)->storage_id != header.storage_id) continue;
     return {Reason::kInvalidOption, "secretStore: " + place_text(place) +
                                         ", which persistence.bin names, still holds items of this store; "

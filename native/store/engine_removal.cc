@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::array kSecretNames{SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey};
 
-std::string place_of(const SecretStoreConfig& config) {
-  return config.type == SecretStoreType::kFile ? "the SecretStore " + config.directory : "the Secret Service";
-}
-
 std::string index_name(std::uint32_t index) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string out = "NV index 0x00000000";
@@ -90,9 +86,13 @@ Status Engine::State::reach_secrets(const KeySlot& root, const Status& opened, R
   reach.secrets = true;
   const bool by_time = root.type == SlotType::kPkcs11 && time == ItemState::kOwn;
   if (marker == ItemState::kOwn || by_time || (ending && marker == ItemState::kAbsent)) return {};
-  std::string what = std::string(root.type == SlotType::kSoftware ? "RootKey, " : "") +
-                     "VaultHash and TimeTamper of the instance '" + header.instance + "' in " +
-                     place_of(secret_config);
+  std::string what;
+  for (const SecretName name : kSecretNames) {
+    if (name == SecretName::kRootKey && root.type != SlotType::kSoftware) continue;
+    SR_ASSIGN(const ItemState found, item_state(*secrets, name));
+    if (found != ItemState::kOwn) what += (what.empty() ? "" : ", ") + std::string(secret_name_text(name));
+  }
+  what += " of the instance '" + header.instance + "' in the SecretStore " + place_text(secret_config);
   if (marker == ItemState::kForeign) what += ", where another store has that name";
   if (marker == ItemState::kDamaged) what += ", where an item of that name is damaged";
   reach.missing.push_back(std::move(what));
@@ -303,7 +303,7 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
     }
     SR_ASSIGN(state.secrets,
               open_secret_store(state.environment, state.secret_config, options.instance, false));
-    SR_TRY(add_items(*state.secrets, place_of(state.secret_config), kSecretNames));
+    SR_TRY(add_items(*state.secrets, "the SecretStore " + place_text(state.secret_config), kSecretNames));
   }
   if (options.storage == StorageType::kTpm) {
     SR_TRY(state.connect_tpm(options.tpm.tcti, {}, {}));

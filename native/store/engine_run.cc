@@ -168,9 +168,9 @@ Status Engine::State::move_witnesses(bool anchor) {
     anchor_owed = !moved.ok();
     // Each try may leave something behind in a token without room, such as an empty file of SoftHSM2.
     const auto longest_ms = std::max<std::uint64_t>(kTokenRetryMsMax, options.witness_interval_ms);
-    token_retry_ms = moved.ok() ? 0
-                                : std::clamp<std::uint64_t>(2 * token_retry_ms, options.witness_interval_ms,
-                                                            longest_ms);
+    token_retry_ms =
+        moved.ok() ? 0
+                   : std::clamp<std::uint64_t>(2 * token_retry_ms, options.witness_interval_ms, longest_ms);
     return moved;
   }
   if (!counter || !anchor) {

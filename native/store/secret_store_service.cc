@@ -286,7 +286,8 @@ class Operation {
   // A prompt that was not dismissed ends with the connection.
   void dismiss(const char* prompt) {
     GError* error = nullptr;
-    GVariant* const reply = call(prompt, "org.freedesktop.Secret.Prompt", "Dismiss", nullptr, nullptr, &error);
+    GVariant* const reply =
+        call(prompt, "org.freedesktop.Secret.Prompt", "Dismiss", nullptr, nullptr, &error);
     if (reply != nullptr) glib_.g_variant_unref(reply);
     if (error != nullptr) glib_.g_error_free(error);
   }

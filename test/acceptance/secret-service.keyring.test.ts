@@ -174,7 +174,7 @@ describe('acceptance: secret-service', function () {
     const { lines, stderr } = await runChild(place, script, {
       wrapper: [join(root, 'scripts/with-keyring')],
     });
-    assert.match(lines[0] ?? stderr, /^items-missing .*RootKey.* in the Secret Service/);
+    assert.match(lines[0] ?? stderr, /^items-missing .*RootKey.* in the SecretStore secret-service/);
     place.restore(whole);
     await place.visit();
     place.restore(new Map());

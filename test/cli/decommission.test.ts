@@ -68,7 +68,7 @@ describe('strongroom decommission', function () {
         assert.deepEqual(reasonOf(refused), [4, 'items-missing']);
         const { retryable, message } = json(refused.stderr);
         assert.equal(retryable, true);
-        assert.ok(message.includes(`RootKey, VaultHash and TimeTamper of the instance 'acme'`), message);
+        assert.ok(message.includes(`VaultHash, TimeTamper, RootKey of the instance 'acme'`), message);
         assert.ok(message.includes(store.secrets), message);
         assert.ok(existsSync(join(store.directory, 'vault.bin')));
       }
@@ -100,7 +100,7 @@ describe('strongroom decommission', function () {
     it('is done with --allow-leftovers, which names what stays; what appears again is removed by --leftovers', async () => {
       renameSync(store.secrets, away);
       const { stdout } = await succeeds(decommission(store.directory, '--allow-leftovers'));
-      assert.match(json(stdout).leftBehind.join(), /RootKey, VaultHash and TimeTamper/);
+      assert.match(json(stdout).leftBehind.join(), /VaultHash, TimeTamper, RootKey/);
       renameSync(away, store.secrets);
       assert.deepEqual(reasonOf(await decommission(store.directory)), [1, 'no-store']);
       const again = await init(store);
@@ -205,7 +205,7 @@ describe('strongroom decommission', function () {
       for (const name of itemNames)
         assert.match(
           mistyped.stdout,
-          new RegExp(`^  ${name} of the store [0-9a-f]{32} in the SecretStore /`, 'm'),
+          new RegExp(`^  ${name} of the store [0-9a-f]{32} in the SecretStore file:/`, 'm'),
         );
       assert.deepEqual(itemsIn(store.secrets), itemNames);
       const typed = await onTerminal(args, [[question, 'acme\r']]);

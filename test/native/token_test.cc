@@ -450,6 +450,7 @@ TEST_F(TokenSession, ACancelledCallIsLeftAtOnceAndLaterOnesWait) {
   hsm.make("acme");
   const auto token = open();
   expect_works(*token);
+  const unsigned initialised = faults->calls("C_Initialize");
   faults->hang("C_FindObjectsInit");
   Cancellation cancellation;
   std::thread caller([&] {
@@ -463,6 +464,7 @@ TEST_F(TokenSession, ACancelledCallIsLeftAtOnceAndLaterOnesWait) {
   std::thread other([&] { EXPECT_TRUE(token->load_object("probe").ok()) << "the module only was slow"; });
   faults->release();
   other.join();
+  EXPECT_EQ(faults->calls("C_Initialize"), initialised) << "other users would lose their sessions";
 }
 
 TEST_F(TokenSession, ACallThatWasCancelledAndNeverReturnsIsNamed) {

@@ -143,9 +143,9 @@ void Worker::begin_job(const std::atomic<bool>* given_up) {
   suspect_ = false;
 }
 
-void Worker::end_job(bool given_up) {
+void Worker::end_job(bool hung) {
   given_up_ = nullptr;
-  if (given_up) suspect_ = true;
+  if (hung) suspect_ = true;
 }
 
 void Worker::begin_attempt() {
@@ -306,12 +306,9 @@ void Module::loop() {
     job->execute(worker_);
     lock.lock();
     job->state = State::kDone;
-    if (job->given_up.load()) {
-      hung_ = abandoned_ = false;
-      worker_.end_job(true);
-    } else {
-      worker_.end_job(false);
-    }
+    // Of a call that its caller only stopped waiting for, nothing is to be thought.
+    worker_.end_job(hung_);
+    if (job->given_up.load()) hung_ = abandoned_ = false;
     job->finished.notify_all();
     lock.unlock();
     job.reset();  // an outcome that nobody takes may close its session, which enqueues

@@ -90,7 +90,7 @@ class Worker {
 
   // The thread's loop brackets every job with these.
   void begin_job(const std::atomic<bool>* given_up);
-  void end_job(bool given_up);
+  void end_job(bool hung);
 
   // Other users of the module's tokens.
   std::vector<Session*> sessions;

@@ -80,12 +80,12 @@ std::string lock_owner_text(std::string_view content) {
   const std::optional<std::string_view> number = take_line(content);
   const std::optional<pid_t> pid = number ? parse_pid(*number) : std::nullopt;
   if (!pid) return "another process";
-  const std::string process = "process " + std::to_string(*pid);
+  std::string process = "process " + std::to_string(*pid);
   const std::optional<std::string_view> host = take_line(content);
   const std::optional<std::string_view> boot = take_line(content);
   const std::optional<std::string_view> pid_namespace = take_line(content);
   if (!pid_namespace) return process;
-  const std::string text = *host == kUnknown ? process : process + " on host " + plain(*host);
+  std::string text = *host == kUnknown ? process : process + " on host " + plain(*host);
   const Space theirs{std::string(*boot), std::string(*pid_namespace)};
   const Space ours = own_space();
   if (!theirs.is_known() || !ours.is_known()) return text;

@@ -3,6 +3,7 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "roots/tpm/policy.h"
@@ -248,7 +249,9 @@ TEST_F(TpmTest, OneWithoutRsaThatWasClearedIsCleared) {
   relay.answer_by([&refused](const testing::Relay::Exchange& e) -> std::optional<Bytes> {
     constexpr std::uint32_t kCreatePrimary = 0x131;
     const Bytes rsa_key = {0, 0x01, 0, 0x0B};  // the type and the hash of its name
-    if (e.code != kCreatePrimary || std::ranges::search(e.command, rsa_key).empty()) return std::nullopt;
+    if (e.code != kCreatePrimary ||
+        std::search(e.command.begin(), e.command.end(), rsa_key.begin(), rsa_key.end()) == e.command.end())
+      return std::nullopt;
     ++refused;
     return Bytes{0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x02, 0xC1};  // TPM_RC_ASYMMETRIC of the second parameter
   });

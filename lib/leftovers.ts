@@ -32,7 +32,7 @@ export async function findLeftovers(options: LeftoverOptions): Promise<readonly 
   return withLeftovers(loadNative(), options, false);
 }
 
-const names = ['directory', 'instance', 'storage', 'secretStore', 'signal', 'leftovers'] as const;
+const names = ['directory', 'instance', 'storage', 'secretStore', 'signal'] as const;
 
 /**
  * Lists the leftovers and, with `remove`, removes them.

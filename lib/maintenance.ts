@@ -261,21 +261,27 @@ export async function decommissionWith(
   options: DecommissionOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<Decommissioned> {
-  requireRecord(options);
-  if (options.leftovers === true) {
-    const removed = await withLeftovers(binding, { ...options, leftovers: undefined }, true, internals);
-    return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
+  try {
+    requireRecord(options);
+    const { leftovers, allowLeftovers, ...rest } = options as ActOptions & {
+      readonly leftovers?: boolean;
+      readonly allowLeftovers?: boolean;
+    };
+    for (const [name, value] of Object.entries({ leftovers, allowLeftovers })) {
+      if (value !== undefined && typeof value !== 'boolean')
+        throw new PersistenceError('invalid-option', `${name} must be a boolean`);
+    }
+    if (leftovers === true) {
+      if (allowLeftovers !== undefined)
+        throw new PersistenceError('invalid-option', 'leftovers and allowLeftovers exclude each other');
+      const removed = await withLeftovers(binding, rest, true, internals);
+      return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
+    }
+    const service = await performAct(binding, 'decommission', rest, { ...internals, allowLeftovers });
+    return Object.freeze({ leftovers: Object.freeze([]), leftBehind: service.leftBehind });
+  } catch (error) {
+    throw toPersistenceError(error);
   }
-  const { leftovers, allowLeftovers, ...rest } = options;
-  for (const [name, value] of Object.entries({ leftovers, allowLeftovers })) {
-    if (value !== undefined && typeof value !== 'boolean')
-      throw new PersistenceError('invalid-option', `${name} must be a boolean`);
-  }
-  const service = await performAct(binding, 'decommission', rest, {
-    ...internals,
-    allowLeftovers,
-  });
-  return Object.freeze({ leftovers: Object.freeze([]), leftBehind: service.leftBehind });
 }
 
 /** The acts with a binding of the caller's choice. */

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { types } from 'node:util';
 
 import { isPersistenceError, PersistenceError, type Reason } from '../lib/errors.js';
-import { inspectWith, performAct } from '../lib/maintenance.js';
+import { withLeftovers } from '../lib/leftovers.js';
+import { decommissionWith, inspectWith, performAct } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
 import { serveGateWith } from '../lib/restore/gate.js';
 import { restoreWith } from '../lib/restore/restore.js';
@@ -246,7 +247,8 @@ describe('hostile arguments of every public function', () => {
       ['reanchor', (options) => performAct(binding, 'reanchor', options)],
       ['recover', (options) => performAct(binding, 'recover', options)],
       ['reseal', (options) => performAct(binding, 'reseal', options)],
-      ['decommission', (options) => performAct(binding, 'decommission', options)],
+      ['decommission', (options) => decommissionWith(binding, options)],
+      ['findLeftovers', (options) => withLeftovers(binding, options, false)],
       ['restore', (options) => restoreWith(binding, options)],
       ['detectRestore', (options) => detectRestoreWith(binding, options)],
       ['serveGate', (options) => serveGateWith(binding, options)],

@@ -4,10 +4,12 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { withLeftovers } from '../lib/leftovers.js';
+import { decommissionWith, type Decommissioned } from '../lib/maintenance.js';
 import type { PersistenceService } from '../lib/persistence-service.js';
 import { parseToken, signToken, type TokenPurpose } from '../lib/token.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
-import { quickKdf, World } from './support/stores.js';
+import { binding, quickKdf, World } from './support/stores.js';
 
 const value = Buffer.from('x');
 const password = Buffer.from('correct horse');
@@ -235,12 +237,39 @@ describe('maintenance', () => {
       assert.equal((await world.open()).startup, 'COLDSTART');
     });
 
-    it('needs its authority, and without the root the password', async () => {
+    const act = (options: object): Promise<Decommissioned> =>
+      decommissionWith(binding, { ...world.options(), recovery: undefined, ...options } as never, {
+        clock: world.clock,
+      });
+
+    it('is refused where items would stay, and without the root needs the password', async () => {
       await (await world.open({ recovery })).close();
       rmSync(world.secrets, { recursive: true });
-      await rejectsReason(world.act('decommission', {}), 'password-missing');
-      await world.act('decommission', { password });
+      const { message } = await rejectsReason(act({ proof: { password } }), 'items-missing');
+      assert.match(message, /VaultHash, TimeTamper, RootKey of the instance 'test'/);
+      await rejectsReason(act({ proof: {}, allowLeftovers: true }), 'password-missing');
+      const { leftBehind, leftovers } = await act({ proof: { password }, allowLeftovers: true });
+      assert.deepEqual([leftBehind.length, leftovers], [1, []]);
       assert.equal((await world.open()).startup, 'COLDSTART');
+    });
+
+    it('keeps items that no authority was asked for, and removes leftovers of the instance alone', async () => {
+      await (await world.open({ recovery })).close();
+      const other = { instance: 'other', directory: `${world.directory}-other` };
+      await (await world.open({ ...other, recovery })).close();
+      const place = {
+        directory: world.directory,
+        secretStore: world.options().secretStore,
+        instance: 'test',
+      };
+      await rejectsReason(withLeftovers(binding, place, true), 'store-exists');
+      rmSync(world.directory, { recursive: true });
+      const found = await withLeftovers(binding, place, false);
+      assert.deepEqual(found.map(({ name }) => name).sort(), ['RootKey', 'TimeTamper', 'VaultHash']);
+      const { leftovers } = await decommissionWith(binding, { ...place, leftovers: true } as never);
+      assert.deepEqual(leftovers, found);
+      await rejectsReason(withLeftovers(binding, place, true), 'nothing-to-do');
+      assert.equal((await world.open(other)).startup, 'WARMSTART');
     });
   });
 

@@ -353,7 +353,8 @@ class Engine {
   [[nodiscard]] Result<std::optional<Bytes>> get_reserved(std::string_view name);
 
   // Reads everything again from disk and witnesses, without changing anything; works on an open store and, with
-  // `read_only`, on a closed or live one after validate_time_tamper_age().
+  // `read_only`, on a closed or live one after validate_time_tamper_age(). kLocked where persistence.bin is replaced during
+  // each of 20 readings.
   [[nodiscard]] Result<VerifyReport> verify(const ProgressHook& progress);
   // The operation log, oldest first, at most `count_max` newest entries.
   [[nodiscard]] Result<std::vector<OperationEntry>> operation_log(std::size_t count_max);
@@ -366,6 +367,8 @@ class Engine {
   [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;
 
  private:
+  [[nodiscard]] Result<VerifyReport> read_and_verify(const ProgressHook& progress);
+
   struct State;
   std::unique_ptr<State> state_;
 };

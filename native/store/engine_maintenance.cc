@@ -208,9 +208,18 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
   return status;
 }
 
+// What this engine seals meanwhile is no finding, so the reading begins again where persistence.bin was replaced.
 Result<VerifyReport> Engine::verify(const ProgressHook& progress) {
+  if (!state_->directory || state_->dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
+  constexpr int kReadingsMax = 20;
+  for (int reading = 1;; ++reading) {
+    Result<VerifyReport> report = read_and_verify(progress);
+    if (!report.is(Reason::kLocked) || reading == kReadingsMax) return report;
+  }
+}
+
+Result<VerifyReport> Engine::read_and_verify(const ProgressHook& progress) {
   State& state = *state_;
-  if (!state.directory || state.dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
   EngineOptions options;
   options.directory = state.options.directory;
   options.instance = state.header_now().instance;

@@ -63,10 +63,10 @@ export function addPinOptions(command: Command): Command {
   );
 }
 
-/** The PIN from its options, the environment or the terminal; the caller wipes it. */
+/** The PIN from its options, the environment or the terminal, where one that is chosen is asked for twice; the caller wipes it. */
 export function findPin(options: TpmOptions, ask: 'once' | 'twice' | 'no'): Promise<Buffer | undefined> {
   return findPassword({
-    name: 'PIN',
+    name: ask === 'twice' ? 'new PIN of the root key' : 'PIN of the root key',
     file: pinFileOf(options),
     fd: options.pinFd,
     fileOption: '--pin-file',

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import type { Command } from 'commander';
 
 import { createProgram } from '../../lib/cli/program.js';
@@ -50,6 +51,7 @@ function steady(text: string, root: string): string {
     .replaceAll(/^(age +)\d+ \w+/gm, (_, label: string) => `${label}0 s`)
     .replaceAll(/extend index at 0x01[0-9a-f]{6}/g, 'extend index at 0x01000000')
     .replaceAll(/^notice: the store was made while[^\]]*\[clock-unsynchronised\]\n/gm, '')
+    .replaceAll(/("signature": ?)"[^"]+"/g, '$1"AAAA"')
     .replaceAll(/\b(IBM SW TPM) [\d.]+/g, '$1 0000.0000')
     .replaceAll(/\d+ at 0x01[0-9a-f]{6}/g, '0 at 0x01000000')
     .replaceAll(/(counter) 0x1[0-9a-f]{6}\b/g, '$1 0x1000000')
@@ -191,25 +193,7 @@ describe('golden: at 80 columns', function () {
     describe('storage pkcs11', () => {
       let env: NodeJS.ProcessEnv;
       beforeEach(async () => {
-        env = await makeToken(root);
-        await ok(
-          [
-            ...[
-              'init',
-              directory,
-              '--storage',
-              'pkcs11',
-              '--token',
-              'acme',
-              '--object',
-              'kek',
-              '--instance',
-              'acme',
-            ],
-            ...['--secret-store', `file:${secrets}`, '--recovery-password-file', passwordFile],
-          ],
-          env,
-        );
+        env = await initInToken();
       });
 
       it('ready', () => status('pkcs11-ready', [], env));
@@ -237,12 +221,15 @@ describe('golden: at 80 columns', function () {
         .replaceAll('\r\n', '\n')
         .split('\n')
         .map((line) => line.split('\r').findLast((state) => state !== '') ?? '')
+        .map((line) => stripVTControlCharacters(line))
         .map((line) => line.trimEnd())
         .join('\n');
       golden(`questions/${name}`, steady(shown, root));
       assert.equal(outcome.code, code, shown);
     };
     const next = 'another horse, another staple';
+    const lastGroup = (shown: string): string =>
+      `${/(?:[0-9A-Z]{4}-){7}([0-9A-Z]{4})/.exec(shown)?.[1] ?? ''}\r`;
     const initArgs = (): string[] => [
       'init',
       directory,
@@ -272,7 +259,7 @@ describe('golden: at 80 columns', function () {
       asked('init-recovery-key', initArgs(), [
         ['recovery key):', '\r'],
         ['to confirm:', 'nope\r'],
-        ['to confirm:', (shown) => `${/(?:[0-9A-Z]{4}-){7}([0-9A-Z]{4})/.exec(shown)?.[1] ?? ''}\r`],
+        ['to confirm:', lastGroup],
       ]));
     it('password change', async () => {
       await init();
@@ -286,20 +273,65 @@ describe('golden: at 80 columns', function () {
         ],
       );
     });
-    it('rotate dek, with one password of two', async () => {
-      await init();
+    const addSecond = async (): Promise<void> => {
       const second = join(root, 'second');
       writeFileSync(second, next, { mode: 0o600 });
-      await ok([
-        'password',
-        'add',
-        directory,
-        '--password-file',
-        passwordFile,
-        '--new-password-file',
-        second,
-      ]);
+      const passwords = ['--password-file', passwordFile, '--new-password-file', second];
+      await ok(['password', 'add', directory, ...passwords, '--label', 'second safe']);
+    };
+    it('password add', async () => {
+      await init();
+      await asked(
+        'password-add',
+        ['password', 'add', directory, '--label', 'second safe'],
+        [
+          ['password:', `${password}\r`],
+          ['recovery key):', `${next}\r`],
+          ['again:', `${next}\r`],
+        ],
+      );
+    });
+    it('password add: a recovery key', async () => {
+      await init();
+      await asked(
+        'password-add-recovery-key',
+        ['password', 'add', directory],
+        [
+          ['password:', `${password}\r`],
+          ['recovery key):', '\r'],
+          ['to confirm:', lastGroup],
+        ],
+      );
+    });
+    it('password remove', async () => {
+      await init();
+      await addSecond();
+      await asked(
+        'password-remove',
+        ['password', 'remove', directory, '--key-slot', '3'],
+        [['password:', `${password}\r`]],
+      );
+    });
+    it('password verify', async () => {
+      await init();
+      await asked('password-verify', ['password', 'verify', directory], [['password:', `${password}\r`]]);
+    });
+    it('rotate dek, with one password of two', async () => {
+      await init();
+      await addSecond();
       await asked('rotate-dek', ['rotate', 'dek', directory], [['password:', `${password}\r`]], {}, 2);
+    });
+    it('rotate dek: which passwords go', async () => {
+      await init();
+      await addSecond();
+      await asked(
+        'rotate-dek-remove-other-passwords',
+        ['rotate', 'dek', directory, '--remove-other-passwords'],
+        [
+          ['password:', `${password}\r`],
+          ['to go on:', 'yes\r'],
+        ],
+      );
     });
     it('reanchor: what is given up', async () => {
       await init();
@@ -332,9 +364,24 @@ describe('golden: at 80 columns', function () {
         ],
       );
     });
+    it('decommission: items whose store is gone', async () => {
+      await init();
+      rmSync(directory, { recursive: true });
+      const place = ['--leftovers', '--instance', 'acme', '--secret-store', `file:${secrets}`];
+      await asked('decommission-leftovers', ['decommission', directory, ...place], [['to go on:', 'acme\r']]);
+    });
     it('set: a value from the terminal', async () => {
       await init();
       await asked('set', ['set', directory, 'seats/cad'], [['ends it.', '12\n\u0004']]);
+    });
+    it('key sign: a message from the terminal', async () => {
+      await init();
+      await ok(['key', 'generate', directory, 'ca-1']);
+      await asked(
+        'key-sign',
+        ['key', 'sign', directory, 'ca-1', '--json'],
+        [['ends it.', 'to be signed\n\u0004']],
+      );
     });
 
     describe('with a TPM', () => {
@@ -352,15 +399,41 @@ describe('golden: at 80 columns', function () {
             ...['--recovery-password-file', passwordFile],
           ],
           [
-            ['PIN', '2468\r'],
+            ['root key:', '2468\r'],
             ['again:', '2468\r'],
           ],
         );
-        await asked('get-tpm', ['get', directory, 'seats/cad'], [['PIN', '2468\r']], {}, 1);
+        await asked('get-tpm', ['get', directory, 'seats/cad'], [['root key:', '2468\r']], {}, 1);
+        await asked(
+          'reseal',
+          ['reseal', directory],
+          [
+            ['root key:', '1357\r'],
+            ['again:', '1357\r'],
+            ['password:', `${password}\r`],
+          ],
+        );
       });
     });
 
     describe('with a token', () => {
+      it('get and restore: the PINs, and the password again after a wrong one', async () => {
+        const env = { ...(await initInToken()), STRONGROOM_PIN: '' };
+        await asked('get-pkcs11', ['get', directory, 'seats/cad'], [['token:', `${pin}\r`]], env, 1);
+        rmSync(join(root, 'tokens'), { recursive: true });
+        mkdirSync(join(root, 'tokens'));
+        await asked(
+          'restore',
+          ['restore', directory, '--setup-slot', await emptySlot(env)],
+          [
+            ['token:', `${pin}\r`],
+            ['officer:', `${soPin}\r`],
+            ['password:', `${next}\r`],
+            ['password:', `${password}\r`],
+          ],
+          env,
+        );
+      });
       it('hsm setup', async () => {
         const env = softhsmEnvironment(root);
         const slot = await emptySlot(env);
@@ -378,6 +451,18 @@ describe('golden: at 80 columns', function () {
     });
   });
 
+  async function initInToken(): Promise<NodeJS.ProcessEnv> {
+    const env = await makeToken(root);
+    await ok(
+      [
+        ...['init', directory, '--storage', 'pkcs11', '--token', 'acme', '--object', 'kek'],
+        ...['--instance', 'acme', '--secret-store', `file:${secrets}`],
+        ...['--recovery-password-file', passwordFile],
+      ],
+      env,
+    );
+    return env;
+  }
   function softhsmEnvironment(place: string): NodeJS.ProcessEnv {
     mkdirSync(join(place, 'tokens'));
     const file = join(place, 'softhsm2.conf');

@@ -100,7 +100,7 @@ describe('cli: storage tpm', function () {
     assert.equal((await strongroom([...get, '--pin-file', file])).code, 0);
     assert.equal((await strongroom([...get, '--pin-fd', '3'], { third: '2580' })).code, 0);
     assert.equal((await strongroom(get, { env: { STRONGROOM_PIN: '2580' } })).code, 0);
-    assert.equal((await onTerminal(['status', directory], [['PIN: ', '2580\r']])).code, 0);
+    assert.equal((await onTerminal(['status', directory], [['root key: ', '2580\r']])).code, 0);
     const wrong = await strongroom(get, { env: { STRONGROOM_PIN: '2581' } });
     assert.deepEqual([wrong.code, reasonOf(wrong)], [1, 'pin-wrong']);
     // Without one, status shows what there is; other commands do nothing.

@@ -19,6 +19,112 @@ const targets = [
   'sockets', 'sysinit', 'timers', 'umount',
 ]; // prettier-ignore
 
+const walk = `
+echo "=== the first start"
+became strongroom-app ActiveState active
+served
+
+echo "=== the KEK is lost"
+systemctl stop strongroom-app
+as_service pkcs11-tool --module ${softhsm} --token-label acme --login --pin "$(cat /etc/strongroom/pin)" --delete-object \\
+  --type secrkey --label 'strongroom acme'
+before=$(sha256sum /var/lib/strongroom/tls/* /var/lib/strongroom/store/{persistence,vault,tmtmp}.bin)
+systemctl restart strongroom-gate || true
+became strongroom-wizard ActiveState active
+for ((n = 0; n < 100; n += 1)); do if answers 503 https://127.0.0.1:8443/; then break; fi; sleep 0.1; done
+answers 503 https://127.0.0.1:8443/
+answers 503 https://127.0.0.1/
+became strongroom-app ActiveState inactive
+[[ $(sha256sum /var/lib/strongroom/tls/* /var/lib/strongroom/store/{persistence,vault,tmtmp}.bin) == "$before" ]]
+
+echo "=== a wrong configuration of the web server: not completed"
+install -m 600 /opt/scratch/backup-password /run/strongroom-password
+echo NoSuchDirective > /etc/apache2/conf-enabled/broken.conf
+if systemctl start strongroom-restore; then false; fi
+grep 'hook-failed' /opt/scratch/restore.log
+grep 'exit code 12' /opt/scratch/restore.log
+rm /etc/apache2/conf-enabled/broken.conf
+
+echo "=== the restore"
+systemctl start strongroom-restore
+grep 'completed: the store serves again' /opt/scratch/restore.log
+became strongroom-app ActiveState active
+became strongroom-wizard ActiveState inactive
+served
+
+echo "=== an outage heals"
+systemctl stop strongroom-app
+mv /var/lib/softhsm/tokens /var/lib/softhsm/away
+systemctl start strongroom-gate || true
+became strongroom-gate SubState auto-restart
+mv /var/lib/softhsm/away /var/lib/softhsm/tokens
+became strongroom-app ActiveState active
+served
+
+echo "=== a wrong PIN is sent once"
+systemctl stop strongroom-app
+echo 9999-none > /etc/strongroom/pin
+: > /opt/scratch/gate.log
+if systemctl start strongroom-gate; then false; fi
+became strongroom-gate ActiveState failed
+became strongroom-wizard ActiveState inactive
+[[ $(grep -c '"state":"PIN"' /opt/scratch/gate.log) == 1 ]]
+`;
+
+// What waits is seen to ask again; what serves is asked for what the store holds. The gate keeps asking by itself.
+const clocks = `
+at() { # offset command...
+  env LD_PRELOAD="$(echo /usr/lib/*/faketime/libfaketime.so.1):/opt/scratch/unsynchronised.so" FAKETIME="$1" FAKETIME_DONT_FAKE_MONOTONIC=1 \
+    "\${@:2}"
+}
+chmod 755 /opt/scratch
+for unit in gate app; do
+  cat > /etc/systemd/system/strongroom-$unit.service.d/clock.conf <<CLOCK
+[Service]
+Environment=FAKETIME_TIMESTAMP_FILE=/opt/scratch/offset FAKETIME_DONT_FAKE_MONOTONIC=1
+Environment=LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketime.so.1):/opt/scratch/unsynchronised.so
+CLOCK
+done
+printf '[Service]\\nRestartSec=500ms\\n' > /etc/systemd/system/strongroom-gate.service.d/restart.conf
+systemctl daemon-reload
+outcome() { # of the gate that was just started: what it answers at its second question, or that the service is there
+  local reason
+  for ((n = 0; n < 300; n += 1)); do
+    if [[ $(systemctl show --value --property ActiveState strongroom-app) == active ]]; then served > /dev/null && echo served; return; fi
+    reason=$(sed -n 's/.*"start":"wait".*"reason":"\\([a-z-]*\\)".*/\\1/p' /opt/scratch/gate.log | sed -n 2p)
+    if [[ -n $reason ]]; then echo "$reason"; return; fi
+    sleep 0.1
+  done
+  echo "nothing in 30 s"
+}
+started() { # cold start's offset, later one's
+  systemctl stop strongroom-app strongroom-gate
+  : > /opt/scratch/gate.log
+  echo "$2" > /opt/scratch/offset
+  systemctl start --no-block strongroom-gate
+  echo "made at $1, started at $2: $(outcome)"
+  echo +0 > /opt/scratch/offset
+  became strongroom-app ActiveState active
+  served > /dev/null
+}
+cd /var/lib/strongroom
+export STRONGROOM_PKCS11_MODULE=${softhsm}
+for first in +0 -1h +2d +8d; do
+  systemctl stop strongroom-app strongroom-gate
+  as_service strongroom decommission store --yes --pin-fd 3 --password-fd 4 3< /etc/strongroom/pin 4< /root/backup-password
+  # A clock that is wrong is one that nothing had set.
+  seconds='-400d +8d' set=
+  if [[ $first == +0 ]]; then seconds='-400d -1h +2d +8d' set=set; fi
+  TEST_CLOCK=$set at $first runuser --user strongroom -- strongroom init store --storage pkcs11 --token acme --pin-fd 3 \\
+    --instance acme --secret-store file:/var/lib/strongroom/secrets --recovery-password-fd 4 3< /etc/strongroom/pin 4< /root/backup-password
+  at $first runuser --user strongroom -- strongroom tls set store --pin-fd 3 --key-fd 4 \\
+    --certificate-file /etc/strongroom/server.crt --chain-file /etc/strongroom/chain.pem 3< /etc/strongroom/pin 4< /root/server.key
+  at $first runuser --user strongroom -- strongroom set store seats 12 --pin-fd 3 3< /etc/strongroom/pin
+  for second in $seconds; do started $first $second; done
+done
+`;
+const bootSeconds = 160;
+
 function writeTargets(directory: string): void {
   mkdirSync(directory, { recursive: true });
   for (const name of targets)
@@ -26,7 +132,7 @@ function writeTargets(directory: string): void {
 }
 
 describe('deploy: systemd', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let root: string;
   beforeEach(() => {
     root = temporaryDirectory();
@@ -67,58 +173,97 @@ describe('deploy: systemd', function () {
 
   it('docs/deploy.md, command by command: first start, lost KEK, wizard, restore, outage, wrong PIN', async function () {
     if (!hasNamespaces() || !(await canBoot(root))) this.skip();
-    const scratch = join(root, 'scratch');
-    writeTargets(join(scratch, 'units'));
-    writeFileSync(
-      join(scratch, 'units/driver.target'),
-      '[Unit]\nWants=driver.service\nAfter=driver.service\n',
-    );
-    writeFileSync(
-      join(scratch, 'units/driver.service'),
-      '[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/bash /opt/scratch/driver\nTimeoutStartSec=100\n' +
-        'StandardOutput=append:/opt/scratch/said\nStandardError=append:/opt/scratch/said\n',
-    );
-    const { key, certificate, chain, root: authority } = makeCredential(join(root, 'credential'));
-    const given = { 'server.key': key, 'server.crt': certificate, 'chain.pem': chain };
-    for (const [name, text] of Object.entries({
-      ...given,
-      'so-pin': soPin,
-      pin,
-      'backup-password': backupPassword,
-    }))
-      writeFileSync(join(scratch, name), text);
-    cpSync(authority, join(scratch, 'root.crt'));
-    writeFileSync(join(scratch, 'driver'), driver());
-    // Read until the driver has opened it: that is the end.
-    const fifo = join(scratch, 'done');
-    assert.equal((await ended('mkfifo', [fifo])).code, 0);
-    const end = spawn('cat', [fifo], { stdio: 'ignore' });
-    const child = spawn(
-      'unshare',
-      [
-        '--mount', '--pid', '--fork', '--kill-child', '--net', '--ipc', '--uts', '--mount-proc',
-        join(checkout, 'test/deploy/boot.sh'), checkout, process.execPath, scratch,
-      ],
-      { cwd: '/', stdio: ['ignore', 'ignore', 'inherit'] },
-    ); // prettier-ignore
-    const gone = once(child, 'close');
-    const limit = setTimeout(() => end.kill(), 100_000);
-    await Promise.race([once(end, 'close'), gone]);
-    clearTimeout(limit);
-    end.kill();
-    child.kill('SIGKILL');
-    await gone;
-    await removeControlGroups(root);
-    const log = readdirSync(scratch)
-      .filter((name) => name === 'said' || name.endsWith('.log'))
-      .map((name) => `--- ${name}\n${readFileSync(join(scratch, name), 'utf8')}`)
-      .join('\n');
-    assert.ok(existsSync(join(scratch, 'passed')), log);
-    for (const secret of [pin, soPin, backupPassword]) assert.ok(!log.includes(secret));
+    const log = await boot(root, walk);
     assert.match(log, /^certificate +SHA-256 /m);
     assert.match(log, /^code +\w{4}-/m);
   });
+
+  it('a clock that is wrong at the cold start, at a later one or at both: once it is right, nobody is needed', async function () {
+    if (!hasNamespaces() || !(await canBoot(root))) this.skip();
+    const scratch = join(root, 'scratch');
+    mkdirSync(scratch);
+    const shim = join(checkout, 'test/support/unsynchronised_clock.c');
+    const made = await ended('cc', [
+      '-shared',
+      '-fPIC',
+      '-O1',
+      '-o',
+      join(scratch, 'unsynchronised.so'),
+      shim,
+    ]);
+    assert.equal(made.code, 0, made.stderr);
+    const log = await boot(root, clocks);
+    const met = Array.from(log.matchAll(/^made at (\S+), started at (\S+): (.*)$/gm), (line) =>
+      line.slice(1),
+    );
+    const waits = {
+      '-400d': 'clock-rolled-back',
+      '-1h': 'clock-rolled-back',
+      '+2d': 'served',
+      '+8d': 'state-stale',
+    };
+    assert.deepEqual(met, [
+      ...Object.entries(waits).map(([second, outcome]) => ['+0', second, outcome]),
+      ['-1h', '-400d', 'clock-rolled-back'],
+      ['-1h', '+8d', 'state-stale'],
+      ['+2d', '-400d', 'clock-rolled-back'],
+      ['+2d', '+8d', 'served'], // younger than the permitted age of 7 days
+      ['+8d', '-400d', 'clock-rolled-back'],
+      ['+8d', '+8d', 'served'],
+    ]);
+  });
 });
+
+/** Boots a systemd of its own that follows docs/deploy.md and then runs the script; what it and the units said. */
+async function boot(root: string, script: string): Promise<string> {
+  const scratch = join(root, 'scratch');
+  writeTargets(join(scratch, 'units'));
+  writeFileSync(join(scratch, 'units/driver.target'), '[Unit]\nWants=driver.service\nAfter=driver.service\n');
+  writeFileSync(
+    join(scratch, 'units/driver.service'),
+    '[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/bash /opt/scratch/driver\n' +
+      `TimeoutStartSec=${bootSeconds}\n` +
+      'StandardOutput=append:/opt/scratch/said\nStandardError=append:/opt/scratch/said\n',
+  );
+  const { key, certificate, chain, root: authority } = makeCredential(join(root, 'credential'));
+  const given = { 'server.key': key, 'server.crt': certificate, 'chain.pem': chain };
+  for (const [name, text] of Object.entries({
+    ...given,
+    'so-pin': soPin,
+    pin,
+    'backup-password': backupPassword,
+  }))
+    writeFileSync(join(scratch, name), text);
+  cpSync(authority, join(scratch, 'root.crt'));
+  writeFileSync(join(scratch, 'driver'), driver(script));
+  // Read until the driver has opened it: that is the end.
+  const fifo = join(scratch, 'done');
+  assert.equal((await ended('mkfifo', [fifo])).code, 0);
+  const end = spawn('cat', [fifo], { stdio: 'ignore' });
+  const child = spawn(
+    'unshare',
+    [
+      '--mount', '--pid', '--fork', '--kill-child', '--net', '--ipc', '--uts', '--mount-proc',
+      join(checkout, 'test/deploy/boot.sh'), checkout, process.execPath, scratch,
+    ],
+    { cwd: '/', stdio: ['ignore', 'ignore', 'inherit'] },
+  ); // prettier-ignore
+  const gone = once(child, 'close');
+  const limit = setTimeout(() => end.kill(), bootSeconds * 1000);
+  await Promise.race([once(end, 'close'), gone]);
+  clearTimeout(limit);
+  end.kill();
+  child.kill('SIGKILL');
+  await gone;
+  await removeControlGroups(root);
+  const log = readdirSync(scratch)
+    .filter((name) => name === 'said' || name.endsWith('.log'))
+    .map((name) => `--- ${name}\n${readFileSync(join(scratch, name), 'utf8')}`)
+    .join('\n');
+  assert.ok(existsSync(join(scratch, 'passed')), log);
+  for (const secret of [pin, soPin, backupPassword]) assert.ok(!log.includes(secret));
+  return log;
+}
 
 /** Whether the kernel lets a mount namespace have an overlay and a cgroup2 of its own. */
 async function canBoot(scratch: string): Promise<boolean> {
@@ -136,7 +281,7 @@ async function removeControlGroups(root: string): Promise<void> {
   await until('the control group is empty', async () => (await ended('unshare', args)).code === 0);
 }
 
-function driver(): string {
+function driver(script: string): string {
   const program = join('/opt/strongroom', compiled.slice(checkout.length), 'dist/cli/main.js');
   return `set -Eeuo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
@@ -188,56 +333,7 @@ answers() { # code URL
 as_service() { runuser --user strongroom -- "$@"; }
 served() { for ((n = 0; n < 50; n += 1)); do if serves 2> /dev/null; then return 0; fi; sleep 0.1; done; serves; }
 
-echo "=== the first start"
-became strongroom-app ActiveState active
-served
-
-echo "=== the KEK is lost"
-systemctl stop strongroom-app
-as_service pkcs11-tool --module ${softhsm} --token-label acme --login --pin "$(cat /etc/strongroom/pin)" --delete-object \\
-  --type secrkey --label 'strongroom acme'
-before=$(sha256sum /var/lib/strongroom/tls/* /var/lib/strongroom/store/{persistence,vault,tmtmp}.bin)
-systemctl restart strongroom-gate || true
-became strongroom-wizard ActiveState active
-for ((n = 0; n < 100; n += 1)); do if answers 503 https://127.0.0.1:8443/; then break; fi; sleep 0.1; done
-answers 503 https://127.0.0.1:8443/
-answers 503 https://127.0.0.1/
-became strongroom-app ActiveState inactive
-[[ $(sha256sum /var/lib/strongroom/tls/* /var/lib/strongroom/store/{persistence,vault,tmtmp}.bin) == "$before" ]]
-
-echo "=== a wrong configuration of the web server: not completed"
-install -m 600 /opt/scratch/backup-password /run/strongroom-password
-echo NoSuchDirective > /etc/apache2/conf-enabled/broken.conf
-if systemctl start strongroom-restore; then false; fi
-grep 'hook-failed' /opt/scratch/restore.log
-grep 'exit code 12' /opt/scratch/restore.log
-rm /etc/apache2/conf-enabled/broken.conf
-
-echo "=== the restore"
-systemctl start strongroom-restore
-grep 'completed: the store serves again' /opt/scratch/restore.log
-became strongroom-app ActiveState active
-became strongroom-wizard ActiveState inactive
-served
-
-echo "=== an outage heals"
-systemctl stop strongroom-app
-mv /var/lib/softhsm/tokens /var/lib/softhsm/away
-systemctl start strongroom-gate || true
-became strongroom-gate SubState auto-restart
-mv /var/lib/softhsm/away /var/lib/softhsm/tokens
-became strongroom-app ActiveState active
-served
-
-echo "=== a wrong PIN is sent once"
-systemctl stop strongroom-app
-echo 9999-none > /etc/strongroom/pin
-: > /opt/scratch/gate.log
-if systemctl start strongroom-gate; then false; fi
-became strongroom-gate ActiveState failed
-became strongroom-wizard ActiveState inactive
-[[ $(grep -c '"state":"PIN"' /opt/scratch/gate.log) == 1 ]]
-: > /opt/scratch/passed
+${script}: > /opt/scratch/passed
 : > /opt/scratch/done
 `;
 }

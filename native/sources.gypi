@@ -57,7 +57,7 @@
       "store/libsecret.cc",
       "store/secret_store_service.cc",
       "store/time_tamper.cc",
-      "store/witness_point.cc",
+      "store/witness_checkpoint.cc",
       "store/authority.cc",
       "store/window.cc",
       "store/witnesses.cc",
@@ -86,7 +86,7 @@
       "store/anchor_protocol.cc",
       "store/counter_witness.cc",
       "store/engine_keys.cc",
-      "store/reserved_records.cc",
+      "store/system_records.cc",
       "store/managed_keys.cc",
       "store/tls_credential.cc"
     ],

@@ -1,4 +1,4 @@
-// The entry point. Nothing here is shared between environments: each worker has its own classes and stores.
+// The entry checkpoint. Nothing here is shared between environments: each worker has its own classes and stores.
 #include <node_api.h>
 
 #include "addon/certificates.h"

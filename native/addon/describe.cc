@@ -6,10 +6,10 @@
 namespace strongroom::addon {
 namespace {
 
-napi_value describe(napi_env env, const log::Point& point) {
+napi_value describe(napi_env env, const log::Checkpoint& checkpoint) {
   return Object(env)
-      .set("generation", count_value(env, point.generation))
-      .set("head", to_hex_value(env, point.head))
+      .set("generation", count_value(env, checkpoint.generation))
+      .set("head", to_hex_value(env, checkpoint.head))
       .value();
 }
 
@@ -43,7 +43,7 @@ napi_value describe(napi_env env, const store::TpmStatus& tpm) {
            tpm.extend_index != 0 ? to_value(env, static_cast<double>(tpm.extend_index)) : undefined(env))
       .set("counter", count_value(env, tpm.counter))
       .set("firstNumber", tpm.first_number != 0 ? count_value(env, tpm.first_number) : undefined(env))
-      .set("epochEnd", count_value(env, tpm.epoch_end))
+      .set("epochEnd", count_value(env, tpm.seal_epoch_end))
       .set("increments", count_value(env, tpm.increments))
       .set("firstMs", time_value(env, tpm.first_wall_ms))
       .set("pcrs", describe_pcrs(env, tpm.pcrs))
@@ -99,8 +99,8 @@ napi_value describe(napi_env env, const std::vector<store::WitnessStatus>& witne
   return list_value(env, witnesses, [env](const store::WitnessStatus& witness) {
     return Object(env)
         .set("name", to_value(env, std::string_view(witness.name)))
-        .set("generation", count_value(env, witness.point.generation))
-        .set("head", to_hex_value(env, witness.point.head))
+        .set("generation", count_value(env, witness.checkpoint.generation))
+        .set("head", to_hex_value(env, witness.checkpoint.head))
         .set("lagGenerations", count_value(env, witness.lag_generations))
         .set("movedMs", time_value(env, witness.moved_wall_ms))
         .set("failing", to_value(env, witness.failing))
@@ -158,7 +158,7 @@ napi_value describe(napi_env env, const std::vector<store::Leftover>& leftovers)
 }
 
 napi_value describe(napi_env env, const store::EngineStatus& status) {
-  const bool has_secret_store = status.storage != store::StorageType::kTpm;
+  const bool has_secret_store = status.protector != store::ProtectorType::kTpm;
   const bool age_off = status.age_ms_max == store::kMaxAgeOff;
   return Object(env)
       .set("provision", to_value(env, text_of(status.provision)))
@@ -167,7 +167,7 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
                                                                                             : "WARMSTART")))
       .set("instance", to_value(env, std::string_view(status.instance)))
       .set("storageId", to_hex_value(env, status.storage_id))
-      .set("storage", to_value(env, store::storage_type_text(status.storage)))
+      .set("storage", to_value(env, store::protector_type_text(status.protector)))
       .set("tpm", status.tpm ? describe(env, *status.tpm) : undefined(env))
       .set("token", status.token ? describe(env, *status.token) : undefined(env))
       .set("restore", status.restore ? describe(env, *status.restore) : undefined(env))
@@ -175,7 +175,7 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
       .set("fileSystem", describe(env, status.file_system))
       .set("passwordVerifiedMs", time_value(env, status.password_verified_ms))
       .set("newest", describe(env, status.newest))
-      .set("tokenPoint", describe(env, status.token_point))
+      .set("tokenPoint", describe(env, status.permit_checkpoint))
       .set("newestMs", time_value(env, status.newest_wall_ms))
       .set("timeTamperMs", time_value(env, status.time_tamper.wall_ms))
       .set("ageMs", count_value(env, status.age_ms))
@@ -207,16 +207,16 @@ napi_value describe(napi_env env, const store::EngineStatus& status) {
 
 napi_value describe(napi_env env, const store::VerifyReport& report) {
   return Object(env)
-      .set("base", describe(env, report.base))
+      .set("base", describe(env, report.snapshot))
       .set("newest", describe(env, report.newest))
       .set("commits", count_value(env, report.commits))
       .set("records", count_value(env, report.records))
-      .set("operationEntries", count_value(env, report.operation_entries))
+      .set("operationEntries", count_value(env, report.audit_entries))
       .set("witnesses", describe(env, report.witnesses))
       .value();
 }
 
-napi_value describe(napi_env env, const store::OperationEntry& entry) {
+napi_value describe(napi_env env, const store::AuditEntry& entry) {
   return Object(env)
       .set("generation", count_value(env, entry.generation))
       .set("timeMs", time_value(env, entry.wall_ms))
@@ -230,10 +230,10 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
   napi_value secret_store = undefined(env);
   napi_value tpm = undefined(env);
   napi_value token = undefined(env);
-  store::StorageType storage = store::StorageType::kSoftware;
+  store::ProtectorType protector = store::ProtectorType::kSoftware;
   for (const store::KeySlot& slot : inspection.header.slots) {
     if (slot.type == store::SlotType::kTpm) {
-      storage = store::StorageType::kTpm;
+      protector = store::ProtectorType::kTpm;
       const auto named = store::parse_tpm_parameters(slot.parameters);
       if (!named.ok()) continue;
       tpm = Object(env)
@@ -243,7 +243,7 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
                 .value();
     }
     if (slot.type == store::SlotType::kPkcs11) {
-      storage = store::StorageType::kPkcs11;
+      protector = store::ProtectorType::kPkcs11;
       const auto named = store::parse_token_parameters(slot.parameters);
       if (!named.ok()) continue;
       secret_store = describe(env, named->secret_store);
@@ -265,7 +265,7 @@ napi_value describe(napi_env env, const store::Inspection& inspection) {
       .set("instance", to_value(env, std::string_view(inspection.header.instance)))
       .set("storageId", to_hex_value(env, inspection.header.storage_id))
       .set("keySlots", describe(env, store::key_slot_status(inspection.header)))
-      .set("storage", to_value(env, store::storage_type_text(storage)))
+      .set("storage", to_value(env, store::protector_type_text(protector)))
       .set("tpm", tpm)
       .set("token", token)
       .set("secretStore", secret_store)

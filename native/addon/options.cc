@@ -54,7 +54,7 @@ Status read_secret_store(napi_env env, napi_value value, store::SecretStoreConfi
 
 // {type, module, label, serial, slotId, manufacturer, model, object, anotherToken, pin, initArguments, timeLimitMs}
 Status read_token_storage(napi_env env, napi_value value, store::EngineOptions* out) {
-  out->storage = store::StorageType::kPkcs11;
+  out->protector = store::ProtectorType::kPkcs11;
   SR_ASSIGN(out->pkcs11.locator, read_token_locator(env, value));
   out->pkcs11.another_token = read_boolean(env, member(env, value, "anotherToken")).value_or(false);
   double limit = static_cast<double>(out->pkcs11.limit.count());
@@ -69,23 +69,24 @@ Status read_storage(napi_env env, napi_value value, store::EngineOptions* out) {
   std::string type;
   SR_TRY(read_text(env, value, "type", &type));
   if (type == "software") {
-    out->storage = store::StorageType::kSoftware;
+    out->protector = store::ProtectorType::kSoftware;
     return {};
   }
   if (type == "pkcs11") return read_token_storage(env, value, out);
-  if (type != "tpm") return invalid("storage.type");
-  out->storage = store::StorageType::kTpm;
+  if (type != "tpm") return invalid("protector.type");
+  out->protector = store::ProtectorType::kTpm;
   SR_TRY(read_text(env, value, "tcti", &out->tpm.tcti));
   SR_TRY(read_whole(env, value, "anchorsPerDay", kAnchorsPerDayMax, &out->tpm.anchors_per_day));
   if (const napi_value list = member(env, value, "pcrs")) {
     std::uint32_t count = 0;
-    if (napi_get_array_length(env, list, &count) != napi_ok) return invalid("storage.pcrs");
+    if (napi_get_array_length(env, list, &count) != napi_ok) return invalid("protector.pcrs");
     std::uint32_t& mask = out->tpm.pcrs.emplace(0);
     for (std::uint32_t at = 0; at < count; ++at) {
       napi_value element = nullptr;
-      if (napi_get_element(env, list, at, &element) != napi_ok) return invalid("storage.pcrs");
+      if (napi_get_element(env, list, at, &element) != napi_ok) return invalid("protector.pcrs");
       const std::optional<double> pcr = read_number(env, element);
-      if (!pcr || !(*pcr >= 0) || *pcr > kPcrMax || std::floor(*pcr) != *pcr) return invalid("storage.pcrs");
+      if (!pcr || !(*pcr >= 0) || *pcr > kPcrMax || std::floor(*pcr) != *pcr)
+        return invalid("protector.pcrs");
       mask |= std::uint32_t{1} << static_cast<std::uint32_t>(*pcr);
     }
   }

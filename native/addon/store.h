@@ -98,7 +98,7 @@ class Store {
   static napi_value initialize_recovery(napi_env env, napi_callback_info info);
   static napi_value create_and_load_vault(napi_env env, napi_callback_info info);
   static napi_value update_time_tamper(napi_env env, napi_callback_info info);
-  template <Status (store::Engine::*kAct)(const store::Proof&)>
+  template <Status (store::Engine::*kAct)(const store::Credential&)>
   static napi_value act(napi_env env, napi_callback_info info);
   static napi_value validate_restore(napi_env env, napi_callback_info info);
   static napi_value restore(napi_env env, napi_callback_info info);
@@ -115,10 +115,10 @@ class Store {
   static napi_value close(napi_env env, napi_callback_info info);
   static napi_value abandon(napi_env env, napi_callback_info info);
   static napi_value cancel(napi_env env, napi_callback_info info);
-  static napi_value set_reserved(napi_env env, napi_callback_info info);
-  static napi_value get_reserved(napi_env env, napi_callback_info info);
+  static napi_value set_system_record(napi_env env, napi_callback_info info);
+  static napi_value get_system_record(napi_env env, napi_callback_info info);
   static napi_value verify(napi_env env, napi_callback_info info);
-  static napi_value operation_log(napi_env env, napi_callback_info info);
+  static napi_value audit_log(napi_env env, napi_callback_info info);
   static napi_value status(napi_env env, napi_callback_info info);
 
   // --- store_passwords.cc ---
@@ -212,7 +212,7 @@ struct StoreOptions {
 [[nodiscard]] napi_value describe(napi_env env, const std::vector<store::Leftover>& leftovers);
 [[nodiscard]] napi_value describe(napi_env env, const store::EngineStatus& status);
 [[nodiscard]] napi_value describe(napi_env env, const store::VerifyReport& report);
-[[nodiscard]] napi_value describe(napi_env env, const store::OperationEntry& entry);
+[[nodiscard]] napi_value describe(napi_env env, const store::AuditEntry& entry);
 [[nodiscard]] napi_value describe(napi_env env, const store::Inspection& inspection);
 
 }  // namespace strongroom::addon

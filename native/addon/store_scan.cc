@@ -11,8 +11,8 @@ napi_value Store::size(napi_env env, napi_callback_info info) {
   Store* self = open_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   log::KeyRange range;
-  range.lower = std::string(store::kReservedPrefix);
-  range.upper = std::string(store::kReservedPrefix);
+  range.lower = std::string(store::kSystemPrefix);
+  range.upper = std::string(store::kSystemPrefix);
   ++range.upper->back();
   std::size_t reserved = 0;
   self->engine_->queue().scan(range, [&](const log::Record&) {
@@ -66,7 +66,7 @@ napi_value Store::scan(napi_env env, napi_callback_info info) {
   bool damaged = false;
   self->engine_->queue().scan(range, [&](const log::Record& record) {
     const std::string_view key = record.key();
-    if (key.starts_with(store::kReservedPrefix)) return true;
+    if (key.starts_with(store::kSystemPrefix)) return true;
     const std::size_t value_bytes = with_values ? record.value_bytes() : 0;
     const std::size_t size = (kRecordHeaderBytes + key.size() + value_bytes + 3) / 4 * 4;
     more = count >= count_max || size > capacity - used;

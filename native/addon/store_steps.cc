@@ -144,30 +144,31 @@ napi_value Store::update_time_tamper(napi_env env, napi_callback_info info) {
 
 namespace {
 
-// (password | undefined, token | undefined)
-Result<std::shared_ptr<store::Proof>> read_proof(napi_env env, napi_value password, napi_value token) {
-  auto proof = std::make_shared<store::Proof>();
-  SR_ASSIGN(proof->password, read_secret(env, password, "the password"));
-  if (!is_undefined(env, token)) {
+// (password | undefined, permit | undefined)
+Result<std::shared_ptr<store::Credential>> read_credential(napi_env env, napi_value password,
+                                                           napi_value permit) {
+  auto credential = std::make_shared<store::Credential>();
+  SR_ASSIGN(credential->password, read_secret(env, password, "the password"));
+  if (!is_undefined(env, permit)) {
     ByteView bytes;
-    SR_TRY(read_bytes(env, token, "the token", &bytes));
-    proof->token.assign(bytes.begin(), bytes.end());
+    SR_TRY(read_bytes(env, permit, "the permit", &bytes));
+    credential->permit.assign(bytes.begin(), bytes.end());
   }
-  return proof;
+  return credential;
 }
 
 }  // namespace
 
-template <Status (store::Engine::*kAct)(const store::Proof&)>
+template <Status (store::Engine::*kAct)(const store::Credential&)>
 napi_value Store::act(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  const auto proof = read_proof(env, arguments[0], arguments[1]);
-  if (!proof.ok()) return throw_error(env, proof.error());
+  const auto credential = read_credential(env, arguments[0], arguments[1]);
+  if (!credential.ok()) return throw_error(env, credential.error());
   return self->run(
       arguments.receiver, "strongroom.act",
-      [proof = *proof](Engine& engine) { return (engine.*kAct)(*proof); },
+      [credential = *credential](Engine& engine) { return (engine.*kAct)(*credential); },
       [self](napi_env task_env) {
         self->opened();
         return undefined(task_env);
@@ -188,15 +189,16 @@ Engine::ProgressHook Store::progress_to(napi_value callback) {
       [completions = completions_](std::uint64_t done, std::uint64_t all) { completions->report(done, all); };
 }
 
-// validateRestore(password | undefined, token | undefined)
+// validateRestore(password | undefined, permit | undefined)
 napi_value Store::validate_restore(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  const auto proof = read_proof(env, arguments[0], arguments[1]);
-  if (!proof.ok()) return throw_error(env, proof.error());
-  return self->run_cancellable(arguments.receiver, "strongroom.validateRestore",
-                               [proof = *proof](Engine& engine) { return engine.validate_restore(*proof); });
+  const auto credential = read_credential(env, arguments[0], arguments[1]);
+  if (!credential.ok()) return throw_error(env, credential.error());
+  return self->run_cancellable(
+      arguments.receiver, "strongroom.validateRestore",
+      [credential = *credential](Engine& engine) { return engine.validate_restore(*credential); });
 }
 
 // restore(progress | undefined), after validateRestore(). The progress is (number of the step, number of steps).
@@ -256,13 +258,13 @@ napi_value Store::decommission(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  const auto proof = read_proof(env, arguments[0], arguments[1]);
-  if (!proof.ok()) return throw_error(env, proof.error());
+  const auto credential = read_credential(env, arguments[0], arguments[1]);
+  if (!credential.ok()) return throw_error(env, credential.error());
   auto left = std::make_shared<std::vector<std::string>>();
   return self->run(
       arguments.receiver, "strongroom.decommission",
-      [left, proof = *proof](Engine& engine) -> Status {
-        SR_TRY(engine.decommission(*proof));
+      [left, credential = *credential](Engine& engine) -> Status {
+        SR_TRY(engine.decommission(*credential));
         *left = engine.left_behind();
         return {};
       },
@@ -354,33 +356,33 @@ napi_value Store::abandon(napi_env env, napi_callback_info info) {
 }
 
 // setReserved(name, value)
-napi_value Store::set_reserved(napi_env env, napi_callback_info info) {
+napi_value Store::set_system_record(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   const std::optional<std::string> name = read_string(env, arguments[0]);
   ByteView value;
-  if (!name) return throw_error(env, Reason::kInternal, "a reserved record needs a name");
+  if (!name) return throw_error(env, Reason::kInternal, "a system record needs a name");
   if (const Status status = read_vault_value(env, arguments[1], &value); !status.ok()) {
     return throw_error(env, status.error());
   }
   return self->run(arguments.receiver, "strongroom.setReserved",
                    [name = *name, copy = Bytes(value.begin(), value.end())](Engine& engine) {
-                     return engine.set_reserved(name, copy);
+                     return engine.set_system_record(name, copy);
                    });
 }
 
-napi_value Store::get_reserved(napi_env env, napi_callback_info info) {
+napi_value Store::get_system_record(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   const std::optional<std::string> name = read_string(env, arguments[0]);
-  if (!name) return throw_error(env, Reason::kInternal, "a reserved record needs a name");
+  if (!name) return throw_error(env, Reason::kInternal, "a system record needs a name");
   auto value = std::make_shared<std::optional<Bytes>>();
   return self->run(
       arguments.receiver, "strongroom.getReserved",
       [value, name = *name](Engine& engine) -> Status {
-        SR_ASSIGN(*value, engine.get_reserved(name));
+        SR_ASSIGN(*value, engine.get_system_record(name));
         return {};
       },
       [value](napi_env task_env) { return *value ? to_buffer(task_env, **value) : undefined(task_env); });
@@ -403,22 +405,21 @@ napi_value Store::verify(napi_env env, napi_callback_info info) {
 }
 
 // operationLog(countMax)
-napi_value Store::operation_log(napi_env env, napi_callback_info info) {
+napi_value Store::audit_log(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   const auto count_max = static_cast<std::size_t>(read_number(env, arguments[0]).value_or(0));
-  auto entries = std::make_shared<std::vector<store::OperationEntry>>();
+  auto entries = std::make_shared<std::vector<store::AuditEntry>>();
   return self->run(
       arguments.receiver, "strongroom.operationLog",
       [entries, count_max](Engine& engine) -> Status {
-        SR_ASSIGN(*entries, engine.operation_log(count_max));
+        SR_ASSIGN(*entries, engine.audit_log(count_max));
         return {};
       },
       [entries](napi_env task_env) {
-        return list_value(task_env, *entries, [task_env](const store::OperationEntry& entry) {
-          return describe(task_env, entry);
-        });
+        return list_value(task_env, *entries,
+                          [task_env](const store::AuditEntry& entry) { return describe(task_env, entry); });
       });
 }
 

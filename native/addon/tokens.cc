@@ -12,7 +12,8 @@ constexpr double kSlotIdMax = 9007199254740991;  // 2^53 - 1
 constexpr double kTimeLimitMsMax = 3'600'000;
 
 Status invalid(const char* name) {
-  return {Reason::kInvalidOption, std::string("storage.") + name + " has the wrong type or is out of range"};
+  return {Reason::kInvalidOption,
+          std::string("protector.") + name + " has the wrong type or is out of range"};
 }
 
 Status read_text(napi_env env, napi_value object, const char* name, std::optional<std::string>* out) {
@@ -121,7 +122,7 @@ napi_value initialise_token(napi_env env, napi_callback_info info) {
 napi_value parse_uri(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const std::optional<std::string> text = read_string(env, arguments[0]);
-  if (!text) return throw_error(env, Reason::kInvalidOption, "storage.uri must be a string");
+  if (!text) return throw_error(env, Reason::kInvalidOption, "protector.uri must be a string");
   const Result<roots::ParsedUri> parsed = roots::parse_pkcs11_uri(*text);
   if (!parsed.ok()) return throw_error(env, parsed.error());
   const roots::TokenLocator& locator = parsed->locator;

@@ -5,7 +5,7 @@
 namespace strongroom::addon {
 namespace {
 
-constexpr std::string_view kReservedPrefix = "strongroom/";
+constexpr std::string_view kSystemPrefix = "strongroom/";
 
 // Node-API writes U+FFFD for a lone surrogate. Whether the string really has one is asked only when that was
 // seen.
@@ -190,7 +190,7 @@ Status KeyArgument::read(napi_env env, napi_value value) {
   }
   if (view_.empty()) return {Reason::kInvalidKey, "the key is empty"};
   if (view_.size() > limits::kKeyBytesMax) return {Reason::kInvalidKey, "the key is longer than 1,024 bytes"};
-  if (view_.starts_with(kReservedPrefix)) {
+  if (view_.starts_with(kSystemPrefix)) {
     return {Reason::kReservedKey, "keys that begin with 'strongroom/' belong to the vault itself"};
   }
   return {};

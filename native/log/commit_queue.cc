@@ -338,7 +338,7 @@ void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
     Completion& completion = completions[i];
     if (!completion.status.ok()) continue;
     if (written.ok()) {
-      completion.generation = written->point.generation;
+      completion.generation = written->checkpoint.generation;
     } else {
       completion.status = written.status();
       completion.swapped = false;
@@ -357,12 +357,12 @@ Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>
     const std::lock_guard lock(index_mutex_);
     for (std::size_t i = 0; i < changes.size(); ++i) {
       Record::Pointer record = changes[i].operation == Operation::kPut
-                                   ? index_.put(changes[i].key, appended.values[i], snapshot_held_)
+                                   ? index_.put(changes[i].key, appended.values[i], records_held_)
                                    : index_.erase(keys[i]);
       if (record) replaced.push_back(std::move(record));
     }
   }
-  if (snapshot_held_) {
+  if (records_held_) {
     retired_.insert(retired_.end(), std::make_move_iterator(replaced.begin()),
                     std::make_move_iterator(replaced.end()));
   }
@@ -370,7 +370,7 @@ Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>
   return appended.info;
 }
 
-Result<CommitInfo> CommitQueue::commit_reserved(CommitKind kind, const std::vector<Change>& changes) {
+Result<CommitInfo> CommitQueue::commit_system(CommitKind kind, const std::vector<Change>& changes) {
   const std::lock_guard commit(commit_mutex_);
   if (kind == CommitKind::kData && hooks_.gate) SR_TRY(hooks_.gate());
   std::vector<Change> decorated = changes;
@@ -410,15 +410,15 @@ std::uint64_t CommitQueue::live_bytes() const {
   return index_.live_bytes();
 }
 
-std::vector<const Record*> CommitQueue::hold_snapshot() {
-  snapshot_held_ = true;
-  return index_.snapshot();
+std::vector<const Record*> CommitQueue::hold_records() {
+  records_held_ = true;
+  return index_.all_records();
 }
 
-void CommitQueue::release_snapshot() {
+void CommitQueue::release_records() {
   std::vector<Record::Pointer> retired;
   const std::lock_guard commit(commit_mutex_);
-  snapshot_held_ = false;
+  records_held_ = false;
   retired.swap(retired_);
 }
 

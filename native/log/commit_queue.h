@@ -93,7 +93,7 @@ class CommitQueue {
     std::function<Status()> gate;
     std::function<std::int64_t()> wall_ms;
     std::function<std::uint64_t()> tamper_synced;
-    // May add reserved records to a commit of the application; what the views point to lives until `committed`.
+    // May add system records to a commit of the application; what the views point to lives until `committed`.
     std::function<void(std::vector<Change>&)> decorate;
     std::function<void(const CommitInfo&)> committed;
     // Operations that are done, in order of submission; on the writer thread or that of a commit_now(),
@@ -120,7 +120,7 @@ class CommitQueue {
   // Commits what waits and this operation on the calling thread.
   [[nodiscard]] Completion commit_now(QueuedOperation operation);
   // A commit of the store's own.
-  [[nodiscard]] Result<CommitInfo> commit_reserved(CommitKind kind, const std::vector<Change>& changes);
+  [[nodiscard]] Result<CommitInfo> commit_system(CommitKind kind, const std::vector<Change>& changes);
   // When it returns, everything submitted before is done; what still waits is committed on the calling thread.
   void drain();
 
@@ -138,8 +138,8 @@ class CommitQueue {
 
   // A consistent view for compaction: while it is held, replaced records are kept instead of freed. Call with the
   // commit lock held.
-  [[nodiscard]] std::vector<const Record*> hold_snapshot();
-  void release_snapshot();
+  [[nodiscard]] std::vector<const Record*> hold_records();
+  void release_records();
 
  private:
   class Group;
@@ -158,7 +158,7 @@ class CommitQueue {
 
   mutable std::mutex commit_mutex_;
   mutable std::mutex index_mutex_;
-  bool snapshot_held_ = false;            // guarded by commit_mutex_
+  bool records_held_ = false;             // guarded by commit_mutex_
   std::vector<Record::Pointer> retired_;  // guarded by commit_mutex_
 
   std::mutex queue_mutex_;

@@ -10,23 +10,23 @@ constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
 
 }  // namespace
 
-BaseWriter::BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch)
+SnapshotWriter::SnapshotWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch)
     : file_(file), keys_(keys), cipher_(keys), key_id_(key_id), epoch_(epoch) {}
 
-Status BaseWriter::begin(const BaseInfo& info) {
+Status SnapshotWriter::begin(const SnapshotInfo& info) {
   std::array<std::uint8_t, kFileHeaderBytes> header{};
   encode_file_header(FileHeader{key_id_, keys_.storage_id(), crypto::random_array<16>()}, header.data());
   SR_TRY(file_.write_at(0, header));
   offset_ = header.size();
-  chain_ = base_chain_start(header);
-  generation_ = info.point.generation;
-  info_ = encode_base_info(info);
+  chain_ = snapshot_chain_start(header);
+  generation_ = info.checkpoint.generation;
+  info_ = encode_snapshot_info(info);
   salt_ = crypto::random_array<kSaltBytes>();
   keys_.add_of(key_id_, epoch_, salt_);
   return {};
 }
 
-Status BaseWriter::add(const Record& record) {
+Status SnapshotWriter::add(const Record& record) {
   if (!head_written_) SR_TRY(flush(false));
   WipedBuffer value;
   value.resize(record.value_bytes());
@@ -39,14 +39,14 @@ Status BaseWriter::add(const Record& record) {
   return pending_bytes_ >= kFrameTargetBytes ? flush(false) : Status();
 }
 
-Result<std::uint64_t> BaseWriter::finish() {
+Result<std::uint64_t> SnapshotWriter::finish() {
   SR_TRY(flush(true));
   return offset_;
 }
 
-Status BaseWriter::flush(bool last) {
+Status SnapshotWriter::flush(bool last) {
   FrameHeader header;
-  header.kind = head_written_ ? CommitKind::kBaseData : CommitKind::kBaseHead;
+  header.kind = head_written_ ? CommitKind::kSnapshotData : CommitKind::kSnapshotHead;
   header.flags = static_cast<std::uint16_t>((head_written_ ? 0 : kHasSalt) | (last ? kLast : 0));
   header.generation = generation_;
   header.counter = counter_;

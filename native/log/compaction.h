@@ -1,11 +1,11 @@
-// Compaction: a new log whose base holds the live records at one point of the history, followed by the commit frames
+// Compaction: a new log whose snapshot holds the live records at one checkpoint of the history, followed by the commit frames
 // since then, byte for byte. It is published by a rename.
 //
 // Invariants:
-// - The history does not change: the head of every generation from the base on is the same in the old log and the new.
-// - Before a base is begun, every witness and the synced tamper file have reached its point; the base keeps the points
+// - The history does not change: the head of every generation from the snapshot on is the same in the old log and the new.
+// - Before a snapshot is begun, every witness and the synced tamper file have reached its checkpoint; the snapshot keeps the checkpoints
 //   of the last 1,024 witnessed commits for a witness that lost its last move.
-// - When the DEK was changed, every frame behind the base is of an epoch of the present one: the base names its salt, and
+// - When the DEK was changed, every frame behind the snapshot is of an epoch of the present one: the snapshot names its salt, and
 //   the file's header the DEK. So a compaction is what moves the vault to a new DEK.
 // - Until the rename the old log is the vault; a crash leaves at most a file ".new", which nothing reads.
 #pragma once
@@ -15,16 +15,16 @@
 
 namespace strongroom::log {
 
-// Writes a whole new vault file up to the end of its base.
-class BaseWriter {
+// Writes a whole new vault file up to the end of its snapshot.
+class SnapshotWriter {
  public:
   // `epoch` is fresh (LogWriter::take_epoch()). The file is one of the DEK `key_id`.
-  BaseWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch);
+  SnapshotWriter(os::File& file, EpochKeys& keys, std::uint32_t key_id, std::uint32_t epoch);
 
-  [[nodiscard]] Status begin(const BaseInfo& info);
+  [[nodiscard]] Status begin(const SnapshotInfo& info);
   // In key order or any other; each key once.
   [[nodiscard]] Status add(const Record& record);
-  // Returns the offset behind the base. Not yet synced.
+  // Returns the offset behind the snapshot. Not yet synced.
   [[nodiscard]] Result<std::uint64_t> finish();
 
  private:

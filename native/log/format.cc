@@ -63,9 +63,9 @@ std::string_view commit_kind_text(std::uint8_t kind) {
       return "rotation";
     case CommitKind::kTakeOver:
       return "take-over";
-    case CommitKind::kBaseHead:
-    case CommitKind::kBaseData:
-      return "base";
+    case CommitKind::kSnapshotHead:
+    case CommitKind::kSnapshotData:
+      return "snapshot";
   }
   return "unknown";
 }
@@ -105,7 +105,7 @@ void encode_frame_header(const FrameHeader& header, const StorageId& storage_id,
   store_le(out + 24, header.counter);
   store_le(out + 32, header.epoch);
   store_le(out + 36, header.operations);
-  store_le(out + 40, header.directory_bytes);
+  store_le(out + 40, header.entry_table_bytes);
   store_le(out + 44, header.value_bytes);
   store_le(out + 48, header.tamper_synced);
   store_le(out + kCheckOffset, header_check(storage_id, out));
@@ -126,10 +126,10 @@ std::optional<FrameHeader> parse_frame_header(ByteView bytes, const StorageId& s
   header.counter = load_le<std::uint64_t>(in + 24);
   header.epoch = load_le<std::uint32_t>(in + 32);
   header.operations = load_le<std::uint32_t>(in + 36);
-  header.directory_bytes = load_le<std::uint32_t>(in + 40);
+  header.entry_table_bytes = load_le<std::uint32_t>(in + 40);
   header.value_bytes = load_le<std::uint32_t>(in + 44);
   header.tamper_synced = load_le<std::uint64_t>(in + 48);
-  if (std::uint64_t{header.directory_bytes} + header.value_bytes > kFrameBodyBytesMax) return std::nullopt;
+  if (std::uint64_t{header.entry_table_bytes} + header.value_bytes > kFrameBodyBytesMax) return std::nullopt;
   return header;
 }
 
@@ -139,7 +139,7 @@ crypto::Nonce counter_nonce(std::uint64_t counter) {
   return nonce;
 }
 
-Digest base_chain_start(ByteView file_header) {
+Digest snapshot_chain_start(ByteView file_header) {
   return crypto::sha256({as_bytes("strongroom/v5 base"), file_header});
 }
 

@@ -211,7 +211,7 @@ void Index::scan(const KeyRange& range, const std::function<bool(const Record&)>
   }
 }
 
-std::vector<const Record*> Index::snapshot() const {
+std::vector<const Record*> Index::all_records() const {
   std::vector<const Record*> all;
   all.reserve(size_);
   for (auto at = order_.begin(); at != order_.end(); ++at) all.push_back(records_[*at].get());

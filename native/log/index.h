@@ -44,7 +44,7 @@ class Index {
   void clear();
   void reserve(std::size_t records);
 
-  // Between these two calls the order is not kept; end_bulk() sorts once, and of keys that came in order (a base, a load)
+  // Between these two calls the order is not kept; end_bulk() sorts once, and of keys that came in order (a snapshot, a load)
   // only those behind them.
   void begin_bulk();
   void end_bulk();
@@ -56,7 +56,7 @@ class Index {
   // Calls `visit` for each record in order until it answers false.
   void scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const;
   // All records in key order.
-  [[nodiscard]] std::vector<const Record*> snapshot() const;
+  [[nodiscard]] std::vector<const Record*> all_records() const;
 
  private:
   struct Slot {

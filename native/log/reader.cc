@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kPrefetchedKeys = 64;
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
-// How far the newest synced tamper entry may trail and its point still be remembered for the base.
+// How far the newest synced tamper entry may trail and its checkpoint still be remembered for the snapshot.
 constexpr std::size_t kRecentHeadsMax = 16384;
 // A log below this is checked by the thread that reads it.
 constexpr std::uint64_t kVerifierFileBytesMin = std::uint64_t{4} << 20;
@@ -66,7 +66,7 @@ class Window {
   std::size_t filled_ = 0;
 };
 
-// Directory entries of one frame, checked as a whole before any is applied.
+// Entry table of one frame, checked as a whole before any is applied.
 struct Entry {
   Operation operation = Operation::kPut;
   ByteView key;
@@ -74,8 +74,8 @@ struct Entry {
   ByteView tag;
 };
 
-bool parse_directory(ByteView directory, const FrameHeader& header, std::vector<Entry>& entries) {
-  ByteReader reader(directory);
+bool parse_entry_table(ByteView entry_table, const FrameHeader& header, std::vector<Entry>& entries) {
+  ByteReader reader(entry_table);
   std::uint64_t value_bytes = 0;
   entries.clear();
   for (std::uint32_t i = 0; i < header.operations; ++i) {
@@ -132,60 +132,62 @@ class LogReader {
   }
 
  private:
-  static Status damaged_base() {
-    return {Reason::kVaultTampered, "the base of the vault file does not authenticate or is cut short"};
+  static Status damaged_snapshot() {
+    return {Reason::kVaultTampered, "the snapshot of the vault file does not authenticate or is cut short"};
   }
 
   Status read_file_header() {
     SR_ASSIGN(const ByteView bytes, window_.peek(kFileHeaderBytes));
     SR_ASSIGN(loaded_.file_header, parse_file_header(bytes, storage_id_));
-    if (!all_zero(bytes.subspan(10, 2)) || !all_zero(bytes.subspan(48))) return damaged_base();
+    if (!all_zero(bytes.subspan(10, 2)) || !all_zero(bytes.subspan(48))) return damaged_snapshot();
     if (options_.on_file) SR_TRY(options_.on_file(loaded_.file_header));
-    if (!keys_.set_file_key(loaded_.file_header.key_id)) return damaged_base();
-    chain_ = base_chain_start(bytes);
+    if (!keys_.set_file_key(loaded_.file_header.key_id)) return damaged_snapshot();
+    chain_ = snapshot_chain_start(bytes);
     window_.consume(kFileHeaderBytes);
     return {};
   }
 
   Status read_frames() {
-    bool base_done = false;
-    BaseInfo base;
-    bool have_base_head = false;
+    bool snapshot_done = false;
+    SnapshotInfo snapshot;
+    bool have_snapshot_head = false;
     for (;;) {
       SR_TRY(check_cancelled());
-      SR_ASSIGN(const std::optional<FrameHeader> header, read_frame(base_done, have_base_head, base));
+      SR_ASSIGN(const std::optional<FrameHeader> header,
+                read_frame(snapshot_done, have_snapshot_head, snapshot));
       if (!header) {
-        if (!base_done) return damaged_base();
+        if (!snapshot_done) return damaged_snapshot();
         break;
       }
-      if (base_done) continue;
-      have_base_head = true;
+      if (snapshot_done) continue;
+      have_snapshot_head = true;
       if ((header->flags & kLast) == 0) continue;
-      if (index_.size() != base.records) return damaged_base();
-      base_done = true;
-      loaded_.base = loaded_.newest = base.point;
-      loaded_.base_operation_chain = base.operation_chain;
-      loaded_.witnessed = base.witnessed;
-      loaded_.tamper_synced = base.point.generation;
-      for (const auto& [epoch, salt] : base.epochs) {
-        // An epoch has one salt; that of the base itself was announced by the base.
-        if (const auto known = keys_.salt(epoch); known && *known != salt) return damaged_base();
+      if (index_.size() != snapshot.records) return damaged_snapshot();
+      snapshot_done = true;
+      loaded_.snapshot = loaded_.newest = snapshot.checkpoint;
+      loaded_.snapshot_audit_chain = snapshot.audit_chain;
+      loaded_.witnessed = snapshot.witnessed;
+      loaded_.tamper_synced = snapshot.checkpoint.generation;
+      for (const auto& [epoch, salt] : snapshot.epochs) {
+        // An epoch has one salt; that of the snapshot itself was announced by the snapshot.
+        if (const auto known = keys_.salt(epoch); known && *known != salt) return damaged_snapshot();
         keys_.add_of_file(epoch, salt);
         loaded_.epoch_highest = std::max(loaded_.epoch_highest, epoch);
       }
-      chain_ = base.point.head;
-      if (options_.on_base) options_.on_base(base);
+      chain_ = snapshot.checkpoint.head;
+      if (options_.on_snapshot) options_.on_snapshot(snapshot);
     }
     loaded_.end_offset = window_.offset();
     return classify_end();
   }
 
   // One frame, applied if it authenticates; nullopt (nothing consumed) where the history ends.
-  Result<std::optional<FrameHeader>> read_frame(bool base_done, bool have_base_head, BaseInfo& base) {
+  Result<std::optional<FrameHeader>> read_frame(bool snapshot_done, bool have_snapshot_head,
+                                                SnapshotInfo& snapshot) {
     const std::optional<FrameHeader> end;
     SR_ASSIGN(ByteView bytes, window_.peek(kFrameHeaderBytes));
     const std::optional<FrameHeader> parsed = parse_frame_header(bytes, storage_id_);
-    if (!parsed || !follows(*parsed, base_done, have_base_head, base)) return end;
+    if (!parsed || !follows(*parsed, snapshot_done, have_snapshot_head, snapshot)) return end;
     const FrameHeader& header = *parsed;
     if (header.frame_bytes() > window_.left()) return end;  // before memory is taken for it
     SR_ASSIGN(bytes, window_.peek(header.frame_bytes()));
@@ -198,7 +200,7 @@ class LogReader {
       if (header.epoch <= loaded_.epoch_highest) return end;  // an epoch begins once
       if ((header.flags & kNextKey) == 0) {
         keys_.add_of_file(header.epoch, salt);
-      } else if (!base_done) {
+      } else if (!snapshot_done) {
         return end;
       } else if (keys_.key_id() != loaded_.file_header.key_id) {
         keys_.add(header.epoch, salt);
@@ -211,29 +213,29 @@ class LogReader {
     crypto::Aead* cipher = cipher_.find(header.epoch);
     if (cipher == nullptr) return end;
 
-    const ByteView sealed = bytes.subspan(header_and_salt.size(), header.directory_bytes);
-    const ByteView tag = bytes.subspan(header_and_salt.size() + header.directory_bytes, crypto::kTagBytes);
+    const ByteView sealed = bytes.subspan(header_and_salt.size(), header.entry_table_bytes);
+    const ByteView tag = bytes.subspan(header_and_salt.size() + header.entry_table_bytes, crypto::kTagBytes);
     associated_data_.assign(storage_id_.begin(), storage_id_.end());
     associated_data_.insert(associated_data_.end(), chain_.begin(), chain_.end());
     associated_data_.insert(associated_data_.end(), header_and_salt.begin(), header_and_salt.end());
-    directory_.resize(header.directory_bytes);
+    entry_table_.resize(header.entry_table_bytes);
     if (!cipher->open(counter_nonce(header.counter), associated_data_, sealed, tag.data(),
-                      directory_.data())) {
+                      entry_table_.data())) {
       return end;
     }
-    const ByteView values = bytes.subspan(header_and_salt.size() + header.directory_bytes + crypto::kTagBytes,
-                                          header.value_bytes);
-    if (header.kind == CommitKind::kBaseHead) {
-      std::optional<BaseInfo> info = parse_base_info(directory_);
+    const ByteView values = bytes.subspan(
+        header_and_salt.size() + header.entry_table_bytes + crypto::kTagBytes, header.value_bytes);
+    if (header.kind == CommitKind::kSnapshotHead) {
+      std::optional<SnapshotInfo> info = parse_snapshot_info(entry_table_);
       if (!info || !values.empty()) return end;
-      base = *std::move(info);
-      index_.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(base.records, kReserveRecordsMax)));
+      snapshot = *std::move(info);
+      index_.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(snapshot.records, kReserveRecordsMax)));
     } else if (!apply(header, values)) {
       return end;
     }
     chain_ = next_link(chain_, header_and_salt, tag);
     loaded_.epoch_highest = std::max(loaded_.epoch_highest, header.epoch);
-    if (base_done) {
+    if (snapshot_done) {
       loaded_.newest_offset = window_.offset();
       note_commit(header);
     }
@@ -242,18 +244,19 @@ class LogReader {
     return std::optional(header);
   }
 
-  [[nodiscard]] bool follows(const FrameHeader& header, bool base_done, bool have_base_head,
-                             const BaseInfo& base) const {
-    const bool is_base = header.kind == CommitKind::kBaseHead || header.kind == CommitKind::kBaseData;
-    if (base_done) return !is_base && header.generation == loaded_.newest.generation + 1;
-    if (!have_base_head) return header.kind == CommitKind::kBaseHead;
-    return header.kind == CommitKind::kBaseData && header.generation == base.point.generation;
+  [[nodiscard]] bool follows(const FrameHeader& header, bool snapshot_done, bool have_snapshot_head,
+                             const SnapshotInfo& snapshot) const {
+    const bool is_snapshot =
+        header.kind == CommitKind::kSnapshotHead || header.kind == CommitKind::kSnapshotData;
+    if (snapshot_done) return !is_snapshot && header.generation == loaded_.newest.generation + 1;
+    if (!have_snapshot_head) return header.kind == CommitKind::kSnapshotHead;
+    return header.kind == CommitKind::kSnapshotData && header.generation == snapshot.checkpoint.generation;
   }
 
   // A frame is all or nothing: its values are checked before the first operation takes effect, or all of the log's
   // values are checked beside this thread and nothing of it is used when one fails.
   bool apply(const FrameHeader& header, ByteView values) {
-    if (!parse_directory(directory_, header, entries_)) return false;
+    if (!parse_entry_table(entry_table_, header, entries_)) return false;
     records_.clear();
     std::uint64_t counter = header.counter;
     for (const Entry& entry : entries_) {
@@ -303,7 +306,7 @@ class LogReader {
   }
 
   void note_commit(const FrameHeader& header) {
-    loaded_.newest = Point{header.generation, chain_};
+    loaded_.newest = Checkpoint{header.generation, chain_};
     loaded_.newest_kind = header.kind;
     recent_.push_back(loaded_.newest);
     if (recent_.size() > kRecentHeadsMax) recent_.pop_front();
@@ -312,7 +315,7 @@ class LogReader {
       const std::uint64_t oldest = recent_.front().generation;
       if (header.tamper_synced >= oldest && header.tamper_synced < header.generation) {
         loaded_.witnessed.push_back(recent_[static_cast<std::size_t>(header.tamper_synced - oldest)]);
-        if (loaded_.witnessed.size() > limits::kWitnessPointsMax) loaded_.witnessed.pop_front();
+        if (loaded_.witnessed.size() > limits::kWitnessedCheckpointsMax) loaded_.witnessed.pop_front();
       }
     }
     if (options_.on_commit) {
@@ -359,11 +362,11 @@ class LogReader {
   const ReadOptions& options_;
   LoadedLog loaded_;
   Digest chain_{};
-  std::deque<Point> recent_;
+  std::deque<Checkpoint> recent_;
   Bytes associated_data_;
   std::vector<std::string_view> prefetched_;
   WipedBuffer plaintext_;
-  Bytes directory_;
+  Bytes entry_table_;
   std::vector<Entry> entries_;
   std::vector<Record::Pointer> records_;
   std::vector<Record::Pointer> retired_;  // replaced while the verifier may still look at them
@@ -373,12 +376,12 @@ class LogReader {
 
 }  // namespace
 
-Bytes encode_base_info(const BaseInfo& info) {
+Bytes encode_snapshot_info(const SnapshotInfo& info) {
   Bytes out;
   ByteWriter writer(out);
-  writer.number(info.point.generation);
-  writer.bytes(info.point.head);
-  writer.bytes(info.operation_chain);
+  writer.number(info.checkpoint.generation);
+  writer.bytes(info.checkpoint.head);
+  writer.bytes(info.audit_chain);
   writer.number(info.records);
   writer.varint(info.epochs.size());
   for (const auto& [epoch, salt] : info.epochs) {
@@ -386,33 +389,33 @@ Bytes encode_base_info(const BaseInfo& info) {
     writer.bytes(salt);
   }
   writer.varint(info.witnessed.size());
-  for (const Point& point : info.witnessed) {
-    writer.number(point.generation);
-    writer.bytes(point.head);
+  for (const Checkpoint& checkpoint : info.witnessed) {
+    writer.number(checkpoint.generation);
+    writer.bytes(checkpoint.head);
   }
   if (info.former_chain) writer.bytes(*info.former_chain);
   return out;
 }
 
-std::optional<BaseInfo> parse_base_info(ByteView bytes) {
+std::optional<SnapshotInfo> parse_snapshot_info(ByteView bytes) {
   ByteReader reader(bytes);
-  BaseInfo info;
-  info.point.generation = reader.number<std::uint64_t>();
-  info.point.head = reader.array<32>();
-  info.operation_chain = reader.array<32>();
+  SnapshotInfo info;
+  info.checkpoint.generation = reader.number<std::uint64_t>();
+  info.checkpoint.head = reader.array<32>();
+  info.audit_chain = reader.array<32>();
   info.records = reader.number<std::uint64_t>();
   const std::uint64_t epochs = reader.varint();
   for (std::uint64_t i = 0; i < epochs && reader.ok(); ++i) {
     const auto epoch = reader.number<std::uint32_t>();
     info.epochs[epoch] = reader.array<kSaltBytes>();
   }
-  const std::uint64_t points = reader.varint();
-  if (points > limits::kWitnessPointsMax) return std::nullopt;
-  for (std::uint64_t i = 0; i < points && reader.ok(); ++i) {
-    Point point;
-    point.generation = reader.number<std::uint64_t>();
-    point.head = reader.array<32>();
-    info.witnessed.push_back(point);
+  const std::uint64_t checkpoints = reader.varint();
+  if (checkpoints > limits::kWitnessedCheckpointsMax) return std::nullopt;
+  for (std::uint64_t i = 0; i < checkpoints && reader.ok(); ++i) {
+    Checkpoint checkpoint;
+    checkpoint.generation = reader.number<std::uint64_t>();
+    checkpoint.head = reader.array<32>();
+    info.witnessed.push_back(checkpoint);
   }
   if (reader.ok() && reader.remaining() != 0) info.former_chain = reader.array<32>();
   if (!reader.done()) return std::nullopt;

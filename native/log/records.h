@@ -12,7 +12,7 @@
 
 namespace strongroom::log {
 
-// A sealed value that stands in a frame. Its tag there is sealed once more, with the directory.
+// A sealed value that stands in a frame. Its tag there is sealed once more, with the entry table.
 struct SealedValue {
   std::uint64_t generation = 0;
   std::uint64_t counter = 0;

@@ -19,7 +19,7 @@ std::uint8_t* put_varint(std::uint8_t* out, std::uint64_t value) {
   return out;
 }
 
-std::size_t directory_bytes_of(const std::vector<Change>& changes) {
+std::size_t entry_table_bytes_of(const std::vector<Change>& changes) {
   std::size_t size = 0;
   for (const Change& change : changes) {
     size += 1 + varint_bytes(change.key.size()) + change.key.size();
@@ -31,7 +31,7 @@ std::size_t directory_bytes_of(const std::vector<Change>& changes) {
 }  // namespace
 
 Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& previous,
-                   const std::vector<Change>& changes, ByteView raw_directory, crypto::Aead& cipher,
+                   const std::vector<Change>& changes, ByteView raw_entry_table, crypto::Aead& cipher,
                    ValueCipher& values, const StorageId& storage_id, Bytes& frame,
                    std::vector<SealedValue>* sealed) {
   std::size_t value_bytes = 0;
@@ -39,8 +39,8 @@ Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& prev
     if (change.operation == Operation::kPut) value_bytes += change.value.size();
   }
   header.operations = static_cast<std::uint32_t>(changes.size());
-  header.directory_bytes =
-      static_cast<std::uint32_t>(raw_directory.empty() ? directory_bytes_of(changes) : raw_directory.size());
+  header.entry_table_bytes = static_cast<std::uint32_t>(
+      raw_entry_table.empty() ? entry_table_bytes_of(changes) : raw_entry_table.size());
   header.value_bytes = static_cast<std::uint32_t>(value_bytes);
   frame.resize(header.frame_bytes());
   std::uint8_t* const begin = frame.data();
@@ -48,11 +48,11 @@ Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& prev
   const std::size_t header_and_salt = kFrameHeaderBytes + header.salt_bytes();
   if (header.salt_bytes() != 0) std::copy(salt.begin(), salt.end(), begin + kFrameHeaderBytes);
 
-  std::uint8_t* const directory = begin + header_and_salt;
-  std::uint8_t* const tag = directory + header.directory_bytes;
+  std::uint8_t* const entry_table = begin + header_and_salt;
+  std::uint8_t* const tag = entry_table + header.entry_table_bytes;
   std::uint8_t* value = tag + crypto::kTagBytes;
-  std::uint8_t* out = directory;
-  std::copy(raw_directory.begin(), raw_directory.end(), out);
+  std::uint8_t* out = entry_table;
+  std::copy(raw_entry_table.begin(), raw_entry_table.end(), out);
   std::uint64_t counter = header.counter;
   for (const Change& change : changes) {
     *out++ = static_cast<std::uint8_t>(change.operation);
@@ -80,11 +80,11 @@ Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& prev
   std::copy(previous.begin(), previous.end(), associated_data.begin() + 16);
   std::copy_n(begin, header_and_salt, associated_data.begin() + 48);
   cipher.seal(counter_nonce(header.counter), ByteView(associated_data).first(48 + header_and_salt),
-              {directory, header.directory_bytes}, directory, tag);
+              {entry_table, header.entry_table_bytes}, entry_table, tag);
   return next_link(previous, {begin, header_and_salt}, {tag, crypto::kTagBytes});
 }
 
-LogWriter::LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const Point& newest,
+LogWriter::LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const Checkpoint& newest,
                      std::uint32_t epoch_highest, EpochKeys& keys, std::uint64_t reserve_bytes)
     : file_(std::move(file)),
       offset_(offset),
@@ -141,7 +141,7 @@ Result<Appended> LogWriter::append(CommitKind kind, const std::vector<Change>& c
     return written;
   }
   offset_ += frame_.size();
-  newest_ = Point{header.generation, head};
+  newest_ = Checkpoint{header.generation, head};
   appended.info = CommitInfo{kind, newest_, wall_ms, static_cast<std::uint32_t>(changes.size())};
   return appended;
 }

@@ -35,7 +35,7 @@ struct Appended {
 class LogWriter {
  public:
   // `offset` is where the next frame goes; what stands behind it in the file was cut off before.
-  LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const Point& newest,
+  LogWriter(std::unique_ptr<os::File> file, std::uint64_t offset, const Checkpoint& newest,
             std::uint32_t epoch_highest, EpochKeys& keys, std::uint64_t reserve_bytes);
 
   // The first append after construction draws the epoch salt and announces it.
@@ -49,12 +49,12 @@ class LogWriter {
   // long, when it has no name any more and the file system frees its space.
   [[nodiscard]] std::unique_ptr<os::File> switch_file(std::unique_ptr<os::File> file, std::uint64_t offset);
 
-  // For a base that is written beside the log: epochs come from one counter.
+  // For a snapshot that is written beside the log: epochs come from one counter.
   [[nodiscard]] std::uint32_t take_epoch() { return ++epoch_highest_; }
   [[nodiscard]] std::uint32_t current_epoch() const { return epoch_; }  // 0 before the first append
   void end_epoch() { epoch_ = 0; }                                      // the next append begins another
 
-  [[nodiscard]] const Point& newest() const { return newest_; }
+  [[nodiscard]] const Checkpoint& newest() const { return newest_; }
   [[nodiscard]] std::uint64_t offset() const { return offset_; }
   [[nodiscard]] os::File& file() { return *file_; }
   [[nodiscard]] const Status& poisoned() const { return poisoned_; }
@@ -68,7 +68,7 @@ class LogWriter {
 
   std::unique_ptr<os::File> file_;
   std::uint64_t offset_;
-  Point newest_;
+  Checkpoint newest_;
   EpochKeys& keys_;
   ValueCipher cipher_;
   std::uint32_t epoch_highest_;
@@ -82,10 +82,10 @@ class LogWriter {
   Bytes frame_;
 };
 
-// Lays out one frame into `frame` (header, salt, sealed directory, tag, sealed values, padding) and says where its
-// values stand. Shared by the writer of commits and the writer of bases. Returns the link that follows `previous`.
+// Lays out one frame into `frame` (header, salt, sealed entry_table, tag, sealed values, padding) and says where its
+// values stand. Shared by the writer of commits and the writer of snapshots. Returns the link that follows `previous`.
 [[nodiscard]] Digest build_frame(FrameHeader header, const EpochSalt& salt, const Digest& previous,
-                                 const std::vector<Change>& changes, ByteView raw_directory,
+                                 const std::vector<Change>& changes, ByteView raw_entry_table,
                                  crypto::Aead& cipher, ValueCipher& values, const StorageId& storage_id,
                                  Bytes& frame, std::vector<SealedValue>* sealed);
 

@@ -30,7 +30,7 @@ struct AnchorRecord {
   std::uint64_t increments = 0;    // of the counter by this store, this one included
   std::int64_t first_wall_ms = 0;  // when the counter was made
   std::uint64_t clock_ms = 0;      // the TPM's clock
-  std::int64_t floor_ms = 0;       // the earliest wall time that TIME_TAMPER permitted at this point
+  std::int64_t floor_ms = 0;       // the earliest wall time that TIME_TAMPER permitted at this checkpoint
   // Absent in stores of release 0.1 until they are taken over.
   std::optional<AnchorHead> head;
   std::uint64_t first_number = 0;  // the counter's first value; with `head`

@@ -5,50 +5,50 @@
 
 namespace strongroom::store {
 
-Bytes token_statement(Purpose purpose, const StorageId& storage_id, const log::Point& point) {
+Bytes permit_statement(Purpose purpose, const StorageId& storage_id, const log::Checkpoint& checkpoint) {
   Bytes out;
   ByteWriter writer(out);
   writer.bytes(as_bytes("SRTOKEN1"));
   writer.number(static_cast<std::uint8_t>(purpose));
   writer.bytes(std::array<std::uint8_t, 7>{});
   writer.bytes(storage_id);
-  writer.number(point.generation);
-  writer.bytes(point.head);
+  writer.number(checkpoint.generation);
+  writer.bytes(checkpoint.head);
   return out;
 }
 
-log::Point token_point(ByteView token) {
-  log::Point point;
-  if (token.size() != kTokenBytes) return point;
-  ByteReader reader(token.first(kTokenStatementBytes));
-  (void)reader.bytes(kTokenStatementBytes - 8 - sizeof(Digest));
-  point.generation = reader.number<std::uint64_t>();
-  point.head = reader.array<sizeof(Digest)>();
-  return point;
+log::Checkpoint permit_checkpoint(ByteView permit) {
+  log::Checkpoint checkpoint;
+  if (permit.size() != kPermitBytes) return checkpoint;
+  ByteReader reader(permit.first(kPermitStatementBytes));
+  (void)reader.bytes(kPermitStatementBytes - 8 - sizeof(Digest));
+  checkpoint.generation = reader.number<std::uint64_t>();
+  checkpoint.head = reader.array<sizeof(Digest)>();
+  return checkpoint;
 }
 
-Status check_authority(const Proof& proof, Purpose purpose, const Authority& authority,
-                       const PersistenceHeader& header, const log::Point& point) {
+Status check_authority(const Credential& credential, Purpose purpose, const Authority& authority,
+                       const PersistenceHeader& header, const log::Checkpoint& checkpoint) {
   if (authority.vendor_public_key) {
     // What the vendor must sign is no secret, and with a lost root nothing else tells it.
     const std::string wanted = "storage id " + to_hex(header.storage_id) + ", generation " +
-                               std::to_string(point.generation) + ", head " + to_hex(point.head);
-    if (proof.token.empty()) {
-      return {Reason::kAuthorityRefused, "this store accepts only a token of its vendor, over " + wanted};
+                               std::to_string(checkpoint.generation) + ", head " + to_hex(checkpoint.head);
+    if (credential.permit.empty()) {
+      return {Reason::kAuthorityRefused, "this store accepts only a permit of its vendor, over " + wanted};
     }
-    const Bytes statement = token_statement(purpose, header.storage_id, point);
-    const ByteView token = proof.token;
-    if (token.size() != kTokenBytes || !equal(token.first(kTokenStatementBytes), statement) ||
+    const Bytes statement = permit_statement(purpose, header.storage_id, checkpoint);
+    const ByteView permit = credential.permit;
+    if (permit.size() != kPermitBytes || !equal(permit.first(kPermitStatementBytes), statement) ||
         !crypto::ed25519_verify(*authority.vendor_public_key, statement,
-                                token.subspan(kTokenStatementBytes))) {
-      return {Reason::kAuthorityRefused, "the token does not fit this purpose and " + wanted};
+                                permit.subspan(kPermitStatementBytes))) {
+      return {Reason::kAuthorityRefused, "the permit does not fit this purpose and " + wanted};
     }
     return {};
   }
-  if (!proof.token.empty()) {
+  if (!credential.permit.empty()) {
     return {Reason::kAuthorityRefused, "this store has no vendor key; it accepts the backup password"};
   }
-  return open_by_password(header, proof.password.view()).status();
+  return open_by_password(header, credential.password.view()).status();
 }
 
 Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password,

@@ -1,5 +1,5 @@
-// Who may say "go on from here": a vendor's token, or the backup password. A token is signed over the store, its
-// present point and the purpose, so that it serves once.
+// Who may say "go on from here": a vendor's permit, or the backup password. A permit is signed over the store, its
+// present checkpoint and the purpose, so that it serves once.
 #pragma once
 
 #include "log/format.h"
@@ -10,25 +10,27 @@ namespace strongroom::store {
 enum class Purpose : std::uint8_t { kReanchor = 1, kRecover = 2, kDecommission = 3, kReseal = 4 };
 
 // magic "SRTOKEN1" | u8 purpose | zero (7) | storage id (16) | u64 generation | head (32) | Ed25519 signature (64).
-inline constexpr std::size_t kTokenStatementBytes = 72;
-inline constexpr std::size_t kTokenBytes = kTokenStatementBytes + 64;
+inline constexpr std::size_t kPermitStatementBytes = 72;
+inline constexpr std::size_t kPermitBytes = kPermitStatementBytes + 64;
 
 // What a vendor signs.
-[[nodiscard]] Bytes token_statement(Purpose purpose, const StorageId& storage_id, const log::Point& point);
+[[nodiscard]] Bytes permit_statement(Purpose purpose, const StorageId& storage_id,
+                                     const log::Checkpoint& checkpoint);
 
-// The point that a token names; of anything else the zero point.
-[[nodiscard]] log::Point token_point(ByteView token);
+// The checkpoint that a permit names; of anything else the zero checkpoint.
+[[nodiscard]] log::Checkpoint permit_checkpoint(ByteView permit);
 
 // Exactly one of the two is given.
-struct Proof {
+struct Credential {
   SecretBytes password;
-  Bytes token;
+  Bytes permit;
 };
 
-// kAuthorityRefused when the proof does not fit; kPasswordMissing when the password is needed and not given, or the
+// kAuthorityRefused when the credential does not fit; kPasswordMissing when the password is needed and not given, or the
 // store has no password slot; kPasswordWrong.
-[[nodiscard]] Status check_authority(const Proof& proof, Purpose purpose, const Authority& authority,
-                                     const PersistenceHeader& header, const log::Point& point);
+[[nodiscard]] Status check_authority(const Credential& credential, Purpose purpose,
+                                     const Authority& authority, const PersistenceHeader& header,
+                                     const log::Checkpoint& checkpoint);
 
 // Opens the DEK by the first password slot that fits; `slot_id`, when given, receives which. kPasswordMissing when no
 // password is given or there is no slot for one; kPasswordWrong, kPersistenceTampered.

@@ -28,12 +28,12 @@ Result<Digest> CounterWitness::read_head() {
   return tpm_->read_extend(extend_->index, extend_->name, extend_->secret.view());
 }
 
-void CounterWitness::adopt(const AnchorRecord& newest, const log::Point& point, bool settled,
-                           const log::Point& confirmed) {
+void CounterWitness::adopt(const AnchorRecord& newest, const log::Checkpoint& checkpoint, bool settled,
+                           const log::Checkpoint& confirmed) {
   const std::lock_guard lock(mutex_);
   position_.newest = newest;
-  noted_point_ = point;
-  position_.point = confirmed;
+  noted_checkpoint_ = checkpoint;
+  position_.checkpoint = confirmed;
   settled_ = settled;
   left_.reset();
 }
@@ -61,10 +61,10 @@ AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& hea
   return record;
 }
 
-void CounterWitness::noted(const AnchorRecord& record, const log::Point& point) {
+void CounterWitness::noted(const AnchorRecord& record, const log::Checkpoint& checkpoint) {
   const std::lock_guard lock(mutex_);
   position_.newest = record;
-  noted_point_ = point;
+  noted_checkpoint_ = checkpoint;
   settled_ = false;
 }
 
@@ -126,7 +126,7 @@ Status CounterWitness::reach(const Now& now) {
   position_.failing = !reached.ok();
   if (reached.ok()) {
     settled_ = true;
-    position_.point = noted_point_;
+    position_.checkpoint = noted_checkpoint_;
     position_.moved_wall_ms = now.wall_ms;
   }
   judge(reached);

@@ -33,14 +33,15 @@ class CounterWitness {
   [[nodiscard]] Result<TpmObservation> read();
   [[nodiscard]] roots::Tpm& tpm() { return *tpm_; }
 
-  // What the vault was found to hold at `point`; `settled` when the TPM is known to have reached it. `confirmed` is the
+  // What the vault was found to hold at `checkpoint`; `settled` when the TPM is known to have reached it. `confirmed` is the
   // commit up to which the TPM confirms the vault, as far as that is known.
-  void adopt(const AnchorRecord& newest, const log::Point& point, bool settled, const log::Point& confirmed);
+  void adopt(const AnchorRecord& newest, const log::Checkpoint& checkpoint, bool settled,
+             const log::Checkpoint& confirmed);
   // The record of the next anchor, drawn for a history that ends at `head`. Only after reach() was ok.
   [[nodiscard]] AnchorRecord next(const StorageId& storage_id, const Digest& head, const Now& now,
                                   std::int64_t floor_ms);
-  // The record is durable in a commit at `point`; reach() is to follow.
-  void noted(const AnchorRecord& record, const log::Point& point);
+  // The record is durable in a commit at `checkpoint`; reach() is to follow.
+  void noted(const AnchorRecord& record, const log::Checkpoint& checkpoint);
   // Brings the TPM to the newest noted record: extends and increments at most once each, and reads after each. The reasons of
   // explain(), and kWitnessMissing; they remain as alarm().
   [[nodiscard]] Status reach(const Now& now);
@@ -50,7 +51,7 @@ class CounterWitness {
   void failed();  // an anchor was not even begun
 
   struct Position {
-    log::Point point;  // the newest commit that the TPM confirms
+    log::Checkpoint checkpoint;  // the newest commit that the TPM confirms
     std::int64_t moved_wall_ms = 0;
     bool failing = false;
     AnchorRecord newest;
@@ -79,7 +80,7 @@ class CounterWitness {
 
   mutable std::mutex mutex_;
   Position position_;
-  log::Point noted_point_;
+  log::Checkpoint noted_checkpoint_;
   bool settled_ = false;
   Status alarm_;
   std::atomic<bool> alarmed_{false};  // as alarm_, for those who cannot wait for a lock

@@ -12,13 +12,13 @@ namespace {
 
 enum FileBits : std::uint8_t { kHasPersistence = 1, kHasVault = 2, kHasTamper = 4 };
 
-SlotType root_of(std::optional<StorageType> storage) {
-  switch (storage.value_or(StorageType::kSoftware)) {
-    case StorageType::kTpm:
+SlotType root_of(std::optional<ProtectorType> storage) {
+  switch (storage.value_or(ProtectorType::kSoftware)) {
+    case ProtectorType::kTpm:
       return SlotType::kTpm;
-    case StorageType::kPkcs11:
+    case ProtectorType::kPkcs11:
       return SlotType::kPkcs11;
-    case StorageType::kSoftware:
+    case ProtectorType::kSoftware:
       break;
   }
   return SlotType::kSoftware;
@@ -49,25 +49,26 @@ std::optional<PersistenceRecord> parse_persistence_record(ByteView bytes) {
 Bytes encode_reanchor_record(const ReanchorRecord& record) {
   Bytes out;
   ByteWriter writer(out);
-  writer.number(record.point.generation);
-  writer.bytes(record.point.head);
-  writer.varint(record.used_points.size());
-  for (const UsedPoint& point : record.used_points) writer.bytes(point);
+  writer.number(record.checkpoint.generation);
+  writer.bytes(record.checkpoint.head);
+  writer.varint(record.used_checkpoints.size());
+  for (const UsedCheckpoint& checkpoint : record.used_checkpoints) writer.bytes(checkpoint);
   return out;
 }
 
 std::optional<ReanchorRecord> parse_reanchor_record(ByteView bytes) {
   ByteReader reader(bytes);
   ReanchorRecord record;
-  record.point.generation = reader.number<std::uint64_t>();
-  record.point.head = reader.array<32>();
+  record.checkpoint.generation = reader.number<std::uint64_t>();
+  record.checkpoint.head = reader.array<32>();
   const std::uint64_t count = reader.varint();
-  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) record.used_points.push_back(reader.array<16>());
-  if (!reader.done() || count > kUsedPointsMax + 1) return std::nullopt;
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i)
+    record.used_checkpoints.push_back(reader.array<16>());
+  if (!reader.done() || count > kUsedCheckpointsMax + 1) return std::nullopt;
   return record;
 }
 
-Bytes encode_continuity_record(const log::Point& accepted) {
+Bytes encode_continuity_record(const log::Checkpoint& accepted) {
   Bytes out;
   ByteWriter writer(out);
   writer.number(accepted.generation);
@@ -75,21 +76,21 @@ Bytes encode_continuity_record(const log::Point& accepted) {
   return out;
 }
 
-std::optional<log::Point> parse_continuity_record(ByteView bytes) {
+std::optional<log::Checkpoint> parse_continuity_record(ByteView bytes) {
   ByteReader reader(bytes);
-  log::Point point;
-  point.generation = reader.number<std::uint64_t>();
-  point.head = reader.array<32>();
-  return reader.done() ? std::optional(point) : std::nullopt;
+  log::Checkpoint checkpoint;
+  checkpoint.generation = reader.number<std::uint64_t>();
+  checkpoint.head = reader.array<32>();
+  return reader.done() ? std::optional(checkpoint) : std::nullopt;
 }
 
-std::string_view storage_type_text(StorageType type) {
+std::string_view protector_type_text(ProtectorType type) {
   switch (type) {
-    case StorageType::kSoftware:
+    case ProtectorType::kSoftware:
       return "software";
-    case StorageType::kTpm:
+    case ProtectorType::kTpm:
       return "tpm";
-    case StorageType::kPkcs11:
+    case ProtectorType::kPkcs11:
       return "pkcs11";
   }
   return "unknown";
@@ -198,9 +199,9 @@ Status Engine::setup_persistence_files() {
 Status Engine::validate_coldstart_secret_store() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
-  const bool with_tpm = state.options.storage == StorageType::kTpm;
+  const bool with_tpm = state.options.protector == ProtectorType::kTpm;
   if (with_tpm && state.options.secret_store)
-    return {Reason::kInvalidOption, "secretStore: storage 'tpm' has none"};
+    return {Reason::kInvalidOption, "secretStore: protector 'tpm' has none"};
   if (!with_tpm && !state.secrets) {
     if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed at COLDSTART"};
     state.secret_config = *state.options.secret_store;
@@ -223,7 +224,7 @@ Status Engine::validate_coldstart_secret_store() {
     return parsed.status();
   }
   // What is left of another store is the better answer than the lock that this store may hold.
-  const SlotType root = root_of(state.options.storage);
+  const SlotType root = root_of(state.options.protector);
   Status locked = planned ? state.lock_shared(*planned, root) : state.lock_secrets();
   if (!planned && locked.is(Reason::kLocked)) {
     locked = Status(Reason::kLocked,
@@ -238,7 +239,7 @@ Status Engine::validate_coldstart_secret_store() {
     if (planned) state.header.storage_id = *planned;
     return {};
   }
-  if (state.options.storage == StorageType::kPkcs11) {
+  if (state.options.protector == ProtectorType::kPkcs11) {
     state.header.instance = state.options.instance;
     SR_TRY(state.connect_token(nullptr));
     SR_ASSIGN(const std::optional<Secret> present, state.token_store->load(SecretName::kVaultHash));
@@ -286,10 +287,11 @@ Status Engine::initialize_coldstart() {
   }
   if (!crypto::acceptable(options.argon2))
     return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
-  const bool with_tpm = options.storage == StorageType::kTpm;
-  const bool with_token = options.storage == StorageType::kPkcs11;
+  const bool with_tpm = options.protector == ProtectorType::kTpm;
+  const bool with_token = options.protector == ProtectorType::kPkcs11;
   if ((with_tpm || with_token) && options.recovery_password.empty() && !options.without_recovery) {
-    return {Reason::kInvalidOption, "recovery: storage '" + std::string(storage_type_text(*options.storage)) +
+    return {Reason::kInvalidOption, "recovery: protector '" +
+                                        std::string(protector_type_text(*options.protector)) +
                                         "' needs a backup password, or `recovery: 'none'` in so many words"};
   }
   SR_TRY(validate_coldstart_secret_store());
@@ -297,7 +299,7 @@ Status Engine::initialize_coldstart() {
   const Uncancellable writes;
   PersistenceHeader& header = state.header;
   if (all_zero(header.storage_id)) header.storage_id = crypto::random_array<16>();
-  SR_TRY(state.lock_shared(header.storage_id, root_of(options.storage)));
+  SR_TRY(state.lock_shared(header.storage_id, root_of(options.protector)));
   header.state = ProvisionState::kProvisioning;
   header.instance = options.instance;
   CoreData& core = state.core;
@@ -334,11 +336,11 @@ Status Engine::initialize_coldstart() {
             encode_persistence(header, core, state.dek.view(), &state.persistence_hash));
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
   state.make_witnesses(header.key_id);
-  const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
+  const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp =
       first_stamp(read_clock(state.environment.clock), state.environment.clock.unsynchronised());
   state.stamp = stamp;
-  state.witnesses->begin(TamperPoint{0, genesis.head, {}});
+  state.witnesses->begin(AuditCheckpoint{0, genesis.head, {}});
   if (with_tpm) {
     SR_ASSIGN(const std::uint64_t value, state.make_indices(PlannedIndices::of(state.core)));
     if (value != state.tpm_slot.at_most) {
@@ -370,21 +372,21 @@ Status Engine::initialize_coldstart() {
 }
 
 Status Engine::State::create_vault() {
-  const log::Point genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
+  const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   make_epoch_keys();
   const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
   SR_TRY(directory->remove(fresh));
   SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
   constexpr std::uint32_t kFirstEpoch = 1;
-  log::BaseWriter base(*vault_file, *epoch_keys, header.key_id, kFirstEpoch);
-  log::BaseInfo info;
-  info.point = genesis;
-  SR_TRY(base.begin(info));
-  SR_ASSIGN(const std::uint64_t offset, base.finish());
+  log::SnapshotWriter snapshot(*vault_file, *epoch_keys, header.key_id, kFirstEpoch);
+  log::SnapshotInfo info;
+  info.checkpoint = genesis;
+  SR_TRY(snapshot.begin(info));
+  SR_ASSIGN(const std::uint64_t offset, snapshot.finish());
   SR_TRY(vault_file->sync());
   SR_TRY(directory->replace(fresh, core.vault_file_name));
   SR_TRY(directory->sync());
-  loaded.newest = loaded.base = genesis;
+  loaded.newest = loaded.snapshot = genesis;
   loaded.epoch_highest = kFirstEpoch;
   loaded.end_offset = offset;
   loaded.witnessed.push_back(genesis);
@@ -423,7 +425,7 @@ Status Engine::initialize_storage_identifier() {
     Digest complete_hash{};
     SR_ASSIGN(state.persistence_copy,
               encode_persistence(complete, state.core, state.dek.view(), &complete_hash));
-    ReservedChanges changes;
+    SystemRecordChanges changes;
     changes.put(kStorageIdKey, state.header.storage_id);
     changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, complete_hash}));
     std::optional<AnchorRecord> anchor;
@@ -434,14 +436,14 @@ Status Engine::initialize_storage_identifier() {
     }
     SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp)));
     if (anchor) {
-      const TamperPoint first = state.witnesses->newest();
-      const log::Point point{first.generation, first.head};
-      state.counter->adopt(*anchor, point, true, point);
+      const AuditCheckpoint first = state.witnesses->newest();
+      const log::Checkpoint checkpoint{first.generation, first.head};
+      state.counter->adopt(*anchor, checkpoint, true, checkpoint);
     }
     state.header = complete;
     state.persistence_hash = complete_hash;
   } else {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kStorageIdKey));
+    SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kStorageIdKey));
     if (!stored || !equal(*stored, state.header.storage_id)) {
       return {Reason::kVaultTampered, "the vault's storage id is missing or differs from persistence.bin"};
     }
@@ -504,7 +506,7 @@ Status Engine::update_time_tamper() {
     return state.of_start(state.finish_opening(false));
   }
   SR_TRY(state.cut_tail());
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kPersistenceKey,
               encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
   const log::CommitKind kind =
@@ -538,7 +540,7 @@ Status Engine::close() {
       if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, true));
       // Without a TPM, or with one that does not answer.
       if (state.newest_kind != log::CommitKind::kClose) {
-        committed = state.queue->commit_reserved(log::CommitKind::kClose, {}).status();
+        committed = state.queue->commit_system(log::CommitKind::kClose, {}).status();
         if (committed.ok()) keep(state.witnesses->move(false, true));
       }
     }

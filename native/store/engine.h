@@ -31,7 +31,7 @@
 #include "store/secret_store.h"
 #include "store/tamper_file.h"
 #include "store/time_tamper.h"
-#include "store/witness_point.h"
+#include "store/witness_checkpoint.h"
 
 namespace strongroom::store {
 
@@ -40,11 +40,11 @@ class TokenKeys;
 
 enum class StartupState : std::uint8_t { kColdstart, kWarmstart };
 
-inline constexpr std::string_view kReservedPrefix = "strongroom/";
+inline constexpr std::string_view kSystemPrefix = "strongroom/";
 
 // What holds the root key in everyday use.
-enum class StorageType : std::uint8_t { kSoftware, kTpm, kPkcs11 };
-[[nodiscard]] std::string_view storage_type_text(StorageType type);  // "software", "tpm", "pkcs11"
+enum class ProtectorType : std::uint8_t { kSoftware, kTpm, kPkcs11 };
+[[nodiscard]] std::string_view protector_type_text(ProtectorType type);  // "software", "tpm", "pkcs11"
 
 struct TpmOptions {
   std::string tcti;                   // empty: what the key slot names, at COLDSTART the library's own order
@@ -79,7 +79,7 @@ struct EngineOptions {
   std::string directory;  // absolute
   std::string instance = "default";
   // At COLDSTART, when absent, kSoftware; at WARMSTART what the store has, and another one is kInvalidOption.
-  std::optional<StorageType> storage;
+  std::optional<ProtectorType> protector;
   TpmOptions tpm;
   Pkcs11Options pkcs11;
   // Needed at COLDSTART, unless the storage is kTpm. At WARMSTART, when absent, the place that the software key slot names.
@@ -117,7 +117,7 @@ struct EngineOptions {
 
 struct WitnessStatus {
   std::string name;  // "tamper-file", "secret-store", "tpm-counter", "token"
-  log::Point point;
+  log::Checkpoint checkpoint;
   std::uint64_t lag_generations = 0;
   std::int64_t moved_wall_ms = 0;  // 0: not in this opening
   bool failing = false;            // the last attempt to move it failed
@@ -127,12 +127,12 @@ struct TpmStatus {
   std::string description;
   std::string tcti;
   std::uint32_t counter_index = 0;
-  std::uint32_t extend_index = 0;  // 0: a store of release 0.1 that was not opened for writing since
-  std::uint64_t counter = 0;       // as the vault's newest anchor has it
-  std::uint64_t first_number = 0;  // the counter's first value; 0: not known, in a store of release 0.1
-  std::uint64_t epoch_end = 0;     // the sealed root is refused beyond this count
-  std::uint64_t increments = 0;    // by this store, in its whole life
-  std::int64_t first_wall_ms = 0;  // when the counter was made
+  std::uint32_t extend_index = 0;    // 0: a store of release 0.1 that was not opened for writing since
+  std::uint64_t counter = 0;         // as the vault's newest anchor has it
+  std::uint64_t first_number = 0;    // the counter's first value; 0: not known, in a store of release 0.1
+  std::uint64_t seal_epoch_end = 0;  // the sealed root is refused beyond this count
+  std::uint64_t increments = 0;      // by this store, in its whole life
+  std::int64_t first_wall_ms = 0;    // when the counter was made
   std::uint32_t pcrs = 0;
   bool has_pin = false;
 };
@@ -153,12 +153,12 @@ struct RestoreRecord {
   std::uint64_t generation = 0;        // of the commit that gave the store its new KEK
   std::int64_t wall_ms = 0;            // of that commit
   std::int64_t completed_wall_ms = 0;  // 0: not completed
-  log::Point accepted;                 // the point that its authority accepted
+  log::Checkpoint accepted;            // the checkpoint that its authority accepted
   std::string cause;                   // why the token did not open the root: a reason
   std::string former_serial;           // of the token before
   std::uint32_t keys_deactivated = 0;
 };
-// What is noted in the operation log while a restore goes on.
+// What is noted in the audit log while a restore goes on.
 enum class RestoreNote : std::uint8_t { kTls, kHook };
 
 // A way to open the DEK, as far as it may be told.
@@ -182,7 +182,7 @@ struct RotationOptions {
 };
 
 struct EngineStatus {
-  StorageType storage = StorageType::kSoftware;
+  ProtectorType protector = ProtectorType::kSoftware;
   std::optional<TpmStatus> tpm;
   std::optional<TokenStatus> token;
   std::optional<RestoreRecord> restore;  // the newest one
@@ -198,8 +198,9 @@ struct EngineStatus {
   bool open = false;
   std::string instance;
   StorageId storage_id{};
-  log::Point newest;
-  log::Point token_point;  // what a vendor's token must name now; with a TPM it moves with the counter
+  log::Checkpoint newest;
+  log::Checkpoint
+      permit_checkpoint;  // what a vendor's permit must name now; with a TPM it moves with the counter
   std::int64_t newest_wall_ms = 0;
   TimeStamp time_tamper;
   std::uint64_t age_ms = 0;
@@ -228,11 +229,11 @@ struct EngineStatus {
 };
 
 struct VerifyReport {
-  log::Point base;  // the point that the log's base holds
-  log::Point newest;
-  std::uint64_t commits = 0;  // frames behind the base
+  log::Checkpoint snapshot;  // the checkpoint that the log's snapshot holds
+  log::Checkpoint newest;
+  std::uint64_t commits = 0;  // frames behind the snapshot
   std::uint64_t records = 0;
-  std::uint64_t operation_entries = 0;
+  std::uint64_t audit_entries = 0;
   std::vector<WitnessStatus> witnesses;
 };
 
@@ -256,7 +257,7 @@ class Engine {
   // Makes the directory (0700) at COLDSTART, checks owner and mode, takes the lock.
   [[nodiscard]] Status setup_persistence_files();
 
-  // Refuses leftovers that remember more than their initial point: kPartialRestore. Part of initialize_coldstart().
+  // Refuses leftovers that remember more than their initial checkpoint: kPartialRestore. Part of initialize_coldstart().
   [[nodiscard]] Status validate_coldstart_secret_store();
   [[nodiscard]] Status initialize_coldstart();
   [[nodiscard]] Status initialize_warmstart();
@@ -274,18 +275,18 @@ class Engine {
   // verdict is ok. recover(): after initialize_recovery(), a new root; continuity stays unproven. Both leave the
   // store open. recover() makes a new RootKey; reseal() seals a new root in the TPM that is there, under the PCRs of now,
   // and continuity stays unproven only where the counter is not there either.
-  [[nodiscard]] Status reanchor(const Proof& proof);
-  [[nodiscard]] Status recover(const Proof& proof);
-  [[nodiscard]] Status reseal(const Proof& proof);
+  [[nodiscard]] Status reanchor(const Credential& credential);
+  [[nodiscard]] Status recover(const Credential& credential);
+  [[nodiscard]] Status reseal(const Credential& credential);
   // After initialize_recovery(), or after initialize_warmstart() of a store whose restore is not completed: what must hold
   // before restore() changes anything. Proves the authority and changes nothing. Where the token opens the store, the
   // password may be absent, and is checked where it is given. kNothingToDo when there is nothing to restore.
-  [[nodiscard]] Status validate_restore(const Proof& proof);
+  [[nodiscard]] Status validate_restore(const Credential& credential);
   // Makes a new KEK in the token that is there, wraps the DEK with it and registers its witness, in one commit; leaves the
   // store open with a restore that is not completed. Of a restore that was committed before, only the opening is left.
   // The token may be made between validate_restore() and this; kTokenMissing without one.
-  [[nodiscard]] Status restore(const Proof& proof);
-  // The steps after restore(), for the operation log. kNothingToDo when no restore is under way.
+  [[nodiscard]] Status restore(const Credential& credential);
+  // The steps after restore(), for the audit log. kNothingToDo when no restore is under way.
   [[nodiscard]] Status note_restore(RestoreNote note);
   // The last step of a restore, on the open store. kNothingToDo when none is under way.
   [[nodiscard]] Status complete_restore();
@@ -302,7 +303,7 @@ class Engine {
                                   const RotationOptions& how = {});
   // After create_and_load_vault(), whether or not that succeeded: removes the store with its secrets, restartable at every
   // step. kItemsMissing, before anything is changed, when something would be left behind, unless `allow_leftovers`.
-  [[nodiscard]] Status decommission(const Proof& proof);
+  [[nodiscard]] Status decommission(const Credential& credential);
   // What decommission() did not find, as phrases.
   [[nodiscard]] const std::vector<std::string>& left_behind() const;
   // What is left of a store whose persistence.bin is gone: by `instance`, in the directory, the SecretStore, and the TPM or
@@ -328,7 +329,7 @@ class Engine {
   // Poison, a witness that was changed from outside while open, one that could not be moved for too long, and the clock
   // against TIME_TAMPER. No I/O.
   [[nodiscard]] Status validate_before_write();
-  // Moves every witness to the newest point. kWitnessNotMoved on failure.
+  // Moves every witness to the newest checkpoint. kWitnessNotMoved on failure.
   [[nodiscard]] Status anchor();
   [[nodiscard]] Status refresh_time_tamper();
   [[nodiscard]] Status compact();
@@ -348,16 +349,16 @@ class Engine {
   [[nodiscard]] Status remove_password(ByteView staying, std::uint32_t slot_id);
   // On a store that is open for writing the date is kept, for the status.
   [[nodiscard]] Result<std::uint32_t> verify_password(ByteView password);
-  // Reserved records of the layer above (the manifests' CreatedUtc); `name` is put behind "strongroom/".
-  [[nodiscard]] Status set_reserved(std::string_view name, ByteView value);
-  [[nodiscard]] Result<std::optional<Bytes>> get_reserved(std::string_view name);
+  // System records of the layer above (the manifests' CreatedUtc); `name` is put behind "strongroom/".
+  [[nodiscard]] Status set_system_record(std::string_view name, ByteView value);
+  [[nodiscard]] Result<std::optional<Bytes>> get_system_record(std::string_view name);
 
   // Reads everything again from disk and witnesses, without changing anything; works on an open store and, with
   // `read_only`, on a closed or live one after validate_time_tamper_age(). kLocked where persistence.bin is replaced during
   // each of 20 readings.
   [[nodiscard]] Result<VerifyReport> verify(const ProgressHook& progress);
-  // The operation log, oldest first, at most `count_max` newest entries.
-  [[nodiscard]] Result<std::vector<OperationEntry>> operation_log(std::size_t count_max);
+  // The audit log, oldest first, at most `count_max` newest entries.
+  [[nodiscard]] Result<std::vector<AuditEntry>> audit_log(std::size_t count_max);
   [[nodiscard]] EngineStatus status();
 
   // Seals fields of the user's own database under the present DEK, opens those of former ones too; one for each thread.

@@ -2,7 +2,7 @@
 //
 // Invariants:
 // - ANCHOR(n) is committed only while the persistence.bin on disk holds a root that the TPM gives out at n.
-// - An epoch is as short as the pace of anchors allows: one anchor, or up to kEpochAnchorsMax where they come thick and
+// - An epoch is as short as the pace of anchors allows: one anchor, or up to kSealEpochAnchorsMax where they come thick and
 //   fast. The close ends it, so that no copy of a former persistence.bin can be unsealed after the next start.
 // - The TPM moves only when the tamper file was synced up to the anchor. So where they agree, damage in the tamper file
 //   before the anchor is no torn append.
@@ -14,8 +14,8 @@
 namespace strongroom::store {
 namespace {
 
-constexpr std::uint64_t kEpochAnchorsMax = 256;
-constexpr std::uint64_t kEpochBriefMs = 10'000;
+constexpr std::uint64_t kSealEpochAnchorsMax = 256;
+constexpr std::uint64_t kSealEpochBriefMs = 10'000;
 
 }  // namespace
 
@@ -34,17 +34,17 @@ AnchorRecord Engine::State::first_anchor(std::uint64_t number, const std::option
   return record;
 }
 
-Status Engine::State::begin_epoch(std::uint64_t number, bool last, ReservedChanges& changes) {
+Status Engine::State::begin_seal_epoch(std::uint64_t number, bool last, SystemRecordChanges& changes) {
   const std::uint64_t now_ms = environment.clock.boot_ms();
   std::uint64_t anchors = 1;
-  if (!last && epoch_began_boot_ms && now_ms - *epoch_began_boot_ms < kEpochBriefMs)
-    anchors = std::min(epoch_anchors * 4, kEpochAnchorsMax);
+  if (!last && seal_epoch_began_boot_ms && now_ms - *seal_epoch_began_boot_ms < kSealEpochBriefMs)
+    anchors = std::min(seal_epoch_anchors * 4, kSealEpochAnchorsMax);
   PersistenceHeader header_new = header;
   SR_TRY(seal_slot(header_new, number + anchors - 1));
-  ReservedChanges intent;
+  SystemRecordChanges intent;
   SR_TRY(replace_persistence(header_new, log::CommitKind::kPersistence, intent, &changes));
-  epoch_anchors = anchors;
-  epoch_began_boot_ms = now_ms;
+  seal_epoch_anchors = anchors;
+  seal_epoch_began_boot_ms = now_ms;
   return {};
 }
 
@@ -55,27 +55,27 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
     SR_TRY(witnesses->move());
     SR_TRY(counter->reach(now));
   }
-  if (!always && counter->position().point.generation == witnesses->newest().generation)
+  if (!always && counter->position().checkpoint.generation == witnesses->newest().generation)
     return witnesses->move();
   std::int64_t floor_ms = 0;
   {
     const std::lock_guard time(time_mutex);
     floor_ms = time_floor_ms(*stamp, now);
   }
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   bool settled = false;
   SR_TRY(settle_persistence(&settled));
   const AnchorRecord next = counter->next(header.storage_id, witnesses->newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
   if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
-    SR_TRY(begin_epoch(next.number, last, changes));
+    SR_TRY(begin_seal_epoch(next.number, last, changes));
   } else if (settled) {
     changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
   }
   changes.put(kAnchorKey, encode_anchor_record(next));
-  const Result<log::CommitInfo> committed = queue->commit_reserved(kind, changes.list());
+  const Result<log::CommitInfo> committed = queue->commit_system(kind, changes.list());
   if (!committed.ok()) return committed.status();
-  counter->noted(next, committed->point);
+  counter->noted(next, committed->checkpoint);
   anchor_newest_boot_ms = environment.clock.boot_ms();
   SR_TRY(witnesses->move());
   return counter->reach(now);
@@ -84,7 +84,8 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
 std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
   if (!counter && !token_store) return std::nullopt;
   const bool retries = token_store && anchor_owed;
-  const log::Point vouched = counter ? counter->position().point : witnesses->token_position().point;
+  const log::Checkpoint vouched =
+      counter ? counter->position().checkpoint : witnesses->token_position().checkpoint;
   if (anchor_wanted <= vouched.generation && !retries) return std::nullopt;
   const std::uint64_t now_ms = environment.clock.boot_ms();
   const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);

@@ -7,13 +7,13 @@
 namespace strongroom::store {
 namespace {
 
-bool contains(const std::vector<UsedPoint>& points, const UsedPoint& point) {
-  return std::find(points.begin(), points.end(), point) != points.end();
+bool contains(const std::vector<UsedCheckpoint>& checkpoints, const UsedCheckpoint& checkpoint) {
+  return std::find(checkpoints.begin(), checkpoints.end(), checkpoint) != checkpoints.end();
 }
 
 }  // namespace
 
-Status Engine::reanchor(const Proof& proof) {
+Status Engine::reanchor(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
@@ -27,7 +27,7 @@ Status Engine::reanchor(const Proof& proof) {
   }
 
   const Now now = read_clock(state.environment.clock);
-  SR_ASSIGN(const std::optional<Bytes> continuity, state.reserved(kContinuityKey));
+  SR_ASSIGN(const std::optional<Bytes> continuity, state.system_record(kContinuityKey));
   const Status stamp = state.find_stamp();
   const bool time_valid = stamp.ok() && state.check_time(now).ok() &&
                           (state.has_counter() || age_ms(*state.stamp, now) <= state.core.age_ms_max);
@@ -35,23 +35,25 @@ Status Engine::reanchor(const Proof& proof) {
     return {Reason::kNothingToDo, "every verdict is ok"};
   }
 
-  const log::Point present = state.authority_point(state.loaded.newest);
-  SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kReanchorKey));
+  const log::Checkpoint present = state.authority_checkpoint(state.loaded.newest);
+  SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kReanchorKey));
   const std::optional<ReanchorRecord> earlier = stored ? parse_reanchor_record(*stored) : std::nullopt;
-  const std::vector<UsedPoint> witnessed =
-      state.evidence.secret.value ? state.evidence.secret.value->used_points : std::vector<UsedPoint>();
-  log::Point accepted = present;
-  Status authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, present);
+  const std::vector<UsedCheckpoint> witnessed = state.evidence.secret.value
+                                                    ? state.evidence.secret.value->used_checkpoints
+                                                    : std::vector<UsedCheckpoint>();
+  log::Checkpoint accepted = present;
+  Status authority =
+      check_authority(credential, Purpose::kReanchor, state.core.authority, state.header, present);
   // A reanchor that was cut between its commit and the witnesses is completed by the token that began it.
   if (authority.is(Reason::kAuthorityRefused) && earlier &&
       state.loaded.newest_kind == log::CommitKind::kReanchor && state.counter_unmoved()) {
-    accepted = earlier->point;
-    authority = check_authority(proof, Purpose::kReanchor, state.core.authority, state.header, accepted);
+    accepted = earlier->checkpoint;
+    authority = check_authority(credential, Purpose::kReanchor, state.core.authority, state.header, accepted);
   }
   SR_TRY(authority);
   const bool burnt_here =
-      earlier && accepted == present && contains(earlier->used_points, used_point(present));
-  const bool remembered = contains(witnessed, used_point(accepted));
+      earlier && accepted == present && contains(earlier->used_checkpoints, used_checkpoint(present));
+  const bool remembered = contains(witnessed, used_checkpoint(accepted));
   if (remembered || burnt_here) {
     return {Reason::kAlreadyAccepted,
             "generation " + std::to_string(accepted.generation) + " of this store was accepted before, and " +
@@ -64,18 +66,21 @@ Status Engine::reanchor(const Proof& proof) {
       (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
   if (!tamper_serves) state.evidence.tamper.content.reset();
   if (!state.evidence.secret.damage.ok()) state.evidence.secret.value.reset();
-  // Its lead is what is given up; it must not count as a point of this history.
+  // Its lead is what is given up; it must not count as a checkpoint of this history.
   if (state.evidence.secret.standing != Standing::kContained) state.evidence.secret.value.reset();
 
-  ReanchorRecord record{accepted, earlier ? earlier->used_points : std::vector<UsedPoint>()};
-  for (const UsedPoint& point : witnessed) {
-    if (!contains(record.used_points, point)) record.used_points.push_back(point);
+  ReanchorRecord record{accepted, earlier ? earlier->used_checkpoints : std::vector<UsedCheckpoint>()};
+  for (const UsedCheckpoint& checkpoint : witnessed) {
+    if (!contains(record.used_checkpoints, checkpoint)) record.used_checkpoints.push_back(checkpoint);
   }
-  if (!contains(record.used_points, used_point(accepted))) record.used_points.push_back(used_point(accepted));
-  if (!contains(record.used_points, used_point(present))) record.used_points.push_back(used_point(present));
-  while (record.used_points.size() > kUsedPointsMax) record.used_points.erase(record.used_points.begin());
+  if (!contains(record.used_checkpoints, used_checkpoint(accepted)))
+    record.used_checkpoints.push_back(used_checkpoint(accepted));
+  if (!contains(record.used_checkpoints, used_checkpoint(present)))
+    record.used_checkpoints.push_back(used_checkpoint(present));
+  while (record.used_checkpoints.size() > kUsedCheckpointsMax)
+    record.used_checkpoints.erase(record.used_checkpoints.begin());
 
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kReanchorKey, encode_reanchor_record(record));
   if (continuity) changes.remove(kContinuityKey);
   state.stamp = first_stamp(now, false);  // authority has looked at the clock
@@ -85,11 +90,11 @@ Status Engine::reanchor(const Proof& proof) {
               encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, *state.stamp));
-  for (const UsedPoint& point : record.used_points) state.witnesses->burn(point);
+  for (const UsedCheckpoint& checkpoint : record.used_checkpoints) state.witnesses->burn(checkpoint);
   return state.finish_opening(true);
 }
 
-Status Engine::recover(const Proof& proof) {
+Status Engine::recover(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (!state.recovering) return {Reason::kNothingToDo, "the root key is there and opens the store"};
@@ -108,15 +113,17 @@ Status Engine::recover(const Proof& proof) {
   if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
   SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
   if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
-  log::Point accepted = state.loaded.newest;
-  Status authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
+  log::Checkpoint accepted = state.loaded.newest;
+  Status authority =
+      check_authority(credential, Purpose::kRecover, state.core.authority, state.header, accepted);
   // A recovery that was cut behind its commit is completed by the token that began it.
   if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kContinuityKey));
-    const std::optional<log::Point> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
+    SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kContinuityKey));
+    const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
     if (earlier) {
       accepted = *earlier;
-      authority = check_authority(proof, Purpose::kRecover, state.core.authority, state.header, accepted);
+      authority =
+          check_authority(credential, Purpose::kRecover, state.core.authority, state.header, accepted);
     }
   }
   SR_TRY(authority);
@@ -131,7 +138,7 @@ Status Engine::recover(const Proof& proof) {
                                   header.storage_id, header.key_id));
   Digest hash{};
   SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kContinuityKey, encode_continuity_record(accepted));
   changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
   SR_TRY(state.cut_tail());
@@ -149,16 +156,18 @@ Status Engine::recover(const Proof& proof) {
   return state.finish_opening(true);
 }
 
-// The TPM's counter is part of what a token is signed over: the point alone may come back with older files, the counter
+// The TPM's counter is part of what a permit is signed over: the checkpoint alone may come back with older files, the counter
 // does not, and so a token serves once.
-log::Point Engine::State::authority_point(const log::Point& point, std::uint64_t counter_value) const {
-  if (!has_counter()) return point;
+log::Checkpoint Engine::State::authority_checkpoint(const log::Checkpoint& checkpoint,
+                                                    std::uint64_t counter_value) const {
+  if (!has_counter()) return checkpoint;
   std::array<std::uint8_t, 8> count{};
   store_le(count.data(), counter_value);
-  return {point.generation, crypto::sha256({as_bytes("strongroom/v5 authority"), point.head, count})};
+  return {checkpoint.generation,
+          crypto::sha256({as_bytes("strongroom/v5 authority"), checkpoint.head, count})};
 }
 
-Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges& changes,
+Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordChanges& changes,
                                            const TimeStamp& stamp_now) {
   const bool counter_lost = !evidence.counter.damage.ok();
   SR_TRY(connect_tpm_for_reseal());
@@ -190,7 +199,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges
   changes.put(kAnchorKey, encode_anchor_record(fresh));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
   SR_TRY(begin_writing(kind, changes, stamp_now));
-  const TamperPoint newest = witnesses->newest();
+  const AuditCheckpoint newest = witnesses->newest();
   SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
   header = std::move(header_new);
   persistence_hash = hash;
@@ -204,16 +213,16 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, ReservedChanges
     }
     make_counter_witness();
   }
-  const log::Point point{newest.generation, newest.head};
-  counter->adopt(fresh, point, counter_lost || !verdict.increment_pending, point);
+  const log::Checkpoint checkpoint{newest.generation, newest.head};
+  counter->adopt(fresh, checkpoint, counter_lost || !verdict.increment_pending, checkpoint);
   // Last, so that an act that was cut can be told by its commit being the newest.
-  ReservedChanges done;
+  SystemRecordChanges done;
   done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
-  SR_TRY(queue->commit_reserved(log::CommitKind::kPersistence, done.list()).status());
+  SR_TRY(queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
   return finish_opening(true);
 }
 
-Status Engine::reseal(const Proof& proof) {
+Status Engine::reseal(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (!state.has_counter())
@@ -230,20 +239,21 @@ Status Engine::reseal(const Proof& proof) {
   const bool counter_lost = !state.evidence.counter.damage.ok();
   if (counter_lost) state.anchor_found.reset();  // another TPM's clock says nothing of the former one's
   SR_TRY(state.check_time(now));
-  log::Point accepted = state.authority_point(state.loaded.newest);
-  Status authority = check_authority(proof, Purpose::kReseal, state.core.authority, state.header, accepted);
+  log::Checkpoint accepted = state.authority_checkpoint(state.loaded.newest);
+  Status authority =
+      check_authority(credential, Purpose::kReseal, state.core.authority, state.header, accepted);
   // A reseal that was cut behind its commit is completed by the token that began it.
   if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kReseal &&
       state.counter_unmoved()) {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.reserved(kResealKey));
-    const std::optional<log::Point> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
+    SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kResealKey));
+    const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
     if (earlier) {
       accepted = *earlier;
-      authority = check_authority(proof, Purpose::kReseal, state.core.authority, state.header, accepted);
+      authority = check_authority(credential, Purpose::kReseal, state.core.authority, state.header, accepted);
     }
   }
   SR_TRY(authority);
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kResealKey, encode_continuity_record(accepted));
   if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.loaded.newest));
   return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.stamp, now));

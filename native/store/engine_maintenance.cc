@@ -14,7 +14,7 @@ constexpr std::uint64_t kCompactionSlackBytes = std::uint64_t{256} << 10;
 }  // namespace
 
 Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                          ReservedChanges& changes, ReservedChanges* last,
+                                          SystemRecordChanges& changes, SystemRecordChanges* last,
                                           std::optional<NextKeys> keys) {
   // The intent permits two files. Another one before it is known which of them is there would make a third.
   SR_TRY(settle_persistence());
@@ -29,15 +29,15 @@ Status Engine::State::replace_persistence(const PersistenceHeader& header_new, l
   }
   SR_ASSIGN(Bytes file, encode_persistence(header_new, next, dek_next, &hash));
   changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
-  SR_TRY(queue->commit_reserved(kind, changes.list()).status());
+  SR_TRY(queue->commit_system(kind, changes.list()).status());
   persistence_pending = PendingPersistence{std::move(file), header_new, hash, std::move(keys)};
   SR_TRY(settle_persistence());
-  ReservedChanges done;
+  SystemRecordChanges done;
   (last != nullptr ? *last : done).put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
-  return last != nullptr ? Status() : queue->commit_reserved(kind, done.list()).status();
+  return last != nullptr ? Status() : queue->commit_system(kind, done.list()).status();
 }
 
-Status Engine::State::replace_slots(const PersistenceHeader& next, ReservedChanges& changes,
+Status Engine::State::replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
                                     std::string_view shows) {
   const Digest before = persistence_hash;
   const Status replaced = replace_persistence(next, log::CommitKind::kPersistence, changes);
@@ -114,12 +114,12 @@ Status Engine::State::check_space_for_compaction() const {
 }
 
 Status Engine::State::compact_now(const ProgressHook& progress) {
-  // With a new DEK the log moves to it. One that begins while a base is being written waits for the next compaction.
+  // With a new DEK the log moves to it. One that begins while a snapshot is being written waits for the next compaction.
   const std::uint32_t key_id = epoch_keys->key_id();
   const bool moving = epoch_keys->file_key_id() != key_id;
   if (moving) witnesses->prepare_next(witness_keys(key_id));
   bool begun_meanwhile = false;
-  log::BaseInfo info;
+  log::SnapshotInfo info;
   std::vector<const log::Record*> records;
   std::uint64_t from = 0;
   std::uint32_t epoch = 0;
@@ -128,11 +128,11 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
     begun_meanwhile = epoch_keys->key_id() != key_id;
     if (begun_meanwhile) return;
     poisoned = writer->poisoned();
-    info.point = writer->newest();
-    info.operation_chain = witnesses->newest().chain;
+    info.checkpoint = writer->newest();
+    info.audit_chain = witnesses->newest().chain;
     if (moving) {
-      info.former_chain = info.operation_chain;
-      info.operation_chain = witnesses->newest_next().chain;
+      info.former_chain = info.audit_chain;
+      info.audit_chain = witnesses->newest_next().chain;
       // What follows is copied as it is, so it has to be of the new DEK.
       if (poisoned.ok() && !epoch_keys->is_present(writer->current_epoch()))
         poisoned = Status(Reason::kInternal, "the log's epoch is not one of the new DEK");
@@ -141,7 +141,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
       info.epochs[writer->current_epoch()] = *epoch_keys->salt(writer->current_epoch());
     from = writer->offset();
     epoch = writer->take_epoch();
-    records = queue->hold_snapshot();
+    records = queue->hold_records();
   });
   if (begun_meanwhile) return compact_now(progress);
   info.records = records.size();
@@ -150,18 +150,18 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
     SR_TRY(poisoned);
     SR_TRY(check_space_for_compaction());
     SR_TRY(witnesses->move());
-    info.witnessed = witnesses->witnessed_points();
+    info.witnessed = witnesses->witnessed_checkpoints();
     SR_TRY(directory->remove(fresh));
     SR_ASSIGN(std::unique_ptr<os::File> file, directory->open(fresh, os::OpenMode::kCreate));
-    log::BaseWriter base(*file, *epoch_keys, key_id, epoch);
-    SR_TRY(base.begin(info));
+    log::SnapshotWriter snapshot(*file, *epoch_keys, key_id, epoch);
+    SR_TRY(snapshot.begin(info));
     std::uint64_t done = 0;
     for (const log::Record* record : records) {
-      SR_TRY(base.add(*record));
+      SR_TRY(snapshot.add(*record));
       if (progress && (++done % kProgressRecords == 0 || done == records.size()))
         progress(done, records.size());
     }
-    SR_ASSIGN(std::uint64_t offset, base.finish());
+    SR_ASSIGN(std::uint64_t offset, snapshot.finish());
     SR_TRY(file->sync());
     // The bulk of what was committed meanwhile is copied beside the writer; only the rest with the lock held.
     for (std::uint64_t to = log_bytes; to > from; to = log_bytes) {
@@ -202,7 +202,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
     return published;
   };
   Status status = attempt();
-  queue->release_snapshot();
+  queue->release_records();
   if (!status.ok()) directory->remove(fresh).ignore("the next attempt and the next start remove it too");
   if (moving && !status.ok()) witnesses->abandon_next();
   return status;
@@ -240,26 +240,26 @@ Result<VerifyReport> Engine::read_and_verify(const ProgressHook& progress) {
   SR_TRY(reader.update_time_tamper());
   const State& read = *reader.state_;
   VerifyReport report;
-  report.base = read.loaded.base;
+  report.snapshot = read.loaded.snapshot;
   report.newest = read.loaded.newest;
-  report.commits = read.loaded.newest.generation - read.loaded.base.generation;
+  report.commits = read.loaded.newest.generation - read.loaded.snapshot.generation;
   report.records = read.index.size();
-  if (read.evidence.tamper.content) report.operation_entries = read.evidence.tamper.content->entries.size();
+  if (read.evidence.tamper.content) report.audit_entries = read.evidence.tamper.content->entries.size();
   report.witnesses = reader.status().witnesses;
   return report;
 }
 
-Result<std::vector<OperationEntry>> Engine::operation_log(std::size_t count_max) {
+Result<std::vector<AuditEntry>> Engine::audit_log(std::size_t count_max) {
   State& state = *state_;
   if (!state.directory || !state.witnesses) return Status(Reason::kNotOpen, "the store is not open");
-  std::vector<OperationEntry> entries;
+  std::vector<AuditEntry> entries;
   Result<TamperContent> content = state.read_tamper();
   if (content.ok()) {
     entries = std::move(content->entries);
   } else if (!content.is(Reason::kNotFound)) {
     return state.unless_changed(content.status());
   }
-  for (const OperationEntry& entry : state.witnesses->noted()) {
+  for (const AuditEntry& entry : state.witnesses->noted()) {
     if (entries.empty() || entry.generation > entries.back().generation) entries.push_back(entry);
   }
   if (entries.size() > count_max) {

@@ -24,31 +24,31 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
 
 bool may_hold_anchor(const log::CommitInfo& commit) {
   using log::CommitKind;
-  const bool first = commit.kind == CommitKind::kOpen && commit.point.generation == 1;
+  const bool first = commit.kind == CommitKind::kOpen && commit.checkpoint.generation == 1;
   return first || commit.kind == CommitKind::kAnchor || commit.kind == CommitKind::kClose ||
          commit.kind == CommitKind::kReanchor || commit.kind == CommitKind::kReseal ||
          commit.kind == CommitKind::kTakeOver;
 }
 
-// Watches the history go by for one remembered point.
-class PointWatch {
+// Watches the history go by for one remembered checkpoint.
+class CheckpointWatch {
  public:
-  explicit PointWatch(const log::Point& wanted) : wanted_(wanted) {}
+  explicit CheckpointWatch(const log::Checkpoint& wanted) : wanted_(wanted) {}
   // The history begins, perhaps anew: what an earlier reading saw no longer counts.
   void begin() { standing_.reset(); }
-  void see(const log::Point& point) {
-    if (point.generation == wanted_.generation)
-      standing_ = point == wanted_ ? Standing::kContained : Standing::kDiffers;
+  void see(const log::Checkpoint& checkpoint) {
+    if (checkpoint.generation == wanted_.generation)
+      standing_ = checkpoint == wanted_ ? Standing::kContained : Standing::kDiffers;
   }
   [[nodiscard]] Standing conclude(const log::LoadedLog& log) {
     if (standing_) return *standing_;
     if (wanted_.generation > log.newest.generation) return Standing::kAhead;
-    for (const log::Point& point : log.witnessed) see(point);
+    for (const log::Checkpoint& checkpoint : log.witnessed) see(checkpoint);
     return standing_.value_or(Standing::kForgotten);
   }
 
  private:
-  log::Point wanted_;
+  log::Checkpoint wanted_;
   std::optional<Standing> standing_;
 };
 
@@ -97,15 +97,15 @@ Status Engine::State::check_policy() const {
 }
 
 Status Engine::State::check_storage(SlotType type) const {
-  const StorageType present = type == SlotType::kTpm      ? StorageType::kTpm
-                              : type == SlotType::kPkcs11 ? StorageType::kPkcs11
-                                                          : StorageType::kSoftware;
-  if (options.storage && *options.storage != present) {
+  const ProtectorType present = type == SlotType::kTpm      ? ProtectorType::kTpm
+                                : type == SlotType::kPkcs11 ? ProtectorType::kPkcs11
+                                                            : ProtectorType::kSoftware;
+  if (options.protector && *options.protector != present) {
     return {Reason::kInvalidOption,
-            "storage.type: the store has '" + std::string(storage_type_text(present)) + "'"};
+            "protector.type: the store has '" + std::string(protector_type_text(present)) + "'"};
   }
-  if (present == StorageType::kTpm && options.secret_store)
-    return {Reason::kInvalidOption, "secretStore: storage 'tpm' has none"};
+  if (present == ProtectorType::kTpm && options.secret_store)
+    return {Reason::kInvalidOption, "secretStore: protector 'tpm' has none"};
   return {};
 }
 
@@ -364,25 +364,25 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   if (!opened.ok()) return opened.status();
   vault_file = *std::move(opened);
 
-  std::optional<PointWatch> secret_watch;
-  std::optional<PointWatch> token_watch;
-  std::optional<PointWatch> tamper_watch;
-  if (evidence.secret.value) secret_watch.emplace(evidence.secret.value->point);
-  if (evidence.token.value) token_watch.emplace(evidence.token.value->point);
+  std::optional<CheckpointWatch> secret_watch;
+  std::optional<CheckpointWatch> token_watch;
+  std::optional<CheckpointWatch> tamper_watch;
+  if (evidence.secret.value) secret_watch.emplace(evidence.secret.value->checkpoint);
+  if (evidence.token.value) token_watch.emplace(evidence.token.value->checkpoint);
   if (evidence.tamper.content) {
-    const TamperPoint& newest = evidence.tamper.content->newest;
-    tamper_watch.emplace(log::Point{newest.generation, newest.head});
+    const AuditCheckpoint& newest = evidence.tamper.content->newest;
+    tamper_watch.emplace(log::Checkpoint{newest.generation, newest.head});
   }
   bool chain_differs = false;
   // Beside a vault that has just moved to another DEK the tamper file may be one of the former.
   bool tamper_is_former = false;
   SecretBytes former_key;
   std::optional<Digest> former_chain;
-  const auto see = [&](const log::Point& point) {
-    if (secret_watch) secret_watch->see(point);
-    if (token_watch) token_watch->see(point);
-    if (tamper_watch) tamper_watch->see(point);
-    if (evidence.tamper.content && evidence.tamper.content->newest.generation == point.generation) {
+  const auto see = [&](const log::Checkpoint& checkpoint) {
+    if (secret_watch) secret_watch->see(checkpoint);
+    if (token_watch) token_watch->see(checkpoint);
+    if (tamper_watch) tamper_watch->see(checkpoint);
+    if (evidence.tamper.content && evidence.tamper.content->newest.generation == checkpoint.generation) {
       const Digest chain = tamper_is_former ? former_chain.value_or(Digest{}) : witnesses->newest().chain;
       chain_differs = evidence.tamper.content->newest.chain != chain;
     }
@@ -396,23 +396,24 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     if (tamper_is_former) former_key = witness_keys(tamper_key_id).tamper.clone();
     return {};
   };
-  read.on_base = [&](const log::BaseInfo& base) {
-    anchor_places = {{base.point, log::CommitKind::kBaseHead}};
-    witnesses->begin(TamperPoint{base.point.generation, base.point.head, base.operation_chain});
-    former_chain = base.former_chain;
+  read.on_snapshot = [&](const log::SnapshotInfo& snapshot) {
+    anchor_places = {{snapshot.checkpoint, log::CommitKind::kSnapshotHead}};
+    witnesses->begin(
+        AuditCheckpoint{snapshot.checkpoint.generation, snapshot.checkpoint.head, snapshot.audit_chain});
+    former_chain = snapshot.former_chain;
     if (secret_watch) secret_watch->begin();
     if (token_watch) token_watch->begin();
     if (tamper_watch) tamper_watch->begin();
     chain_differs = false;
-    see(base.point);
+    see(snapshot.checkpoint);
   };
   read.on_commit = [&](const log::CommitInfo& commit) {
     witnesses->committed(commit, std::nullopt);
     if (tamper_is_former && former_chain)
       former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
     newest_wall_ms = commit.wall_ms;
-    if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.point, commit.kind);
-    see(commit.point);
+    if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.checkpoint, commit.kind);
+    see(commit.checkpoint);
   };
   read.on_progress = progress;
   // Beside a live writer a frame may be read while it is being written, or the next one be there when the place of
@@ -437,14 +438,14 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   if (token_watch) evidence.token.standing = token_watch->conclude(loaded);
   if (tamper_watch) {
     evidence.tamper.standing = tamper_watch->conclude(loaded);
-    // The heads agree but the operation log before them does not: another log than the one the vault counted along.
+    // The heads agree but the audit log before them does not: another log than the one the vault counted along.
     if (evidence.tamper.standing == Standing::kContained && chain_differs) {
       evidence.tamper.damage =
-          Status(Reason::kTamperFileTampered, "the operation log differs from the vault's history");
+          Status(Reason::kTamperFileTampered, "the audit log differs from the vault's history");
     }
   }
   if (counter) {
-    SR_ASSIGN(const std::optional<Bytes> anchor, reserved(anchor_key()));
+    SR_ASSIGN(const std::optional<Bytes> anchor, system_record(anchor_key()));
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
     evidence.counter.newest = anchor_found;
     adopt_anchor();
@@ -454,7 +455,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   return {};
 }
 
-Result<std::optional<Bytes>> Engine::State::reserved(std::string_view key) {
+Result<std::optional<Bytes>> Engine::State::system_record(std::string_view key) {
   log::ValueCipher cipher(*epoch_keys);
   if (queue) {
     Bytes value;
@@ -473,7 +474,7 @@ Result<std::optional<Bytes>> Engine::State::reserved(std::string_view key) {
 }
 
 Status Engine::State::check_persistence_record() {
-  SR_ASSIGN(const std::optional<Bytes> stored, reserved(kPersistenceKey));
+  SR_ASSIGN(const std::optional<Bytes> stored, system_record(kPersistenceKey));
   const std::optional<PersistenceRecord> record = stored ? parse_persistence_record(*stored) : std::nullopt;
   if (!record) return {Reason::kVaultTampered, "the vault does not name its persistence.bin"};
   const bool newest = persistence_hash == record->new_hash;
@@ -483,7 +484,7 @@ Status Engine::State::check_persistence_record() {
 }
 
 Status Engine::State::find_stamp() {
-  SR_ASSIGN(const std::optional<Bytes> stored, reserved(kTimeTamperKey));
+  SR_ASSIGN(const std::optional<Bytes> stored, system_record(kTimeTamperKey));
   if (!stored) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
   SR_ASSIGN(stamp, parse_time_stamp(*stored));
   return secret_stamp_damage;
@@ -497,7 +498,7 @@ Status Engine::State::cut_tail() {
   // A process that was killed may have left what was read here, frames and names, in the page cache alone. Nothing is
   // built on it before it is durable: a power cut must not take it and leave what follows. And the sync of the newest
   // frame may have failed; then the kernel counts it as written, and only writing it again brings it to the disk.
-  const bool witnessed = evidence.secret.value && evidence.secret.value->point == loaded.newest;
+  const bool witnessed = evidence.secret.value && evidence.secret.value->checkpoint == loaded.newest;
   if (!witnessed && loaded.newest_offset != 0) {
     Bytes frame(static_cast<std::size_t>(loaded.end_offset - loaded.newest_offset));
     SR_ASSIGN(const std::size_t got, vault_file->read_at(loaded.newest_offset, frame));
@@ -526,27 +527,27 @@ void Engine::State::make_queue() {
   queue = std::make_unique<log::CommitQueue>(index, *writer, *epoch_keys, std::move(hooks));
 }
 
-Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& changes,
+Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& changes,
                                     const TimeStamp& stamp_now) {
   if (startup == StartupState::kWarmstart) {
     // What VaultHash remembers, and what a frame names, was synced in the tamper file before.
-    const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->point.generation : 0;
+    const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->checkpoint.generation : 0;
     witnesses->adopt_tamper(std::move(evidence.tamper.content), std::max(evidence.tamper_synced, witnessed));
     witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
     // A token that never held this store's witness is given it, whatever stands there now.
     if (evidence.token.present)
       witnesses->adopt_token(evidence.token.value, token_raw_hash.value_or(Bytes()));
     // A reanchor that was cut before VaultHash remembered it is remembered now.
-    SR_ASSIGN(const std::optional<Bytes> reanchored, reserved(kReanchorKey));
+    SR_ASSIGN(const std::optional<Bytes> reanchored, system_record(kReanchorKey));
     const std::optional<ReanchorRecord> record =
         reanchored ? parse_reanchor_record(*reanchored) : std::nullopt;
     if (record) {
-      for (const UsedPoint& point : record->used_points) witnesses->burn(point);
+      for (const UsedCheckpoint& checkpoint : record->used_checkpoints) witnesses->burn(checkpoint);
     }
-    std::deque<log::Point> points = loaded.witnessed;
-    if (evidence.secret.value) points.push_back(evidence.secret.value->point);
-    while (points.size() > limits::kWitnessPointsMax) points.pop_front();
-    witnesses->adopt_witnessed(std::move(points));
+    std::deque<log::Checkpoint> checkpoints = loaded.witnessed;
+    if (evidence.secret.value) checkpoints.push_back(evidence.secret.value->checkpoint);
+    while (checkpoints.size() > limits::kWitnessedCheckpointsMax) checkpoints.pop_front();
+    witnesses->adopt_witnessed(std::move(checkpoints));
   }
   if (!last_written_here) {
     SR_ASSIGN(const Bytes here, place());
@@ -554,7 +555,7 @@ Status Engine::State::begin_writing(log::CommitKind kind, ReservedChanges& chang
   }
   make_queue();
   force_stamp(stamp_now);
-  SR_TRY(queue->commit_reserved(kind, changes.list()).status());
+  SR_TRY(queue->commit_system(kind, changes.list()).status());
   last_written_here = true;
   return {};
 }

@@ -58,7 +58,7 @@ std::uint32_t Engine::State::next_slot_id() {
   std::uint32_t highest = 0;
   for (const KeySlot& slot : header.slots) highest = std::max(highest, slot.id);
   if (epoch_keys) {
-    const Result<std::optional<Bytes>> removed = reserved(kSlotIdKey);
+    const Result<std::optional<Bytes>> removed = system_record(kSlotIdKey);
     if (removed.ok() && *removed && (*removed)->size() == sizeof(std::uint32_t))
       highest = std::max(highest, load_le<std::uint32_t>((*removed)->data()));
   }
@@ -86,7 +86,7 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
   std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
   next.slots.push_back(wrap_dek(id, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
                                 dek.view(), next.storage_id, next.key_id));
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   if (former) changes.remove(kPasswordVerifiedKey);
   SR_TRY(replace_slots(next, changes, "which passwords it has"));
   persistence.unlock();
@@ -145,7 +145,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   PersistenceHeader header = state.header;
   std::array<std::uint8_t, sizeof(std::uint32_t)> highest{};
   store_le(highest.data(), state.next_slot_id() - 1);
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kSlotIdKey, highest);
   changes.remove(kPasswordVerifiedKey);
   std::erase_if(header.slots, [slot_id](const KeySlot& slot) { return slot.id == slot_id; });
@@ -170,9 +170,9 @@ Result<std::uint32_t> Engine::verify_password(ByteView password) {
   if (state.stage != State::Stage::kOpen) return slot_id;
   std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
   store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kPasswordVerifiedKey, now);
-  SR_TRY(state.queue->commit_reserved(log::CommitKind::kData, changes.list()).status());
+  SR_TRY(state.queue->commit_system(log::CommitKind::kData, changes.list()).status());
   return slot_id;
 }
 

@@ -83,7 +83,7 @@ Status Engine::relocate() {
   State& state = *state_;
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
-  if (!state.has_secret_store()) return {Reason::kNothingToDo, "storage 'tpm' has no SecretStore"};
+  if (!state.has_secret_store()) return {Reason::kNothingToDo, "protector 'tpm' has no SecretStore"};
   SR_TRY(state.settled_header().status());
   std::unique_lock persistence(state.persistence_mutex);
   SR_TRY(state.settle_persistence());
@@ -99,7 +99,7 @@ Status Engine::relocate() {
                                  [&renamed](const KeySlot& each) { return each.id == renamed.id; });
   if (same == next.slots.end()) return {Reason::kInternal, "the key slot of the root is gone"};
   *same = std::move(renamed);
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   SR_TRY(state.replace_slots(next, changes, "which SecretStore it names"));
   persistence.unlock();
   return although_durable(state.move_witnesses(true));

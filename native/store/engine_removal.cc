@@ -146,7 +146,7 @@ Status Engine::State::enter_removal(ProvisionState next) {
   return {};
 }
 
-Status Engine::decommission(const Proof& proof) {
+Status Engine::decommission(const Credential& credential) {
   State& state = *state_;
   if (state.stage < State::Stage::kSetUp || state.stage >= State::Stage::kOpen) {
     return {Reason::kNotOpen, "decommission begins after setup_persistence_files()"};
@@ -180,21 +180,21 @@ Status Engine::decommission(const Proof& proof) {
   if (candidate) {
     if (!opened.ok()) {
       SR_ASSIGN(const bool gone, state.root_is_gone());
-      if (gone) {  // and so nothing is left that a proof could protect
+      if (gone) {  // and so nothing is left that a credential could protect
         SR_TRY(state.remove_items(reach));
         return state.remove_persistence();
       }
     }
     SR_ASSIGN(SecretBytes dek,
-              opened.ok() ? std::move(opened) : open_by_password(state.header, proof.password.view()));
+              opened.ok() ? std::move(opened) : open_by_password(state.header, credential.password.view()));
     SR_TRY(state.open_core(*candidate, std::move(dek)));
   }
   const bool resumed = is_being_removed(state.header.state);
-  // The point may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
-  const log::Point point = resumed && state.core.authority.vendor_public_key
-                               ? token_point(proof.token)
-                               : state.authority_point(state.loaded.newest);
-  SR_TRY(check_authority(proof, Purpose::kDecommission, state.core.authority, state.header, point));
+  // The checkpoint may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
+  const log::Checkpoint checkpoint = resumed && state.core.authority.vendor_public_key
+                                         ? permit_checkpoint(credential.permit)
+                                         : state.authority_checkpoint(state.loaded.newest);
+  SR_TRY(check_authority(credential, Purpose::kDecommission, state.core.authority, state.header, checkpoint));
 
   const std::string vault = state.core.vault_file_name;
   if (!resumed) SR_TRY(state.enter_removal(ProvisionState::kDecommissioning));
@@ -305,13 +305,13 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
               open_secret_store(state.environment, state.secret_config, options.instance, false));
     SR_TRY(add_items(*state.secrets, "the SecretStore " + place_text(state.secret_config), kSecretNames));
   }
-  if (options.storage == StorageType::kTpm) {
+  if (options.protector == ProtectorType::kTpm) {
     SR_TRY(state.connect_tpm(options.tpm.tcti, {}, {}));
     SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, state.find_indices());
     for (const roots::NvIndexInfo& info : indices)
       found.push_back({index_name(info.index), "the TPM", storage_id_of(info.label)});
   }
-  if (options.storage == StorageType::kPkcs11) {
+  if (options.protector == ProtectorType::kPkcs11) {
     SR_TRY(state.connect_token(nullptr));
     const std::string place = "the token '" + state.token->info().label + "'";
     SR_TRY(add_items(*state.token_store, place, std::array{SecretName::kVaultHash}));

@@ -2,7 +2,7 @@
 //
 // Invariants:
 // - Nothing is written, in files or token, before the password is proven and every witness that is left has agreed.
-// - The token holds a witness of the present point before persistence.bin names the KEK in it: from then on a start by the
+// - The token holds a witness of the present checkpoint before persistence.bin names the KEK in it: from then on a start by the
 //   token expects one.
 // - Cut anywhere, the store is either one whose root is lost, and the restore begins anew, or one whose restore is
 //   recorded as not completed: then it serves nobody until the rest is done. The password is not needed again while the
@@ -55,7 +55,7 @@ std::optional<RestoreRecord> parse_restore_record(ByteView bytes) {
 }  // namespace
 
 std::optional<RestoreRecord> Engine::State::restore_record() {
-  const Result<std::optional<Bytes>> stored = reserved(kRestoreKey);
+  const Result<std::optional<Bytes>> stored = system_record(kRestoreKey);
   return stored.ok() && *stored ? parse_restore_record(**stored) : std::nullopt;
 }
 
@@ -64,7 +64,7 @@ bool Engine::State::restore_pending() {
   return record && !record->completed;
 }
 
-Status Engine::State::note(log::CommitKind kind) { return queue->commit_reserved(kind, {}).status(); }
+Status Engine::State::note(log::CommitKind kind) { return queue->commit_system(kind, {}).status(); }
 
 Status Engine::State::connect_new_token(const TokenSlot& former) {
   SR_TRY(connect_token(&former));
@@ -77,8 +77,8 @@ Status Engine::State::connect_new_token(const TokenSlot& former) {
 
 Status Engine::State::register_token_witness() {
   if (evidence.token.value) return {};  // judged, and contained in the history
-  const TamperPoint newest = witnesses->newest();
-  const VaultHash value{{newest.generation, newest.head}, newest_wall_ms, witnesses->used_points()};
+  const AuditCheckpoint newest = witnesses->newest();
+  const VaultHash value{{newest.generation, newest.head}, newest_wall_ms, witnesses->used_checkpoints()};
   // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
   const Witnesses::Keys keys = witness_keys(epoch_keys->file_key_id());
   Bytes raw = encode_vault_hash(value, keys.witness.view(), keys.storage_id, keys.key_id);
@@ -88,7 +88,7 @@ Status Engine::State::register_token_witness() {
   return {};
 }
 
-Status Engine::validate_restore(const Proof& proof) {
+Status Engine::validate_restore(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (!state.has_token()) return {Reason::kNothingToDo, "this store has no root in a token"};
@@ -107,17 +107,17 @@ Status Engine::validate_restore(const Proof& proof) {
   SR_TRY(state.check_time(read_clock(state.environment.clock)));
   Status authority;
   if (state.recovering) {
-    authority =
-        check_authority(proof, Purpose::kRecover, state.core.authority, state.header, state.loaded.newest);
+    authority = check_authority(credential, Purpose::kRecover, state.core.authority, state.header,
+                                state.loaded.newest);
     // A restore that was cut behind its commit is gone on with by the token that began it.
     if (authority.is(Reason::kAuthorityRefused) && pending) {
-      authority =
-          check_authority(proof, Purpose::kRecover, state.core.authority, state.header, earlier->accepted);
+      authority = check_authority(credential, Purpose::kRecover, state.core.authority, state.header,
+                                  earlier->accepted);
     }
-  } else if (!proof.password.empty()) {
+  } else if (!credential.password.empty()) {
     // The commit was made under the password, and the token opens the root: both are enough. A wrong password is refused
     // all the same.
-    authority = open_by_password(state.header, proof.password.view()).status();
+    authority = open_by_password(state.header, credential.password.view()).status();
     state.password_proven = authority.ok();
   }
   SR_TRY(authority);
@@ -128,7 +128,7 @@ Status Engine::validate_restore(const Proof& proof) {
 Status Engine::State::resume_restore() {
   SR_TRY(before_step("begin"));
   SR_TRY(cut_tail());
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
   const log::CommitKind kind =
       password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
@@ -139,9 +139,9 @@ Status Engine::State::resume_restore() {
   return finish_opening(false);
 }
 
-Status Engine::restore(const Proof& proof) {
+Status Engine::restore(const Credential& credential) {
   State& state = *state_;
-  if (!state.restore_validated) SR_TRY(validate_restore(proof));
+  if (!state.restore_validated) SR_TRY(validate_restore(credential));
   SR_TRY(state.require(State::Stage::kIdentified));
   if (!state.recovering) return state.resume_restore();
 
@@ -163,7 +163,7 @@ Status Engine::restore(const Proof& proof) {
   const bool unproven = !state.evidence.secret.present || !state.secret_stamp ||
                         age_ms(*state.stamp, now) > state.core.age_ms_max;
   SR_TRY(state.cut_tail());
-  ReservedChanges none;
+  SystemRecordChanges none;
   SR_TRY(state.begin_writing(log::CommitKind::kRestoreDetected, none, next_stamp(*state.stamp, now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   SR_TRY(state.note(log::CommitKind::kRestorePassword));
@@ -190,7 +190,7 @@ Status Engine::restore(const Proof& proof) {
   SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
   record.generation = state.witnesses->newest().generation + 1;
   record.wall_ms = now.wall_ms;
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   // In the same commit: the keys that are not in this token.
   log::ValueCipher cipher(*state.epoch_keys);
   const KeyRecords keys(*state.queue, cipher, token_keys());
@@ -201,7 +201,7 @@ Status Engine::restore(const Proof& proof) {
   changes.put(kRestoreKey, encode_restore_record(record));
   if (unproven) changes.put(kContinuityKey, encode_continuity_record(record.accepted));
   changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
-  SR_TRY(state.queue->commit_reserved(log::CommitKind::kRestore, changes.list()).status());
+  SR_TRY(state.queue->commit_system(log::CommitKind::kRestore, changes.list()).status());
 
   SR_TRY(state.before_step("file"));
   SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
@@ -210,9 +210,9 @@ Status Engine::restore(const Proof& proof) {
   state.persistence_damaged = state.recovering = false;
 
   SR_TRY(state.before_step("settle"));
-  ReservedChanges done;
+  SystemRecordChanges done;
   done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
-  SR_TRY(state.queue->commit_reserved(log::CommitKind::kPersistence, done.list()).status());
+  SR_TRY(state.queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
 
   SR_TRY(state.note(log::CommitKind::kRestoreKeys));
   SR_TRY(state.before_step("strays"));
@@ -234,9 +234,9 @@ Status Engine::complete_restore() {
   if (!record || record->completed) return {Reason::kNothingToDo, "no restore is under way"};
   record->completed = true;
   record->completed_wall_ms = state.environment.clock.wall_ms();
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kRestoreKey, encode_restore_record(*record));
-  SR_TRY(state.queue->commit_reserved(log::CommitKind::kRestoreCompleted, changes.list()).status());
+  SR_TRY(state.queue->commit_system(log::CommitKind::kRestoreCompleted, changes.list()).status());
   return state.move_witnesses(true);
 }
 

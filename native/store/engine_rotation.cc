@@ -192,11 +192,11 @@ Status Engine::State::begin_rotation(ByteView password, const RotationOptions& h
   SR_ASSIGN(const PersistenceHeader next, wrap_anew(keys.dek, password, password_slot));
 
   SR_TRY(before_step("dek"));
-  ReservedChanges intent;
-  ReservedChanges done;
+  SystemRecordChanges intent;
+  SystemRecordChanges done;
   SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
   SR_TRY(before_step("dek-begun"));
-  return queue->commit_reserved(log::CommitKind::kRotation, done.list()).status();
+  return queue->commit_system(log::CommitKind::kRotation, done.list()).status();
 }
 
 Status Engine::State::move_vault(const ProgressHook& progress) {
@@ -208,9 +208,9 @@ Status Engine::State::move_vault(const ProgressHook& progress) {
   });
   if (!begun) {  // the commit that was to begin the epoch had failed
     const std::lock_guard persistence(persistence_mutex);
-    ReservedChanges done;
+    SystemRecordChanges done;
     done.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
-    SR_TRY(queue->commit_reserved(log::CommitKind::kRotation, done.list()).status());
+    SR_TRY(queue->commit_system(log::CommitKind::kRotation, done.list()).status());
   }
   return compact_now(progress);
 }
@@ -222,7 +222,7 @@ Status Engine::State::end_rotation() {
   const PersistenceHeader same = header;
   NextKeys keys;
   keys.former_field_keys = clone(core.former_field_keys);
-  ReservedChanges intent;
+  SystemRecordChanges intent;
   return replace_persistence(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
 }
 

@@ -71,11 +71,11 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
   const bool slow_witness = counter || token_store;
   if (info.kind == log::CommitKind::kData) {
     const std::uint64_t now_ms = environment.clock.boot_ms();
-    fast_window.committed(info.point.generation, now_ms);
-    if (slow_witness) slow_window.committed(info.point.generation, now_ms);
+    fast_window.committed(info.checkpoint.generation, now_ms);
+    if (slow_witness) slow_window.committed(info.checkpoint.generation, now_ms);
   }
   if (slow_witness && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
-    anchor_wanted = info.point.generation;
+    anchor_wanted = info.checkpoint.generation;
   if (!witness_thread.joinable()) return;
   const std::lock_guard lock(witness_mutex);
   if (witness_dirty) return;
@@ -138,7 +138,7 @@ Status Engine::State::move_fast_witnesses(bool with_token) {
   fast_window.began(now_ms);
   if (with_token) slow_window.began(now_ms);
   Status moved = witnesses->move(false, with_token);
-  const std::uint64_t generation = witnesses->tamper_position().point.generation;
+  const std::uint64_t generation = witnesses->tamper_position().checkpoint.generation;
   for (Window* window : {&fast_window, &slow_window}) {
     if (window == &slow_window && !with_token) continue;
     if (moved.ok()) {
@@ -182,8 +182,8 @@ Status Engine::State::move_witnesses(bool anchor) {
   Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
   anchor_owed = !anchored.ok();
   if (anchored.ok()) {
-    fast_window.moved(witnesses->tamper_position().point.generation);
-    slow_window.moved(counter->position().point.generation);
+    fast_window.moved(witnesses->tamper_position().checkpoint.generation);
+    slow_window.moved(counter->position().checkpoint.generation);
     return anchored;
   }
   slow_window.failed();
@@ -336,32 +336,32 @@ Status Engine::refresh_time_tamper() {
     const std::lock_guard lock(state.time_mutex);
     state.forced_stamp = next_stamp(*state.stamp, read_clock(state.environment.clock));
   }
-  return state.queue->commit_reserved(log::CommitKind::kTime, {}).status();
+  return state.queue->commit_system(log::CommitKind::kTime, {}).status();
 }
 
-Status Engine::set_reserved(std::string_view name, ByteView value) {
+Status Engine::set_system_record(std::string_view name, ByteView value) {
   State& state = *state_;
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  ReservedChanges changes;
-  const std::string key = std::string(kReservedPrefix) + std::string(name);
+  SystemRecordChanges changes;
+  const std::string key = std::string(kSystemPrefix) + std::string(name);
   changes.put(key, value);
-  return state.queue->commit_reserved(log::CommitKind::kData, changes.list()).status();
+  return state.queue->commit_system(log::CommitKind::kData, changes.list()).status();
 }
 
-Result<std::optional<Bytes>> Engine::get_reserved(std::string_view name) {
+Result<std::optional<Bytes>> Engine::get_system_record(std::string_view name) {
   State& state = *state_;
   if (!state.epoch_keys) return Status(Reason::kNotOpen, "the store is not open");
-  return state.reserved(std::string(kReservedPrefix) + std::string(name));
+  return state.system_record(std::string(kSystemPrefix) + std::string(name));
 }
 
 EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
   const std::unique_lock header_lock(state.header_mutex);
-  out.storage = state.has_counter() ? StorageType::kTpm
-                : state.has_token() ? StorageType::kPkcs11
-                                    : StorageType::kSoftware;
+  out.protector = state.has_counter() ? ProtectorType::kTpm
+                  : state.has_token() ? ProtectorType::kPkcs11
+                                      : ProtectorType::kSoftware;
   out.age_excused = state.age_excused;
   out.file_system = state.file_system;
   out.last_written_here = state.last_written_here;
@@ -384,9 +384,9 @@ EngineStatus Engine::status() {
   out.rotation_pending = state.core.previous.has_value();
   out.former_field_keys = static_cast<std::uint32_t>(state.core.former_field_keys.size());
   if (!state.witnesses) return out;
-  const TamperPoint newest = state.witnesses->newest();
+  const AuditCheckpoint newest = state.witnesses->newest();
   out.newest = {newest.generation, newest.head};
-  out.token_point = state.authority_point(out.newest);
+  out.permit_checkpoint = state.authority_checkpoint(out.newest);
   out.newest_wall_ms = state.newest_wall_ms;
   {
     const std::lock_guard lock(state.time_mutex);
@@ -410,8 +410,8 @@ EngineStatus Engine::status() {
   const auto add = [&](const char* name, const Witnesses::Position& position) {
     WitnessStatus witness;
     witness.name = name;
-    witness.point = position.point;
-    witness.lag_generations = newest.generation - std::min(newest.generation, position.point.generation);
+    witness.checkpoint = position.checkpoint;
+    witness.lag_generations = newest.generation - std::min(newest.generation, position.checkpoint.generation);
     witness.moved_wall_ms = position.moved_wall_ms;
     witness.failing = position.failing;
     out.witnesses.push_back(std::move(witness));
@@ -421,32 +421,32 @@ EngineStatus Engine::status() {
   if (state.has_secret_store()) secret = state.witnesses->secret_position();
   if (!state.writer || state.options.read_only) {  // what was found, not what was moved
     if (state.evidence.tamper.content) {
-      tamper.point = {state.evidence.tamper.content->newest.generation,
-                      state.evidence.tamper.content->newest.head};
+      tamper.checkpoint = {state.evidence.tamper.content->newest.generation,
+                           state.evidence.tamper.content->newest.head};
     }
-    if (state.evidence.secret.value) secret.point = state.evidence.secret.value->point;
+    if (state.evidence.secret.value) secret.checkpoint = state.evidence.secret.value->checkpoint;
   }
   add("tamper-file", tamper);
   if (state.has_secret_store()) add("secret-store", secret);
   if (state.token_store) {
     Witnesses::Position token = state.witnesses->token_position();
     if ((!state.writer || state.options.read_only) && state.evidence.token.value)
-      token.point = state.evidence.token.value->point;
+      token.checkpoint = state.evidence.token.value->checkpoint;
     add("token", token);
     out.token = state.describe_token();
   }
   if (state.counter) {
     const CounterWitness::Position position = state.counter->position();
-    add("tpm-counter", {position.point, position.moved_wall_ms, position.failing});
+    add("tpm-counter", {position.checkpoint, position.moved_wall_ms, position.failing});
     out.tpm = state.describe_tpm(position);
     if (state.stage == State::Stage::kOpen && !state.options.read_only)
-      out.token_point = state.authority_point(out.newest, position.newest.number);
+      out.permit_checkpoint = state.authority_checkpoint(out.newest, position.newest.number);
   }
   if (state.stage == State::Stage::kOpen ||
       (state.startup == StartupState::kWarmstart && state.stage > State::Stage::kRootOpen &&
        state.stage != State::Stage::kClosed)) {
     if (state.has_token()) out.restore = state.restore_record();
-    const Result<std::optional<Bytes>> verified = state.reserved(kPasswordVerifiedKey);
+    const Result<std::optional<Bytes>> verified = state.system_record(kPasswordVerifiedKey);
     if (verified.ok() && *verified && (*verified)->size() == sizeof(std::int64_t))
       out.password_verified_ms = static_cast<std::int64_t>(load_le<std::uint64_t>((*verified)->data()));
   }
@@ -455,7 +455,7 @@ EngineStatus Engine::status() {
     out.live_bytes = state.queue->live_bytes();
     out.log_bytes = state.log_bytes != 0 ? state.log_bytes.load() : state.loaded.end_offset;
     out.poisoned = state.writer->is_poisoned();
-    const Result<std::optional<Bytes>> continuity = state.reserved(kContinuityKey);
+    const Result<std::optional<Bytes>> continuity = state.system_record(kContinuityKey);
     out.continuity_unproven = continuity.ok() && continuity->has_value();
   }
   return out;

@@ -18,7 +18,7 @@ inline constexpr std::string_view kPersistenceFileName = "persistence.bin";
 inline constexpr std::string_view kLockFileName = "lock";
 inline constexpr std::string_view kNewSuffix = ".new";
 
-// Reserved records of the vault.
+// System records of the vault.
 inline constexpr std::string_view kStorageIdKey = "strongroom/storage-id";
 inline constexpr std::string_view kTimeTamperKey = "strongroom/time-tamper";
 inline constexpr std::string_view kPersistenceKey = "strongroom/persistence";
@@ -26,7 +26,8 @@ inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
 inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
 inline constexpr std::string_view kRestoreKey = "strongroom/restore";
-inline constexpr std::string_view kResealKey = "strongroom/reseal";  // the point that its authority accepted
+inline constexpr std::string_view kResealKey =
+    "strongroom/reseal";  // the checkpoint that its authority accepted
 inline constexpr std::string_view kPasswordVerifiedKey = "strongroom/password-verified";  // i64 wall time, ms
 inline constexpr std::string_view kSlotIdKey =
     "strongroom/slot-id";  // u32, the highest of a removed password's time
@@ -49,15 +50,15 @@ struct PersistenceRecord {
 
 // What reanchor burnt into the history.
 struct ReanchorRecord {
-  log::Point point;  // that was accepted
-  std::vector<UsedPoint> used_points;
+  log::Checkpoint checkpoint;  // that was accepted
+  std::vector<UsedCheckpoint> used_checkpoints;
 };
 [[nodiscard]] Bytes encode_reanchor_record(const ReanchorRecord& record);
 [[nodiscard]] std::optional<ReanchorRecord> parse_reanchor_record(ByteView bytes);
 
-// What recover leaves until a reanchor: the point that its authority accepted.
-[[nodiscard]] Bytes encode_continuity_record(const log::Point& accepted);
-[[nodiscard]] std::optional<log::Point> parse_continuity_record(ByteView bytes);
+// What recover leaves until a reanchor: the checkpoint that its authority accepted.
+[[nodiscard]] Bytes encode_continuity_record(const log::Checkpoint& accepted);
+[[nodiscard]] std::optional<log::Checkpoint> parse_continuity_record(ByteView bytes);
 
 // What a witness answered after an act that is durable whatever it answers.
 [[nodiscard]] inline Status although_durable(const Status& moved) {
@@ -71,8 +72,8 @@ struct ReanchorRecord {
   return {Reason::kPersistenceTampered, "persistence.bin is larger than any release writes"};
 }
 
-// The changes of one reserved commit; owns what their views point to.
-class ReservedChanges {
+// The changes of one system commit; owns what their views point to.
+class SystemRecordChanges {
  public:
   void put(std::string_view key, ByteView value) {
     values_.emplace_back(value.begin(), value.end());
@@ -210,13 +211,13 @@ struct Engine::State {
   std::unique_ptr<CounterWitness> counter;
   std::optional<AnchorRecord> anchor_found;
   // While the log is read: the commits that may hold an anchor.
-  std::vector<std::pair<log::Point, log::CommitKind>> anchor_places;
+  std::vector<std::pair<log::Checkpoint, log::CommitKind>> anchor_places;
   Status refused_root;  // reseal, restore: why the TPM or the token did not open the root
   bool age_excused = false;
   bool last_written_here = false;  // the directory is the one in which the store was last opened for writing
-  std::uint64_t epoch_anchors =
+  std::uint64_t seal_epoch_anchors =
       1;  // guarded by persistence_mutex: how many anchors the present epoch was given
-  std::optional<std::uint64_t> epoch_began_boot_ms;  // guarded by persistence_mutex
+  std::optional<std::uint64_t> seal_epoch_began_boot_ms;  // guarded by persistence_mutex
   std::atomic<std::uint64_t> anchor_newest_boot_ms{0};
   std::atomic<std::uint64_t> anchor_wanted{0};   // the newest generation that counter or token should have
   std::atomic<bool> anchor_owed{false};          // an anchor was asked for and failed
@@ -267,7 +268,7 @@ struct Engine::State {
   [[nodiscard]] Status load_log(const ProgressHook& progress);
   [[nodiscard]] Status create_vault();
   void make_queue();
-  [[nodiscard]] Result<std::optional<Bytes>> reserved(std::string_view key);
+  [[nodiscard]] Result<std::optional<Bytes>> system_record(std::string_view key);
   [[nodiscard]] Status check_persistence_record();
   [[nodiscard]] Status find_stamp();
 
@@ -275,7 +276,7 @@ struct Engine::State {
   [[nodiscard]] Status try_witnesses();  // whether they can be written, before anything is
   void remove_what_was_made();           // of a COLDSTART that was refused
   [[nodiscard]] Status cut_tail();
-  [[nodiscard]] Status begin_writing(log::CommitKind kind, ReservedChanges& changes,
+  [[nodiscard]] Status begin_writing(log::CommitKind kind, SystemRecordChanges& changes,
                                      const TimeStamp& stamp_now);
   [[nodiscard]] Status finish_opening(bool replace_foreign);
   // A start that failed can be repeated whether or not its commit is durable.
@@ -307,10 +308,10 @@ struct Engine::State {
   // Changes persistence.bin as part of the history: intent, replace, done. With the persistence lock held. The record
   // `done` goes into `last` where the caller commits something anyhow, else into a commit of its own.
   [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                           ReservedChanges& changes, ReservedChanges* last = nullptr,
+                                           SystemRecordChanges& changes, SystemRecordChanges* last = nullptr,
                                            std::optional<NextKeys> keys = std::nullopt);
   // The same for the key slots. An error says whether they are changed, and what of the store `shows` it.
-  [[nodiscard]] Status replace_slots(const PersistenceHeader& next, ReservedChanges& changes,
+  [[nodiscard]] Status replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
                                      std::string_view shows);
   // Tries once more what a failed replacement left open. True in `settled` when there was something.
   [[nodiscard]] Status settle_persistence(bool* settled = nullptr);
@@ -405,7 +406,7 @@ struct Engine::State {
   }
   // Connects a token that was not there before; it must hold nothing of this instance.
   [[nodiscard]] Status connect_new_token(const TokenSlot& former);
-  // The token remembers the present point before the KEK in it can open the store.
+  // The token remembers the present checkpoint before the KEK in it can open the store.
   [[nodiscard]] Status register_token_witness();
   [[nodiscard]] Status note(log::CommitKind kind);
   [[nodiscard]] Status resume_restore();
@@ -429,19 +430,21 @@ struct Engine::State {
 
   // engine_authority.cc
   [[nodiscard]] const KeySlot* root_slot() const;
-  [[nodiscard]] log::Point authority_point(const log::Point& point) const {
-    // An increment that is still to be finished counts as made, so that finishing it takes no token's worth.
-    return authority_point(point, evidence.counter.tpm.counter + (verdict.increment_pending ? 1 : 0));
+  [[nodiscard]] log::Checkpoint authority_checkpoint(const log::Checkpoint& checkpoint) const {
+    // An increment that is still to be finished counts as made, so that finishing it takes no permit's worth.
+    return authority_checkpoint(checkpoint,
+                                evidence.counter.tpm.counter + (verdict.increment_pending ? 1 : 0));
   }
-  [[nodiscard]] log::Point authority_point(const log::Point& point, std::uint64_t counter_value) const;
+  [[nodiscard]] log::Checkpoint authority_checkpoint(const log::Checkpoint& checkpoint,
+                                                     std::uint64_t counter_value) const;
   // The commit of an act of authority with a new seal, and where the counter is lost a new counter; leaves the store open.
-  [[nodiscard]] Status commit_with_new_seal(log::CommitKind kind, ReservedChanges& changes,
+  [[nodiscard]] Status commit_with_new_seal(log::CommitKind kind, SystemRecordChanges& changes,
                                             const TimeStamp& stamp_now);
 
   // engine_anchor.cc
   // `always`: also where the counter vouches for everything that was committed.
   [[nodiscard]] Status anchor_counter(log::CommitKind kind, bool always);
-  [[nodiscard]] Status begin_epoch(std::uint64_t number, bool last, ReservedChanges& changes);
+  [[nodiscard]] Status begin_seal_epoch(std::uint64_t number, bool last, SystemRecordChanges& changes);
   // As authority or a COLDSTART sets it: `head` is what the extend index has, or will have.
   [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number, const std::optional<Digest>& head);
   [[nodiscard]] bool anchor_due();

@@ -36,7 +36,7 @@ std::string_view Engine::State::anchor_key() const {
 Status Engine::State::take_over() {
   const std::lock_guard lock(persistence_mutex);
   if (!has_extend()) SR_TRY(begin_take_over());
-  SR_ASSIGN(const std::optional<Bytes> next, reserved(kAnchorNextKey));
+  SR_ASSIGN(const std::optional<Bytes> next, system_record(kAnchorNextKey));
   return next ? end_take_over() : Status();
 }
 
@@ -63,23 +63,23 @@ Status Engine::State::begin_take_over() {
   tpm_slot.counter_index = planned.counter.index;
   PersistenceHeader header_new = header;
   SR_TRY(seal_slot(header_new, made));
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kAnchorNextKey, encode_anchor_record(record));
   return replace_persistence(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
 }
 
 Status Engine::State::end_take_over() {
   SR_TRY(remove_indices({core.counter_index, core.extend_index}));
-  SR_ASSIGN(const std::optional<Bytes> next, reserved(kAnchorNextKey));
+  SR_ASSIGN(const std::optional<Bytes> next, system_record(kAnchorNextKey));
   const std::optional<AnchorRecord> record = next ? parse_anchor_record(*next) : std::nullopt;
   if (!record) return {Reason::kInternal, "the record of a take-over is malformed"};
-  ReservedChanges changes;
+  SystemRecordChanges changes;
   changes.put(kAnchorKey, *next);
   changes.remove(kAnchorNextKey);
-  const Result<log::CommitInfo> done = queue->commit_reserved(log::CommitKind::kTakeOver, changes.list());
+  const Result<log::CommitInfo> done = queue->commit_system(log::CommitKind::kTakeOver, changes.list());
   if (!done.ok()) return done.status();
   make_counter_witness();
-  counter->adopt(*record, done->point, true, done->point);
+  counter->adopt(*record, done->checkpoint, true, done->checkpoint);
   return {};
 }
 

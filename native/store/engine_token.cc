@@ -14,7 +14,7 @@ Status Engine::State::connect_token(const TokenSlot* named) {
   roots::TokenLocator locator = options.pkcs11.locator;
   if (locator.module.empty()) {
     return {Reason::kInvalidOption,
-            "storage.module: needed" +
+            "protector.module: needed" +
                 (named != nullptr ? "; the store was made with " + named->module : std::string())};
   }
   if (named != nullptr && !options.pkcs11.another_token) locator.preferred_serial = named->token_serial;
@@ -86,7 +86,7 @@ Status Engine::State::plan_kek() {
   core.witnesses = kWitnessTamperFile | kWitnessSecretStore | kWitnessToken;
   const roots::TokenLocator& locator = options.pkcs11.locator;
   if (locator.object.empty())
-    return {Reason::kInvalidOption, "storage.object: the label of the KEK is needed at COLDSTART"};
+    return {Reason::kInvalidOption, "protector.object: the label of the KEK is needed at COLDSTART"};
   token_slot.module = locator.module;
   token_slot.token_label = token->info().label;
   token_slot.token_serial = token->info().serial;
@@ -148,7 +148,7 @@ Status Engine::rotate_kek() {
       SR_TRY(state.before_step("kek"));
       SR_TRY(state.make_kek(header));
       SR_TRY(state.before_step("commit"));
-      ReservedChanges changes;
+      SystemRecordChanges changes;
       return state.replace_persistence(header, log::CommitKind::kKek, changes);
     };
     if (Status replaced = replace(); !replaced.ok()) {

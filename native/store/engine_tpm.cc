@@ -97,7 +97,7 @@ Status Engine::State::refuse_indices_left_over(const std::optional<ParsedPersist
   for (const roots::NvIndexInfo& info : found) {
     if (!planned || info.label != index_label(options.instance, planned->header.storage_id)) return refusal;
     if (!info.written || info.kind != roots::NvKind::kCounter) continue;
-    // At its initial point only if the root that was sealed to that point is not refused by the TPM.
+    // At its initial checkpoint only if the root that was sealed to that checkpoint is not refused by the TPM.
     Status opened = refusal;
     for (const KeySlot& slot : planned->header.slots) {
       if (slot.type != SlotType::kTpm) continue;
@@ -257,7 +257,7 @@ Result<SecretBytes> Engine::State::open_by_tpm(const PersistenceHeader& candidat
   }
   if (options.tpm.pcrs && *options.tpm.pcrs != named.pcrs) {
     return Status(Reason::kInvalidOption,
-                  "storage.pcrs: fixed at COLDSTART; `strongroom reseal` changes them");
+                  "protector.pcrs: fixed at COLDSTART; `strongroom reseal` changes them");
   }
   if (named.has_pin) {
     SR_ASSIGN(pin_authorisation, stretch_pin(options.tpm.pin.view(), named.pin));
@@ -305,22 +305,23 @@ Status Engine::State::gather_counter() {
 void Engine::State::adopt_anchor() {
   const log::Record* record = index.find(anchor_key());
   if (record == nullptr || !anchor_found) return;
-  log::Point point{record->generation(), {}};
+  log::Checkpoint checkpoint{record->generation(), {}};
   const AnchorStanding standing = stand(*anchor_found, evidence.counter.tpm);
   const bool settled = standing == AnchorStanding::kComplete;
-  // Before the TPM moves for an ordinary anchor, and before a base is written, the tamper file is synced; an act of
+  // Before the TPM moves for an ordinary anchor, and before a snapshot is written, the tamper file is synced; an act of
   // authority names the counter as it stands, and only the anchor behind it moves the witnesses.
-  bool moved_before = record->generation() <= loaded.base.generation;
-  log::Point before;  // the anchor before it; the zero point when a compaction has taken that commit away
+  bool moved_before = record->generation() <= loaded.snapshot.generation;
+  log::Checkpoint
+      before;  // the anchor before it; the zero checkpoint when a compaction has taken that commit away
   for (const auto& [place, kind] : anchor_places) {
-    if (place.generation < point.generation && kind != log::CommitKind::kBaseHead) before = place;
-    if (place.generation != point.generation) continue;
-    point = place;
+    if (place.generation < checkpoint.generation && kind != log::CommitKind::kSnapshotHead) before = place;
+    if (place.generation != checkpoint.generation) continue;
+    checkpoint = place;
     moved_before |= kind == log::CommitKind::kAnchor || kind == log::CommitKind::kClose;
   }
   const bool moved = settled || standing == AnchorStanding::kExtended;
-  evidence.counter.witnessed = moved && moved_before ? point.generation : 0;
-  counter->adopt(*anchor_found, point, settled, settled ? point : before);
+  evidence.counter.witnessed = moved && moved_before ? checkpoint.generation : 0;
+  counter->adopt(*anchor_found, checkpoint, settled, settled ? checkpoint : before);
 }
 
 Status Engine::State::read_persistence_again() {
@@ -372,7 +373,7 @@ TpmStatus Engine::State::describe_tpm(const CounterWitness::Position& position) 
   const Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters);
   if (!sealed.ok()) return out;
   out.tcti = sealed->tcti;
-  out.epoch_end = sealed->at_most;
+  out.seal_epoch_end = sealed->at_most;
   out.pcrs = sealed->pcrs;
   out.has_pin = sealed->has_pin;
   return out;

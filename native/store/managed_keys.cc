@@ -185,7 +185,7 @@ Result<ManagedKey> ManagedKeys::generate(std::string_view id, KeyAlgorithm algor
     const std::string name = record_name(id);
     const std::string half_name = private_name(id);
     const Bytes record = encode_managed_key(key);
-    SR_TRY(commit_reserved(engine_, {put(name, record), put(half_name, pkcs8.view())}));
+    SR_TRY(commit_system(engine_, {put(name, record), put(half_name, pkcs8.view())}));
     return key;
   }
   if (token_ == nullptr) return Status(Reason::kUnsupported, "location 'hsm': this store has no token");
@@ -211,7 +211,7 @@ Result<ManagedKey> ManagedKeys::generate(std::string_view id, KeyAlgorithm algor
 Status ManagedKeys::save(const ManagedKey& key) {
   const std::string name = record_name(key.id);
   const Bytes record = encode_managed_key(key);
-  return commit_reserved(engine_, {put(name, record)});
+  return commit_system(engine_, {put(name, record)});
 }
 
 Status ManagedKeys::attach_chain(std::string_view id, std::string_view pem) {
@@ -250,7 +250,7 @@ Status ManagedKeys::remove(std::string_view id) {
   std::vector<log::Change> changes{erase(name)};
   const std::string half_name = private_name(id);
   if (key.location == KeyLocation::kVault) changes.push_back(erase(half_name));
-  Status committed = commit_reserved(engine_, changes);
+  Status committed = commit_system(engine_, changes);
   if (!committed.ok() && !committed.error().committed) return committed;
   if (key.location == KeyLocation::kHsm && token_ != nullptr && token_->serial() == key.token_serial) {
     const Status destroyed = token_->destroy(key.token_key_id);

@@ -1,6 +1,6 @@
 // Managed keys: signing keys that the application names and the store keeps, in the vault or in a token.
 //
-// Reserved records (integers little-endian, "prefixed" is a varint length and the bytes):
+// System records (integers little-endian, "prefixed" is a varint length and the bytes):
 //   strongroom/keys/<id>           u8 version, 1 | u8 algorithm | u8 location | u8 state | u64 created, wall ms |
 //                                  prefixed: SubjectPublicKeyInfo (DER), certificate chain (PEM), reason of the
 //                                  deactivation, serial number of the token, CKA_ID in the token
@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "crypto/private_key.h"
-#include "store/reserved_records.h"
+#include "store/system_records.h"
 
 namespace strongroom::store {
 
@@ -107,7 +107,7 @@ class KeyRecords {
       std::string_view reason) const;
 
  private:
-  ReservedReader reader_;
+  SystemRecordReader reader_;
   std::shared_ptr<TokenKeys> token_;
 };
 

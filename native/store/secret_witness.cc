@@ -6,7 +6,7 @@ void SecretWitness::adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_
   raw_ = std::move(raw_vault_hash);
   known_ = true;
   const std::lock_guard lock(mutex_);
-  if (vault_hash) position_.point = vault_hash->point;
+  if (vault_hash) position_.checkpoint = vault_hash->checkpoint;
 }
 
 Status SecretWitness::check_present() {
@@ -59,7 +59,7 @@ Status SecretWitness::move(const VaultHash& target, const std::optional<TimeStam
   const std::lock_guard lock(mutex_);
   position_.failing = !saved.ok();
   if (saved.ok()) {
-    position_.point = target.point;
+    position_.checkpoint = target.checkpoint;
     position_.moved_wall_ms = target.wall_ms;
   }
   return saved;

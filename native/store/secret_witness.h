@@ -10,13 +10,13 @@
 #include <optional>
 
 #include "store/secret_store.h"
-#include "store/witness_point.h"
+#include "store/witness_checkpoint.h"
 
 namespace strongroom::store {
 
 // Where a witness stands, for the status.
 struct WitnessPosition {
-  log::Point point;
+  log::Checkpoint checkpoint;
   std::int64_t moved_wall_ms = 0;
   bool failing = false;
 };

@@ -57,7 +57,7 @@ using EntryBytes = std::array<std::uint8_t, kTamperEntryBytes>;
 struct Header {
   std::uint32_t key_id = 0;
   std::uint32_t capacity = 0;
-  TamperPoint checkpoint;
+  AuditCheckpoint checkpoint;
 };
 
 Status tampered(std::string detail) {
@@ -79,7 +79,7 @@ Digest header_mac(ByteView key, ByteView header) {
 }
 
 // Everything but the chain, which the caller puts in.
-EntryBytes encode_fields(const OperationEntry& entry) {
+EntryBytes encode_fields(const AuditEntry& entry) {
   EntryBytes out{};
   store_le(out.data(), entry.generation);
   store_le(out.data() + kEntryWallAt, static_cast<std::uint64_t>(entry.wall_ms));
@@ -99,8 +99,8 @@ Digest load_digest(ByteView from, std::size_t at) {
   return out;
 }
 
-OperationEntry decode_entry(ByteView slot) {
-  OperationEntry entry;
+AuditEntry decode_entry(ByteView slot) {
+  AuditEntry entry;
   entry.generation = load_le<std::uint64_t>(slot.data());
   entry.wall_ms = static_cast<std::int64_t>(load_le<std::uint64_t>(slot.data() + kEntryWallAt));
   entry.kind = slot[kEntryKindAt];
@@ -109,16 +109,16 @@ OperationEntry decode_entry(ByteView slot) {
   return entry;
 }
 
-TamperPoint point_of(ByteView slot) {
+AuditCheckpoint checkpoint_of(ByteView slot) {
   return {load_le<std::uint64_t>(slot.data()), load_digest(slot, kEntryHeadAt),
           load_digest(slot, kEntryChainAt)};
 }
 
 // The records of `entries`, which follow `newest`; moves `newest` along.
-Result<Bytes> encode_records(const std::vector<OperationEntry>& entries, ByteView key, TamperPoint& newest) {
+Result<Bytes> encode_records(const std::vector<AuditEntry>& entries, ByteView key, AuditCheckpoint& newest) {
   Bytes out;
   out.reserve(entries.size() * kTamperEntryBytes);
-  for (const OperationEntry& entry : entries) {
+  for (const AuditEntry& entry : entries) {
     if (!follows(entry.generation, newest.generation)) {
       return invalid("generation " + std::to_string(entry.generation) + " does not follow " +
                      std::to_string(newest.generation));
@@ -179,7 +179,7 @@ Result<Header> parse_header(ByteView file, ByteView key, const StorageId& storag
 
 }  // namespace
 
-Digest next_chain(ByteView tamper_key, const Digest& previous, const OperationEntry& entry) {
+Digest next_chain(ByteView tamper_key, const Digest& previous, const AuditEntry& entry) {
   return chain_of(tamper_key, previous, encode_fields(entry));
 }
 
@@ -193,7 +193,7 @@ Result<TamperContent> parse_tamper_file(ByteView file, ByteView tamper_key, cons
   ByteView rest = file.subspan(kTamperHeaderBytes);
   while (content.entries.size() < header.capacity && rest.size() >= kTamperEntryBytes) {
     const ByteView slot = rest.first(kTamperEntryBytes);
-    const OperationEntry entry = decode_entry(slot);
+    const AuditEntry entry = decode_entry(slot);
     if (!follows(entry.generation, content.newest.generation)) break;
     // The canonical form is compared, so that the reserved bytes are covered too.
     EntryBytes expected = encode_fields(entry);
@@ -236,7 +236,7 @@ Result<Bytes> encode_tamper_file(const TamperContent& content, ByteView tamper_k
                                  const StorageId& storage_id) {
   if (!acceptable_capacity(content.capacity)) return invalid("capacity out of bounds");
   if (content.entries.size() > content.capacity) return invalid("more entries than its capacity");
-  TamperPoint newest = content.checkpoint;
+  AuditCheckpoint newest = content.checkpoint;
   SR_ASSIGN(const Bytes records, encode_records(content.entries, tamper_key, newest));
   return encode_image({content.key_id, content.capacity, content.checkpoint}, records, tamper_key,
                       storage_id);
@@ -253,14 +253,15 @@ TamperFile::TamperFile(os::Directory& directory, std::string name, SecretBytes t
 
 Result<std::unique_ptr<TamperFile>> TamperFile::create(os::Directory& directory, std::string name,
                                                        SecretBytes tamper_key, const StorageId& storage_id,
-                                                       std::uint32_t key_id, const TamperPoint& checkpoint,
-                                                       const std::vector<OperationEntry>& entries,
+                                                       std::uint32_t key_id,
+                                                       const AuditCheckpoint& checkpoint,
+                                                       const std::vector<AuditEntry>& entries,
                                                        std::uint32_t capacity) {
   if (!acceptable_capacity(capacity)) return invalid("capacity out of bounds");
   std::unique_ptr<TamperFile> made(
       new TamperFile(directory, std::move(name), std::move(tamper_key), storage_id, key_id, capacity));
   made->checkpoint_ = made->newest_ = checkpoint;
-  TamperPoint newest = checkpoint;
+  AuditCheckpoint newest = checkpoint;
   SR_ASSIGN(Bytes records, encode_records(entries, made->tamper_key_.view(), newest));
   SR_TRY(made->replace_with(std::move(records), newest, capacity / 2));
   return made;
@@ -290,8 +291,8 @@ Result<std::unique_ptr<TamperFile>> TamperFile::resume(os::Directory& directory,
   return made;
 }
 
-Status TamperFile::append(const std::vector<OperationEntry>& entries) {
-  TamperPoint newest = newest_;
+Status TamperFile::append(const std::vector<AuditEntry>& entries) {
+  AuditCheckpoint newest = newest_;
   SR_ASSIGN(const Bytes fresh, encode_records(entries, tamper_key_.view(), newest));
   const bool fits = records_.size() + fresh.size() <= std::size_t{capacity_} * kTamperEntryBytes;
   if (!fits || !file_known_) {
@@ -339,12 +340,12 @@ Status TamperFile::clear_tail() {
 
 // Replaces the file by one that holds the newest `entries_max` of `records`; those before go into its
 // checkpoint.
-Status TamperFile::replace_with(Bytes records, const TamperPoint& newest, std::uint32_t entries_max) {
-  TamperPoint checkpoint = checkpoint_;
+Status TamperFile::replace_with(Bytes records, const AuditCheckpoint& newest, std::uint32_t entries_max) {
+  AuditCheckpoint checkpoint = checkpoint_;
   const std::size_t bytes_max = std::size_t{entries_max} * kTamperEntryBytes;
   if (records.size() > bytes_max) {
     const std::size_t cut = records.size() - bytes_max;
-    checkpoint = point_of(ByteView(records).subspan(cut - kTamperEntryBytes, kTamperEntryBytes));
+    checkpoint = checkpoint_of(ByteView(records).subspan(cut - kTamperEntryBytes, kTamperEntryBytes));
     records.erase(records.begin(), records.begin() + static_cast<std::ptrdiff_t>(cut));
   }
   file_known_ = false;

@@ -1,7 +1,7 @@
-// tmtmp.bin, the tamper file: the newest vault point it has seen and the operation log, one authenticated,
+// tmtmp.bin, the tamper file: the newest vault checkpoint it has seen and the audit log, one authenticated,
 // chained entry for each commit of the vault, since a checkpoint. Its size is fixed when it is made (header,
 // then `capacity` entries, zeros where none is yet), so that a cut file differs from an older one. When full
-// it is replaced by a file whose checkpoint is the point in the middle.
+// it is replaced by a file whose checkpoint is the checkpoint in the middle.
 //
 // Invariants:
 // - Entry i follows entry i-1 by exactly one generation, and chain(i) = HMAC(tamper key, chain(i-1) | entry
@@ -23,7 +23,7 @@
 
 namespace strongroom::store {
 
-struct OperationEntry {
+struct AuditEntry {
   std::uint64_t generation = 0;
   std::int64_t wall_ms = 0;
   std::uint8_t kind = 0;  // log::CommitKind
@@ -31,8 +31,8 @@ struct OperationEntry {
   Digest head{};  // the vault's head at this generation
 };
 
-// A point of the operation log: the chain after the entry of `generation`.
-struct TamperPoint {
+// A checkpoint of the audit log: the chain after the entry of `generation`.
+struct AuditCheckpoint {
   std::uint64_t generation = 0;
   Digest head{};
   Digest chain{};
@@ -49,13 +49,13 @@ inline constexpr std::uint32_t kTamperCapacityMax = 1'048'576;
   return kTamperHeaderBytes + std::size_t{capacity} * kTamperEntryBytes;
 }
 
-[[nodiscard]] Digest next_chain(ByteView tamper_key, const Digest& previous, const OperationEntry& entry);
+[[nodiscard]] Digest next_chain(ByteView tamper_key, const Digest& previous, const AuditEntry& entry);
 
 // What a tamper file holds, as far as it authenticates.
 struct TamperContent {
-  TamperPoint checkpoint;
-  std::vector<OperationEntry> entries;  // the authentic run after the checkpoint
-  TamperPoint newest;                   // the checkpoint when there is no entry
+  AuditCheckpoint checkpoint;
+  std::vector<AuditEntry> entries;  // the authentic run after the checkpoint
+  AuditCheckpoint newest;           // the checkpoint when there is no entry
   std::uint32_t capacity = 0;
   std::uint32_t key_id = 0;  // which DEK the tamper key belongs to
   bool clean = true;         // every byte after the authentic run is zero and the size is exact
@@ -88,7 +88,7 @@ class TamperFile {
   // the capacity are folded into the checkpoint. kInvalidArgument as encode_tamper_file.
   [[nodiscard]] static Result<std::unique_ptr<TamperFile>> create(
       os::Directory& directory, std::string name, SecretBytes tamper_key, const StorageId& storage_id,
-      std::uint32_t key_id, const TamperPoint& checkpoint, const std::vector<OperationEntry>& entries,
+      std::uint32_t key_id, const AuditCheckpoint& checkpoint, const std::vector<AuditEntry>& entries,
       std::uint32_t capacity);
   // Goes on with a file just read under the same key, or says kInvalidArgument. Bytes after the authentic run
   // are zeroed (and synced) if it was not clean; a file of the wrong size is replaced. Unless the entries are
@@ -104,8 +104,8 @@ class TamperFile {
   // syncs; durable on return. One write and one sync, or a replaced file when they do not fit. After a
   // failure newest() is what it was, while the file may hold any part of the entries; a later append, even of
   // none, writes the whole file anew.
-  [[nodiscard]] Status append(const std::vector<OperationEntry>& entries);
-  [[nodiscard]] const TamperPoint& newest() const { return newest_; }
+  [[nodiscard]] Status append(const std::vector<AuditEntry>& entries);
+  [[nodiscard]] const AuditCheckpoint& newest() const { return newest_; }
   [[nodiscard]] TamperContent content() const;  // what the file holds after the last append
 
  private:
@@ -114,7 +114,7 @@ class TamperFile {
 
   [[nodiscard]] Status open_file();
   [[nodiscard]] Status clear_tail();
-  [[nodiscard]] Status replace_with(Bytes records, const TamperPoint& newest, std::uint32_t entries_max);
+  [[nodiscard]] Status replace_with(Bytes records, const AuditCheckpoint& newest, std::uint32_t entries_max);
 
   os::Directory& directory_;
   const std::string name_;
@@ -122,8 +122,8 @@ class TamperFile {
   const StorageId storage_id_;
   const std::uint32_t key_id_;
   const std::uint32_t capacity_;
-  TamperPoint checkpoint_;
-  TamperPoint newest_;
+  AuditCheckpoint checkpoint_;
+  AuditCheckpoint newest_;
   Bytes records_;                   // the entries after the checkpoint as they stand in the file
   std::unique_ptr<os::File> file_;  // null when it must be opened again: a rename left the old inode behind
   bool file_known_ = true;          // false after a failure: what the file holds is no longer known

@@ -36,7 +36,7 @@ Result<TlsCertificate> parse(ByteView record) {
   return out;
 }
 
-Result<std::optional<TlsCertificate>> load(const ReservedReader& reader) {
+Result<std::optional<TlsCertificate>> load(const SystemRecordReader& reader) {
   SR_ASSIGN(const std::optional<Bytes> record, reader.read(kCertificateRecord));
   if (!record) return std::optional<TlsCertificate>();
   SR_ASSIGN(TlsCertificate certificate, parse(*record));
@@ -107,23 +107,23 @@ Status set_tls(Engine& engine, ByteView key, const TlsCertificate& certificate) 
   }
   SR_TRY(crypto::check_credential(key, as_bytes(certificate.certificate), as_bytes(certificate.chain)));
   const Bytes record = encode(certificate);
-  return commit_reserved(engine, {{log::Operation::kPut, as_bytes(kCertificateRecord), record},
-                                  {log::Operation::kPut, as_bytes(kKeyRecord), key}});
+  return commit_system(engine, {{log::Operation::kPut, as_bytes(kCertificateRecord), record},
+                                {log::Operation::kPut, as_bytes(kKeyRecord), key}});
 }
 
 Result<std::optional<TlsCertificate>> tls_certificate(Engine& engine) {
   log::ValueCipher cipher(engine.epoch_keys());
-  return load(ReservedReader(engine.queue(), cipher));
+  return load(SystemRecordReader(engine.queue(), cipher));
 }
 
 Status remove_tls(Engine& engine) {
-  return commit_reserved(engine, {{log::Operation::kDelete, as_bytes(kCertificateRecord), {}},
-                                  {log::Operation::kDelete, as_bytes(kKeyRecord), {}}});
+  return commit_system(engine, {{log::Operation::kDelete, as_bytes(kCertificateRecord), {}},
+                                {log::Operation::kDelete, as_bytes(kKeyRecord), {}}});
 }
 
 Status extract_tls(Engine& engine, os::FileSystem& files, const std::string& directory) {
   log::ValueCipher cipher(engine.epoch_keys());
-  const ReservedReader reader(engine.queue(), cipher);
+  const SystemRecordReader reader(engine.queue(), cipher);
   SR_ASSIGN(const std::optional<TlsCertificate> certificate, load(reader));
   SR_ASSIGN(const std::optional<SecretBytes> key, reader.read_secret(kKeyRecord));
   if (!certificate || !key) return {Reason::kTlsNotSet, "the vault holds no TLS credential"};

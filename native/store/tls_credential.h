@@ -1,7 +1,7 @@
 // The TLS credential of the application's web server: key, certificate and chain in the vault, and the files that the web
 // server reads.
 //
-// Reserved records:
+// System records:
 //   strongroom/tls       u8 version, 1 | prefixed (varint length, bytes): certificate (PEM), chain (PEM)
 //   strongroom/tls/key   the private key (PEM)
 // What was given is kept byte for byte.
@@ -13,7 +13,7 @@
 
 #include <string>
 
-#include "store/reserved_records.h"
+#include "store/system_records.h"
 
 namespace strongroom::store {
 

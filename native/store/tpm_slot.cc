@@ -171,7 +171,7 @@ Result<KeySlot> seal_tpm_slot(roots::Tpm& tpm, std::uint32_t slot_id, TpmSlot sl
   SR_ASSIGN(slot.sealed, tpm.seal(root.view(), pin_authorisation, policy_of(slot, header)));
   Bytes parameters = encode_tpm_parameters(slot);
   if (parameters.size() > limits::kSlotParametersBytesMax || slot.tcti.size() > kTctiBytesMax) {
-    return Status(Reason::kInvalidOption, "storage.tcti: longer than 512 bytes");
+    return Status(Reason::kInvalidOption, "protector.tcti: longer than 512 bytes");
   }
   return wrap_dek(slot_id, SlotType::kTpm, std::move(parameters),
                   tpm_kek(root.view(), header.storage_id).view(), dek, header.storage_id, header.key_id);

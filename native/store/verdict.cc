@@ -27,7 +27,7 @@ Status judge_secret(const Evidence& evidence, const SecretEvidence& secret, cons
   if (!secret.present && evidence.root_lost) return {};
   if (!secret.present)
     return {Reason::kWitnessMissing, "the " + witness + " holds no VaultHash for this store"};
-  const std::uint64_t generation = secret.value->point.generation;
+  const std::uint64_t generation = secret.value->checkpoint.generation;
   switch (secret.standing) {
     case Standing::kContained:
       return {};
@@ -68,7 +68,7 @@ Status judge_tamper(const Evidence& evidence) {
   if (tamper.content->clean) return {};
   // Only an append that a crash cut short may leave damage: behind everything that is known to have been synced, and
   // only where the vault has commits that such an append could have held.
-  const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->point.generation : 0;
+  const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->checkpoint.generation : 0;
   const std::uint64_t synced = std::max({evidence.tamper_synced, witnessed, evidence.counter.witnessed});
   if (generation < synced || generation >= evidence.newest.generation) {
     return {Reason::kTamperFileTampered, "the tamper file does not authenticate after " + at(generation)};

@@ -9,16 +9,16 @@
 #include "store/anchor_protocol.h"
 #include "store/persistence_file.h"
 #include "store/tamper_file.h"
-#include "store/witness_point.h"
+#include "store/witness_checkpoint.h"
 
 namespace strongroom::store {
 
-// How a remembered point stands to the history that was read.
+// How a remembered checkpoint stands to the history that was read.
 enum class Standing : std::uint8_t {
   kContained,  // the history has this head at this generation
   kDiffers,    // it has another head there
   kAhead,      // the history ends before it
-  kForgotten,  // it is older than the log's base and not among the points that the base keeps
+  kForgotten,  // it is older than the log's snapshot and not among the checkpoints that the snapshot keeps
 };
 
 // `VaultHash` in the SecretStore or in the token.
@@ -49,7 +49,7 @@ struct CounterEvidence {
 struct Evidence {
   bool root_lost = false;  // recover, reseal: a witness that is absent went with the root and is no verdict
   std::uint8_t expected = kWitnessTamperFile | kWitnessSecretStore;  // WitnessBits, from the core data
-  log::Point newest;
+  log::Checkpoint newest;
   std::uint64_t tamper_synced = 0;  // the newest that the vault's frames name
   log::LogEnd end = log::LogEnd::kExact;
   SecretEvidence secret;

@@ -9,15 +9,16 @@
 namespace strongroom::store {
 namespace {
 
-TamperPoint following(const TamperPoint& point, const OperationEntry& entry, const SecretBytes& tamper_key) {
-  return {entry.generation, entry.head, next_chain(tamper_key.view(), point.chain, entry)};
+AuditCheckpoint following(const AuditCheckpoint& checkpoint, const AuditEntry& entry,
+                          const SecretBytes& tamper_key) {
+  return {entry.generation, entry.head, next_chain(tamper_key.view(), checkpoint.chain, entry)};
 }
 
 }  // namespace
 
-OperationEntry entry_of(const log::CommitInfo& commit) {
-  return {commit.point.generation, commit.wall_ms, static_cast<std::uint8_t>(commit.kind), commit.operations,
-          commit.point.head};
+AuditEntry entry_of(const log::CommitInfo& commit) {
+  return {commit.checkpoint.generation, commit.wall_ms, static_cast<std::uint8_t>(commit.kind),
+          commit.operations, commit.checkpoint.head};
 }
 
 Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
@@ -35,14 +36,14 @@ void Witnesses::attach_token(SecretStore& token) {
   token_.emplace(token, witness_key_, "token", false);
 }
 
-void Witnesses::begin(const TamperPoint& start) {
+void Witnesses::begin(const AuditCheckpoint& start) {
   const std::lock_guard lock(mutex_);
   start_ = newest_ = start;
   entries_.clear();
 }
 
 void Witnesses::committed(const log::CommitInfo& commit, const std::optional<TimeStamp>& stamp) {
-  const OperationEntry entry = entry_of(commit);
+  const AuditEntry entry = entry_of(commit);
   const std::lock_guard lock(mutex_);
   newest_ = following(newest_, entry, keys_.tamper);
   if (next_) next_->newest = following(next_->newest, entry, next_->keys.tamper);
@@ -63,7 +64,7 @@ void Witnesses::adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t 
   const std::lock_guard move(move_mutex_);
   const std::lock_guard lock(mutex_);
   if (tamper) {
-    tamper_position_.point = {tamper->newest.generation, tamper->newest.head};
+    tamper_position_.checkpoint = {tamper->newest.generation, tamper->newest.head};
     tamper_synced_ = std::min(tamper->newest.generation, synced);
     tamper_found_durable_ = tamper->newest.generation <= synced;
   }
@@ -73,11 +74,11 @@ void Witnesses::adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t 
 void Witnesses::adopt_used(const std::optional<VaultHash>& vault_hash) {
   if (!vault_hash) return;
   const std::lock_guard lock(mutex_);
-  for (const UsedPoint& point : vault_hash->used_points) {
-    if (std::find(used_points_.begin(), used_points_.end(), point) == used_points_.end())
-      used_points_.push_back(point);
+  for (const UsedCheckpoint& checkpoint : vault_hash->used_checkpoints) {
+    if (std::find(used_checkpoints_.begin(), used_checkpoints_.end(), checkpoint) == used_checkpoints_.end())
+      used_checkpoints_.push_back(checkpoint);
   }
-  while (used_points_.size() > kUsedPointsMax) used_points_.erase(used_points_.begin());
+  while (used_checkpoints_.size() > kUsedCheckpointsMax) used_checkpoints_.erase(used_checkpoints_.begin());
 }
 
 void Witnesses::adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
@@ -94,16 +95,17 @@ void Witnesses::adopt_token(const std::optional<VaultHash>& vault_hash, Bytes ra
   adopt_used(vault_hash);
 }
 
-void Witnesses::adopt_witnessed(std::deque<log::Point> points) {
+void Witnesses::adopt_witnessed(std::deque<log::Checkpoint> checkpoints) {
   const std::lock_guard lock(mutex_);
-  witnessed_points_ = std::move(points);
+  witnessed_checkpoints_ = std::move(checkpoints);
 }
 
-void Witnesses::burn(const UsedPoint& point) {
+void Witnesses::burn(const UsedCheckpoint& checkpoint) {
   const std::lock_guard lock(mutex_);
-  if (std::find(used_points_.begin(), used_points_.end(), point) != used_points_.end()) return;
-  used_points_.push_back(point);
-  if (used_points_.size() > kUsedPointsMax) used_points_.erase(used_points_.begin());
+  if (std::find(used_checkpoints_.begin(), used_checkpoints_.end(), checkpoint) != used_checkpoints_.end())
+    return;
+  used_checkpoints_.push_back(checkpoint);
+  if (used_checkpoints_.size() > kUsedCheckpointsMax) used_checkpoints_.erase(used_checkpoints_.begin());
 }
 
 void Witnesses::prepare_next(Keys next) {
@@ -111,21 +113,21 @@ void Witnesses::prepare_next(Keys next) {
   const std::optional<TamperContent> file = tamper_ ? tamper_->content() : tamper_found_;
   const std::lock_guard lock(mutex_);
   // The chain at a checkpoint is taken as it is: what is before it nobody can recompute.
-  TamperPoint at = start_;
+  AuditCheckpoint at = start_;
   if (file && file->newest.generation >= start_.generation) {
     at = file->checkpoint;
-    for (const OperationEntry& entry : file->entries) {
+    for (const AuditEntry& entry : file->entries) {
       if (entry.generation > start_.generation) break;
       at = following(at, entry, next.tamper);
     }
   }
   next_.emplace(Next{std::move(next), at, at});
-  for (const OperationEntry& entry : entries_) {
+  for (const AuditEntry& entry : entries_) {
     if (entry.generation > at.generation) next_->newest = following(next_->newest, entry, next_->keys.tamper);
   }
 }
 
-TamperPoint Witnesses::newest_next() const {
+AuditCheckpoint Witnesses::newest_next() const {
   const std::lock_guard lock(mutex_);
   return next_->newest;
 }
@@ -157,7 +159,7 @@ Witnesses::Target Witnesses::target() const {
   target.wall_ms = newest_wall_ms_;
   target.start = start_;
   target.stamp = stamp_;
-  target.vault_hash = VaultHash{{newest_.generation, newest_.head}, newest_wall_ms_, used_points_};
+  target.vault_hash = VaultHash{{newest_.generation, newest_.head}, newest_wall_ms_, used_checkpoints_};
   // Only what the tamper file lacks is copied; all of it when the file must be made.
   auto first = entries_.begin();
   if (tamper_ && tamper_->newest().generation >= start_.generation) {
@@ -183,7 +185,7 @@ Status Witnesses::try_move(bool replace_foreign, bool with_token) {
     const std::lock_guard lock(mutex_);
     tamper_position_.failing = !status.ok();
     if (status.ok()) {
-      tamper_position_.point = {target.newest.generation, target.newest.head};
+      tamper_position_.checkpoint = {target.newest.generation, target.newest.head};
       tamper_position_.moved_wall_ms = target.wall_ms;
     }
   }
@@ -192,10 +194,10 @@ Status Witnesses::try_move(bool replace_foreign, bool with_token) {
     status = token_->move(target.vault_hash, target.stamp, replace_foreign);
   SR_TRY(status);
   const std::lock_guard lock(mutex_);
-  const log::Point point{target.newest.generation, target.newest.head};
-  if (witnessed_points_.empty() || !(witnessed_points_.back() == point)) {
-    witnessed_points_.push_back(point);
-    if (witnessed_points_.size() > limits::kWitnessPointsMax) witnessed_points_.pop_front();
+  const log::Checkpoint checkpoint{target.newest.generation, target.newest.head};
+  if (witnessed_checkpoints_.empty() || !(witnessed_checkpoints_.back() == checkpoint)) {
+    witnessed_checkpoints_.push_back(checkpoint);
+    if (witnessed_checkpoints_.size() > limits::kWitnessedCheckpointsMax) witnessed_checkpoints_.pop_front();
   }
   return {};
 }
@@ -220,10 +222,9 @@ Status Witnesses::move_tamper(const Target& target) {
     if (!made.ok() && former) tamper_found_ = std::move(former);  // for the next attempt
     SR_TRY(made);
   } else {
-    std::vector<OperationEntry> entries = target.entries;
-    std::erase_if(entries, [&](const OperationEntry& entry) {
-      return entry.generation <= tamper_->newest().generation;
-    });
+    std::vector<AuditEntry> entries = target.entries;
+    std::erase_if(entries,
+                  [&](const AuditEntry& entry) { return entry.generation <= tamper_->newest().generation; });
     if (!entries.empty()) SR_TRY(tamper_->append(entries));
   }
   tamper_synced_ = target.newest.generation;
@@ -233,11 +234,11 @@ Status Witnesses::move_tamper(const Target& target) {
 // A file of a former DEK is made anew under the present one from its own checkpoint, if that leads to where the noted log
 // begins; else with what is noted.
 Status Witnesses::make_tamper(const Target& target, const TamperContent* former) {
-  TamperPoint checkpoint = target.start;
-  std::vector<OperationEntry> entries;
+  AuditCheckpoint checkpoint = target.start;
+  std::vector<AuditEntry> entries;
   if (former != nullptr) {
-    TamperPoint at = former->checkpoint;
-    for (const OperationEntry& entry : former->entries) {
+    AuditCheckpoint at = former->checkpoint;
+    for (const AuditEntry& entry : former->entries) {
       if (entry.generation > target.start.generation) break;
       at = following(at, entry, keys_.tamper);
       entries.push_back(entry);
@@ -262,22 +263,22 @@ Status Witnesses::alarm() const {
   return {};
 }
 
-std::deque<log::Point> Witnesses::witnessed_points() const {
+std::deque<log::Checkpoint> Witnesses::witnessed_checkpoints() const {
   const std::lock_guard lock(mutex_);
-  return witnessed_points_;
+  return witnessed_checkpoints_;
 }
 
-TamperPoint Witnesses::newest() const {
+AuditCheckpoint Witnesses::newest() const {
   const std::lock_guard lock(mutex_);
   return newest_;
 }
 
-std::vector<UsedPoint> Witnesses::used_points() const {
+std::vector<UsedCheckpoint> Witnesses::used_checkpoints() const {
   const std::lock_guard lock(mutex_);
-  return used_points_;
+  return used_checkpoints_;
 }
 
-std::vector<OperationEntry> Witnesses::noted() const {
+std::vector<AuditEntry> Witnesses::noted() const {
   const std::lock_guard lock(mutex_);
   return {entries_.begin(), entries_.end()};
 }

@@ -1,7 +1,7 @@
-// The tamper file, the SecretStore and the token as witnesses, and the operation log that feeds the tamper file.
+// The tamper file, the SecretStore and the token as witnesses, and the audit log that feeds the tamper file.
 //
 // Invariants:
-// - A witness moves only to a point that is durable in the vault, and in this order: tamper file, SecretStore, token. So
+// - A witness moves only to a checkpoint that is durable in the vault, and in this order: tamper file, SecretStore, token. So
 //   what a `VaultHash` remembers is also in the tamper file, synced.
 // - Tamper file and witness values are of the DEK that the vault file names, or of the one before it until their next move.
 // Thread-safe; moves are serialised.
@@ -15,13 +15,13 @@
 #include "log/format.h"
 #include "store/secret_witness.h"
 #include "store/tamper_file.h"
-#include "store/witness_point.h"
+#include "store/witness_checkpoint.h"
 
 namespace strongroom::store {
 
 inline constexpr std::string_view kTamperFileName = "tmtmp.bin";
 
-[[nodiscard]] OperationEntry entry_of(const log::CommitInfo& commit);
+[[nodiscard]] AuditEntry entry_of(const log::CommitInfo& commit);
 
 class Witnesses {
  public:
@@ -39,24 +39,24 @@ class Witnesses {
   // A token that was not there when this was made.
   void attach_token(SecretStore& token);
 
-  // The operation log up to the point from which commits are noted: at COLDSTART the genesis, at WARMSTART the base.
-  void begin(const TamperPoint& start);
+  // The audit log up to the checkpoint from which commits are noted: at COLDSTART the genesis, at WARMSTART the snapshot.
+  void begin(const AuditCheckpoint& start);
   // Notes a durable commit; the next move will cover it.
   void committed(const log::CommitInfo& commit, const std::optional<TimeStamp>& stamp);
 
-  // What was found at start, so that it is gone on with. `tamper` empty: begun anew from the noted operation log.
+  // What was found at start, so that it is gone on with. `tamper` empty: begun anew from the noted audit log.
   // Entries beyond `synced` may be in the page cache only; they are written anew with the next move.
   void adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t synced);
   void adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
   void adopt_token(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
-  void adopt_witnessed(std::deque<log::Point> points);
-  void burn(const UsedPoint& point);  // kept in VaultHash from the next move on
+  void adopt_witnessed(std::deque<log::Checkpoint> checkpoints);
+  void burn(const UsedCheckpoint& checkpoint);  // kept in VaultHash from the next move on
 
-  // The vault moves to another DEK. From prepare_next() on the operation log is chained under the next tamper key as well,
+  // The vault moves to another DEK. From prepare_next() on the audit log is chained under the next tamper key as well,
   // from the tamper file's checkpoint on. adopt_next(), when the vault file is one of the next DEK: with the commit lock
   // held, and no move under way (`hold`); the next move writes everything under the next keys.
   void prepare_next(Keys next);
-  [[nodiscard]] TamperPoint newest_next() const;
+  [[nodiscard]] AuditCheckpoint newest_next() const;
   void abandon_next();
   using Hold = std::unique_lock<std::mutex>;
   [[nodiscard]] Hold hold_moves() { return Hold(move_mutex_); }
@@ -74,10 +74,10 @@ class Witnesses {
     return (secret_ && secret_->alarmed()) || (token_ && token_->alarmed());
   }
   [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_synced_; }
-  [[nodiscard]] std::deque<log::Point> witnessed_points() const;
-  [[nodiscard]] TamperPoint newest() const;
-  [[nodiscard]] std::vector<UsedPoint> used_points() const;
-  [[nodiscard]] std::vector<OperationEntry> noted() const;
+  [[nodiscard]] std::deque<log::Checkpoint> witnessed_checkpoints() const;
+  [[nodiscard]] AuditCheckpoint newest() const;
+  [[nodiscard]] std::vector<UsedCheckpoint> used_checkpoints() const;
+  [[nodiscard]] std::vector<AuditEntry> noted() const;
 
   using Position = WitnessPosition;
   [[nodiscard]] Position tamper_position() const;
@@ -86,18 +86,18 @@ class Witnesses {
 
  private:
   struct Target {
-    TamperPoint newest;
+    AuditCheckpoint newest;
     std::int64_t wall_ms = 0;
-    std::vector<OperationEntry> entries;
-    TamperPoint start;  // before the first entry
+    std::vector<AuditEntry> entries;
+    AuditCheckpoint start;  // before the first entry
     std::optional<TimeStamp> stamp;
     VaultHash vault_hash;
   };
   [[nodiscard]] Target target() const;
   struct Next {
     Keys keys;
-    TamperPoint start;  // not before start_
-    TamperPoint newest;
+    AuditCheckpoint start;  // not before start_
+    AuditCheckpoint newest;
   };
   [[nodiscard]] Status move_tamper(const Target& target);
   [[nodiscard]] Status make_tamper(const Target& target, const TamperContent* former);
@@ -116,14 +116,14 @@ class Witnesses {
   std::optional<SecretWitness> token_;         // moved under move_mutex_
 
   mutable std::mutex mutex_;
-  TamperPoint start_;
-  std::deque<OperationEntry> entries_;  // after start_, consecutive
-  TamperPoint newest_;
+  AuditCheckpoint start_;
+  std::deque<AuditEntry> entries_;  // after start_, consecutive
+  AuditCheckpoint newest_;
   std::optional<Next> next_;
   std::int64_t newest_wall_ms_ = 0;
   std::optional<TimeStamp> stamp_;
-  std::vector<UsedPoint> used_points_;
-  std::deque<log::Point> witnessed_points_;
+  std::vector<UsedCheckpoint> used_checkpoints_;
+  std::deque<log::Checkpoint> witnessed_checkpoints_;
   Position tamper_position_;
   std::atomic<std::uint64_t> tamper_synced_{0};
 };

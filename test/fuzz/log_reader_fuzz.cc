@@ -1,10 +1,10 @@
 // Fuzzes read_log() under a fixed key. The first byte of an input says what the rest is:
 //   0  a whole vault file, as it is;
-//   1  parts of one, which are sealed here, because no mutation finds a GCM tag: the bytes of the base's info, then
+//   1  parts of one, which are sealed here, because no mutation finds a GCM tag: the bytes of the snapshot's info, then
 //      blocks of u8 type, u8 operations, u16 size, content. Type 0: a frame whose directory is the content. Type 1:
 //      a frame of well-formed operations made of the content. Type 2: the content, unsealed, and nothing after it.
 //      Type 3: a frame that announces an epoch of the next DEK;
-//   2  the bytes of a base's info.
+//   2  the bytes of a snapshot's info.
 //
 // Built with -DSTRONGROOM_MAKE_SEEDS (and without -fsanitize=fuzzer) it writes its seeds into the directory named by
 // its argument instead.
@@ -79,10 +79,12 @@ void check(const Bytes& content, bool rotating) {
   std::uint64_t generation = 0;
   std::size_t commits = 0;
   log::ReadOptions options;
-  options.on_base = [&](const log::BaseInfo& base) { generation = base.point.generation; };
+  options.on_snapshot = [&](const log::SnapshotInfo& snapshot) {
+    generation = snapshot.checkpoint.generation;
+  };
   options.on_commit = [&](const log::CommitInfo& commit) {
     ++commits;
-    require(commit.point.generation == ++generation);
+    require(commit.checkpoint.generation == ++generation);
   };
   const Result<log::LoadedLog> loaded = log::read_log(file, kStorageId, keys, index, options);
   require(file.content() == content);
@@ -90,7 +92,7 @@ void check(const Bytes& content, bool rotating) {
     require(loaded.is(Reason::kVaultTampered) || (!rotating && loaded.is(Reason::kPersistenceRolledBack)));
     return;
   }
-  require(loaded->newest.generation == generation && loaded->base.generation + commits == generation);
+  require(loaded->newest.generation == generation && loaded->snapshot.generation + commits == generation);
   require(loaded->end_offset <= content.size());
   require((loaded->end == log::LogEnd::kExact) == (loaded->end_offset == content.size()));
   std::string previous;
@@ -128,22 +130,22 @@ class Sealer {
     keys_.add_of_file(kEpoch, kSalt);
     out_.resize(log::kFileHeaderBytes);
     log::encode_file_header(log::FileHeader{1, kStorageId, {7}}, out_.data());
-    chain_ = log::base_chain_start(out_);
+    chain_ = log::snapshot_chain_start(out_);
   }
 
-  void base(Bytes info) {
+  void snapshot(Bytes info) {
     if (info.size() >= 80)
       std::fill(info.begin() + 74, info.begin() + 80, std::uint8_t{0});  // records: memory
-    const std::optional<log::BaseInfo> parsed = log::parse_base_info(info);
+    const std::optional<log::SnapshotInfo> parsed = log::parse_snapshot_info(info);
     FrameHeader header;
-    header.kind = log::CommitKind::kBaseHead;
+    header.kind = log::CommitKind::kSnapshotHead;
     header.flags = log::kHasSalt | log::kLast;
-    header.generation = parsed ? parsed->point.generation : 0;
+    header.generation = parsed ? parsed->checkpoint.generation : 0;
     seal(header, info);
     generation_ = header.generation;
-    if (parsed) chain_ = parsed->point.head;
+    if (parsed) chain_ = parsed->checkpoint.head;
   }
-  void raw_directory(std::uint8_t operations, ByteView directory) {
+  void raw_entry_table(std::uint8_t operations, ByteView directory) {
     FrameHeader header = commit();
     header.operations = operations;
     seal(header, directory);
@@ -189,7 +191,7 @@ class Sealer {
   void seal(FrameHeader header, ByteView directory) {
     header.epoch = epoch_;
     header.counter = counter_ += 300;
-    header.directory_bytes = static_cast<std::uint32_t>(directory.size());
+    header.entry_table_bytes = static_cast<std::uint32_t>(directory.size());
     Bytes frame(header.frame_bytes());
     log::encode_frame_header(header, kStorageId, frame.data());
     const std::size_t prefix = log::kFrameHeaderBytes + header.salt_bytes();
@@ -219,13 +221,13 @@ void check_sealed(ByteView input) {
   ByteReader reader(input);
   Sealer sealer;
   const ByteView info = reader.bytes(reader.number<std::uint16_t>());
-  sealer.base(Bytes(info.begin(), info.end()));
+  sealer.snapshot(Bytes(info.begin(), info.end()));
   while (reader.remaining() != 0) {
     const auto type = reader.number<std::uint8_t>();
     const auto operations = reader.number<std::uint8_t>();
     const ByteView content = reader.bytes(reader.number<std::uint16_t>());
     if (!reader.ok()) break;
-    if (type % 4 == 0) sealer.raw_directory(operations, content);
+    if (type % 4 == 0) sealer.raw_entry_table(operations, content);
     if (type % 4 == 1) sealer.well_formed(operations, content);
     if (type % 4 == 3) sealer.announce(operations, content);
     if (type % 4 == 2) {
@@ -237,10 +239,10 @@ void check_sealed(ByteView input) {
 }
 
 void check_base_info(ByteView input) {
-  const std::optional<log::BaseInfo> info = log::parse_base_info(input);
+  const std::optional<log::SnapshotInfo> info = log::parse_snapshot_info(input);
   if (!info) return;
-  const std::optional<log::BaseInfo> again = log::parse_base_info(log::encode_base_info(*info));
-  require(again && again->point == info->point && again->witnessed == info->witnessed &&
+  const std::optional<log::SnapshotInfo> again = log::parse_snapshot_info(log::encode_snapshot_info(*info));
+  require(again && again->checkpoint == info->checkpoint && again->witnessed == info->witnessed &&
           again->epochs == info->epochs && again->records == info->records &&
           again->former_chain == info->former_chain);
 }
@@ -263,15 +265,15 @@ int main(int, char** arguments) {
     out.put(static_cast<char>(type))
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   };
-  log::BaseInfo info;
-  info.point = {3, {9}};
+  log::SnapshotInfo info;
+  info.checkpoint = {3, {9}};
   info.epochs[kEpoch] = kSalt;
   info.witnessed = {{1, {1}}, {2, {2}}};
-  const Bytes base = log::encode_base_info(info);
+  const Bytes snapshot = log::encode_snapshot_info(info);
   Bytes operations = {3, 5, 1, 'k', 'e', 'y', '1', 'v', 'a', 'l', 'u', 'e',
                       0, 0, 0, 'k', 0,   3,   1,   'k', 'x', 'y', 'z'};
   Sealer sealer;
-  sealer.base(base);
+  sealer.snapshot(snapshot);
   sealer.well_formed(4, operations);
   sealer.well_formed(4, operations);
   const Bytes whole = sealer.file();
@@ -292,8 +294,8 @@ int main(int, char** arguments) {
     writer.number(static_cast<std::uint16_t>(content.size()));
     writer.bytes(content);
   };
-  writer.number(static_cast<std::uint16_t>(base.size()));
-  writer.bytes(base);
+  writer.number(static_cast<std::uint16_t>(snapshot.size()));
+  writer.bytes(snapshot);
   block(1, operations);
   const Bytes directory = {2, 3, 'k', 'e', 'y', 2, 1, 'a', 2, 1, 'b', 2, 1, 'c'};  // four deletes
   block(0, directory);
@@ -301,19 +303,19 @@ int main(int, char** arguments) {
   save("sealed", 1, parts);
   block(2, operations);
   save("sealed-torn", 1, parts);
-  save("base-info", 2, base);
+  save("snapshot-info", 2, snapshot);
   info.former_chain = Digest{7};
-  save("base-info-moved", 2, log::encode_base_info(info));
+  save("snapshot-info-moved", 2, log::encode_snapshot_info(info));
 
   parts.clear();
-  writer.number(static_cast<std::uint16_t>(base.size()));
-  writer.bytes(base);
+  writer.number(static_cast<std::uint16_t>(snapshot.size()));
+  writer.bytes(snapshot);
   block(1, operations);
   block(3, directory);
   block(1, operations);
   save("sealed-next-key", 1, parts);
   Sealer rotating;
-  rotating.base(base);
+  rotating.snapshot(snapshot);
   rotating.well_formed(4, operations);
   rotating.announce(4, directory);
   rotating.well_formed(4, operations);

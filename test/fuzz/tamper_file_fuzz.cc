@@ -15,7 +15,7 @@
 namespace {
 
 using namespace strongroom;
-using store::OperationEntry;
+using store::AuditEntry;
 using store::TamperContent;
 
 constexpr std::size_t kMacAt = 160;
@@ -61,13 +61,13 @@ void check(ByteView file) {
   const TamperContent& content = *parsed;
   require(content.capacity >= store::kTamperCapacityMin && content.capacity <= store::kTamperCapacityMax);
   require(content.entries.size() <= content.capacity);
-  store::TamperPoint point = content.checkpoint;
-  for (const OperationEntry& entry : content.entries) {
-    require(point.generation != UINT64_MAX && entry.generation == point.generation + 1);
-    point = {entry.generation, entry.head, store::next_chain(key(), point.chain, entry)};
+  store::AuditCheckpoint checkpoint = content.checkpoint;
+  for (const AuditEntry& entry : content.entries) {
+    require(checkpoint.generation != UINT64_MAX && entry.generation == checkpoint.generation + 1);
+    checkpoint = {entry.generation, entry.head, store::next_chain(key(), checkpoint.chain, entry)};
   }
-  require(point.generation == content.newest.generation && point.head == content.newest.head &&
-          point.chain == content.newest.chain);
+  require(checkpoint.generation == content.newest.generation && checkpoint.head == content.newest.head &&
+          checkpoint.chain == content.newest.chain);
   // There is one encoding: what was accepted is what the writer would have written, up to the damage.
   const std::size_t believed = store::kTamperHeaderBytes + content.entries.size() * store::kTamperEntryBytes;
   require(believed <= file.size());

@@ -24,12 +24,12 @@ class QueueWorld {
     disk.make_directory("/log");
     const auto directory = *disk.open_directory("/log", os::DirectoryMode::kExisting);
     std::unique_ptr<os::File> file = *directory->open("vault.bin", os::OpenMode::kCreate);
-    log::BaseWriter base(*file, keys_, 1, 1);
-    log::BaseInfo info;
-    info.point = {0, log::genesis_head(id_, {})};
-    EXPECT_TRUE(base.begin(info).ok());
-    const std::uint64_t offset = *base.finish();
-    writer_ = std::make_unique<log::LogWriter>(std::move(file), offset, info.point, 1, keys_, 1 << 20);
+    log::SnapshotWriter snapshot(*file, keys_, 1, 1);
+    log::SnapshotInfo info;
+    info.checkpoint = {0, log::genesis_head(id_, {})};
+    EXPECT_TRUE(snapshot.begin(info).ok());
+    const std::uint64_t offset = *snapshot.finish();
+    writer_ = std::make_unique<log::LogWriter>(std::move(file), offset, info.checkpoint, 1, keys_, 1 << 20);
     log::CommitQueue::Hooks hooks;
     hooks.wall_ms = [] { return 0; };
     hooks.tamper_synced = [] { return 0; };

@@ -139,7 +139,7 @@ TEST_F(Crash, CompactionWithCommitsBetweenItsPhases) {
       commit("k0");
       commit("new");
     };
-    // Of the base, and of what was copied beside the writer: what is committed there is copied at the publishing.
+    // Of the snapshot, and of what was copied beside the writer: what is committed there is copied at the publishing.
     files.syncs_hooked = 2;
     files.on_sync = [&] {
       if (round < 6) commit("k1");
@@ -258,9 +258,9 @@ TEST_F(Crash, PasswordAddedAndRemoved) {
 }
 
 // Acts of authority. After a cut either the store is open to everyone, or the refusal is the one from before and the
-// same act with the same proof completes.
+// same act with the same credential completes.
 
-using MakeProof = std::function<Proof()>;
+using MakeProof = std::function<Credential()>;
 
 Check completes_or_repeats(Reason before, const Act& act, bool is_recover = false) {
   return [=](Tally& tally, World& after, const std::string& where) {
@@ -285,11 +285,11 @@ Check completes_or_repeats(Reason before, const Act& act, bool is_recover = fals
   };
 }
 
-Act reanchor_act(const MakeProof& proof) {
-  return [proof](World& world) {
+Act reanchor_act(const MakeProof& credential) {
+  return [credential](World& world) {
     Session session(world);
     SR_TRY(steps_to_identified(session.engine()));
-    SR_TRY(session.engine().reanchor(proof()));
+    SR_TRY(session.engine().reanchor(credential()));
     return session.close();
   };
 }
@@ -334,8 +334,8 @@ TEST_F(Crash, ReanchorByToken) {
   };
   const Image image = rolled_back(world);
   const std::unique_ptr<World> looked_at = image.start();
-  const Bytes token = vendor.token_for(*looked_at, Purpose::kReanchor);
-  const Act act = reanchor_act([token] { return Proof{SecretBytes(), token}; });
+  const Bytes token = vendor.permit_for(*looked_at, Purpose::kReanchor);
+  const Act act = reanchor_act([token] { return Credential{SecretBytes(), token}; });
   const Check once = completes_or_repeats(Reason::kVaultRolledBack, act);
   finish("reanchor by token", cut_everywhere(image, act, once, kStates));
 
@@ -382,8 +382,8 @@ TEST_F(Crash, ReanchorAfterALostWitness) {
          cut_everywhere(image, act, completes_or_repeats(Reason::kWitnessMissing, act), kStates));
 }
 
-Act recover_act(const MakeProof& proof, std::string password) {
-  return [proof, password = std::move(password)](World& world) {
+Act recover_act(const MakeProof& credential, std::string password) {
+  return [credential, password = std::move(password)](World& world) {
     Session session(world);
     Engine& engine = session.engine();
     SR_TRY(engine.determine_startup_state().status());
@@ -391,7 +391,7 @@ Act recover_act(const MakeProof& proof, std::string password) {
     SR_TRY(engine.initialize_recovery(as_bytes(password)));
     SR_TRY(engine.create_and_load_vault());
     SR_TRY(engine.initialize_storage_identifier());
-    SR_TRY(engine.recover(proof()));
+    SR_TRY(engine.recover(credential()));
     return session.close();
   };
 }
@@ -422,31 +422,31 @@ TEST_F(Crash, RecoverByToken) {
     return options;
   };
   small_store(world);
-  const Bytes token = vendor.token_for(*Image(world).start(), Purpose::kRecover);
+  const Bytes token = vendor.permit_for(*Image(world).start(), Purpose::kRecover);
   for (const std::string& name : world.disk->list(kSecrets))
     world.disk->remove(std::string(kSecrets) + "/" + name);
   const Image image(world);
-  const Act act = recover_act([token] { return Proof{SecretBytes(), token}; }, "backup");
+  const Act act = recover_act([token] { return Credential{SecretBytes(), token}; }, "backup");
   finish("recover by token",
          cut_everywhere(image, act, completes_or_repeats(Reason::kRootUnavailable, act, true), kStates));
 }
 
 // Decommission as the command does it: as far as the start goes, then the act. Done when there is no store.
-Act decommission_act(const MakeProof& proof) {
-  return [proof](World& world) -> Status {
+Act decommission_act(const MakeProof& credential) {
+  return [credential](World& world) -> Status {
     Session session(world);
     Engine& engine = session.engine();
     SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
     if (startup == StartupState::kColdstart) return {};
     SR_TRY(engine.setup_persistence_files());
     if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
-    return engine.decommission(proof());
+    return engine.decommission(credential());
   };
 }
 
-void decommission_everywhere(const char* name, World& world, const MakeProof& proof) {
+void decommission_everywhere(const char* name, World& world, const MakeProof& credential) {
   const Image image(world);
-  const Act act = decommission_act(proof);
+  const Act act = decommission_act(credential);
   const auto check = [act](Tally& tally, World& after, const std::string& where) {
     ++tally.repeated;
     if (!expect_clean(tally, act(after), where, "decommission repeated")) return false;
@@ -479,11 +479,11 @@ TEST_F(Crash, DecommissionByToken) {
       return options;
     };
     small_store(world);
-    const Bytes token = vendor.token_for(*Image(world).start(), Purpose::kDecommission);
+    const Bytes token = vendor.permit_for(*Image(world).start(), Purpose::kDecommission);
     decommission_everywhere(
         password_slot ? "decommission by token, with password slot" : "decommission by token", world,
         [token] {
-          return Proof{SecretBytes(), token};
+          return Credential{SecretBytes(), token};
         });
   }
 }

@@ -60,11 +60,11 @@ TEST_F(EngineTest, WhatIsFixedAtColdstartMustAgree) {
   EXPECT_REASON(opened_with([](EngineOptions& options) { options.age_ms_max = 1; }), Reason::kInvalidOption);
   EXPECT_REASON(opened_with([](EngineOptions& options) { options.vendor_public_key.emplace(); }),
                 Reason::kInvalidOption);
-  EXPECT_REASON(opened_with([](EngineOptions& options) { options.storage = StorageType::kTpm; }),
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.protector = ProtectorType::kTpm; }),
                 Reason::kInvalidOption);
-  EXPECT_REASON(opened_with([](EngineOptions& options) { options.storage = StorageType::kPkcs11; }),
+  EXPECT_REASON(opened_with([](EngineOptions& options) { options.protector = ProtectorType::kPkcs11; }),
                 Reason::kInvalidOption);
-  ASSERT_OK(opened_with([](EngineOptions& options) { options.storage = StorageType::kSoftware; }));
+  ASSERT_OK(opened_with([](EngineOptions& options) { options.protector = ProtectorType::kSoftware; }));
 }
 
 TEST_F(EngineTest, AColdstartWithAPasswordThatCouldNotBeUsedWritesNothing) {
@@ -166,9 +166,9 @@ TEST_F(EngineTest, OldCopyOfTheVaultIsRefusedAndReanchoredByPassword) {
       SR_TRY((*store)->initialize_warmstart());
       SR_TRY((*store)->create_and_load_vault());
       SR_TRY((*store)->initialize_storage_identifier());
-      Proof proof;
-      proof.password = SecretBytes(as_bytes(password));
-      return (*store)->reanchor(proof);
+      Credential credential;
+      credential.password = SecretBytes(as_bytes(password));
+      return (*store)->reanchor(credential);
     }();
     if (status.ok()) status = (*store)->close();
     return status;
@@ -183,7 +183,7 @@ TEST_F(EngineTest, OldCopyOfTheVaultIsRefusedAndReanchoredByPassword) {
     ASSERT_OK(store->close());
   }
   EXPECT_REASON(reanchor("backup"), Reason::kNothingToDo);
-  // The same point once more: the witness remembers that it was used.
+  // The same checkpoint once more: the witness remembers that it was used.
   disk->set_content("/srv/store/vault.bin", old_vault);
   EXPECT_REASON(reanchor("backup"), Reason::kAlreadyAccepted);
 }
@@ -202,9 +202,9 @@ TEST_F(EngineTest, LostRootIsRecoveredByPassword) {
   ASSERT_OK(store->initialize_recovery(as_bytes("backup")));
   ASSERT_OK(store->create_and_load_vault());
   ASSERT_OK(store->initialize_storage_identifier());
-  Proof proof;
-  proof.password = SecretBytes(as_bytes("backup"));
-  ASSERT_OK(store->recover(proof));
+  Credential credential;
+  credential.password = SecretBytes(as_bytes("backup"));
+  ASSERT_OK(store->recover(credential));
   EXPECT_TRUE(store->status().continuity_unproven);
   EXPECT_EQ(store.get("seats/cad"), "12");
   ASSERT_OK(store->close());
@@ -245,11 +245,11 @@ TEST_F(EngineTest, DecommissionAllowsACleanColdstart) {
     ASSERT_OK(store->setup_persistence_files());
     ASSERT_OK(store->initialize_warmstart());
     ASSERT_OK(store->create_and_load_vault());
-    Proof proof;
-    proof.password = SecretBytes(as_bytes("wrong"));
-    EXPECT_REASON(store->decommission(proof), Reason::kPasswordWrong);
-    proof.password = SecretBytes(as_bytes("backup"));
-    ASSERT_OK(store->decommission(proof));
+    Credential credential;
+    credential.password = SecretBytes(as_bytes("wrong"));
+    EXPECT_REASON(store->decommission(credential), Reason::kPasswordWrong);
+    credential.password = SecretBytes(as_bytes("backup"));
+    ASSERT_OK(store->decommission(credential));
   }
   EXPECT_TRUE(disk->list(kSecrets).empty());
   Opened store = make();

@@ -162,13 +162,14 @@ TEST_F(LockTest, EveryActOnACopyIsRefusedWhileTheOriginalIsOpen) {
   {
     const auto removed = begun();
     EXPECT_REASON((*removed)->initialize_warmstart(), Reason::kLocked);
-    EXPECT_REASON((*removed)->decommission(Proof{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
+    EXPECT_REASON((*removed)->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+                  Reason::kLocked);
   }
   // Where the root seems lost, too.
   const Bytes root = *disk_->content(std::string(kSecrets) + "/acme.RootKey");
   disk_->remove(std::string(kSecrets) + "/acme.RootKey");
   EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
-  EXPECT_REASON((*begun())->decommission(Proof{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
+  EXPECT_REASON((*begun())->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
   disk_->set_content(std::string(kSecrets) + "/acme.RootKey", root);
   expect_unharmed(std::move(original));
 }
@@ -184,7 +185,7 @@ TEST_F(LockTest, ActsHoldTheLock) {
   expect_locked(at(store_options(kPassword), kCopy));
   ASSERT_OK((*recovering)->create_and_load_vault());
   ASSERT_OK((*recovering)->initialize_storage_identifier());
-  ASSERT_OK((*recovering)->recover(Proof{SecretBytes(as_bytes(kPassword)), {}}));
+  ASSERT_OK((*recovering)->recover(Credential{SecretBytes(as_bytes(kPassword)), {}}));
   ASSERT_OK((*recovering)->close());
 }
 
@@ -277,7 +278,7 @@ TEST_F(LockTest, NothingStaysLocked) {
   ASSERT_OK((*gone)->setup_persistence_files());
   ASSERT_OK((*gone)->initialize_warmstart());
   ASSERT_OK((*gone)->create_and_load_vault());
-  ASSERT_OK((*gone)->decommission(Proof{SecretBytes(as_bytes(kPassword)), {}}));
+  ASSERT_OK((*gone)->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}));
   EXPECT_TRUE(disk_->list(kSecrets).empty());
   make_store(at(store_options(kPassword), kCopy));
 }
@@ -328,7 +329,7 @@ TEST_F(TpmLockTest, ACopyIsRefusedWhileTheOriginalIsOpen) {
   EXPECT_REASON(refused, Reason::kLocked);
   EXPECT_NE(refused.error().detail.find("a copy of this store"), std::string::npos);
   EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
-  EXPECT_REASON((*begun())->decommission(Proof{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
+  EXPECT_REASON((*begun())->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
   EXPECT_EQ(world.chip->value(), value);
   const auto reader = opened(reading(copy_options()));
   EXPECT_OK(reader->open());
@@ -355,7 +356,7 @@ TEST(TokenLockTest, ACopyWithASecretStoreOfItsOwnIsRefusedWhileTheOriginalIsOpen
   ManualClock clock;
   const auto options = [&] {
     EngineOptions options = store_options(kPassword);
-    options.storage = StorageType::kPkcs11;
+    options.protector = ProtectorType::kPkcs11;
     options.pkcs11.locator = token.locator("acme");
     options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
     return options;

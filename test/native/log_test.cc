@@ -28,7 +28,7 @@ TEST(LogFormat, FrameHeader) {
   header.counter = 77;
   header.epoch = 9;
   header.operations = 3;
-  header.directory_bytes = 100;
+  header.entry_table_bytes = 100;
   header.value_bytes = 1001;
   header.tamper_synced = 12;
   std::array<std::uint8_t, log::kFrameHeaderBytes> bytes{};
@@ -58,10 +58,10 @@ TEST(LogFormat, FrameHeader) {
   log::encode_frame_header(header, kId, bytes.data());
   EXPECT_FALSE(log::parse_frame_header(bytes, kId));
   header.value_bytes = UINT32_MAX;
-  header.directory_bytes = UINT32_MAX;
+  header.entry_table_bytes = UINT32_MAX;
   log::encode_frame_header(header, kId, bytes.data());
   EXPECT_FALSE(log::parse_frame_header(bytes, kId));
-  header.value_bytes = header.directory_bytes = 0;
+  header.value_bytes = header.entry_table_bytes = 0;
   for (const int kind : {0, 22, 31, 34, 255}) {
     header.kind = static_cast<log::CommitKind>(kind);
     log::encode_frame_header(header, kId, bytes.data());
@@ -69,35 +69,35 @@ TEST(LogFormat, FrameHeader) {
   }
 }
 
-TEST(LogFormat, BaseInfo) {
-  log::BaseInfo info;
-  info.point = {5, {1, 2}};
-  info.operation_chain = {9};
+TEST(LogFormat, SnapshotInfo) {
+  log::SnapshotInfo info;
+  info.checkpoint = {5, {1, 2}};
+  info.audit_chain = {9};
   info.records = 7;
   info.epochs[3] = {4};
   info.epochs[UINT32_MAX] = {5};
   info.witnessed = {{1, {1}}, {4, {2}}};
-  const Bytes bytes = log::encode_base_info(info);
-  const auto parsed = log::parse_base_info(bytes);
+  const Bytes bytes = log::encode_snapshot_info(info);
+  const auto parsed = log::parse_snapshot_info(bytes);
   ASSERT_TRUE(parsed);
-  EXPECT_EQ(parsed->point, info.point);
+  EXPECT_EQ(parsed->checkpoint, info.checkpoint);
   EXPECT_EQ(parsed->epochs, info.epochs);
   EXPECT_EQ(parsed->witnessed, info.witnessed);
   EXPECT_EQ(parsed->records, 7U);
   EXPECT_FALSE(parsed->former_chain);
   for (std::size_t size = 0; size < bytes.size(); ++size)
-    EXPECT_FALSE(log::parse_base_info(ByteView(bytes).first(size)));
-  log::BaseInfo moved = info;
+    EXPECT_FALSE(log::parse_snapshot_info(ByteView(bytes).first(size)));
+  log::SnapshotInfo moved = info;
   moved.former_chain = Digest{8};
-  const Bytes with_chain = log::encode_base_info(moved);
-  EXPECT_EQ(log::parse_base_info(with_chain)->former_chain, moved.former_chain);
+  const Bytes with_chain = log::encode_snapshot_info(moved);
+  EXPECT_EQ(log::parse_snapshot_info(with_chain)->former_chain, moved.former_chain);
   for (std::size_t size = bytes.size() + 1; size < with_chain.size(); ++size)
-    EXPECT_FALSE(log::parse_base_info(ByteView(with_chain).first(size)));
+    EXPECT_FALSE(log::parse_snapshot_info(ByteView(with_chain).first(size)));
   Bytes longer = bytes;
   longer.push_back(0);
-  EXPECT_FALSE(log::parse_base_info(longer));
-  info.witnessed.assign(limits::kWitnessPointsMax + 1, {});
-  EXPECT_FALSE(log::parse_base_info(log::encode_base_info(info)));
+  EXPECT_FALSE(log::parse_snapshot_info(longer));
+  info.witnessed.assign(limits::kWitnessedCheckpointsMax + 1, {});
+  EXPECT_FALSE(log::parse_snapshot_info(log::encode_snapshot_info(info)));
 }
 
 // --- Where a history ends ---
@@ -108,12 +108,12 @@ class LogEnds : public ::testing::Test {
     disk_->make_directory("/log");
     directory_ = *disk_->open_directory("/log", os::DirectoryMode::kExisting);
     std::unique_ptr<os::File> file = *directory_->open("vault.bin", os::OpenMode::kCreate);
-    log::BaseWriter base(*file, *keys_, 1, 1);
-    log::BaseInfo info;
-    info.point = {0, log::genesis_head(kId, {})};
-    EXPECT_TRUE(base.begin(info).ok());
-    const std::uint64_t offset = *base.finish();
-    writer_ = std::make_unique<log::LogWriter>(std::move(file), offset, info.point, 1, *keys_, 0);
+    log::SnapshotWriter snapshot(*file, *keys_, 1, 1);
+    log::SnapshotInfo info;
+    info.checkpoint = {0, log::genesis_head(kId, {})};
+    EXPECT_TRUE(snapshot.begin(info).ok());
+    const std::uint64_t offset = *snapshot.finish();
+    writer_ = std::make_unique<log::LogWriter>(std::move(file), offset, info.checkpoint, 1, *keys_, 0);
   }
   static std::unique_ptr<log::EpochKeys> make_keys() {
     return std::make_unique<log::EpochKeys>(SecretBytes(Bytes(32, 7)), kId);
@@ -364,7 +364,7 @@ TEST_F(LogEnds, FramesThatAreNotThereAreNotCopied) {
 Contents scan(Engine& engine, const log::KeyRange& range, std::vector<std::string>* order) {
   Contents seen;
   engine.queue().scan(range, [&](const log::Record& record) {
-    if (!record.key().starts_with(kReservedPrefix)) {
+    if (!record.key().starts_with(kSystemPrefix)) {
       seen[std::string(record.key())];
       order->emplace_back(record.key());
     }
@@ -610,7 +610,7 @@ TEST(LogCost, OneWriteAndOneSyncForAPut) {
   std::printf(
       "log: put of 256 bytes: %zu bytes, 1 write, 1 sync\n",
       static_cast<std::size_t>(log::FrameHeader{
-          .directory_bytes = static_cast<std::uint32_t>(1 + 1 + key.size() + 2 + 16), .value_bytes = 256}
+          .entry_table_bytes = static_cast<std::uint32_t>(1 + 1 + key.size() + 2 + 16), .value_bytes = 256}
                                    .frame_bytes()));
   // Reading costs nothing at all.
   const std::uint64_t before = world.disk->calls();

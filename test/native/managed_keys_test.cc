@@ -1,4 +1,4 @@
-// Managed keys in the vault and in a token: records, refusals, proof, restarts, cuts and faults.
+// Managed keys in the vault and in a token: records, refusals, credential, restarts, cuts and faults.
 #include "store/managed_keys.h"
 
 #include <algorithm>
@@ -172,13 +172,13 @@ TEST_F(ManagedKeysTest, AKeyWhosePrivateHalfIsLostIsNotFound) {
   ASSERT_OK(generate("token", KeyLocation::kHsm));
   // An exchanged private half is noticed, too.
   ASSERT_OK(generate("other"));
-  const Bytes other = **engine().get_reserved("keys/other/private");
-  ASSERT_OK(engine().set_reserved("keys/vault/private", other));
+  const Bytes other = **engine().get_system_record("keys/other/private");
+  ASSERT_OK(engine().set_system_record("keys/vault/private", other));
   EXPECT_REASON(keys().reactivate("vault"), Reason::kKeyNotProven);
   ASSERT_OK(engine()
                 .queue()
-                .commit_reserved(log::CommitKind::kData,
-                                 {{log::Operation::kDelete, as_bytes("strongroom/keys/vault/private"), {}}})
+                .commit_system(log::CommitKind::kData,
+                               {{log::Operation::kDelete, as_bytes("strongroom/keys/vault/private"), {}}})
                 .status());
   EXPECT_REASON(sign("vault"), Reason::kKeyNotFound);
   token->keys.clear();
@@ -189,8 +189,8 @@ TEST_F(ManagedKeysTest, RemovingTakesEverythingAlong) {
   ASSERT_OK(generate("vault"));
   ASSERT_OK(generate("token", KeyLocation::kHsm));
   ASSERT_OK(keys().remove("vault"));
-  EXPECT_FALSE(engine().get_reserved("keys/vault/private")->has_value());
-  EXPECT_FALSE(engine().get_reserved("keys/vault")->has_value());
+  EXPECT_FALSE(engine().get_system_record("keys/vault/private")->has_value());
+  EXPECT_FALSE(engine().get_system_record("keys/vault")->has_value());
   token->refuses_to_destroy = true;
   const Status half = keys().remove("token");
   EXPECT_TRUE(half.is(Reason::kHsmUnreachable));
@@ -255,7 +255,7 @@ TEST_F(ManagedKeysTest, ReadOnlyStoresSignAndChangeNothing) {
 
 TEST_F(ManagedKeysTest, NoPrivateKeyStandsInAFile) {
   ASSERT_OK(generate("vault"));
-  const Bytes half = **engine().get_reserved("keys/vault/private");
+  const Bytes half = **engine().get_system_record("keys/vault/private");
   ASSERT_EQ(half.size(), 138U);
   for (const char* directory : {kStore, kSecrets}) {
     for (const std::string& name : disk->list(directory)) {
@@ -297,7 +297,7 @@ TEST_F(ManagedKeysTest, AKeyIsWholeAfterEveryPowerCut) {
       } else if (find("second").ok()) {
         ASSERT_OK(sign("second"));
       } else {
-        EXPECT_FALSE(engine().get_reserved("keys/second/private")->has_value());
+        EXPECT_FALSE(engine().get_system_record("keys/second/private")->has_value());
       }
       if (deactivated.ok()) {
         EXPECT_EQ(find("first")->state, KeyState::kDeactivated);

@@ -1,5 +1,5 @@
 // A real gnome-keyring-daemon on a private D-Bus session (scripts/with-keyring), for as long as this object
-// lives; the environment of the test process points at it. The caller's own keyring is never reached.
+// lives; the environment of the test process checkpoints at it. The caller's own keyring is never reached.
 #pragma once
 
 #include <fcntl.h>

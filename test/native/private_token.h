@@ -1,4 +1,4 @@
-// A SoftHSM2 token directory of its own for as long as this object lives; SOFTHSM2_CONF of the test process points at it.
+// A SoftHSM2 token directory of its own for as long as this object lives; SOFTHSM2_CONF of the test process checkpoints at it.
 // Other tokens on the machine are never reached.
 #pragma once
 

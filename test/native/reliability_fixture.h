@@ -162,7 +162,7 @@ inline Contents contents_of(Engine& engine) {
   Contents contents;
   std::vector<std::string> keys;
   engine.queue().scan({}, [&](const log::Record& record) {
-    if (!record.key().starts_with(kReservedPrefix)) keys.emplace_back(record.key());
+    if (!record.key().starts_with(kSystemPrefix)) keys.emplace_back(record.key());
     return true;
   });
   log::ValueCipher cipher(engine.epoch_keys());
@@ -244,10 +244,10 @@ inline Status steps_to_identified(Engine& engine) {
   return engine.initialize_storage_identifier();
 }
 
-inline Proof password_proof(std::string_view password) {
-  Proof proof;
-  proof.password = SecretBytes(as_bytes(password));
-  return proof;
+inline Credential password_proof(std::string_view password) {
+  Credential credential;
+  credential.password = SecretBytes(as_bytes(password));
+  return credential;
 }
 
 struct Tally {

@@ -30,9 +30,9 @@ class Rollback : public ::testing::Test {
 
   Rollback() { world.options = options; }
 
-  void take(const std::string& name) { points.emplace_back(name, files_of(*world.disk)); }
+  void take(const std::string& name) { checkpoints.emplace_back(name, files_of(*world.disk)); }
 
-  // A history with a point of every kind.
+  // A history with a checkpoint of every kind.
   void live() {
     {
       Session session(world);
@@ -107,18 +107,18 @@ class Rollback : public ::testing::Test {
 
   std::size_t undetected = 0;
   World world;
-  std::vector<std::pair<std::string, Files>> points;
+  std::vector<std::pair<std::string, Files>> checkpoints;
   Files now;
 };
 
-TEST_F(Rollback, EverySubsetOfEveryEarlierPoint) {
+TEST_F(Rollback, EverySubsetOfEveryEarlierCheckpoint) {
   live();
   std::size_t refused = 0;
   std::size_t lagging = 0;
   std::size_t same = 0;
   std::map<std::string, std::size_t> reasons;
   const Image image(world);
-  for (const auto& [name, files] : points) {
+  for (const auto& [name, files] : checkpoints) {
     for (unsigned subset = 1; subset < 8; ++subset) {
       const std::unique_ptr<World> old = image.start();
       bool differs[3] = {};
@@ -147,8 +147,9 @@ TEST_F(Rollback, EverySubsetOfEveryEarlierPoint) {
     }
   }
   std::printf(
-      "rollback: points=%zu subsets=7 refused=%zu accepted as lagging=%zu unchanged files=%zu undetected=%zu",
-      points.size(), refused, lagging, same, undetected);
+      "rollback: checkpoints=%zu subsets=7 refused=%zu accepted as lagging=%zu unchanged files=%zu "
+      "undetected=%zu",
+      checkpoints.size(), refused, lagging, same, undetected);
   for (const auto& [reason, count] : reasons) std::printf(" %s=%zu", reason.c_str(), count);
   std::printf("\n");
   EXPECT_GT(lagging, 5U);
@@ -159,7 +160,7 @@ TEST_F(Rollback, EverySubsetOfEveryEarlierPoint) {
 TEST_F(Rollback, AnOlderVaultWithoutTamperFile) {
   live();
   const Image image(world);
-  for (const auto& [name, files] : points) {
+  for (const auto& [name, files] : checkpoints) {
     const std::unique_ptr<World> old = image.start();
     old->disk->set_content(kVaultPath, files.at(kVaultPath));
     old->disk->remove(kTamperPath);
@@ -179,8 +180,8 @@ TEST_F(Rollback, TheWindowIsTheLag) {
   {
     const std::unique_ptr<World> old = image.start();
     old->disk->set_content(kVaultPath, witnessed.at(kVaultPath));
-    EXPECT_TRUE(
-        open_once(*old).ok());  // back to the last witnessed point: not detectable, and the status says so
+    EXPECT_TRUE(open_once(*old)
+                    .ok());  // back to the last witnessed checkpoint: not detectable, and the status says so
   }
   ASSERT_OK(session.set("b", "witnessed", Durability::kWitnessed));
   EXPECT_EQ(session.engine().status().witnesses[1].lag_generations, 0U);
@@ -209,9 +210,9 @@ TEST_F(Rollback, ThePartialSets) {
     Session session(*partial);
     ASSERT_OK(session.open());
     EXPECT_FALSE(session.engine().status().tamper_file_anew);
-    const auto entries = session.engine().operation_log(1000);
+    const auto entries = session.engine().audit_log(1000);
     ASSERT_OK(entries.status());
-    EXPECT_TRUE(std::any_of(entries->begin(), entries->end(), [](const OperationEntry& entry) {
+    EXPECT_TRUE(std::any_of(entries->begin(), entries->end(), [](const AuditEntry& entry) {
       return entry.kind == static_cast<std::uint8_t>(log::CommitKind::kTamperFileAnew);
     }));
   }
@@ -448,7 +449,7 @@ TEST_F(Rollback, WhatAReplacementLeftIsNoFileOfTheStore) {
 // Between the reading of the witnesses and their first move: what was put there then is not written over.
 TEST_F(Rollback, AWitnessChangedDuringTheStartIsRefused) {
   live();
-  const Bytes earlier = points.front().second.at(kVaultHashPath);
+  const Bytes earlier = checkpoints.front().second.at(kVaultHashPath);
   for (const bool removed : {false, true}) {
     const std::unique_ptr<World> next = Image(world).start();
     Session session(*next);
@@ -466,13 +467,13 @@ TEST_F(Rollback, AWitnessChangedDuringTheStartIsRefused) {
   }
 }
 
-// A base keeps 1,024 witnessed points, and refuses to be read with more: neither a long session nor a long line of
+// A snapshot keeps 1,024 witnessed checkpoints, and refuses to be read with more: neither a long session nor a long line of
 // sessions may put more into one.
-TEST_F(Rollback, MoreWitnessedPointsThanABaseKeeps) {
+TEST_F(Rollback, MoreWitnessedCheckpointsThanASnapshotKeeps) {
   for (int round = 0; round < 2; ++round) {
     Session session(world);
     ASSERT_OK(session.open());
-    for (std::size_t i = 0; i < limits::kWitnessPointsMax + 10; ++i)
+    for (std::size_t i = 0; i < limits::kWitnessedCheckpointsMax + 10; ++i)
       ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
     ASSERT_OK(session.engine().compact());
     ASSERT_OK(session.close());

@@ -26,7 +26,7 @@ class Rotation : public ::testing::Test {
  protected:
   Rotation() { world.options = rotation_options; }
 
-  // Cleanly closed, with more commits than the log's base.
+  // Cleanly closed, with more commits than the log's snapshot.
   Image small_store() {
     Session session(world);
     EXPECT_TRUE(session.open().ok());

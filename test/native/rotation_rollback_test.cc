@@ -10,17 +10,17 @@ class RotationRollback : public Rotation {
  protected:
   void live() {
     small_store();
-    points.emplace_back("before the rotation", files_of(*world.disk));
+    checkpoints.emplace_back("before the rotation", files_of(*world.disk));
     {
       Session session(world);
       ASSERT_OK(session.open());
       ASSERT_OK(session.set("k0", "in the opening of the rotation", Durability::kWitnessed));
-      points.emplace_back("just before", files_of(*world.disk));
+      checkpoints.emplace_back("just before", files_of(*world.disk));
       ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
-      points.emplace_back("after the rotation, open", files_of(*world.disk));
+      checkpoints.emplace_back("after the rotation, open", files_of(*world.disk));
       ASSERT_OK(session.close());
     }
-    points.emplace_back("after the rotation", files_of(*world.disk));
+    checkpoints.emplace_back("after the rotation", files_of(*world.disk));
     {
       Session session(world);
       ASSERT_OK(session.open());
@@ -32,8 +32,8 @@ class RotationRollback : public Rotation {
   // The same, with the files as they stood before each write inside of the rotation.
   void live_with_every_state_inside() {
     small_store();
-    points.emplace_back("before the rotation", files_of(*world.disk));
-    Files last = points.back().second;
+    checkpoints.emplace_back("before the rotation", files_of(*world.disk));
+    Files last = checkpoints.back().second;
     HookedFiles hooked(*world.disk, "");
     std::size_t inside = 0;
     {
@@ -44,15 +44,16 @@ class RotationRollback : public Rotation {
         std::erase_if(files, [](const auto& file) { return file.first.ends_with(".new"); });
         if (files == last) return;
         last = files;
-        points.emplace_back("inside " + std::to_string(++inside) + ", before a write to " + std::string(name),
-                            std::move(files));
+        checkpoints.emplace_back(
+            "inside " + std::to_string(++inside) + ", before a write to " + std::string(name),
+            std::move(files));
       };
       ASSERT_OK(opened->rotate_dek(as_bytes(kBackup)));
       hooked.on_write = nullptr;
-      points.emplace_back("after the rotation, open", files_of(*world.disk));
+      checkpoints.emplace_back("after the rotation, open", files_of(*world.disk));
       ASSERT_OK(opened->close());
     }
-    points.emplace_back("after the rotation", files_of(*world.disk));
+    checkpoints.emplace_back("after the rotation", files_of(*world.disk));
     Session session(world);
     ASSERT_OK(session.open());
     ASSERT_OK(session.set("k3", "now"));
@@ -60,20 +61,20 @@ class RotationRollback : public Rotation {
     now = files_of(*world.disk);
   }
 
-  std::vector<std::pair<std::string, Files>> points;
+  std::vector<std::pair<std::string, Files>> checkpoints;
   Files now;
 };
 
 TEST_F(RotationRollback, EverySubsetOfEveryStateAgainstTheCompletedRotation) {
   live_with_every_state_inside();
-  ASSERT_GT(points.size(), 8U);
+  ASSERT_GT(checkpoints.size(), 8U);
   const Image image(world);
   constexpr const char* kPaths[] = {kPersistencePath, kVaultPath, kTamperPath};
   std::size_t undetected = 0;
   std::size_t lagging = 0;
   std::size_t same = 0;
   std::map<std::string, std::size_t> reasons;
-  for (const auto& [name, files] : points) {
+  for (const auto& [name, files] : checkpoints) {
     for (unsigned subset = 1; subset < 8; ++subset) {
       const std::unique_ptr<World> old = image.start();
       bool differs[3] = {};
@@ -106,8 +107,9 @@ TEST_F(RotationRollback, EverySubsetOfEveryStateAgainstTheCompletedRotation) {
       ++reasons[status.ok() ? "opened" : std::string(error_info(status.error().reason).reason)];
     }
   }
-  std::printf("rotation rollback: points=%zu subsets=7 accepted as lagging=%zu unchanged=%zu undetected=%zu",
-              points.size(), lagging, same, undetected);
+  std::printf(
+      "rotation rollback: checkpoints=%zu subsets=7 accepted as lagging=%zu unchanged=%zu undetected=%zu",
+      checkpoints.size(), lagging, same, undetected);
   for (const auto& [reason, count] : reasons) std::printf(" %s=%zu", reason.c_str(), count);
   std::printf("\n");
   EXPECT_EQ(undetected, 0U);
@@ -118,9 +120,9 @@ TEST_F(RotationRollback, SecretsOfTheFormerDekAreRefused) {
   live();
   const Image image(world);
   for (const char* path : {kVaultHashPath, kTimeTamperPath}) {
-    for (const std::size_t point : {0, 1}) {
+    for (const std::size_t checkpoint : {0, 1}) {
       const std::unique_ptr<World> old = image.start();
-      old->disk->set_content(path, points[point].second.at(path));
+      old->disk->set_content(path, checkpoints[checkpoint].second.at(path));
       const Files before = files_of(*old->disk);
       Session session(*old);
       EXPECT_REASON(session.open(), Reason::kWitnessReplaced);
@@ -152,7 +154,7 @@ TEST_F(Pending, OlderFilesAreRefused) {
 // A backup of before the rotation is refused, and whoever holds the password of its time can accept it.
 TEST_F(RotationRollback, ABackupFromBeforeCanBeAccepted) {
   live();
-  const auto& [name, before] = points.front();
+  const auto& [name, before] = checkpoints.front();
   for (const char* path : {kPersistencePath, kVaultPath, kTamperPath})
     world.disk->set_content(path, before.at(path));
   {
@@ -257,7 +259,7 @@ TEST_F(RotationRollback, AnOldPasswordYieldsNothingNew) {
 
 TEST_F(RotationRollback, TheFormerDekOpensNothingNew) {
   live();
-  const Files& before = points.front().second;
+  const Files& before = checkpoints.front().second;
   const std::vector<std::string> left = left_of(now, dek_in(before).view(), before.at(kVaultPath));
   EXPECT_TRUE(left.empty()) << text_of(left);
   EXPECT_FALSE(equal(dek_in(before).view(), dek_in(now).view()));

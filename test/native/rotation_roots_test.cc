@@ -107,7 +107,7 @@ void expect_older_refused(Store& store, const Files& before) {
 std::function<EngineOptions()> token_options(const PrivateToken& token) {
   return [&token] {
     EngineOptions options = rotation_options();
-    options.storage = StorageType::kPkcs11;
+    options.protector = ProtectorType::kPkcs11;
     options.pkcs11.locator = token.locator("acme");
     options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
     return options;
@@ -203,7 +203,7 @@ TEST(RotationOnAToken, CutAtEveryCall) {
 std::function<EngineOptions()> tpm_options(const PrivateTpm& tpm) {
   return [&tpm] {
     EngineOptions options = rotation_options();
-    options.storage = StorageType::kTpm;
+    options.protector = ProtectorType::kTpm;
     options.secret_store.reset();
     options.tpm.tcti = tpm.tcti();
     return options;

@@ -55,15 +55,15 @@ inline std::size_t frames_of(const Bytes& vault, ByteView dek, const Bytes& vaul
                   salts.emplace_back().begin());
     }
   }
-  // A frame behind the base takes its salt from the base's description, so what the base seals is looked at through the
+  // A frame behind the snapshot takes its salt from the snapshot's description, so what the snapshot seals is looked at through the
   // chain: all that is wanted here is whether a directory authenticates, so each possible chain value is tried as well.
-  std::vector<Digest> chains{log::base_chain_start(ByteView(vault).first(log::kFileHeaderBytes))};
+  std::vector<Digest> chains{log::snapshot_chain_start(ByteView(vault).first(log::kFileHeaderBytes))};
   std::size_t found = 0;
   for (const Frame& frame : frames) {
     const std::size_t salt_bytes = frame.header.salt_bytes();
     const ByteView header_and_salt = ByteView(vault).subspan(frame.at, log::kFrameHeaderBytes + salt_bytes);
     const ByteView directory =
-        ByteView(vault).subspan(frame.at + header_and_salt.size(), frame.header.directory_bytes);
+        ByteView(vault).subspan(frame.at + header_and_salt.size(), frame.header.entry_table_bytes);
     const ByteView tag =
         ByteView(vault).subspan(frame.at + header_and_salt.size() + directory.size(), crypto::kTagBytes);
     bool opened = false;
@@ -77,10 +77,10 @@ inline std::size_t frames_of(const Bytes& vault, ByteView dek, const Bytes& vaul
         Bytes out(directory.size() + 1);
         opened |= cipher.open(log::counter_nonce(frame.header.counter), associated, directory, tag.data(),
                               out.data());
-        if (opened && frame.header.kind == log::CommitKind::kBaseHead) {
+        if (opened && frame.header.kind == log::CommitKind::kSnapshotHead) {
           out.resize(directory.size());
-          if (const auto info = log::parse_base_info(out)) {
-            chains.push_back(info->point.head);
+          if (const auto info = log::parse_snapshot_info(out)) {
+            chains.push_back(info->checkpoint.head);
             for (const auto& [epoch, announced] : info->epochs) salts.push_back(announced);
           }
         }

@@ -16,7 +16,7 @@ TEST_F(Rotation, GivesTheStoreANewDek) {
     Session session(world);
     ASSERT_OK(session.open());
     EXPECT_EQ(session.engine().status().key_id, 1U);
-    log_before = session.engine().operation_log(1000)->size();
+    log_before = session.engine().audit_log(1000)->size();
     ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup), [&](std::uint64_t done, std::uint64_t all) {
       EXPECT_LE(done, all);
       reports.push_back(done);
@@ -31,7 +31,7 @@ TEST_F(Rotation, GivesTheStoreANewDek) {
       EXPECT_EQ(witness.lag_generations, 0U) << witness.name;
     ASSERT_OK(session.engine().verify({}).status());
     ASSERT_OK(session.engine().verify_password(as_bytes(kBackup)));
-    EXPECT_GT(session.engine().operation_log(1000)->size(), log_before);  // the history was taken along
+    EXPECT_GT(session.engine().audit_log(1000)->size(), log_before);  // the history was taken along
     ASSERT_OK(session.close());
   }
   EXPECT_FALSE(reports.empty());
@@ -174,7 +174,7 @@ TEST_F(Pending, AnOrdinaryCompactionTakesTheVaultAlong) {
     ASSERT_OK(session.open());
     ASSERT_OK(session.engine().compact());
     EXPECT_TRUE(session.engine().status().rotation_pending);
-    ASSERT_OK(session.set("k0", "behind the new base"));
+    ASSERT_OK(session.set("k0", "behind the new snapshot"));
     ASSERT_OK(session.close());
   }
   {

@@ -123,22 +123,22 @@ class SecretServiceTest : public ::testing::Test {
 };
 
 TEST_F(SecretServiceTest, DaemonKilled) {
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   keyring_.kill_daemon();
   expect_unavailable(*store_, "");
 }
 
 TEST_F(SecretServiceTest, SavedIsThereAfterTheDaemonWasKilled) {
   ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("older"))));
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   keyring_.kill_daemon();
   expect_unavailable(*store_, "");
   ASSERT_TRUE(keyring_.replace_daemon());
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
 }
 
 TEST_F(SecretServiceTest, BusKilled) {
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   keyring_.kill_bus();
   expect_unavailable(*store_, "");
 }
@@ -170,13 +170,13 @@ TEST_F(SecretServiceTest, AddressesThatLeadNowhere) {
 }
 
 TEST_F(SecretServiceTest, LockedIsNeitherAbsentNorAskedFor) {
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   ASSERT_TRUE(keyring_.lock());
   const auto start = std::chrono::steady_clock::now();
   expect_unavailable(*store_, "locked");
   EXPECT_LT(since(start), Milliseconds(kSecretServiceDeadlineMs)) << "something waited for a prompt";
   ASSERT_TRUE(keyring_.replace_daemon());
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
 }
 
 // Between the back end and the bus: until a client calls Unlock, every property `Locked` in an answer that has the property
@@ -282,10 +282,10 @@ class LockedUntilAsked {
 };
 
 TEST_F(SecretServiceTest, WhatIsLockedUntilAskedForIsAskedFor) {
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   for (const char* marker : {"Items", "Attributes"}) {
     const LockedUntilAsked relay(keyring_, marker);
-    EXPECT_TRUE(holds(**open_store(), SecretName::kVaultHash, id_of(1), as_bytes("point"))) << marker;
+    EXPECT_TRUE(holds(**open_store(), SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))) << marker;
     EXPECT_GT(relay.changed(), 0);
     EXPECT_EQ(relay.asked(), 1);
     EXPECT_EQ(relay.dismissed(), 0);
@@ -320,7 +320,7 @@ TEST_F(SecretServiceTest, NoDefaultCollection) {
 }
 
 TEST_F(SecretServiceTest, SilentDaemonMeetsTheDeadline) {
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   constexpr std::uint32_t kDeadlineMs = 200;
   const auto hasty = *open_service_secret_store("acme", kDeadlineMs);
   keyring_.stop_daemon();
@@ -329,7 +329,7 @@ TEST_F(SecretServiceTest, SilentDaemonMeetsTheDeadline) {
   EXPECT_LT(since(start), Milliseconds(20'000)) << "five calls of 200 ms each";
   EXPECT_GE(since(start), Milliseconds(5 * kDeadlineMs));
   keyring_.continue_daemon();
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
 }
 
 TEST_F(SecretServiceTest, SilentBusMeetsTheDeadline) {
@@ -349,7 +349,7 @@ TEST_F(SecretServiceTest, SilentBusMeetsTheDeadline) {
 
 // The deadline is a minute, which the test does not wait for.
 TEST_F(SecretServiceTest, ASilentDaemonIsLeftWhenTheTaskIsCancelled) {
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   const auto patient = *open_service_secret_store("acme", 60'000);
   keyring_.stop_daemon();
   Cancellation cancellation;
@@ -363,7 +363,7 @@ TEST_F(SecretServiceTest, ASilentDaemonIsLeftWhenTheTaskIsCancelled) {
   task.join();
   EXPECT_LT(since(start), Milliseconds(20'000));
   keyring_.continue_daemon();
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
 }
 
 TEST_F(SecretServiceTest, AnItemThatIsTooLargeIsNotDecoded) {
@@ -377,9 +377,9 @@ TEST_F(SecretServiceTest, AnItemThatIsTooLargeIsNotDecoded) {
 TEST_F(SecretServiceTest, MoreItemsThanAnyCrashCanLeaveAreNotRead) {
   RawItems raw;
   const std::string id = to_hex(id_of(1));
-  const std::string text = record_text(SecretName::kVaultHash, id_of(1), as_bytes("point"));
+  const std::string text = record_text(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"));
   for (std::size_t i = 0; i < limits::kSecretItemsMax; ++i) raw.make(SecretName::kVaultHash, id, text);
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
   raw.make(SecretName::kVaultHash, id, text);
   EXPECT_TRUE(store_->load(SecretName::kVaultHash).is(Reason::kWitnessReplaced));
   ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("newest"))));
@@ -402,9 +402,9 @@ TEST_F(SecretServiceTest, ItemsOfSeveralStoresAreRefusedAndSaveLeavesOne) {
 TEST_F(SecretServiceTest, TwoItemsOfOneStore) {
   RawItems raw;
   const std::string id = to_hex(id_of(1));
-  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("point")));
-  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("point")));
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
+  raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
   raw.make(SecretName::kVaultHash, id, record_text(SecretName::kVaultHash, id_of(1), as_bytes("other")));
   const Result<std::optional<Secret>> loaded = store_->load(SecretName::kVaultHash);
   ASSERT_TRUE(loaded.is(Reason::kWitnessReplaced));
@@ -416,7 +416,7 @@ TEST_F(SecretServiceTest, TwoItemsOfOneStore) {
 TEST_F(SecretServiceTest, DamageOfEveryByteOfTheSecretIsRefused) {
   RawItems raw;
   const std::string id = to_hex(id_of(1));
-  const std::string text = record_text(SecretName::kVaultHash, id_of(1), as_bytes("point"));
+  const std::string text = record_text(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"));
   std::size_t damages = 0;
   const auto expect_damaged = [&](const std::string& damaged) {
     raw.make(SecretName::kVaultHash, id, damaged, true);
@@ -434,7 +434,7 @@ TEST_F(SecretServiceTest, DamageOfEveryByteOfTheSecretIsRefused) {
   expect_damaged(text + "00");
   expect_damaged("not hexadecimal");
   raw.make(SecretName::kVaultHash, id, text, true);
-  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
   std::printf("%zu damages of the secret: all refused\n", damages);
 }
 
@@ -472,14 +472,14 @@ TEST_F(SecretServiceTest, NothingIsLeftBehind) {
     }
     return now;
   };
-  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   const std::ptrdiff_t descriptors = settle();
   const std::ptrdiff_t threads = entries("/proc/self/task");
   const auto start = std::chrono::steady_clock::now();
   constexpr int kRounds = 50;
   for (int i = 0; i < kRounds; ++i) {
-    ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
-    ASSERT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+    ASSERT_TRUE(succeeded(store_->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
+    ASSERT_TRUE(holds(*store_, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
   }
   std::printf("%.1f ms for a save and a load\n", static_cast<double>(since(start).count()) / kRounds);
   EXPECT_LE(settle(), descriptors + 2);

@@ -110,10 +110,10 @@ TYPED_TEST_P(SecretStoreConformance, RemoveTakesOneItemAndRepeats) {
   const auto store = this->open();
   EXPECT_TRUE(succeeded(store->remove(SecretName::kRootKey)));
   ASSERT_TRUE(succeeded(store->save(SecretName::kRootKey, id_of(1), as_bytes("key"))));
-  ASSERT_TRUE(succeeded(store->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   EXPECT_TRUE(succeeded(store->remove(SecretName::kRootKey)));
   EXPECT_TRUE(absent(*store, SecretName::kRootKey));
-  EXPECT_TRUE(holds(*store, SecretName::kVaultHash, id_of(1), as_bytes("point")));
+  EXPECT_TRUE(holds(*store, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")));
   EXPECT_TRUE(succeeded(store->remove(SecretName::kRootKey)));
 }
 
@@ -211,7 +211,7 @@ TYPED_TEST_P(SecretStoreConformance, UnusableInstancesAreRefused) {
 
 TYPED_TEST_P(SecretStoreConformance, UnreachableIsNeverAbsent) {
   const auto store = this->open();
-  ASSERT_TRUE(succeeded(store->save(SecretName::kVaultHash, id_of(1), as_bytes("point"))));
+  ASSERT_TRUE(succeeded(store->save(SecretName::kVaultHash, id_of(1), as_bytes("checkpoint"))));
   this->world_.make_unreachable();
   for (const SecretName name : kAllNames) {
     const Result<std::optional<Secret>> loaded = store->load(name);
@@ -223,7 +223,7 @@ TYPED_TEST_P(SecretStoreConformance, UnreachableIsNeverAbsent) {
     EXPECT_FALSE(store->remove(name).ok());
   }
   this->world_.make_reachable();
-  EXPECT_TRUE(holds(*store, SecretName::kVaultHash, id_of(1), as_bytes("point")))
+  EXPECT_TRUE(holds(*store, SecretName::kVaultHash, id_of(1), as_bytes("checkpoint")))
       << "the handle does not recover";
   EXPECT_TRUE(absent(*store, SecretName::kRootKey));
 }

@@ -17,38 +17,39 @@ using namespace tamper_testing;
 constexpr std::string_view kName = "tmtmp.bin";
 constexpr std::string_view kPath = "/store/tmtmp.bin";
 
-std::vector<OperationEntry> entries_between(std::uint64_t first, std::uint64_t last) {
-  std::vector<OperationEntry> out;
+std::vector<AuditEntry> entries_between(std::uint64_t first, std::uint64_t last) {
+  std::vector<AuditEntry> out;
   for (std::uint64_t generation = first; generation <= last; ++generation)
     out.push_back(entry_at(generation));
   return out;
 }
 
-// The points of a history that starts at `start` and whose entries are entry_at().
+// The checkpoints of a history that starts at `start` and whose entries are entry_at().
 class History {
  public:
-  explicit History(TamperPoint start) : points_{start} {}
-  const TamperPoint& at(std::uint64_t generation) {
-    while (points_.back().generation < generation) {
-      const OperationEntry entry = entry_at(points_.back().generation + 1);
-      points_.push_back({entry.generation, entry.head, next_chain(key(), points_.back().chain, entry)});
+  explicit History(AuditCheckpoint start) : checkpoints_{start} {}
+  const AuditCheckpoint& at(std::uint64_t generation) {
+    while (checkpoints_.back().generation < generation) {
+      const AuditEntry entry = entry_at(checkpoints_.back().generation + 1);
+      checkpoints_.push_back(
+          {entry.generation, entry.head, next_chain(key(), checkpoints_.back().chain, entry)});
     }
-    return points_[static_cast<std::size_t>(generation - points_[0].generation)];
+    return checkpoints_[static_cast<std::size_t>(generation - checkpoints_[0].generation)];
   }
 
   // What was read is a stretch of this history that ends between `durable` and `attempted`.
   void expect_stretch(const TamperContent& got, std::uint64_t durable, std::uint64_t attempted) {
     EXPECT_GE(got.newest.generation, durable);
     ASSERT_LE(got.newest.generation, attempted);
-    ASSERT_GE(got.checkpoint.generation, points_[0].generation);
+    ASSERT_GE(got.checkpoint.generation, checkpoints_[0].generation);
     EXPECT_TRUE(same(got.checkpoint, at(got.checkpoint.generation)));
     EXPECT_TRUE(same(got.newest, at(got.newest.generation)));
     ASSERT_EQ(got.entries.size(), got.newest.generation - got.checkpoint.generation);
-    for (const OperationEntry& entry : got.entries) EXPECT_TRUE(same(entry, entry_at(entry.generation)));
+    for (const AuditEntry& entry : got.entries) EXPECT_TRUE(same(entry, entry_at(entry.generation)));
   }
 
  private:
-  std::vector<TamperPoint> points_;
+  std::vector<AuditCheckpoint> checkpoints_;
 };
 
 // A disk with "/store", and the tamper file in it.
@@ -62,7 +63,7 @@ struct Store {
     EXPECT_TRUE(opened.ok());
     directory = *opened;
   }
-  Status create(std::uint32_t capacity = kCapacity, std::vector<OperationEntry> entries = {}) {
+  Status create(std::uint32_t capacity = kCapacity, std::vector<AuditEntry> entries = {}) {
     return keep(TamperFile::create(*directory, std::string(kName), SecretBytes(key()), kStorageId, kKeyId, {},
                                    std::move(entries), capacity));
   }

@@ -12,18 +12,18 @@ inline constexpr StorageId kStorageId = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 
 
 inline Bytes key() { return Bytes(32, 0x5a); }
 
-inline OperationEntry entry_at(std::uint64_t generation) {
+inline AuditEntry entry_at(std::uint64_t generation) {
   return {generation, static_cast<std::int64_t>(generation % 1000) - 45,
           static_cast<std::uint8_t>(generation % 4), static_cast<std::uint32_t>(generation % 1000 + 3),
           crypto::sha256({as_bytes(std::to_string(generation))})};
 }
 
-inline bool same(const OperationEntry& a, const OperationEntry& b) {
+inline bool same(const AuditEntry& a, const AuditEntry& b) {
   return a.generation == b.generation && a.wall_ms == b.wall_ms && a.kind == b.kind &&
          a.operations == b.operations && a.head == b.head;
 }
 
-inline bool same(const TamperPoint& a, const TamperPoint& b) {
+inline bool same(const AuditCheckpoint& a, const AuditCheckpoint& b) {
   return a.generation == b.generation && a.head == b.head && a.chain == b.chain;
 }
 

@@ -33,13 +33,13 @@ Bytes file_of(const TamperContent& content) {
 
 Result<TamperContent> parse(ByteView file) { return parse_tamper_file(file, key(), kStorageId); }
 
-// The first `count` entries of `whole` and nothing else, with the point that belongs to them.
+// The first `count` entries of `whole` and nothing else, with the checkpoint that belongs to them.
 void expect_prefix(const TamperContent& got, const TamperContent& whole, std::size_t count, bool clean) {
   EXPECT_EQ(got.capacity, whole.capacity);
   EXPECT_EQ(got.key_id, whole.key_id);
   EXPECT_TRUE(same(got.checkpoint, whole.checkpoint));
   ASSERT_EQ(got.entries.size(), count);
-  TamperPoint newest = whole.checkpoint;
+  AuditCheckpoint newest = whole.checkpoint;
   for (std::size_t i = 0; i < count; ++i) {
     EXPECT_TRUE(same(got.entries[i], whole.entries[i])) << i;
     newest = {whole.entries[i].generation, whole.entries[i].head,
@@ -72,7 +72,7 @@ TEST(TamperFileFormat, LayoutOfHeaderAndEntry) {
   EXPECT_TRUE(equal(ByteView(file).subspan(80, 32), content.checkpoint.chain));
   EXPECT_TRUE(all_zero(ByteView(file).subspan(112, 48)));
   const ByteView entry = ByteView(file).subspan(192, 88);
-  const OperationEntry& wrote = content.entries[0];
+  const AuditEntry& wrote = content.entries[0];
   EXPECT_EQ(load_le<std::uint64_t>(entry.data()), wrote.generation);
   EXPECT_EQ(load_le<std::uint64_t>(entry.data() + 8), static_cast<std::uint64_t>(wrote.wall_ms));
   EXPECT_EQ(entry[16], wrote.kind);
@@ -264,7 +264,7 @@ TEST(TamperFileFormat, OlderCopyIsCleanAndLags) {
   EXPECT_TRUE(older->clean && newer->clean);
   EXPECT_EQ(older->newest.generation, 44U);
   EXPECT_EQ(newer->newest.generation, 46U);
-  // The longer run holds the shorter one's newest point.
+  // The longer run holds the shorter one's newest checkpoint.
   const Result<TamperContent> cut = parse(file_of(content_of(41, 3)));
   EXPECT_TRUE(same(cut->newest, older->newest));
 }

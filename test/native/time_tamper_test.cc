@@ -432,7 +432,7 @@ TEST_F(Time, AbsentOrMalformedInTheVault) {
       const std::string key = "strongroom/time-tamper";
       log::Change change{log::Operation::kDelete, as_bytes(key), {}};
       if (i < std::size(malformed)) change = {log::Operation::kPut, as_bytes(key), malformed[i]};
-      ASSERT_OK(session.engine().queue().commit_reserved(log::CommitKind::kData, {change}).status());
+      ASSERT_OK(session.engine().queue().commit_system(log::CommitKind::kData, {change}).status());
       ASSERT_OK(session.engine().anchor());
     }
     const Files before = files_of(*edited->disk);

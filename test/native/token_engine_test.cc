@@ -16,7 +16,7 @@ class TokenEngine : public ::testing::Test {
   [[nodiscard]] EngineOptions options(const std::string& label = "acme",
                                       const char* pin = PrivateToken::kPin) const {
     EngineOptions options = store_options(kPassword);
-    options.storage = StorageType::kPkcs11;
+    options.protector = ProtectorType::kPkcs11;
     options.pkcs11.locator = token_.locator(label);
     options.pkcs11.pin = SecretBytes(as_bytes(pin));
     return options;
@@ -39,10 +39,10 @@ class TokenEngine : public ::testing::Test {
     SR_TRY(engine.create_and_load_vault());
     return engine.initialize_storage_identifier();
   }
-  static Proof proof() {
-    Proof proof;
-    proof.password = SecretBytes(as_bytes(kPassword));
-    return proof;
+  static Credential credential() {
+    Credential credential;
+    credential.password = SecretBytes(as_bytes(kPassword));
+    return credential;
   }
   std::vector<roots::Kek> keks(const std::string& label = "acme") {
     auto token = token_.open(label);
@@ -81,7 +81,7 @@ TEST_F(TokenEngine, StartsColdAndWarm) {
   ASSERT_OK(store.open());
   EXPECT_EQ(store.get("seats"), "12");
   const EngineStatus status = store->status();
-  EXPECT_EQ(status.storage, StorageType::kPkcs11);
+  EXPECT_EQ(status.protector, ProtectorType::kPkcs11);
   ASSERT_TRUE(status.token);
   EXPECT_EQ(status.token->token_label, "acme");
   ASSERT_EQ(status.witnesses.size(), 3U);
@@ -150,7 +150,7 @@ TEST_F(TokenEngine, MovesToAnotherTokenWhenToldSo) {
   {
     Opened store(*disk_, clock_, std::move(options));
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->restore(credential()));
     ASSERT_OK(store->complete_restore());
     ASSERT_OK(store->close());
   }
@@ -173,7 +173,7 @@ TEST_F(TokenEngine, TheRecordedSerialNumberDecidesBetweenTwoTokensOfOneLabel) {
   {
     Opened store = this->store();
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->restore(credential()));
     ASSERT_OK(store->complete_restore());
     ASSERT_OK(store->close());
   }
@@ -220,7 +220,7 @@ TEST_F(TokenEngine, RestoresAfterALostKek) {
   {
     Opened store = this->store();
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->restore(credential()));
     EXPECT_EQ(store.get("seats"), "12");
     const EngineStatus status = store->status();
     ASSERT_TRUE(status.restore);
@@ -248,13 +248,13 @@ TEST_F(TokenEngine, RestoresIntoANewToken) {
   {
     Opened again = store();
     ASSERT_OK(steps_to_restore(*again, kPassword));
-    EXPECT_REASON(again->restore(proof()), Reason::kTokenMissing);
+    EXPECT_REASON(again->restore(credential()), Reason::kTokenMissing);
   }
   token_.make("successor");
   {
     Opened store = this->store("successor");
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(proof()));
+    ASSERT_OK(store->restore(credential()));
     ASSERT_OK(store->complete_restore());
     ASSERT_OK(store->close());
   }
@@ -325,7 +325,7 @@ TEST(TokenEngineFaults, AStartNamesTheWitnessThatIsNotWritten) {
   os::testing::ManualClock clock;
   const auto options = [&token] {
     EngineOptions options = store_options(kPassword);
-    options.storage = StorageType::kPkcs11;
+    options.protector = ProtectorType::kPkcs11;
     options.pkcs11.locator = token.locator("acme");
     options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
     return options;
@@ -356,7 +356,7 @@ TEST(TokenEngineFaults, ATokenThatIsNotWrittenIsTriedLessOften) {
   const auto disk = make_disk();
   os::testing::ManualClock clock;
   EngineOptions options = store_options(kPassword);
-  options.storage = StorageType::kPkcs11;
+  options.protector = ProtectorType::kPkcs11;
   options.pkcs11.locator = token.locator("acme");
   options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
   options.threads = true;
@@ -396,7 +396,7 @@ TEST_F(TokenEngine, ADecommissionNamesAWrongPinAndAMistypedToken) {
     EXPECT_OK(store->determine_startup_state());
     EXPECT_OK(store->setup_persistence_files());
     EXPECT_FALSE(store->initialize_warmstart().ok());
-    return store->decommission(proof());
+    return store->decommission(credential());
   };
   EXPECT_REASON(decommission("acme", "000000", false), Reason::kPinWrong);
   EXPECT_REASON(decommission("acme", "", false), Reason::kPinMissing);
@@ -413,7 +413,7 @@ TEST(TokenEngineFaults, AnIntervalLongerThanTheLongestPauseIsThePause) {
   const auto disk = make_disk();
   os::testing::ManualClock clock;
   EngineOptions options = store_options(kPassword);
-  options.storage = StorageType::kPkcs11;
+  options.protector = ProtectorType::kPkcs11;
   options.pkcs11.locator = token.locator("acme");
   options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
   options.witness_interval_ms = 600'000;
@@ -495,7 +495,7 @@ TEST_F(TokenEngine, Decommission) {
     ASSERT_OK(store->setup_persistence_files());
     ASSERT_OK(store->initialize_warmstart());
     ASSERT_OK(store->create_and_load_vault());
-    ASSERT_OK(store->decommission(proof()));
+    ASSERT_OK(store->decommission(credential()));
   }
   EXPECT_EQ(keks().size(), 0U);
   make_store();

@@ -17,7 +17,7 @@ class TokenRestore : public ::testing::Test {
 
   [[nodiscard]] EngineOptions options(const std::string& label, std::string_view cut = {}) const {
     EngineOptions options = store_options(kRestorePassword);
-    options.storage = StorageType::kPkcs11;
+    options.protector = ProtectorType::kPkcs11;
     options.pkcs11.locator = token_.locator(label);
     options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));
     options.before_step = [cut = std::string(cut)](std::string_view step) -> Status {
@@ -37,10 +37,10 @@ class TokenRestore : public ::testing::Test {
     ASSERT_OK(keys.generate("own", KeyAlgorithm::kEd25519, KeyLocation::kVault, clock_.wall_ms()).status());
     ASSERT_OK(store->close());
   }
-  static Proof proof(const char* password = kRestorePassword) {
-    Proof proof;
-    proof.password = SecretBytes(as_bytes(password));
-    return proof;
+  static Credential credential(const char* password = kRestorePassword) {
+    Credential credential;
+    credential.password = SecretBytes(as_bytes(password));
+    return credential;
   }
   // As the TypeScript layer does it.
   Status restore(Opened& store, const char* password = kRestorePassword) {
@@ -52,7 +52,7 @@ class TokenRestore : public ::testing::Test {
     }
     SR_TRY(store->create_and_load_vault());
     SR_TRY(store->initialize_storage_identifier());
-    SR_TRY(store->validate_restore(proof(password)));
+    SR_TRY(store->validate_restore(credential(password)));
     return store->restore({});
   }
   std::vector<roots::Kek> keks(const std::string& label) {
@@ -277,7 +277,7 @@ TEST_F(TokenRestore, TheTokenIsMadeAfterTheProof) {
   ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
   ASSERT_OK(store->create_and_load_vault());
   ASSERT_OK(store->initialize_storage_identifier());
-  ASSERT_OK(store->validate_restore(proof()));
+  ASSERT_OK(store->validate_restore(credential()));
   EXPECT_FALSE(store->status().token);
   token_.make("acme");
   ASSERT_OK(store->restore({}));
@@ -299,7 +299,7 @@ TEST_F(TokenRestore, ATokenThatComesBackMeanwhileIsNotGivenAnotherKek) {
     ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
     ASSERT_OK(store->create_and_load_vault());
     ASSERT_OK(store->initialize_storage_identifier());
-    ASSERT_OK(store->validate_restore(proof()));
+    ASSERT_OK(store->validate_restore(credential()));
     std::filesystem::remove_all(token_.tokens());
     std::filesystem::rename(away, token_.tokens());
     EXPECT_REASON(store->restore({}), Reason::kHsmUnreachable);
@@ -415,8 +415,8 @@ TEST_F(TokenRestore, AStoreThatOpensIsNotRestored) {
   ASSERT_OK(store->initialize_warmstart());
   ASSERT_OK(store->create_and_load_vault());
   ASSERT_OK(store->initialize_storage_identifier());
-  EXPECT_REASON(store->validate_restore(proof()), Reason::kNothingToDo);
-  EXPECT_REASON(store->restore(proof()), Reason::kNothingToDo);
+  EXPECT_REASON(store->validate_restore(credential()), Reason::kNothingToDo);
+  EXPECT_REASON(store->restore(credential()), Reason::kNothingToDo);
 }
 
 // Either item of the SecretStore is needed to say that the data are the newest.
@@ -446,10 +446,10 @@ TEST_F(TokenRestore, TheOperationLogTellsTheStory) {
   ASSERT_OK(store->note_restore(RestoreNote::kHook));
   ASSERT_OK(store->complete_restore());
   EXPECT_REASON(store->note_restore(RestoreNote::kTls), Reason::kNothingToDo);
-  const auto log = store->operation_log(20);
+  const auto log = store->audit_log(20);
   ASSERT_TRUE(log.ok());
   std::vector<std::string> told;
-  for (const OperationEntry& entry : *log) {
+  for (const AuditEntry& entry : *log) {
     const std::string text(log::commit_kind_text(entry.kind));
     if (text.starts_with("restore")) told.push_back(text);
   }

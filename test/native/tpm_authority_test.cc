@@ -8,7 +8,7 @@ using log::Durability;
 
 class TpmAuthority : public TpmStoreTest {};
 
-// What a customer restores from backup: the whole directory, of the point that `world` stands at.
+// What a customer restores from backup: the whole directory, of the checkpoint that `world` stands at.
 struct Restored {
   Files old;
   explicit Restored(World& world) : old(files_of(*world.disk)) {}
@@ -135,11 +135,11 @@ TEST_F(TpmVendor, AResealTokenServesOnce) {
   ASSERT_OK(reseal_tpm(world, token_proof(token)));
   ASSERT_OK(open_and_close(world));
   backup.put(world);
-  // The counter leads: no reseal, whatever the proof.
+  // The counter leads: no reseal, whatever the credential.
   EXPECT_REASON(reseal_tpm(world, token_proof(token)), Reason::kVaultRolledBack);
 }
 
-// With the TPM goes its counter, and with that what the token was signed over besides the point.
+// With the TPM goes its counter, and with that what the permit was signed over besides the checkpoint.
 TEST_F(TpmVendor, AResealTokenForALostTpmServesOnce) {
   small_tpm_store(world);
   world.chip->clear();

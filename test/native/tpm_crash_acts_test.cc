@@ -1,5 +1,5 @@
 // Acts of authority over a store with a TPM, cut at every call of the disk and the TPM: the refusal after a cut is one from
-// before, and the same act with the same proof completes.
+// before, and the same act with the same credential completes.
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {
@@ -31,7 +31,7 @@ Check completes_or_repeats(std::vector<Reason> before, const Act& act) {
 
 struct ByPassword {
   EngineOptions options() const { return tpm_options(); }
-  Proof proof(World& /*world*/, Purpose /*purpose*/) const { return password_proof("backup"); }
+  Credential credential(World& /*world*/, Purpose /*purpose*/) const { return password_proof("backup"); }
 };
 struct ByToken {
   VendorKey vendor;
@@ -40,13 +40,15 @@ struct ByToken {
     options.vendor_public_key = vendor.public_key();
     return options;
   }
-  Proof proof(World& world, Purpose purpose) const {
+  Credential credential(World& world, Purpose purpose) const {
     const std::unique_ptr<World> looked_at = Image(world).start();
     return token_proof(tpm_token(vendor, *looked_at, purpose));
   }
 };
 
-Proof copy_of(const Proof& proof) { return Proof{proof.password.clone(), proof.token}; }
+Credential copy_of(const Credential& credential) {
+  return Credential{credential.password.clone(), credential.permit};
+}
 
 // `spoil` makes what the authority is to accept of a small store.
 template <typename Authority>
@@ -57,10 +59,10 @@ Tally act_everywhere(const Authority& authority, Purpose purpose, const std::fun
   small_tpm_store(world);
   spoil(world);
   const Image image(world);
-  const auto proof = std::make_shared<Proof>(authority.proof(world, purpose));
-  const Act act = [proof, purpose](World& now) {
-    return purpose == Purpose::kReanchor ? reanchor_tpm(now, copy_of(*proof))
-                                         : reseal_tpm(now, copy_of(*proof));
+  const auto credential = std::make_shared<Credential>(authority.credential(world, purpose));
+  const Act act = [credential, purpose](World& now) {
+    return purpose == Purpose::kReanchor ? reanchor_tpm(now, copy_of(*credential))
+                                         : reseal_tpm(now, copy_of(*credential));
   };
   return cut_everywhere(image, act, completes_or_repeats(std::move(before), act), bounded(16, 400));
 }
@@ -95,9 +97,9 @@ void every_act(const char* who, const std::function<void(const std::string&, con
                                                           return out;
                                                         };
                                                         world.chip->lock_out(true);
-                                                        const Proof proof =
-                                                            authority.proof(world, Purpose::kReseal);
-                                                        ASSERT_OK(reseal_tpm(world, copy_of(proof)));
+                                                        const Credential credential =
+                                                            authority.credential(world, Purpose::kReseal);
+                                                        ASSERT_OK(reseal_tpm(world, copy_of(credential)));
                                                         world.chip->lock_out(false);
                                                         world.options = options;
                                                         ASSERT_OK(open_and_close(world));
@@ -175,14 +177,14 @@ TEST_F(TpmCrashActs, ActsOverATornTamperFile) {
                         {Reason::kTpmPcrChanged}));
 }
 
-Status decommission(World& world, const Proof& proof) {
+Status decommission(World& world, const Credential& credential) {
   Session session(world);
   Engine& engine = session.engine();
   SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
   if (startup == StartupState::kColdstart) return {};
   SR_TRY(engine.setup_persistence_files());
   if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
-  return engine.decommission(proof);
+  return engine.decommission(credential);
 }
 
 template <typename Authority>
@@ -190,9 +192,9 @@ Tally decommission_everywhere(const Authority& authority) {
   TpmWorld world;
   world.options = [&authority] { return authority.options(); };
   small_tpm_store(world);
-  const Proof proof = authority.proof(world, Purpose::kDecommission);
+  const Credential credential = authority.credential(world, Purpose::kDecommission);
   const Image image(world);
-  const Act act = [&proof](World& now) { return decommission(now, copy_of(proof)); };
+  const Act act = [&credential](World& now) { return decommission(now, copy_of(credential)); };
   const auto check = [&act](Tally& tally, World& after, const std::string& where) {
     ++tally.repeated;
     if (!expect_clean(tally, act(after), where, "decommission repeated")) return false;

@@ -38,8 +38,8 @@ TEST_F(TpmRotation, SealsTheNewDekUpToTheSameCount) {
     Session session(world);
     ASSERT_OK(session.open());
     const std::uint64_t value = world.chip->value();
-    const std::uint64_t epoch_end = session.engine().status().tpm->epoch_end;
-    EXPECT_EQ(epoch_end, value);
+    const std::uint64_t seal_epoch_end = session.engine().status().tpm->seal_epoch_end;
+    EXPECT_EQ(seal_epoch_end, value);
     ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
     EXPECT_EQ(world.chip->value(), value + 1);  // the anchor that vouches for the end of the rotation
     ASSERT_OK(session.set("k0", "later", Durability::kWitnessed));

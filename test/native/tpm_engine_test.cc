@@ -19,7 +19,7 @@ TEST_F(TpmEngine, TheAnchorFollowsTheCounterAtEachStep) {
     Session session(world);
     ASSERT_OK(session.open());
     EXPECT_EQ(session.engine().status().startup, StartupState::kColdstart);
-    EXPECT_EQ(session.engine().status().storage, StorageType::kTpm);
+    EXPECT_EQ(session.engine().status().protector, ProtectorType::kTpm);
     const std::uint64_t first = world.chip->value();
     EXPECT_EQ(tpm_of(session).counter, first);
     EXPECT_EQ(tpm_of(session).increments, 2U);
@@ -38,7 +38,7 @@ TEST_F(TpmEngine, TheAnchorFollowsTheCounterAtEachStep) {
     EXPECT_EQ(world.chip->value(), first + 2);
     ASSERT_OK(session.close());
     EXPECT_EQ(world.chip->value(), first + 3);
-    EXPECT_EQ(tpm_of(session).epoch_end, first + 3);
+    EXPECT_EQ(tpm_of(session).seal_epoch_end, first + 3);
   }
   const std::uint64_t closed = world.chip->value();
   Session session(world);
@@ -86,7 +86,7 @@ TEST_F(TpmEngine, OptionsThatDoNotFit) {
   ASSERT_OK(open_and_close(world));
   world.options = [] {
     EngineOptions options = tpm_options();
-    options.storage = StorageType::kSoftware;
+    options.protector = ProtectorType::kSoftware;
     return options;
   };
   EXPECT_REASON(open_status(), Reason::kInvalidOption);
@@ -105,15 +105,15 @@ TEST_F(TpmEngine, Epochs) {
   ASSERT_OK(session.open());
   std::uint64_t longest = 0;
   std::uint64_t files = 0;
-  std::uint64_t end = tpm_of(session).epoch_end;
+  std::uint64_t end = tpm_of(session).seal_epoch_end;
   for (int i = 0; i < 600; ++i) {
     world.clock.advance(10);
     ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
     const TpmStatus told = tpm_of(session);
-    ASSERT_GE(told.epoch_end, world.chip->value());
-    longest = std::max(longest, told.epoch_end - world.chip->value() + 1);
-    if (told.epoch_end != end) ++files;
-    end = told.epoch_end;
+    ASSERT_GE(told.seal_epoch_end, world.chip->value());
+    longest = std::max(longest, told.seal_epoch_end - world.chip->value() + 1);
+    if (told.seal_epoch_end != end) ++files;
+    end = told.seal_epoch_end;
   }
   EXPECT_EQ(longest, 256U);
   EXPECT_LE(files, 8U);
@@ -121,13 +121,13 @@ TEST_F(TpmEngine, Epochs) {
     world.clock.advance(20'000);
     ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
   }
-  EXPECT_EQ(tpm_of(session).epoch_end, world.chip->value());
+  EXPECT_EQ(tpm_of(session).seal_epoch_end, world.chip->value());
   ASSERT_OK(session.set("k", "one more", Durability::kWitnessed));
   world.clock.advance(10);
   ASSERT_OK(session.set("k", "in the middle of an epoch", Durability::kWitnessed));
-  EXPECT_GT(tpm_of(session).epoch_end, world.chip->value());
+  EXPECT_GT(tpm_of(session).seal_epoch_end, world.chip->value());
   ASSERT_OK(session.close());
-  EXPECT_EQ(tpm_of(session).epoch_end, world.chip->value());
+  EXPECT_EQ(tpm_of(session).seal_epoch_end, world.chip->value());
 }
 
 // Every persistence.bin that ever was on the disk is refused by the TPM itself once the store was closed and opened again.
@@ -195,7 +195,8 @@ TEST_F(TpmEngine, TheWearGovernor) {
       }
       if (minute % 10 != 0) continue;
       const std::uint64_t newest = session.engine().status().newest.generation;
-      while (session.engine().status().witnesses.front().point.generation < newest) std::this_thread::yield();
+      while (session.engine().status().witnesses.front().checkpoint.generation < newest)
+        std::this_thread::yield();
     }
     const std::uint64_t moved = day.chip->value() - opened;
     std::printf("tpm: anchors in a day of %s=%llu\n", time_only ? "time stamps" : "commits",
@@ -239,7 +240,7 @@ TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
     while (!stop) {
       (void)engine.status();
       engine.verify_password(as_bytes("backup")).status().ignore("for its locks");
-      engine.operation_log(10).status().ignore("for its locks");
+      engine.audit_log(10).status().ignore("for its locks");
       engine.validate_before_write().ignore("for its locks");
     }
   });
@@ -514,7 +515,7 @@ TEST_F(TpmEngine, AFailedNewEpochHoldsTheCounter) {
         ASSERT_OK(session.engine().anchor());
         EXPECT_EQ(now->chip->value(), before + 1);
       }
-      EXPECT_LE(now->chip->value(), tpm_of(session).epoch_end);
+      EXPECT_LE(now->chip->value(), tpm_of(session).seal_epoch_end);
     }
     const std::unique_ptr<World> next = Image(*now).start();
     ASSERT_OK(open_and_close(*next));

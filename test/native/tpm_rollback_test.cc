@@ -11,9 +11,9 @@ class TpmRollback : public TpmStoreTest {};
 
 // --- Attacks ---
 
-TEST_F(TpmRollback, EverySubsetOfEveryEarlierPoint) {
-  std::vector<std::pair<std::string, Files>> points;
-  const auto take = [&](const char* name) { points.emplace_back(name, files_of(*world.disk)); };
+TEST_F(TpmRollback, EverySubsetOfEveryEarlierCheckpoint) {
+  std::vector<std::pair<std::string, Files>> checkpoints;
+  const auto take = [&](const char* name) { checkpoints.emplace_back(name, files_of(*world.disk)); };
   ASSERT_OK(open_and_close(world));
   take("after cold start");
   {
@@ -44,7 +44,7 @@ TEST_F(TpmRollback, EverySubsetOfEveryEarlierPoint) {
   constexpr const char* kPaths[] = {kPersistencePath, kVaultPath, kTamperPath};
   std::map<std::string, std::size_t> reasons;
   std::size_t cases = 0;
-  for (const auto& [name, files] : points) {
+  for (const auto& [name, files] : checkpoints) {
     for (unsigned subset = 1; subset < 8; ++subset) {
       const std::unique_ptr<World> old = image.start();
       for (unsigned i = 0; i < 3; ++i) {

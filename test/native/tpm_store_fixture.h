@@ -10,7 +10,7 @@ namespace strongroom::store::testing {
 inline EngineOptions tpm_options(std::string_view password = "backup") {
   EngineOptions options = store_options(password);
   options.secret_store.reset();
-  options.storage = StorageType::kTpm;
+  options.protector = ProtectorType::kTpm;
   options.without_recovery = password.empty();
   return options;
 }
@@ -73,21 +73,21 @@ inline Status steps_to_authority(Engine& engine, std::string_view password) {
   return engine.initialize_storage_identifier();
 }
 
-inline Status reanchor_tpm(World& world, const Proof& proof, std::string_view password = "backup") {
+inline Status reanchor_tpm(World& world, const Credential& credential, std::string_view password = "backup") {
   Session session(world);
   SR_TRY(steps_to_authority(session.engine(), password));
-  SR_TRY(session.engine().reanchor(proof));
+  SR_TRY(session.engine().reanchor(credential));
   return session.close();
 }
 
-inline Status reseal_tpm(World& world, const Proof& proof, std::string_view password = "backup") {
+inline Status reseal_tpm(World& world, const Credential& credential, std::string_view password = "backup") {
   Session session(world);
   SR_TRY(recovery_steps(session.engine(), password));
-  SR_TRY(session.engine().reseal(proof));
+  SR_TRY(session.engine().reseal(credential));
   return session.close();
 }
 
-inline Proof token_proof(Bytes token) { return Proof{SecretBytes(), std::move(token)}; }
+inline Credential token_proof(Bytes token) { return Credential{SecretBytes(), std::move(token)}; }
 
 // Over what a token must name now.
 inline Bytes tpm_token(const VendorKey& vendor, World& world, Purpose purpose) {
@@ -95,7 +95,7 @@ inline Bytes tpm_token(const VendorKey& vendor, World& world, Purpose purpose) {
   const Status status = steps_to_authority(session.engine(), "backup");
   EXPECT_TRUE(status.ok()) << describe(status);
   const EngineStatus told = session.engine().status();
-  return vendor.token(purpose, told.storage_id, told.token_point);
+  return vendor.permit(purpose, told.storage_id, told.permit_checkpoint);
 }
 
 class TpmStoreTest : public ::testing::Test {

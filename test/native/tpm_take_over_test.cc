@@ -60,10 +60,10 @@ TEST_F(TakeOver, AStoreOfRelease01GetsNewIndices) {
     EXPECT_NE(tpm.counter_index, before[0].index);
     EXPECT_NE(tpm.extend_index, 0U);
     EXPECT_GT(tpm.increments, 3U);  // counted on
-    const auto log = session.engine().operation_log(100);
+    const auto log = session.engine().audit_log(100);
     ASSERT_OK(log);
     EXPECT_TRUE(std::ranges::any_of(
-        *log, [](const OperationEntry& entry) { return log::commit_kind_text(entry.kind) == "take-over"; }));
+        *log, [](const AuditEntry& entry) { return log::commit_kind_text(entry.kind) == "take-over"; }));
     ASSERT_OK(session.set("tokens", "99", log::Durability::kWitnessed));
     ASSERT_OK(session.close());
   }
@@ -142,8 +142,9 @@ void make_older(World& world) {
     record.number = session.engine().status().tpm->counter;
     record.increments = session.engine().status().tpm->increments;
     record.first_wall_ms = session.engine().status().tpm->first_wall_ms;
-    ASSERT_OK(session.engine().set_reserved("anchor", encode_anchor_record(record)));
-    ASSERT_OK(session.engine().set_reserved("persistence", encode_persistence_record({false, hash, hash})));
+    ASSERT_OK(session.engine().set_system_record("anchor", encode_anchor_record(record)));
+    ASSERT_OK(
+        session.engine().set_system_record("persistence", encode_persistence_record({false, hash, hash})));
   }
   world.disk->set_content(kPersistencePath, older);
   world.chip->undefine(extend_index_of(world));

@@ -19,8 +19,9 @@ class VendorKey {
     if (EVP_PKEY_get_raw_public_key(key_.get(), out.data(), &size) != 1) std::abort();
     return out;
   }
-  [[nodiscard]] Bytes token(Purpose purpose, const StorageId& storage_id, const log::Point& point) const {
-    Bytes out = token_statement(purpose, storage_id, point);
+  [[nodiscard]] Bytes permit(Purpose purpose, const StorageId& storage_id,
+                             const log::Checkpoint& checkpoint) const {
+    Bytes out = permit_statement(purpose, storage_id, checkpoint);
     const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
     std::array<std::uint8_t, 64> signature{};
     std::size_t size = signature.size();
@@ -31,12 +32,12 @@ class VendorKey {
     out.insert(out.end(), signature.begin(), signature.end());
     return out;
   }
-  // Over the point that the store of this world stands at.
-  [[nodiscard]] Bytes token_for(World& world, Purpose purpose) const {
+  // Over the checkpoint that the store of this world stands at.
+  [[nodiscard]] Bytes permit_for(World& world, Purpose purpose) const {
     Session session(world);
     if (!steps_to_identified(session.engine()).ok()) std::abort();
     const EngineStatus status = session.engine().status();
-    return token(purpose, status.storage_id, status.newest);
+    return permit(purpose, status.storage_id, status.newest);
   }
 
  private:

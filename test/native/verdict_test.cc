@@ -359,13 +359,13 @@ class Authority : public ::testing::Test {
     commit("new");
     world.disk->set_content(kVaultPath, old_vault);
   }
-  Status reanchor(const Proof& proof) {
+  Status reanchor(const Credential& credential) {
     Session session(world);
     SR_TRY(steps_to_identified(session.engine()));
-    SR_TRY(session.engine().reanchor(proof));
+    SR_TRY(session.engine().reanchor(credential));
     return session.close();
   }
-  Status reanchor(Bytes token) { return reanchor(Proof{SecretBytes(), std::move(token)}); }
+  Status reanchor(Bytes token) { return reanchor(Credential{SecretBytes(), std::move(token)}); }
   EngineStatus look() {
     Session session(world);
     EXPECT_TRUE(steps_to_identified(session.engine()).ok());
@@ -373,7 +373,7 @@ class Authority : public ::testing::Test {
   }
 
   // Of a store whose root is lost. With a vendor's key the password opens the DEK, and the token is the authority.
-  Status recover(const Proof& proof, std::string_view password = "backup") {
+  Status recover(const Credential& credential, std::string_view password = "backup") {
     Session session(world);
     Engine& engine = session.engine();
     SR_TRY(engine.determine_startup_state().status());
@@ -381,7 +381,7 @@ class Authority : public ::testing::Test {
     SR_TRY(engine.initialize_recovery(as_bytes(password)));
     SR_TRY(engine.create_and_load_vault());
     SR_TRY(engine.initialize_storage_identifier());
-    SR_TRY(engine.recover(proof));
+    SR_TRY(engine.recover(credential));
     return session.close();
   }
   void expect_not_recovered(Reason reason, const std::string& what) {
@@ -401,21 +401,21 @@ TEST_F(Authority, OnlyTheTokenThatFits) {
   roll_back();
   const EngineStatus status = look();
   const Files before = files_of(*world.disk);
-  const Bytes good = vendor.token(Purpose::kReanchor, status.storage_id, status.newest);
+  const Bytes good = vendor.permit(Purpose::kReanchor, status.storage_id, status.newest);
 
-  log::Point later = status.newest;
+  log::Checkpoint later = status.newest;
   ++later.generation;
-  log::Point other_head = status.newest;
+  log::Checkpoint other_head = status.newest;
   other_head.head[0] ^= 1;
   StorageId other_store = status.storage_id;
   other_store[15] ^= 1;
   std::vector<Bytes> bad{{},
-                         vendor.token(Purpose::kReanchor, status.storage_id, later),
-                         vendor.token(Purpose::kReanchor, status.storage_id, other_head),
-                         vendor.token(Purpose::kReanchor, other_store, status.newest),
-                         vendor.token(Purpose::kRecover, status.storage_id, status.newest),
-                         vendor.token(Purpose::kDecommission, status.storage_id, status.newest),
-                         VendorKey().token(Purpose::kReanchor, status.storage_id, status.newest)};
+                         vendor.permit(Purpose::kReanchor, status.storage_id, later),
+                         vendor.permit(Purpose::kReanchor, status.storage_id, other_head),
+                         vendor.permit(Purpose::kReanchor, other_store, status.newest),
+                         vendor.permit(Purpose::kRecover, status.storage_id, status.newest),
+                         vendor.permit(Purpose::kDecommission, status.storage_id, status.newest),
+                         VendorKey().permit(Purpose::kReanchor, status.storage_id, status.newest)};
   for (std::size_t at = 0; at < good.size(); ++at) {
     bad.push_back(good);
     bad.back()[at] ^= static_cast<std::uint8_t>(1U << (at % 8));
@@ -443,18 +443,18 @@ TEST_F(Authority, ServesOnce) {
     world.ledger = Ledger();
     roll_back();
     const EngineStatus status = look();
-    const auto proof = [&] {
-      return password
-                 ? password_proof("backup")
-                 : Proof{SecretBytes(), vendor.token(Purpose::kReanchor, status.storage_id, status.newest)};
+    const auto credential = [&] {
+      return password ? password_proof("backup")
+                      : Credential{SecretBytes(),
+                                   vendor.permit(Purpose::kReanchor, status.storage_id, status.newest)};
     };
-    ASSERT_OK(reanchor(proof()));
-    EXPECT_REASON(reanchor(proof()), Reason::kNothingToDo);
+    ASSERT_OK(reanchor(credential()));
+    EXPECT_REASON(reanchor(credential()), Reason::kNothingToDo);
     commit("later");
     // The same old vault once more, then an even later state, then the old one again.
     for (int round = 0; round < 2; ++round) {
       world.disk->set_content(kVaultPath, old_vault);
-      EXPECT_REASON(reanchor(proof()), Reason::kAlreadyAccepted);
+      EXPECT_REASON(reanchor(credential()), Reason::kAlreadyAccepted);
     }
   }
 }
@@ -465,7 +465,7 @@ TEST_F(Authority, ServesOnceAlsoAfterACut) {
   commit("old");
   old_vault = *world.disk->content(kVaultPath);
   const EngineStatus status = look();
-  const Bytes token = vendor.token(Purpose::kReanchor, status.storage_id, status.newest);
+  const Bytes token = vendor.permit(Purpose::kReanchor, status.storage_id, status.newest);
   world.clock.advance(8ULL * 24 * 3600 * 1000);
   {
     Session session(world);
@@ -481,7 +481,7 @@ TEST_F(Authority, ServesOnceAlsoAfterACut) {
     {
       Session session(*cut);
       ASSERT_OK(steps_to_identified(session.engine()));
-      if (session.engine().reanchor(Proof{SecretBytes(), token}).ok()) break;
+      if (session.engine().reanchor(Credential{SecretBytes(), token}).ok()) break;
     }
     ++cuts;
     for (const CrashState& state : cut->disk->crash_states(6)) {
@@ -496,7 +496,7 @@ TEST_F(Authority, ServesOnceAlsoAfterACut) {
       next->disk->set_content(kVaultPath, old_vault);
       Session session(*next);
       ASSERT_OK(steps_to_identified(session.engine()));
-      const Status replay = session.engine().reanchor(Proof{SecretBytes(), token});
+      const Status replay = session.engine().reanchor(Credential{SecretBytes(), token});
       if (replay.ok()) ++replayed;
       EXPECT_REASON(replay, Reason::kAlreadyAccepted);
     }
@@ -511,9 +511,9 @@ TEST_F(Authority, ByPassword) {
   roll_back();
   const EngineStatus status = look();
   EXPECT_FALSE(status.rewindable_by_vendor);
-  EXPECT_REASON(reanchor(vendor.token(Purpose::kReanchor, status.storage_id, status.newest)),
+  EXPECT_REASON(reanchor(vendor.permit(Purpose::kReanchor, status.storage_id, status.newest)),
                 Reason::kAuthorityRefused);
-  EXPECT_REASON(reanchor(Proof{}), Reason::kPasswordMissing);
+  EXPECT_REASON(reanchor(Credential{}), Reason::kPasswordMissing);
   EXPECT_REASON(reanchor(password_proof("guess")), Reason::kPasswordWrong);
   ASSERT_OK(reanchor(password_proof("backup")));
 }
@@ -555,11 +555,11 @@ TEST_F(Authority, HealsADamagedWitness) {
   }
 }
 
-// VaultHash remembers which points were used, and no more of them than it can hold.
+// VaultHash remembers which checkpoints were used, and no more of them than it can hold.
 TEST_F(Authority, MoreReanchorsThanAreRemembered) {
   by_password = true;
   commit("1");
-  for (std::size_t i = 0; i < kUsedPointsMax + 3; ++i) {
+  for (std::size_t i = 0; i < kUsedCheckpointsMax + 3; ++i) {
     world.disk->remove(kVaultHashPath);
     SCOPED_TRACE(i);
     ASSERT_OK(reanchor(password_proof("backup")));
@@ -628,7 +628,7 @@ TEST_F(Authority, ALostRootDoesNotHealAnythingElse) {
   EXPECT_EQ(types, (std::vector<SlotType>{SlotType::kPassword, SlotType::kSoftware}));
 }
 
-// The vendor's token for a recovery is over one point, and a recovery moves the store on from it.
+// The vendor's permit for a recovery is over one checkpoint, and a recovery moves the store on from it.
 TEST_F(Authority, ATokenRecoversOnce) {
   world.options = [this] {
     EngineOptions with_both = store_options("backup");
@@ -637,13 +637,13 @@ TEST_F(Authority, ATokenRecoversOnce) {
   };
   commit("1");
   const EngineStatus status = look();
-  const Bytes token = vendor.token(Purpose::kRecover, status.storage_id, status.newest);
+  const Bytes token = vendor.permit(Purpose::kRecover, status.storage_id, status.newest);
   world.disk->remove(kRootKeyPath);
   EXPECT_REASON(recover(password_proof("backup")), Reason::kAuthorityRefused);
-  ASSERT_OK(recover(Proof{SecretBytes(), token}));
+  ASSERT_OK(recover(Credential{SecretBytes(), token}));
   commit("2");
   world.disk->remove(kRootKeyPath);
-  EXPECT_REASON(recover(Proof{SecretBytes(), token}), Reason::kAuthorityRefused);
+  EXPECT_REASON(recover(Credential{SecretBytes(), token}), Reason::kAuthorityRefused);
 }
 
 TEST_F(Authority, AnOpenStoreIsNotDecommissioned) {
@@ -676,32 +676,32 @@ TEST_F(Authority, DecommissionNeedsItsOwnToken) {
   const auto decommission = [this](Bytes token) {
     Session session(world);
     SR_TRY(steps_to_identified(session.engine()));
-    return session.engine().decommission(Proof{SecretBytes(), std::move(token)});
+    return session.engine().decommission(Credential{SecretBytes(), std::move(token)});
   };
   const Files before = files_of(*world.disk);
   EXPECT_REASON(decommission({}), Reason::kAuthorityRefused);
-  EXPECT_REASON(decommission(vendor.token(Purpose::kReanchor, status.storage_id, status.newest)),
+  EXPECT_REASON(decommission(vendor.permit(Purpose::kReanchor, status.storage_id, status.newest)),
                 Reason::kAuthorityRefused);
-  log::Point earlier = status.newest;
+  log::Checkpoint earlier = status.newest;
   --earlier.generation;
-  EXPECT_REASON(decommission(vendor.token(Purpose::kDecommission, status.storage_id, earlier)),
+  EXPECT_REASON(decommission(vendor.permit(Purpose::kDecommission, status.storage_id, earlier)),
                 Reason::kAuthorityRefused);
   EXPECT_EQ(files_of(*world.disk), before);
-  ASSERT_OK(decommission(vendor.token(Purpose::kDecommission, status.storage_id, status.newest)));
+  ASSERT_OK(decommission(vendor.permit(Purpose::kDecommission, status.storage_id, status.newest)));
   EXPECT_TRUE(files_of(*world.disk).empty());
 }
 
-// A decommission that was cut asks for this store's token again, at whatever point it was signed.
+// A decommission that was cut asks for this store's token again, at whatever checkpoint it was signed.
 TEST_F(Authority, AnInterruptedDecommissionNeedsATokenToo) {
   commit("1");
   const EngineStatus status = look();
-  const Bytes token = vendor.token(Purpose::kDecommission, status.storage_id, status.newest);
-  const auto decommission = [](World& now, Bytes proof) {
+  const Bytes token = vendor.permit(Purpose::kDecommission, status.storage_id, status.newest);
+  const auto decommission = [](World& now, Bytes credential) {
     Session session(now);
     SR_TRY(session.engine().determine_startup_state().status());
     SR_TRY(session.engine().setup_persistence_files());
     if (session.engine().initialize_warmstart().ok()) SR_TRY(session.engine().create_and_load_vault());
-    return session.engine().decommission(Proof{SecretBytes(), std::move(proof)});
+    return session.engine().decommission(Credential{SecretBytes(), std::move(credential)});
   };
   const std::unique_ptr<World> cut = Image(world).start();
   cut->disk->power_cut_at(8);
@@ -713,11 +713,11 @@ TEST_F(Authority, AnInterruptedDecommissionNeedsATokenToo) {
     EXPECT_REASON(session.open(), Reason::kPartialRestore);
   }
   EXPECT_REASON(decommission(*next, {}), Reason::kAuthorityRefused);
-  EXPECT_REASON(decommission(*next, vendor.token(Purpose::kReanchor, status.storage_id, status.newest)),
+  EXPECT_REASON(decommission(*next, vendor.permit(Purpose::kReanchor, status.storage_id, status.newest)),
                 Reason::kAuthorityRefused);
   StorageId other = status.storage_id;
   other[0] ^= 1;
-  EXPECT_REASON(decommission(*next, vendor.token(Purpose::kDecommission, other, status.newest)),
+  EXPECT_REASON(decommission(*next, vendor.permit(Purpose::kDecommission, other, status.newest)),
                 Reason::kAuthorityRefused);
   ASSERT_OK(decommission(*next, token));
   EXPECT_TRUE(files_of(*next->disk).empty());

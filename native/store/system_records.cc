@@ -1,8 +1,8 @@
-#include "store/reserved_records.h"
+#include "store/system_records.h"
 
 namespace strongroom::store {
 
-Result<std::optional<Bytes>> ReservedReader::read(std::string_view key) const {
+Result<std::optional<Bytes>> SystemRecordReader::read(std::string_view key) const {
   Bytes value;
   SR_ASSIGN(const std::optional<std::size_t> size, queue_.read(cipher_, key, [&value](std::size_t bytes) {
     value.resize(bytes);
@@ -11,7 +11,7 @@ Result<std::optional<Bytes>> ReservedReader::read(std::string_view key) const {
   return size ? std::optional(std::move(value)) : std::nullopt;
 }
 
-Result<std::optional<SecretBytes>> ReservedReader::read_secret(std::string_view key) const {
+Result<std::optional<SecretBytes>> SystemRecordReader::read_secret(std::string_view key) const {
   SecretBytes value;
   SR_ASSIGN(const std::optional<std::size_t> size, queue_.read(cipher_, key, [&value](std::size_t bytes) {
     value = SecretBytes(bytes);
@@ -20,12 +20,12 @@ Result<std::optional<SecretBytes>> ReservedReader::read_secret(std::string_view 
   return size ? std::optional(std::move(value)) : std::nullopt;
 }
 
-bool ReservedReader::has(std::string_view key) const {
+bool SystemRecordReader::has(std::string_view key) const {
   const auto size = queue_.read(cipher_, key, [](std::size_t) { return nullptr; });
   return size.ok() && size->has_value();
 }
 
-std::vector<std::string> ReservedReader::keys(std::string_view prefix) const {
+std::vector<std::string> SystemRecordReader::keys(std::string_view prefix) const {
   log::KeyRange range;
   range.lower = std::string(prefix);
   std::vector<std::string> found;
@@ -37,9 +37,9 @@ std::vector<std::string> ReservedReader::keys(std::string_view prefix) const {
   return found;
 }
 
-Status commit_reserved(Engine& engine, const std::vector<log::Change>& changes) {
+Status commit_system(Engine& engine, const std::vector<log::Change>& changes) {
   SR_TRY(engine.validate_before_write());
-  SR_TRY(engine.queue().commit_reserved(log::CommitKind::kData, changes).status());
+  SR_TRY(engine.queue().commit_system(log::CommitKind::kData, changes).status());
   const Status moved = engine.anchor();
   if (moved.ok()) return {};
   Error error = moved.error();

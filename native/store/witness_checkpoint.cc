@@ -1,4 +1,4 @@
-#include "store/witness_point.h"
+#include "store/witness_checkpoint.h"
 
 #include <algorithm>
 
@@ -40,11 +40,11 @@ Result<ByteView> authentic_body(ByteView bytes, std::uint8_t kind, ByteView witn
 
 }  // namespace
 
-UsedPoint used_point(const log::Point& point) {
+UsedCheckpoint used_checkpoint(const log::Checkpoint& checkpoint) {
   std::array<std::uint8_t, 8> generation{};
-  store_le(generation.data(), point.generation);
-  const Digest digest = crypto::sha256({generation, point.head});
-  UsedPoint out{};
+  store_le(generation.data(), checkpoint.generation);
+  const Digest digest = crypto::sha256({generation, checkpoint.head});
+  UsedCheckpoint out{};
   std::copy_n(digest.begin(), out.size(), out.begin());
   return out;
 }
@@ -54,11 +54,11 @@ Bytes encode_vault_hash(const VaultHash& value, ByteView witness_key, const Stor
   Bytes out;
   ByteWriter writer(out);
   begin_value(writer, kVaultHashKind, key_id);
-  writer.number(value.point.generation);
-  writer.bytes(value.point.head);
+  writer.number(value.checkpoint.generation);
+  writer.bytes(value.checkpoint.head);
   writer.number(static_cast<std::uint64_t>(value.wall_ms));
-  writer.varint(value.used_points.size());
-  for (const UsedPoint& point : value.used_points) writer.bytes(point);
+  writer.varint(value.used_checkpoints.size());
+  for (const UsedCheckpoint& checkpoint : value.used_checkpoints) writer.bytes(checkpoint);
   authenticate(out, witness_key, storage_id);
   return out;
 }
@@ -67,12 +67,13 @@ Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key, const S
   SR_ASSIGN(const ByteView body, authentic_body(bytes, kVaultHashKind, witness_key, storage_id));
   ByteReader reader(body);
   VaultHash value;
-  value.point.generation = reader.number<std::uint64_t>();
-  value.point.head = reader.array<32>();
+  value.checkpoint.generation = reader.number<std::uint64_t>();
+  value.checkpoint.head = reader.array<32>();
   value.wall_ms = static_cast<std::int64_t>(reader.number<std::uint64_t>());
   const std::uint64_t count = reader.varint();
-  for (std::uint64_t i = 0; i < count && reader.ok(); ++i) value.used_points.push_back(reader.array<16>());
-  if (!reader.done() || count > kUsedPointsMax) {
+  for (std::uint64_t i = 0; i < count && reader.ok(); ++i)
+    value.used_checkpoints.push_back(reader.array<16>());
+  if (!reader.done() || count > kUsedCheckpointsMax) {
     return Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore is malformed");
   }
   return value;

@@ -1,4 +1,4 @@
-// Reserved records of an open store that hold keys: read into locked memory, changed together.
+// System records of an open store that hold keys: read into locked memory, changed together.
 #pragma once
 
 #include <vector>
@@ -7,10 +7,11 @@
 
 namespace strongroom::store {
 
-class ReservedReader {
+class SystemRecordReader {
  public:
   // Both outlive it; `cipher` belongs to the calling thread.
-  ReservedReader(const log::CommitQueue& queue, log::ValueCipher& cipher) : queue_(queue), cipher_(cipher) {}
+  SystemRecordReader(const log::CommitQueue& queue, log::ValueCipher& cipher)
+      : queue_(queue), cipher_(cipher) {}
 
   [[nodiscard]] Result<std::optional<Bytes>> read(std::string_view key) const;
   [[nodiscard]] Result<std::optional<SecretBytes>> read_secret(std::string_view key) const;
@@ -25,6 +26,6 @@ class ReservedReader {
 
 // One commit of the store's own, as durable as `witnessed`: durable in the vault, and every witness moved. What may be said
 // before a write is said; kWitnessNotMoved with `committed` when only the witnesses failed.
-[[nodiscard]] Status commit_reserved(Engine& engine, const std::vector<log::Change>& changes);
+[[nodiscard]] Status commit_system(Engine& engine, const std::vector<log::Change>& changes);
 
 }  // namespace strongroom::store

@@ -1,4 +1,4 @@
-// What the SecretStore remembers: `VaultHash`, the newest witnessed point of the vault, and `TimeTamper`, the stamp.
+// What the SecretStore remembers: `VaultHash`, the newest witnessed checkpoint of the vault, and `TimeTamper`, the stamp.
 // Both are authenticated under the witness key, so that a value of another store or an edited one is told apart.
 #pragma once
 
@@ -9,15 +9,15 @@
 
 namespace strongroom::store {
 
-// A point at which reanchor was used; each serves once. First 16 bytes of SHA-256(generation | head).
-using UsedPoint = std::array<std::uint8_t, 16>;
-[[nodiscard]] UsedPoint used_point(const log::Point& point);
-inline constexpr std::size_t kUsedPointsMax = 64;
+// A checkpoint at which reanchor was used; each serves once. First 16 bytes of SHA-256(generation | head).
+using UsedCheckpoint = std::array<std::uint8_t, 16>;
+[[nodiscard]] UsedCheckpoint used_checkpoint(const log::Checkpoint& checkpoint);
+inline constexpr std::size_t kUsedCheckpointsMax = 64;
 
 struct VaultHash {
-  log::Point point;
+  log::Checkpoint checkpoint;
   std::int64_t wall_ms = 0;
-  std::vector<UsedPoint> used_points;  // oldest first
+  std::vector<UsedCheckpoint> used_checkpoints;  // oldest first
 };
 
 [[nodiscard]] Bytes encode_vault_hash(const VaultHash& value, ByteView witness_key,
@@ -27,7 +27,7 @@ struct VaultHash {
                                                  const StorageId& storage_id);
 // The DEK that a value of either kind names, unauthenticated: with which key it is to be read.
 [[nodiscard]] std::optional<std::uint32_t> peek_key_id(ByteView value);
-// The generation alone, unauthenticated: whether a leftover of an interrupted COLDSTART is still at its initial point.
+// The generation alone, unauthenticated: whether a leftover of an interrupted COLDSTART is still at its initial checkpoint.
 [[nodiscard]] std::optional<std::uint64_t> peek_generation(ByteView vault_hash);
 
 [[nodiscard]] Bytes encode_witness_time(const TimeStamp& stamp, ByteView witness_key,

@@ -62,8 +62,6 @@ export interface Totals {
   readonly faults: string[];
 }
 
-type Moment = 'coldstart' | 'open' | 'load' | 'anchor' | 'password' | 'close';
-
 const orders = ['node first', 'swtpm first', 'both'] as const;
 type Order = (typeof orders)[number];
 
@@ -113,8 +111,20 @@ interface Trigger {
   readonly delayMs: number;
 }
 
-/** `startMs`: about how long a start takes. */
-function chooseTrigger(random: Random, everOpened: boolean, round: number, startMs: number): Trigger {
+const moments = ['coldstart', 'open', 'load', 'anchor', 'password', 'close'] as const;
+type Moment = (typeof moments)[number];
+
+/** Of 100 kills of a store that was opened, where those at each moment begin. */
+const shares = { open: 0, anchor: 28, password: 40, close: 52, load: 64 } as const;
+
+/** `startMs`: about how long a start takes. `missed`: a moment that chance has left out so far. */
+function chooseTrigger(
+  random: Random,
+  everOpened: boolean,
+  round: number,
+  startMs: number,
+  missed: keyof typeof shares | undefined,
+): Trigger {
   const event = (moment: Moment, name: string, delayMs: number): Trigger => ({
     moment,
     fits: (line) => line.startsWith(`{"event":"${name}"`),
@@ -124,12 +134,13 @@ function chooseTrigger(random: Random, everOpened: boolean, round: number, start
   // Later each time, so that the whole of a COLDSTART is covered and it comes to its end.
   if (!everOpened)
     return event('coldstart', 'begin', random.below(Math.round(startMs * (0.7 + 0.5 * round))));
-  const kind = random.below(100);
+  const kind = missed === undefined ? random.below(100) : shares[missed];
   if (kind < 18) return event('open', 'begin', random.below(startMs));
-  if (kind < 28) return event('open', 'open', random.below(4));
-  if (kind < 40) return { ...event('anchor', 'anchor', random.below(4)), count: random.within(1, 4) };
-  if (kind < 52) return event('password', 'password', random.below(12));
-  if (kind < 64) return event('close', 'close', random.below(12));
+  if (kind < shares.anchor) return event('open', 'open', random.below(4));
+  if (kind < shares.password)
+    return { ...event('anchor', 'anchor', random.below(4)), count: random.within(1, 4) };
+  if (kind < shares.close) return event('password', 'password', random.below(12));
+  if (kind < shares.load) return event('close', 'close', random.below(12));
   const count = random.within(1, random.pick([8, 200, 2500]));
   return { moment: 'load', fits: (line) => line.startsWith('a '), count, delayMs: random.below(4) };
 }
@@ -159,11 +170,11 @@ class KilledStore {
   }
 
   /** One process. False: what followed cannot be judged any more. */
-  async round(kill: boolean): Promise<boolean> {
+  async round(kill: boolean, missed?: keyof typeof shares): Promise<boolean> {
     const seed = mixSeeds(this.#seed, this.#round);
     const random = new Random(seed);
     const trigger = kill
-      ? chooseTrigger(random, this.#everOpened, this.#round, this.#tpm ? 250 : 60)
+      ? chooseTrigger(random, this.#everOpened, this.#round, this.#tpm ? 250 : 60, missed)
       : undefined;
     const config: WorkerConfig = {
       directory: join(this.#directory, 'store'),
@@ -349,6 +360,12 @@ class KilledStore {
   }
 }
 
+/** A moment at which no kill was yet. That of a COLDSTART comes with each store. */
+function missedBy({ moments: counts }: Totals): keyof typeof shares | undefined {
+  return moments.find((moment) => moment !== 'coldstart' && counts[moment] === 0) as
+    keyof typeof shares | undefined;
+}
+
 interface Run {
   readonly end: NodeJS.Signals | number | null;
   readonly lines: readonly string[];
@@ -387,7 +404,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Totals> {
       const seed = mixSeeds(options.seed, index, generation);
       const store = new KilledStore(place, worker, totals, seed, tpm);
       for (let round = 0; round < roundsPerStore && wanted(); ++round) {
-        await store.round(true);
+        await store.round(true, totals.kills < options.kills / 2 ? undefined : missedBy(totals));
         options.onProgress?.(totals);
       }
       // The last kill of a store is judged too, and it closes properly.

@@ -1,0 +1,48 @@
+// Subjects of commits
+import { spawnSync } from 'node:child_process';
+import { realpathSync } from 'node:fs';
+
+const subjectMax = 72;
+// An area is one or more short names of a part: `cli`, `test/native`, `docs, cli`.
+const form = /^[\w./-]+(?:, [\w./-]+)*: (\S.*)$/;
+// The first word is an imperative. Words that only look like another form:
+const imperatives =
+  /^(bring|ring|string|spring|swing|sing|ping|need|embed|feed|seed|speed|exceed|proceed|shed|bias|focus|alias|canvas)$/;
+
+/** What is wrong with a subject; empty where nothing is. */
+export function subjectProblems(subject) {
+  const problems = [];
+  if ([...subject].length > subjectMax)
+    problems.push(`has ${[...subject].length} columns; at most ${subjectMax}`);
+  if (subject.endsWith('.')) problems.push('ends with a full stop');
+  const said = form.exec(subject)?.[1];
+  if (said === undefined || /^(fixup|squash|amend)!|^WIP\b/i.test(subject))
+    return [...problems, "is not 'area: imperative'"];
+  const [verb] = said.split(/[\s,:]/);
+  if (/(ing|ed|[^s]s)$/i.test(verb) && !imperatives.test(verb))
+    problems.push(`begins with '${verb}', not an imperative`);
+  return problems;
+}
+
+/**
+ * Reads the commits from `since` to HEAD. `{ skipped }` says why there are none to read, else `{ problems, count }`.
+ */
+export function checkCommits(root, since) {
+  const git = (...args) => spawnSync('git', ['-C', root, ...args], { encoding: 'utf8' });
+  const top = git('rev-parse', '--show-toplevel');
+  // A tarball may be unpacked within the working tree of something else.
+  if (top.status !== 0 || realpathSync(top.stdout.trim()) !== realpathSync(root))
+    return { skipped: 'this is not a git working tree' };
+  if (git('rev-parse', '--verify', '--quiet', `${since}^{commit}`).status !== 0)
+    return { skipped: `the history has no commit ${since}` };
+  const log = git('log', '--format=%h%x09%P%x09%s', `${since}..HEAD`);
+  if (log.status !== 0) return { problems: [`git log: ${log.stderr.trim()}`], count: 0 };
+  const commits = log.stdout.split('\n').filter((line) => line !== '');
+  const problems = [];
+  for (const commit of commits) {
+    const [hash, parents, subject] = commit.split(/\t(.*?)\t(.*)/s);
+    if (parents.includes(' ')) problems.push(`${hash} is a merge commit: ${subject}`);
+    else for (const problem of subjectProblems(subject)) problems.push(`${hash} ${problem}: ${subject}`);
+  }
+  return { problems, count: commits.length };
+}

@@ -85,6 +85,7 @@
       "store/token_store.cc",
       "store/anchor_protocol.cc",
       "store/counter_witness.cc",
+      "store/engine_header.cc",
       "store/engine_keys.cc",
       "store/system_records.cc",
       "store/managed_keys.cc",

@@ -332,9 +332,7 @@ Status Engine::initialize_coldstart() {
   }
 
   // Provisioning order: persistence.bin first, so that everything after it is known to belong to this attempt.
-  SR_ASSIGN(const Bytes provisioning,
-            encode_persistence(header, core, state.dek.view(), &state.persistence_hash));
-  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, provisioning));
+  SR_TRY(state.write_persistence(header, &state.persistence_hash));
   state.make_witnesses(header.key_id);
   const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp =
@@ -422,12 +420,9 @@ Status Engine::initialize_storage_identifier() {
     // The first commit. It names the persistence.bin that will complete the provisioning; the file itself is last.
     PersistenceHeader complete = state.header;
     complete.state = ProvisionState::kComplete;
-    Digest complete_hash{};
-    SR_ASSIGN(state.persistence_copy,
-              encode_persistence(complete, state.core, state.dek.view(), &complete_hash));
     SystemRecordChanges changes;
     changes.put(kStorageIdKey, state.header.storage_id);
-    changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, complete_hash}));
+    SR_ASSIGN(State::HeaderChange completion, state.plan_header(std::move(complete), changes));
     std::optional<AnchorRecord> anchor;
     if (state.counter) {
       anchor =
@@ -440,8 +435,7 @@ Status Engine::initialize_storage_identifier() {
       const log::Checkpoint checkpoint{first.generation, first.head};
       state.counter->adopt(*anchor, checkpoint, true, checkpoint);
     }
-    state.header = complete;
-    state.persistence_hash = complete_hash;
+    state.header_pending = std::move(completion);
   } else {
     SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kStorageIdKey));
     if (!stored || !equal(*stored, state.header.storage_id)) {
@@ -502,13 +496,12 @@ Status Engine::update_time_tamper() {
   if (state.startup == StartupState::kColdstart) {
     // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
     if (state.counter) SR_TRY(state.witnesses->try_move());
-    SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, state.persistence_copy));
+    SR_TRY(state.settle_header());
     return state.of_start(state.finish_opening(false));
   }
   SR_TRY(state.cut_tail());
   SystemRecordChanges changes;
-  changes.put(kPersistenceKey,
-              encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
+  state.put_header_done(changes);
   const log::CommitKind kind =
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
   SR_TRY(state.of_start(

@@ -42,7 +42,7 @@ Status Engine::State::begin_seal_epoch(std::uint64_t number, bool last, SystemRe
   PersistenceHeader header_new = header;
   SR_TRY(seal_slot(header_new, number + anchors - 1));
   SystemRecordChanges intent;
-  SR_TRY(replace_persistence(header_new, log::CommitKind::kPersistence, intent, &changes));
+  SR_TRY(replace_header(header_new, log::CommitKind::kPersistence, intent, &changes));
   seal_epoch_anchors = anchors;
   seal_epoch_began_boot_ms = now_ms;
   return {};
@@ -64,13 +64,13 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   }
   SystemRecordChanges changes;
   bool settled = false;
-  SR_TRY(settle_persistence(&settled));
+  SR_TRY(settle_header(&settled));
   const AnchorRecord next = counter->next(header.storage_id, witnesses->newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
   if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
     SR_TRY(begin_seal_epoch(next.number, last, changes));
   } else if (settled) {
-    changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
+    put_header_done(changes);
   }
   changes.put(kAnchorKey, encode_anchor_record(next));
   const Result<log::CommitInfo> committed = queue->commit_system(kind, changes.list());

@@ -86,8 +86,7 @@ Status Engine::reanchor(const Credential& credential) {
   state.stamp = first_stamp(now, false);  // authority has looked at the clock
   if (state.has_counter())
     return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, *state.stamp);
-  changes.put(kPersistenceKey,
-              encode_persistence_record({false, state.persistence_hash, state.persistence_hash}));
+  state.put_header_done(changes);
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, *state.stamp));
   for (const UsedCheckpoint& checkpoint : record.used_checkpoints) state.witnesses->burn(checkpoint);
@@ -136,23 +135,19 @@ Status Engine::recover(const Credential& credential) {
                                   encode_software_parameters(state.secret_config),
                                   software_kek(root.view(), header.storage_id).view(), state.dek.view(),
                                   header.storage_id, header.key_id));
-  Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
   SystemRecordChanges changes;
   changes.put(kContinuityKey, encode_continuity_record(accepted));
-  changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
+  SR_ASSIGN(State::HeaderChange change, state.plan_header(header, changes));
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.stamp, now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
   // root, too: with it the store opens as usual, and must not find them missing.
-  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
+  state.header_pending = std::move(change);
+  SR_TRY(state.settle_header());
   SR_TRY(state.witnesses->try_move(true));
   SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
-  state.header = header;
-  state.persistence_hash = hash;
-  state.persistence_damaged = false;
-  state.recovering = false;
+  state.persistence_damaged = state.recovering = false;
   return state.finish_opening(true);
 }
 
@@ -194,16 +189,12 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   }
   PersistenceHeader header_new = header;
   SR_TRY(seal_slot(header_new, fresh.number));
-  Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), &hash));
   changes.put(kAnchorKey, encode_anchor_record(fresh));
-  changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
+  SR_ASSIGN(HeaderChange change, plan_header(std::move(header_new), changes));
   SR_TRY(begin_writing(kind, changes, stamp_now));
   const AuditCheckpoint newest = witnesses->newest();
-  SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
-  header = std::move(header_new);
-  persistence_hash = hash;
-  adopt_slot();
+  header_pending = std::move(change);
+  SR_TRY(settle_header());
   persistence_damaged = recovering = false;
   if (counter_lost) {
     SR_ASSIGN(const std::uint64_t made, make_indices(PlannedIndices::of(core)));
@@ -217,7 +208,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   counter->adopt(fresh, checkpoint, counter_lost || !verdict.increment_pending, checkpoint);
   // Last, so that an act that was cut can be told by its commit being the newest.
   SystemRecordChanges done;
-  done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
+  put_header_done(done);
   SR_TRY(queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
   return finish_opening(true);
 }

@@ -1,4 +1,4 @@
-// Upkeep: changes of persistence.bin, compaction, verification.
+// Upkeep: compaction, verification.
 #include <algorithm>
 
 #include "base/limits.h"
@@ -12,64 +12,6 @@ constexpr std::uint64_t kProgressRecords = 4096;  // between two reports
 constexpr std::uint64_t kCompactionSlackBytes = std::uint64_t{256} << 10;
 
 }  // namespace
-
-Status Engine::State::replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                          SystemRecordChanges& changes, SystemRecordChanges* last,
-                                          std::optional<NextKeys> keys) {
-  // The intent permits two files. Another one before it is known which of them is there would make a third.
-  SR_TRY(settle_persistence());
-  Digest hash{};
-  CoreData next = core.clone();
-  ByteView dek_next = dek.view();
-  if (keys) {
-    next.previous = clone(keys->previous);
-    next.former_field_keys = clone(keys->former_field_keys);
-    if (!keys->dek.empty()) dek_next = keys->dek.view();
-    if (keys->indices) keys->indices->put_into(next);
-  }
-  SR_ASSIGN(Bytes file, encode_persistence(header_new, next, dek_next, &hash));
-  changes.put(kPersistenceKey, encode_persistence_record({true, persistence_hash, hash}));
-  SR_TRY(queue->commit_system(kind, changes.list()).status());
-  persistence_pending = PendingPersistence{std::move(file), header_new, hash, std::move(keys)};
-  SR_TRY(settle_persistence());
-  SystemRecordChanges done;
-  (last != nullptr ? *last : done).put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
-  return last != nullptr ? Status() : queue->commit_system(kind, done.list()).status();
-}
-
-Status Engine::State::replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
-                                    std::string_view shows) {
-  const Digest before = persistence_hash;
-  const Status replaced = replace_persistence(next, log::CommitKind::kPersistence, changes);
-  if (replaced.ok()) return {};
-  Error error = replaced.error();
-  if (persistence_hash != before) {
-    error.committed = true;  // only the record that completes the change is missing
-    error.outcome_unknown = false;
-  } else if (persistence_pending) {
-    error.outcome_unknown = true;
-    error.detail += "; the change may still take effect: open the store again, and see " +
-                    std::string(shows) + ", before you repeat it";
-  }
-  return error;
-}
-
-Status Engine::State::settle_persistence(bool* settled) {
-  if (!persistence_pending) return {};
-  SR_TRY(os::replace_file(*directory, kPersistenceFileName, persistence_pending->file));
-  {
-    const std::lock_guard lock(header_mutex);
-    header = std::move(persistence_pending->header);
-    if (persistence_pending->keys) adopt_keys(*persistence_pending->keys);
-  }
-  persistence_hash = persistence_pending->hash;
-  const bool keys_changed = persistence_pending->keys.has_value();
-  persistence_pending.reset();
-  adopt_slot();
-  if (keys_changed) follow_keys();
-  if (settled != nullptr) *settled = true;
-  return {};
-}
 
 Status Engine::compact() {
   State& state = *state_;

@@ -69,7 +69,7 @@ std::uint32_t Engine::State::next_slot_id() {
 // is gone on with first, and the passwords that are there then are the ones that count.
 Result<PersistenceHeader> Engine::State::settled_header() {
   const std::lock_guard persistence(persistence_mutex);
-  SR_TRY(settle_persistence());
+  SR_TRY(settle_header());
   return header;
 }
 
@@ -80,7 +80,7 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
   const PasswordParameters parameters{crypto::random_array<16>(), options.argon2, std::move(label)};
   SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
   std::unique_lock persistence(persistence_mutex);
-  SR_TRY(settle_persistence());
+  SR_TRY(settle_header());
   PersistenceHeader next = header;
   const std::uint32_t id = next_slot_id();
   std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
@@ -141,7 +141,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
                                           "stays, and the last one not at all"};
   }
   std::unique_lock persistence(state.persistence_mutex);
-  SR_TRY(state.settle_persistence());
+  SR_TRY(state.settle_header());
   PersistenceHeader header = state.header;
   std::array<std::uint8_t, sizeof(std::uint32_t)> highest{};
   store_le(highest.data(), state.next_slot_id() - 1);

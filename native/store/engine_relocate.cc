@@ -86,7 +86,7 @@ Status Engine::relocate() {
   if (!state.has_secret_store()) return {Reason::kNothingToDo, "protector 'tpm' has no SecretStore"};
   SR_TRY(state.settled_header().status());
   std::unique_lock persistence(state.persistence_mutex);
-  SR_TRY(state.settle_persistence());
+  SR_TRY(state.settle_header());
   const KeySlot* const slot = state.root_slot();
   if (slot == nullptr) return {Reason::kInternal, "an open store has a key slot of its root"};
   SR_ASSIGN(const SecretStoreConfig named, place_in(*slot));

@@ -140,8 +140,7 @@ Result<Engine::State::Reach> Engine::State::reach_items(const KeySlot& root, con
 Status Engine::State::enter_removal(ProvisionState next) {
   PersistenceHeader header_new = header;
   header_new.state = next;
-  SR_ASSIGN(const Bytes file, encode_persistence(header_new, core, dek.view(), nullptr));
-  SR_TRY(os::replace_file(*directory, kPersistenceFileName, file));
+  SR_TRY(write_persistence(header_new, nullptr));
   header = std::move(header_new);
   return {};
 }

@@ -129,7 +129,7 @@ Status Engine::State::resume_restore() {
   SR_TRY(before_step("begin"));
   SR_TRY(cut_tail());
   SystemRecordChanges changes;
-  changes.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
+  put_header_done(changes);
   const log::CommitKind kind =
       password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
   SR_TRY(begin_writing(kind, changes, next_stamp(*stamp, read_clock(environment.clock))));
@@ -186,8 +186,6 @@ Status Engine::restore(const Credential& credential) {
   SR_TRY(state.register_token_witness());
 
   SR_TRY(state.before_step("commit"));
-  Digest hash{};
-  SR_ASSIGN(const Bytes file, encode_persistence(header, state.core, state.dek.view(), &hash));
   record.generation = state.witnesses->newest().generation + 1;
   record.wall_ms = now.wall_ms;
   SystemRecordChanges changes;
@@ -200,18 +198,18 @@ Status Engine::restore(const Credential& credential) {
   record.keys_deactivated = static_cast<std::uint32_t>(lost.size()) + deactivated_before;
   changes.put(kRestoreKey, encode_restore_record(record));
   if (unproven) changes.put(kContinuityKey, encode_continuity_record(record.accepted));
-  changes.put(kPersistenceKey, encode_persistence_record({true, state.persistence_hash, hash}));
+  SR_ASSIGN(State::HeaderChange change, state.plan_header(std::move(header), changes));
   SR_TRY(state.queue->commit_system(log::CommitKind::kRestore, changes.list()).status());
 
+  state.header_pending = std::move(change);
+
   SR_TRY(state.before_step("file"));
-  SR_TRY(os::replace_file(*state.directory, kPersistenceFileName, file));
-  state.header = std::move(header);
-  state.persistence_hash = hash;
+  SR_TRY(state.settle_header());
   state.persistence_damaged = state.recovering = false;
 
   SR_TRY(state.before_step("settle"));
   SystemRecordChanges done;
-  done.put(kPersistenceKey, encode_persistence_record({false, hash, hash}));
+  state.put_header_done(done);
   SR_TRY(state.queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
 
   SR_TRY(state.note(log::CommitKind::kRestoreKeys));

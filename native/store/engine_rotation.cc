@@ -194,7 +194,7 @@ Status Engine::State::begin_rotation(ByteView password, const RotationOptions& h
   SR_TRY(before_step("dek"));
   SystemRecordChanges intent;
   SystemRecordChanges done;
-  SR_TRY(replace_persistence(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
+  SR_TRY(replace_header(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
   SR_TRY(before_step("dek-begun"));
   return queue->commit_system(log::CommitKind::kRotation, done.list()).status();
 }
@@ -209,7 +209,7 @@ Status Engine::State::move_vault(const ProgressHook& progress) {
   if (!begun) {  // the commit that was to begin the epoch had failed
     const std::lock_guard persistence(persistence_mutex);
     SystemRecordChanges done;
-    done.put(kPersistenceKey, encode_persistence_record({false, persistence_hash, persistence_hash}));
+    put_header_done(done);
     SR_TRY(queue->commit_system(log::CommitKind::kRotation, done.list()).status());
   }
   return compact_now(progress);
@@ -217,13 +217,13 @@ Status Engine::State::move_vault(const ProgressHook& progress) {
 
 Status Engine::State::end_rotation() {
   const std::lock_guard persistence(persistence_mutex);
-  SR_TRY(settle_persistence());
+  SR_TRY(settle_header());
   if (!core.previous) return {};
   const PersistenceHeader same = header;
   NextKeys keys;
   keys.former_field_keys = clone(core.former_field_keys);
   SystemRecordChanges intent;
-  return replace_persistence(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
+  return replace_header(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
 }
 
 Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const RotationOptions& how) {
@@ -234,7 +234,7 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const
   {
     const std::lock_guard persistence(state.persistence_mutex);
     const bool was_pending = state.core.previous.has_value();
-    SR_TRY(state.settle_persistence());  // it may be the begin of a rotation, or its end
+    SR_TRY(state.settle_header());  // it may be the begin of a rotation, or its end
     if (!state.core.previous && !was_pending) {
       SR_TRY(state.check_space_for_compaction());  // before there are two keys
       SR_TRY(state.begin_rotation(password, how));

@@ -152,18 +152,19 @@ struct Engine::State {
   PersistenceHeader header;
   CoreData core;
   Digest persistence_hash{};
-  Bytes persistence_copy;  // COLDSTART: the complete file, written last; WARMSTART: the file as it was read
+  Bytes persistence_copy;  // the file as it was read
   bool persistence_damaged = false;
   bool root_damaged = false;     // one copy of RootKey
   bool secrets_damaged = false;  // one copy of VaultHash or TimeTamper; the next move mends it
-  // Replacing persistence.bin failed: the old file or this one is there. Guarded by persistence_mutex.
-  struct PendingPersistence {
+  // The header transaction (engine_header.cc); guarded by persistence_mutex once the store is open.
+  struct HeaderChange {
     Bytes file;
     PersistenceHeader header;
     Digest hash{};
     std::optional<NextKeys> keys;
   };
-  std::optional<PendingPersistence> persistence_pending;
+  std::optional<HeaderChange>
+      header_pending;    // its intent is durable, and the current file or this one is there
   SecretBytes root_key;  // only to repair a damaged copy
   SecretBytes dek;
 
@@ -305,16 +306,24 @@ struct Engine::State {
   void start_threads();
   void stop_threads();
 
-  // Changes persistence.bin as part of the history: intent, replace, done. With the persistence lock held. The record
-  // `done` goes into `last` where the caller commits something anyhow, else into a commit of its own.
-  [[nodiscard]] Status replace_persistence(const PersistenceHeader& header_new, log::CommitKind kind,
-                                           SystemRecordChanges& changes, SystemRecordChanges* last = nullptr,
-                                           std::optional<NextKeys> keys = std::nullopt);
+  // engine_header.cc, with the persistence lock held once the store is open.
+  // Writes persistence.bin without a history that names it: COLDSTART, decommission.
+  [[nodiscard]] Status write_persistence(const PersistenceHeader& next, Digest* hash);
+  // Completes an earlier transaction, and puts the intent of this one into the changes that the caller commits. Once they
+  // are durable it is the one that is pending.
+  [[nodiscard]] Result<HeaderChange> plan_header(PersistenceHeader next, SystemRecordChanges& intent,
+                                                 std::optional<NextKeys> keys = std::nullopt);
+  // Replaces the file of the pending transaction, tried again after a failure. True in `settled` when there was one.
+  [[nodiscard]] Status settle_header(bool* settled = nullptr);
+  void put_header_done(SystemRecordChanges& done) const;
+  // The whole transaction on an open store. The record `done` goes into `last` where the caller commits something anyhow,
+  // else into a commit of its own.
+  [[nodiscard]] Status replace_header(PersistenceHeader next, log::CommitKind kind,
+                                      SystemRecordChanges& changes, SystemRecordChanges* last = nullptr,
+                                      std::optional<NextKeys> keys = std::nullopt);
   // The same for the key slots. An error says whether they are changed, and what of the store `shows` it.
   [[nodiscard]] Status replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
                                      std::string_view shows);
-  // Tries once more what a failed replacement left open. True in `settled` when there was something.
-  [[nodiscard]] Status settle_persistence(bool* settled = nullptr);
   [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
   [[nodiscard]] PersistenceHeader header_now() {
     const std::lock_guard lock(header_mutex);

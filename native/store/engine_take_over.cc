@@ -65,7 +65,7 @@ Status Engine::State::begin_take_over() {
   SR_TRY(seal_slot(header_new, made));
   SystemRecordChanges changes;
   changes.put(kAnchorNextKey, encode_anchor_record(record));
-  return replace_persistence(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
+  return replace_header(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
 }
 
 Status Engine::State::end_take_over() {

@@ -140,7 +140,7 @@ Status Engine::rotate_kek() {
   if (!state.has_token()) return {Reason::kNothingToDo, "this store has no KEK in a token"};
   {
     const std::lock_guard persistence(state.persistence_mutex);
-    SR_TRY(state.settle_persistence());  // before anything is taken for a stray
+    SR_TRY(state.settle_header());  // before anything is taken for a stray
     SR_TRY(state.before_step("begin"));
     SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
     PersistenceHeader header = state.header;
@@ -149,7 +149,7 @@ Status Engine::rotate_kek() {
       SR_TRY(state.make_kek(header));
       SR_TRY(state.before_step("commit"));
       SystemRecordChanges changes;
-      return state.replace_persistence(header, log::CommitKind::kKek, changes);
+      return state.replace_header(header, log::CommitKind::kKek, changes);
     };
     if (Status replaced = replace(); !replaced.ok()) {
       state.adopt_slot();  // of the file that is there

@@ -59,7 +59,7 @@ async function measure(checkout) {
     );
     const store = await strongroom.open({
       directory: join(place, 'store'),
-      storage: { type: 'tpm', tcti: `swtpm:path=${socket}` },
+      protector: { type: 'tpm', tcti: `swtpm:path=${socket}` },
       recovery: 'none',
     });
     const value = Buffer.alloc(inFlight);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * `warm-hsm`: a whole process of the command line on a store of 1,000 records whose root is in a PKCS#11 token, against the
- * same in software storage and the time that the module itself takes. The token is SoftHSM2, in a directory of its own;
+ * same in software protection and the time that the module itself takes. The token is SoftHSM2, in a directory of its own;
  * OpenSC's pkcs11-spy, in runs of its own, writes down each call with its time.
  *
  *   node bench/warm-hsm.mjs [ROUNDS]      default 15, interleaved; medians
@@ -88,15 +88,15 @@ const hsm = join(place, 'hsm');
 const token = { type: 'pkcs11', module: softhsm, token: 'bench', pin };
 /** Milliseconds that the module takes for what a start and a close ask of it, in a process that is warm. */
 const device = { reading: NaN, writing: NaN };
-for (const { directory, instance, ...storage } of [
+for (const { directory, instance, ...protector } of [
   { directory: software, instance: 'software', recovery: 'none' },
-  { directory: hsm, instance: 'hsm', storage: token, recovery: 'none' },
+  { directory: hsm, instance: 'hsm', protector: token, recovery: 'none' },
 ]) {
   const options = {
     directory,
     instance,
     secretStore: { type: 'file', directory: join(place, `secrets-${instance}`) },
-    ...storage,
+    ...protector,
   };
   const store = await open(options);
   await Promise.all(

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * `warm-tpm`: a whole process of the command line on a store of 1,000 records whose root is in a TPM, against the same in
- * software storage and the time that the device itself takes. The swtpm is started here, on sockets of its own; a relay
+ * software protection and the time that the device itself takes. The swtpm is started here, on sockets of its own; a relay
  * before it, in runs of their own, times each command from its last byte to the answer's.
  *
  *   node bench/warm-tpm.mjs [ROUNDS]      default 15, interleaved; medians
@@ -109,10 +109,10 @@ const tpm = join(place, 'tpm');
 /** @type {[string, object][]} */
 const stores = [
   [software, { secretStore: { type: 'file', directory: join(place, 'secrets') }, recovery: 'none' }],
-  [tpm, { storage: { type: 'tpm', tcti: `swtpm:path=${socket}` }, recovery: 'none' }],
+  [tpm, { protector: { type: 'tpm', tcti: `swtpm:path=${socket}` }, recovery: 'none' }],
 ];
-for (const [directory, storage] of stores) {
-  const store = await open({ directory, ...storage });
+for (const [directory, protector] of stores) {
+  const store = await open({ directory, ...protector });
   await Promise.all(
     Array.from({ length: 1000 }, (_, i) =>
       store.vault.set(`record/${String(i).padStart(17, '0')}`, Buffer.alloc(256, i)),

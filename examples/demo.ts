@@ -25,7 +25,7 @@ function optionsIn(directory: string): OpenOptions {
   return {
     directory: join(directory, 'persistence'),
     instance: 'acme-licensing',
-    storage: { type: 'software' },
+    protector: { type: 'software' },
     secretStore: { type: 'file', directory: join(directory, 'secrets') },
   };
 }
@@ -148,7 +148,7 @@ async function demonstrate(directory: string): Promise<void> {
   const files = join(directory, 'persistence');
   const vaultFile = join(files, 'vault.bin');
 
-  console.log(`strongroom, software storage, ${libraryVersion()}, Node.js ${process.versions.node}`);
+  console.log(`strongroom, software protection, ${libraryVersion()}, Node.js ${process.versions.node}`);
   console.log(paint('dim', `in ${directory}`));
 
   title('1. Cold start');

@@ -28,7 +28,7 @@ export { restoreSteps } from './restore/steps.js';
 export type { RestoreEvent, RestoreStep } from './restore/steps.js';
 export { listTokens, setUpToken } from './restore/token-setup.js';
 export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
-export type { Pkcs11StorageOptions, TokenName } from './pkcs11-options.js';
+export type { Pkcs11ProtectorOptions, TokenName } from './pkcs11-options.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type { ActOptions, Decommissioned, DecommissionOptions, Inspection, Proof } from './maintenance.js';
 export { findLeftovers } from './leftovers.js';
@@ -48,8 +48,8 @@ export type {
   OpenOptions,
   RecoveryOptions,
   SecretStoreOptions,
-  StorageOptions,
-  TpmStorageOptions,
+  KeyProtectorOptions,
+  TpmProtectorOptions,
 } from './options.js';
 export type { KeptNotice } from './notices.js';
 export type { PasswordSource, SecretPlace } from './secrets.js';

@@ -11,7 +11,7 @@ import { locateRoot } from './root-place.js';
 /** Where a store was, and where its items are. The places that are not named are not looked at. */
 export type LeftoverOptions = Pick<
   OpenOptions,
-  'directory' | 'instance' | 'storage' | 'secretStore' | 'signal'
+  'directory' | 'instance' | 'protector' | 'secretStore' | 'signal'
 >;
 
 /** A part of a store whose persistence.bin is gone. */
@@ -32,7 +32,7 @@ export async function findLeftovers(options: LeftoverOptions): Promise<readonly 
   return withLeftovers(loadNative(), options, false);
 }
 
-const names = ['directory', 'instance', 'storage', 'secretStore', 'signal'] as const;
+const names = ['directory', 'instance', 'protector', 'secretStore', 'signal'] as const;
 
 /**
  * Lists the leftovers and, with `remove`, removes them.
@@ -50,22 +50,22 @@ export async function withLeftovers(
     const {
       directory,
       instance = 'default',
-      storage: root,
+      protector: root,
       secretStore,
       signal,
     } = readClosed(given, 'the options', names);
-    const options = readOpenOptions({ directory, instance, storage: root, secretStore, signal });
+    const options = readOpenOptions({ directory, instance, protector: root, secretStore, signal });
     forget = options.forget;
     const { native } = options;
     if (native.secretStore === undefined && native.storage?.type !== 'tpm') {
-      throw new PersistenceError('invalid-option', "secretStore: needed, unless the storage is 'tpm'");
+      throw new PersistenceError('invalid-option', "secretStore: needed, unless the protector is 'tpm'");
     }
     // As at a COLDSTART: nothing else names the key in the token.
-    const { storage, wipe } = await locateRoot(binding, options, true, 'decommission');
+    const { protector, wipe } = await locateRoot(binding, options, true, 'decommission');
     let store: NativeStore;
     try {
       store = new binding.Store(
-        { ...native, storage, ...internals },
+        { ...native, storage: protector, ...internals },
         () => undefined,
         new ArrayBuffer(1024 * 17),
       );

@@ -12,12 +12,12 @@ import {
   readOptions,
   readPath,
   readSecretStore,
-  readStorage,
+  readProtector,
   type OpenOptions,
   type SecretStoreOptions,
-  type TpmStorageOptions,
+  type TpmProtectorOptions,
 } from './options.js';
-import { locateToken, type Pkcs11StorageOptions } from './pkcs11-options.js';
+import { locateToken, type Pkcs11ProtectorOptions } from './pkcs11-options.js';
 import { PersistenceService } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
@@ -53,7 +53,7 @@ export interface Inspection {
   readonly keySlots: readonly KeySlot[];
   /** Whether there is a backup password. Without one the data are lost with what holds the root key. */
   readonly recoverable: boolean;
-  readonly storage: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore: SecretStoreOptions | undefined;
   readonly tpm:
     { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
@@ -72,10 +72,10 @@ export interface InspectOptions {
   readonly secretStore?: SecretStoreOptions;
   /**
    * The TCTI in place of what persistence.bin names, and the PIN, which is read where the root has one. Without it a
-   * root with a PIN is `pin-missing`, and what stands in the files is told all the same. Storage `pkcs11`: the module,
+   * root with a PIN is `pin-missing`, and what stands in the files is told all the same. Key protector `pkcs11`: the module,
    * without which no token is asked, and the PIN.
    */
-  readonly storage?: Pick<TpmStorageOptions, 'type' | 'tcti' | 'pin'> | Pkcs11StorageOptions;
+  readonly protector?: Pick<TpmProtectorOptions, 'type' | 'tcti' | 'pin'> | Pkcs11ProtectorOptions;
 }
 
 /**
@@ -95,9 +95,9 @@ export async function inspectWith(
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<Inspection> {
   const path = readPath(directory, 'directory');
-  const { secretStore, storage } = readOptions(options, ['secretStore', 'storage']);
+  const { secretStore, protector } = readOptions(options, ['secretStore', 'protector']);
   const given = readSecretStore(secretStore);
-  const { native, pin } = readStorage(storage);
+  const { native, pin } = readProtector(protector);
   let header: NativeInspection;
   let outcome: Examination;
   let wipe: (() => void) | undefined;
@@ -107,7 +107,7 @@ export async function inspectWith(
     if (native?.type === 'pkcs11') {
       const token = await locateToken(binding, native, pin?.take);
       wipe = token.wipe;
-      located = token.storage;
+      located = token.protector;
     } else if (native?.type === 'tpm' && header.tpm?.pin === true) {
       located = { ...native, pin: await pin?.take() };
     } else {
@@ -135,7 +135,7 @@ export async function inspectWith(
     storageId: header.storageId,
     keySlots: toKeySlots(header.keySlots),
     recoverable: hasPassword(header.keySlots),
-    storage: header.storage,
+    protector: header.storage,
     secretStore: given ?? header.secretStore,
     tpm: header.tpm && Object.freeze({ ...header.tpm, pcrs: Object.freeze(header.tpm.pcrs) }),
     token: header.token && Object.freeze(header.token),
@@ -214,7 +214,7 @@ export function recover(options: ActOptions): Promise<Persistence> {
 
 /**
  * Seals the root of a store anew in the TPM that is there, under its PCRs of now, after the TPM refused it: other PCR
- * values, another or a cleared TPM, a forgotten PIN. `storage.pcrs` and `storage.pin` are what the root is sealed under
+ * values, another or a cleared TPM, a forgotten PIN. `protector.pcrs` and `protector.pin` are what the root is sealed under
  * from now on; without `pcrs` the same registers as before, without `pin` none. The backup password opens the store;
  * where it has a vendor a token is needed besides. Where the counter is lost too, `continuity` stays `unproven` until
  * {@link reanchor}.

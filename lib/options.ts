@@ -10,7 +10,12 @@ import { readManifestsOptions, type ReadManifestsOptions } from './manifest-load
 import type { LoadManifestsOptions } from './manifests/types.js';
 import { reading } from './native-errors.js';
 import type { NativeSecretStore, NativeStorage, NativeStoreOptions } from './native-binding.js';
-import { readPkcs11Storage, type GivenPkcs11Storage, type Pkcs11StorageOptions } from './pkcs11-options.js';
+import {
+  readPkcs11Protector,
+  type GivenPkcs11Protector,
+  type Pkcs11ProtectorOptions,
+} from './pkcs11-options.js';
+import { refusalOfOldName } from './renamed.js';
 import { readPassword, repeatable, type PasswordSource, type Secret } from './secrets.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
 
@@ -21,11 +26,12 @@ export type SecretStoreOptions =
   /** libsecret over the session's D-Bus, loaded at run time. */
   | { readonly type: 'secret-service' };
 
-/** What holds the root key. */
-export type StorageOptions = { readonly type: 'software' } | TpmStorageOptions | Pkcs11StorageOptions;
+/** The key protector: what wraps the data encryption key in everyday use. */
+export type KeyProtectorOptions =
+  { readonly type: 'software' } | TpmProtectorOptions | Pkcs11ProtectorOptions;
 
 /** A TPM 2.0 holds the root key, and a counter in it is the witness; see docs/tpm.md. */
-export interface TpmStorageOptions {
+export interface TpmProtectorOptions {
   readonly type: 'tpm';
   /**
    * How the TPM is reached, as of tcti(7): `device:/dev/tpmrm0`, `swtpm:path=/run/s`. Default at COLDSTART the library's
@@ -74,9 +80,9 @@ export interface OpenOptions {
    * COLDSTART, later what the store has. Two stores must not share one on the same SecretStore.
    */
   readonly instance?: string;
-  /** Default at COLDSTART `software`, later what the store has. Storage `pkcs11` is needed at every start. */
-  readonly storage?: StorageOptions;
-  /** Storage `software` and `pkcs11`: needed at COLDSTART; later, when absent, what persistence.bin names. */
+  /** Default at COLDSTART `software`, later what the store has. Key protector `pkcs11` is needed at every start. */
+  readonly protector?: KeyProtectorOptions;
+  /** Key protector `software` and `pkcs11`: needed at COLDSTART; later, when absent, what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
   /** Step 3, LoadLicenseProviderManifests(). */
   readonly manifests?: LoadManifestsOptions;
@@ -133,12 +139,12 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The storage as it was given, before a URI is taken apart. */
-export type GivenStorage = Exclude<NativeStorage, { type: 'pkcs11' }> | GivenPkcs11Storage;
+/** The protector as it was given, before a URI is taken apart. */
+export type GivenProtector = Exclude<NativeStorage, { type: 'pkcs11' }> | GivenPkcs11Protector;
 
 /** The same, read and checked. */
 export interface ReadOptions {
-  readonly native: Omit<NativeStoreOptions, 'storage'> & { readonly storage?: GivenStorage | undefined };
+  readonly native: Omit<NativeStoreOptions, 'storage'> & { readonly storage?: GivenProtector | undefined };
   readonly manifests: ReadManifestsOptions | undefined;
   readonly password: (() => Promise<Uint8Array>) | undefined;
   readonly pin: (() => Promise<Uint8Array>) | undefined;
@@ -157,7 +163,7 @@ export interface ReadOptions {
 const openNames = [
   'directory',
   'instance',
-  'storage',
+  'protector',
   'secretStore',
   'manifests',
   'recovery',
@@ -206,7 +212,7 @@ export function readClosed<Name extends string>(
     if (!isRecord(value)) throw invalid(`${what} must be an object`);
     for (const name of Object.keys(value)) {
       if (!(names as readonly string[]).includes(name))
-        throw invalid(`${what}: there is no option '${name}'`);
+        throw invalid(refusalOfOldName(name, what, names) ?? `${what}: there is no option '${name}'`);
     }
     const source = value as Record<Name, unknown>;
     return Object.fromEntries(names.map((name) => [name, source[name]])) as Record<Name, unknown>;
@@ -307,29 +313,29 @@ function readPcrs(value: unknown): number[] | undefined {
   const given: unknown[] = Array.isArray(value) ? reading(() => [...(value as unknown[])]) : [-1];
   return given.map((pcr) => {
     if (typeof pcr === 'number' && Number.isInteger(pcr) && pcr >= 0 && pcr <= pcrHighest) return pcr;
-    throw invalid(`storage.pcrs must be a list of numbers from 0 to ${pcrHighest}`);
+    throw invalid(`protector.pcrs must be a list of numbers from 0 to ${pcrHighest}`);
   });
 }
 
 /** Without the PIN, which is read when it is needed. */
-export function readStorage(value: unknown): {
-  native: GivenStorage | undefined;
+export function readProtector(value: unknown): {
+  native: GivenProtector | undefined;
   pin: Secret | undefined;
   withoutPin: boolean;
 } {
   if (value === undefined) return { native: undefined, pin: undefined, withoutPin: false };
   if (typeof value === 'object' && reading(() => (value as { type?: unknown } | null)?.type) === 'pkcs11') {
-    return { ...readPkcs11Storage(value), withoutPin: false };
+    return { ...readPkcs11Protector(value), withoutPin: false };
   }
-  const given = readClosed(value, 'storage', ['type', 'tcti', 'pcrs', 'pin', 'anchorsPerDay']);
+  const given = readClosed(value, 'protector', ['type', 'tcti', 'pcrs', 'pin', 'anchorsPerDay']);
   const { type, anchorsPerDay } = given;
   if (type === 'software') {
     for (const name of ['tcti', 'pcrs', 'pin', 'anchorsPerDay'] as const) {
-      if (given[name] !== undefined) throw invalid(`storage.${name} belongs to the type 'tpm'`);
+      if (given[name] !== undefined) throw invalid(`protector.${name} belongs to the type 'tpm'`);
     }
     return { native: { type }, pin: undefined, withoutPin: false };
   }
-  if (type !== 'tpm') throw invalid("storage.type must be 'software', 'tpm' or 'pkcs11'");
+  if (type !== 'tpm') throw invalid("protector.type must be 'software', 'tpm' or 'pkcs11'");
   if (
     anchorsPerDay !== undefined &&
     !(
@@ -338,16 +344,16 @@ export function readStorage(value: unknown): {
       Number(anchorsPerDay) <= anchorsPerDayMax
     )
   ) {
-    throw invalid(`storage.anchorsPerDay must be a whole number from 0 to ${anchorsPerDayMax}`);
+    throw invalid(`protector.anchorsPerDay must be a whole number from 0 to ${anchorsPerDayMax}`);
   }
   const native = {
     type,
-    tcti: given.tcti === undefined ? undefined : readText(given.tcti, 'storage.tcti'),
+    tcti: given.tcti === undefined ? undefined : readText(given.tcti, 'protector.tcti'),
     pcrs: readPcrs(given.pcrs),
     anchorsPerDay: anchorsPerDay as number | undefined,
   } as const;
   if (given.pin === 'none') return { native, pin: undefined, withoutPin: true };
-  return { native, pin: readPassword(given.pin, 'storage.pin'), withoutPin: false };
+  return { native, pin: readPassword(given.pin, 'protector.pin'), withoutPin: false };
 }
 
 function readRecovery(value: unknown): { password: unknown; kdf: NativeStoreOptions['kdf']; none: boolean } {
@@ -407,19 +413,19 @@ export function readOpenOptions(options: unknown): ReadOptions {
   const onProgress = readFunction<(done: number, all: number) => void>(given.onProgress, 'onProgress');
   const manifests = given.manifests === undefined ? undefined : readManifestsOptions(given.manifests);
   // Last, so that a refused option leaves no copy of a secret behind.
-  const storage = readStorage(given.storage);
-  if (storage.native?.type === 'tpm' && native.secretStore !== undefined) {
-    storage.pin?.forget();
-    throw invalid("secretStore belongs to the storage 'software'");
+  const protector = readProtector(given.protector);
+  if (protector.native?.type === 'tpm' && native.secretStore !== undefined) {
+    protector.pin?.forget();
+    throw invalid("secretStore belongs to protector 'software'");
   }
   let password: Secret | undefined;
   try {
     password = readPassword(recovery.password, 'recovery.password');
   } catch (error) {
-    storage.pin?.forget();
+    protector.pin?.forget();
     throw error;
   }
-  let { pin } = storage;
+  let { pin } = protector;
   if (waitForLockMs > 0) {
     password = password && repeatable(password);
     pin = pin && repeatable(pin);
@@ -427,11 +433,11 @@ export function readOpenOptions(options: unknown): ReadOptions {
   const untilSignal = <T>(take: (() => Promise<T>) | undefined): (() => Promise<T>) | undefined =>
     take === undefined || signal === undefined ? take : () => untilAborted(take(), signal);
   return {
-    native: { ...native, storage: storage.native },
+    native: { ...native, storage: protector.native },
     manifests,
     password: untilSignal(password?.take),
     pin: untilSignal(pin?.take),
-    withoutPin: storage.withoutPin,
+    withoutPin: protector.withoutPin,
     create,
     waitForLockMs,
     forget: () => {

@@ -297,13 +297,13 @@ export class PersistenceService implements Persistence {
       );
     }
     if (cold || act.kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
-    const { storage, wipe } = await locateRoot(this.#binding, this.#options, cold, act.kind);
+    const { protector, wipe } = await locateRoot(this.#binding, this.#options, cold, act.kind);
     try {
-      if (!cold && storage === given.storage) return this.#native;
+      if (!cold && protector === given.storage) return this.#native;
       await this.#letGo();
       this.#native = this.#makeNative({
         ...given,
-        storage,
+        storage: protector,
         ...(cold && {
           instance: given.instance === '' ? 'default' : given.instance,
           recoveryPassword: await this.#recoveryPassword(),

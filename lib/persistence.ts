@@ -74,7 +74,7 @@ export interface Persistence extends AsyncDisposable {
    */
   relocate(): Promise<void>;
   /**
-   * Storage `pkcs11`: makes a new key-encryption key in the token, wraps the root key with it and removes the old one.
+   * Key protector `pkcs11`: makes a new key-encryption key in the token, wraps the root key with it and removes the old one.
    * Reads and writes go on. Interrupted, it is completed or undone by the next start.
    */
   rotateKek(): Promise<void>;

@@ -1,4 +1,4 @@
-// Storage 'pkcs11': which token, which key in it, and where its PIN comes from.
+// Key protector 'pkcs11': which token, which key in it, and where its PIN comes from.
 //
 // Invariant: the path of a module comes from the caller, in so many words or in his URI, and from nowhere else.
 import { isAbsolute } from 'node:path';
@@ -21,7 +21,7 @@ export type TokenName =
     };
 
 /** A key in a PKCS#11 token wraps the root key; see docs/hsm.md. */
-export interface Pkcs11StorageOptions {
+export interface Pkcs11ProtectorOptions {
   readonly type: 'pkcs11';
   /**
    * RFC 7512, in place of `module`, `token` and `object`, or of some of them:
@@ -49,8 +49,8 @@ export interface Pkcs11StorageOptions {
   readonly timeLimitMs?: number;
 }
 
-/** Storage 'pkcs11' as it was given, before the URI is taken apart. */
-export type GivenPkcs11Storage = NativePkcs11Storage & { readonly uri?: string | undefined };
+/** Key protector 'pkcs11' as it was given, before the URI is taken apart. */
+export type GivenPkcs11Protector = NativePkcs11Storage & { readonly uri?: string | undefined };
 
 const names = [
   'type',
@@ -92,74 +92,74 @@ export function readModulePath(value: unknown, name: string): string | undefined
 
 function readTokenName(value: unknown): Pick<NativePkcs11Storage, 'label' | 'serial' | 'slotId'> {
   if (value === undefined) return {};
-  if (typeof value === 'string') return { label: readText(value, 'storage.token') };
-  const { label, serial, slotId } = readClosed(value, 'storage.token', ['label', 'serial', 'slotId']);
+  if (typeof value === 'string') return { label: readText(value, 'protector.token') };
+  const { label, serial, slotId } = readClosed(value, 'protector.token', ['label', 'serial', 'slotId']);
   if (label === undefined && serial === undefined && slotId === undefined) {
-    throw invalid('storage.token names neither label, nor serial, nor slotId');
+    throw invalid('protector.token names neither label, nor serial, nor slotId');
   }
   return {
-    label: readText(label, 'storage.token.label'),
-    serial: readText(serial, 'storage.token.serial'),
-    slotId: readNumber(slotId, 'storage.token.slotId', Number.MAX_SAFE_INTEGER),
+    label: readText(label, 'protector.token.label'),
+    serial: readText(serial, 'protector.token.serial'),
+    slotId: readNumber(slotId, 'protector.token.slotId', Number.MAX_SAFE_INTEGER),
   };
 }
 
 /** Without the PIN, which is read when it is needed. */
-export function readPkcs11Storage(value: unknown): {
-  native: GivenPkcs11Storage;
+export function readPkcs11Protector(value: unknown): {
+  native: GivenPkcs11Protector;
   pin: Secret | undefined;
 } {
-  const given = readClosed(value, 'storage', names);
+  const given = readClosed(value, 'protector', names);
   const { anotherToken = false } = given;
-  if (typeof anotherToken !== 'boolean') throw invalid('storage.anotherToken must be true or false');
+  if (typeof anotherToken !== 'boolean') throw invalid('protector.anotherToken must be true or false');
   const native = {
     type: 'pkcs11',
     anotherToken,
-    uri: readText(given.uri, 'storage.uri'),
-    module: readModulePath(given.module, 'storage.module'),
+    uri: readText(given.uri, 'protector.uri'),
+    module: readModulePath(given.module, 'protector.module'),
     ...readTokenName(given.token),
-    object: readText(given.object, 'storage.object'),
-    initArguments: readText(given.initArguments, 'storage.initArguments'),
-    timeLimitMs: readNumber(given.timeLimitMs, 'storage.timeLimitMs', timeLimitMsMax),
+    object: readText(given.object, 'protector.object'),
+    initArguments: readText(given.initArguments, 'protector.initArguments'),
+    timeLimitMs: readNumber(given.timeLimitMs, 'protector.timeLimitMs', timeLimitMsMax),
   } as const;
-  return { native, pin: readPassword(given.pin, 'storage.pin') };
+  return { native, pin: readPassword(given.pin, 'protector.pin') };
 }
 
 /** What the core is told, with the PIN; `wipe` when it has been. */
 export interface LocatedToken {
-  readonly storage: NativePkcs11Storage;
+  readonly protector: NativePkcs11Storage;
   readonly wipe: () => void;
 }
 
 /** Takes the URI apart and gets the PIN, from the caller or from the URI's source. */
 export async function locateToken(
   binding: NativeBinding,
-  { uri, ...given }: GivenPkcs11Storage,
+  { uri, ...given }: GivenPkcs11Protector,
   pin: (() => Promise<Uint8Array>) | undefined,
 ): Promise<LocatedToken> {
   const named = uri === undefined ? undefined : parseUri(binding, uri);
-  const storage: Record<string, unknown> = { ...given };
+  const protector: Record<string, unknown> = { ...given };
   for (const name of ['module', 'label', 'serial', 'slotId', 'manufacturer', 'model', 'object'] as const) {
     const inUri = named?.[name];
     if (inUri === undefined) continue;
-    if (storage[name] !== undefined && storage[name] !== inUri) {
-      throw invalid(`storage.uri and the other options differ about ${name}`);
+    if (protector[name] !== undefined && protector[name] !== inUri) {
+      throw invalid(`protector.uri and the other options differ about ${name}`);
     }
-    storage[name] = inUri;
+    protector[name] = inUri;
   }
   if (named?.id !== undefined) {
-    throw invalid("storage.uri: 'id' does not belong here; the store knows the id of its key");
+    throw invalid("protector.uri: 'id' does not belong here; the store knows the id of its key");
   }
   const source = named?.pinSource;
   if (source !== undefined && pin !== undefined) {
-    throw invalid("storage.pin and the 'pin-source' in storage.uri exclude each other");
+    throw invalid("protector.pin and the 'pin-source' in protector.uri exclude each other");
   }
   const file = source === undefined ? undefined : await readPinSource(source);
   const bytes = file ?? (await pin?.());
   if (bytes !== undefined && (bytes.length === 0 || bytes.length > secretBytesMax))
-    throw invalid(`storage.pin: a PIN has 1 to ${secretBytesMax} bytes`);
-  const located = { ...storage, type: 'pkcs11', pin: bytes } as NativePkcs11Storage;
-  return { storage: located, wipe: () => file?.fill(0) };
+    throw invalid(`protector.pin: a PIN has 1 to ${secretBytesMax} bytes`);
+  const located = { ...protector, type: 'pkcs11', pin: bytes } as NativePkcs11Storage;
+  return { protector: located, wipe: () => file?.fill(0) };
 }
 
 function parseUri(binding: NativeBinding, uri: string): ReturnType<NativeBinding['parsePkcs11Uri']> {
@@ -179,13 +179,13 @@ async function readPinSource(source: string): Promise<Buffer> {
     } catch (cause) {
       throw new PersistenceError(
         'invalid-option',
-        "storage.uri: the 'pin-source' is no file on this machine",
+        "protector.uri: the 'pin-source' is no file on this machine",
         { cause },
       );
     }
   }
   if (!isAbsolute(path) || path.includes('\0')) {
-    throw invalid("storage.uri: 'pin-source' takes a file: URI or an absolute path");
+    throw invalid("protector.uri: 'pin-source' takes a file: URI or an absolute path");
   }
-  return secretFile(path, "storage.uri: 'pin-source'");
+  return secretFile(path, "protector.uri: 'pin-source'");
 }

@@ -2,13 +2,13 @@
 import { PersistenceError } from './errors.js';
 import type { NativeBinding, NativeStorage } from './native-binding.js';
 import { fromNative } from './native-errors.js';
-import type { GivenStorage, ReadOptions } from './options.js';
+import type { GivenProtector, ReadOptions } from './options.js';
 import { locateToken } from './pkcs11-options.js';
 import { secretBytesMax } from './secrets.js';
 
 /** What the core is told; `wipe` when it has been. */
 export interface RootPlace {
-  readonly storage: NativeStorage | undefined;
+  readonly protector: NativeStorage | undefined;
   readonly wipe: () => void;
 }
 
@@ -23,14 +23,14 @@ export async function locateRoot(
   cold: boolean,
   kind: string,
 ): Promise<RootPlace> {
-  const { storage, instance } = options.native;
-  if (storage?.type !== 'pkcs11') {
-    return { storage: await withPin(binding, options, cold, kind), wipe: () => undefined };
+  const { storage: protector, instance } = options.native;
+  if (protector?.type !== 'pkcs11') {
+    return { protector: await withPin(binding, options, cold, kind), wipe: () => undefined };
   }
-  const located = await locateToken(binding, storage, options.pin);
-  if (!cold || located.storage.object !== undefined) return located;
+  const located = await locateToken(binding, protector, options.pin);
+  if (!cold || located.protector.object !== undefined) return located;
   const object = `strongroom ${instance === '' ? 'default' : instance}`;
-  return { ...located, storage: { ...located.storage, object } };
+  return { ...located, protector: { ...located.protector, object } };
 }
 
 async function withPin(
@@ -38,22 +38,22 @@ async function withPin(
   { native, pin, withoutPin }: ReadOptions,
   cold: boolean,
   kind: string,
-): Promise<Exclude<GivenStorage, { type: 'pkcs11' }> | undefined> {
-  const { storage, directory } = native;
+): Promise<Exclude<GivenProtector, { type: 'pkcs11' }> | undefined> {
+  const { storage: protector, directory } = native;
   if (kind === 'reseal' && pin === undefined && !withoutPin && (await rootHasPin(binding, directory))) {
     throw new PersistenceError(
       'pin-missing',
       "the root has a PIN: give the new one, or 'none' to take it away",
     );
   }
-  if (storage?.type === 'pkcs11') return undefined;
-  if (storage?.type !== 'tpm' || pin === undefined) return storage;
+  if (protector?.type === 'pkcs11') return undefined;
+  if (protector?.type !== 'tpm' || pin === undefined) return protector;
   const wanted = cold || kind === 'reseal' || (await rootHasPin(binding, directory));
-  if (!wanted) return storage;
+  if (!wanted) return protector;
   const bytes = await pin();
   if (bytes.length === 0 || bytes.length > secretBytesMax)
-    throw new PersistenceError('invalid-option', `storage.pin: a PIN has 1 to ${secretBytesMax} bytes`);
-  return { ...storage, pin: bytes };
+    throw new PersistenceError('invalid-option', `protector.pin: a PIN has 1 to ${secretBytesMax} bytes`);
+  return { ...protector, pin: bytes };
 }
 
 /** Unauthenticated; but a slot that says it needs none, and does, does not open. */

@@ -39,7 +39,7 @@ export interface WitnessStatus {
  */
 export type SecurityLevel = 'software' | 'tpm' | 'tpm-virtual' | 'pkcs11';
 
-/** Storage `pkcs11`: the token and the key-encryption key in it. */
+/** Key protector `pkcs11`: the token and the key-encryption key in it. */
 export interface TokenStatus {
   /** As the caller named it. */
   readonly module: string;
@@ -69,7 +69,7 @@ export interface RestoreStatus {
   readonly keysDeactivated: number;
 }
 
-/** Storage `tpm`. */
+/** Key protector `tpm`. */
 export interface TpmStatus {
   /** Manufacturer and firmware, as the TPM gives them. */
   readonly description: string;
@@ -163,7 +163,7 @@ export interface PersistenceStatus {
   };
   /** The point that a vendor's token must name now. */
   readonly tokenPoint: { readonly generation: number; readonly head: string };
-  readonly storage: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: 'software' | 'tpm' | 'pkcs11';
   readonly securityLevel: SecurityLevel;
   readonly tpm: TpmStatus | undefined;
   readonly token: TokenStatus | undefined;
@@ -214,7 +214,7 @@ export interface PersistenceStatus {
   readonly logBytes: number;
   /** What the log would have after compaction. */
   readonly liveBytes: number;
-  /** Storage `software` and `pkcs11`. */
+  /** Key protector `software` and `pkcs11`. */
   readonly secretStore: SecretStoreOptions | undefined;
   /**
    * Whether the SecretStore of type `file` is on the file system of the store: a snapshot or an image takes both back
@@ -302,8 +302,8 @@ const chipMakers: ReadonlySet<string> = new Set(
   'AMD ATML BRCM CROS HISI IFX INTC NSG NSM NTC NTZ QCOM ROCC SMSC SMSN SNS STM TXN WEC'.split(' '),
 );
 
-function securityLevelOf({ storage, tpm }: NativeStatus): SecurityLevel {
-  if (storage !== 'tpm') return storage;
+function securityLevelOf({ storage: protector, tpm }: NativeStatus): SecurityLevel {
+  if (protector !== 'tpm') return protector;
   const maker = /^\S*/.exec(tpm?.description ?? '')?.[0] ?? '';
   return chipMakers.has(maker) ? 'tpm' : 'tpm-virtual';
 }
@@ -363,7 +363,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     witnesses,
     window: windowOf(witnesses, native, extras.nowMs),
     tokenPoint: Object.freeze(native.tokenPoint),
-    storage: native.storage,
+    protector: native.storage,
     securityLevel: securityLevelOf(native),
     tpm: native.tpm && toTpm(native.tpm, extras.nowMs),
     token: native.token && Object.freeze(native.token),

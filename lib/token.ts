@@ -29,7 +29,7 @@ export interface SignTokenOptions {
   readonly storageId: string;
   /** The store's present generation, as the status shows it (`tokenPoint`). */
   readonly generation: number;
-  /** The head of `tokenPoint`: 32 bytes, hexadecimal. In storage `tpm` it moves with the TPM's counter. */
+  /** The head of `tokenPoint`: 32 bytes, hexadecimal. In protector `tpm` it moves with the TPM's counter. */
   readonly head: string;
 }
 

@@ -84,7 +84,7 @@ describe('cancellation', () => {
       setImmediate(abort);
       return new Promise(() => undefined);
     };
-    await cancelled({ ...noSecretStore, storage: { type: 'tpm', pin } });
+    await cancelled({ ...noSecretStore, protector: { type: 'tpm', pin } });
     assert.deepEqual(readdirSync(world.root), []);
   });
 
@@ -92,8 +92,8 @@ describe('cancellation', () => {
     const tpm = new SilentTpm(join(world.root, 's'));
     try {
       void tpm.called.then(abort);
-      const storage = { type: 'tpm', tcti: tpm.tcti } as const;
-      await cancelled({ ...noSecretStore, storage, recovery: 'none' });
+      const protector = { type: 'tpm', tcti: tpm.tcti } as const;
+      await cancelled({ ...noSecretStore, protector, recovery: 'none' });
     } finally {
       await tpm.close();
     }
@@ -174,7 +174,7 @@ describe('cancellation', () => {
     const index = fileURLToPath(new URL('../lib/index.ts', import.meta.url));
     const options = {
       directory: world.directory,
-      storage: { type: 'tpm', tcti: tpm.tcti },
+      protector: { type: 'tpm', tcti: tpm.tcti },
       recovery: 'none',
     };
     const code = `

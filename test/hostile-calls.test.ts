@@ -88,8 +88,12 @@ describe('hostile arguments of every public function', () => {
       ['verifyPassword', /password/, (value) => store.verifyPassword(value)],
       ['rotateDek', /password/, (password) => store.rotateDek({ password })],
       ['open, recovery.password', /recovery\.password/, (password) => world.open({ recovery: { password } })],
-      ['open, storage.pin', /storage\.pin/, (pin) => world.open({ storage: { type: 'tpm', pin } })],
-      ['open, storage.pin of a token', /storage\.pin/, (pin) => world.open({ storage: { ...pkcs11, pin } })],
+      ['open, protector.pin', /protector\.pin/, (pin) => world.open({ protector: { type: 'tpm', pin } })],
+      [
+        'open, protector.pin of a token',
+        /protector\.pin/,
+        (pin) => world.open({ protector: { ...pkcs11, pin } }),
+      ],
       ['reanchor, proof.password', /proof\.password/, (password) => world.act('reanchor', { password })],
       ['recover, proof.password', /proof\.password/, (password) => world.act('recover', { password })],
       ['reseal, proof.password', /proof\.password/, (password) => world.act('reseal', { password })],
@@ -99,32 +103,32 @@ describe('hostile arguments of every public function', () => {
         (password) => world.act('decommission', { password }),
       ],
       [
-        'inspect, storage.pin',
-        /storage\.pin/,
-        (pin) => inspectWith(binding, directory, { storage: { type: 'tpm', pin } }),
+        'inspect, protector.pin',
+        /protector\.pin/,
+        (pin) => inspectWith(binding, directory, { protector: { type: 'tpm', pin } }),
       ],
       [
-        'detectRestore, storage.pin',
-        /storage\.pin/,
-        (pin) => detectRestoreWith(binding, { directory, storage: { ...pkcs11, pin } }),
+        'detectRestore, protector.pin',
+        /protector\.pin/,
+        (pin) => detectRestoreWith(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
       [
-        'serveGate, storage.pin',
-        /storage\.pin/,
-        (pin) => serveGateWith(binding, { directory, storage: { ...pkcs11, pin } }),
+        'serveGate, protector.pin',
+        /protector\.pin/,
+        (pin) => serveGateWith(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
       [
         'restore, proof.password',
         /proof\.password/,
-        (password) => restoreWith(binding, { ...world.options(), storage: pkcs11, proof: { password } }),
+        (password) => restoreWith(binding, { ...world.options(), protector: pkcs11, proof: { password } }),
       ],
       [
-        'restore, storage.pin',
-        /storage\.pin/,
+        'restore, protector.pin',
+        /protector\.pin/,
         (pin) =>
           restoreWith(binding, {
             ...world.options(),
-            storage: { ...pkcs11, pin },
+            protector: { ...pkcs11, pin },
             proof: { password: bytes },
           }),
       ],
@@ -134,7 +138,7 @@ describe('hostile arguments of every public function', () => {
         (soPin) =>
           restoreWith(binding, {
             ...world.options(),
-            storage: pkcs11,
+            protector: pkcs11,
             proof: { password: bytes },
             setUp: { slotId: 0, label: 'x', soPin },
           }),
@@ -144,12 +148,12 @@ describe('hostile arguments of every public function', () => {
       [
         'createWizard, soPin',
         /soPin/,
-        (soPin) => createWizardWith(binding, { directory, storage: pkcs11, soPin }),
+        (soPin) => createWizardWith(binding, { directory, protector: pkcs11, soPin }),
       ],
       [
-        'createWizard, storage.pin',
-        /storage\.pin/,
-        (pin) => createWizardWith(binding, { directory, storage: { ...pkcs11, pin } }),
+        'createWizard, protector.pin',
+        /protector\.pin/,
+        (pin) => createWizardWith(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
       [
         'fields.open of another kind',
@@ -191,12 +195,12 @@ describe('hostile arguments of every public function', () => {
       [
         'restore, proof.token',
         /proof\.token/,
-        (value) => restoreWith(binding, { ...world.options(), storage: pkcs11, proof: { token: value } }),
+        (value) => restoreWith(binding, { ...world.options(), protector: pkcs11, proof: { token: value } }),
       ],
       [
         'createWizard, token',
         /token/,
-        (value) => createWizardWith(binding, { directory: world.directory, storage: pkcs11, token: value }),
+        (value) => createWizardWith(binding, { directory: world.directory, protector: pkcs11, token: value }),
       ],
       ['signToken, privateKey', /privateKey/, (privateKey) => signToken({ ...token, privateKey })],
     ];
@@ -313,7 +317,7 @@ describe('hostile arguments of every public function', () => {
     const openNames = [
       'directory',
       'instance',
-      'storage',
+      'protector',
       'secretStore',
       'manifests',
       'recovery',
@@ -329,23 +333,23 @@ describe('hostile arguments of every public function', () => {
     ];
     const tables: [string, object, string[], (options: never) => unknown][] = [
       ['open', world.options(), openNames, (options) => new PersistenceService(binding, options)],
-      ['recover', base, ['proof', 'storage'], (options) => performAct(binding, 'recover', options)],
+      ['recover', base, ['proof', 'protector'], (options) => performAct(binding, 'recover', options)],
       [
         'restore',
-        { ...base, storage: pkcs11 },
+        { ...base, protector: pkcs11 },
         ['proof', 'setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'directory', 'signal'],
         (options) => restoreWith(binding, options),
       ],
       [
         'detectRestore',
         { directory: world.directory },
-        ['directory', 'storage', 'secretStore'],
+        ['directory', 'protector', 'secretStore'],
         (options) => detectRestoreWith(binding, options),
       ],
       [
         'serveGate',
         { directory: world.directory },
-        ['directory', 'storage', 'secretStore', 'timeLimitMs'],
+        ['directory', 'protector', 'secretStore', 'timeLimitMs'],
         (options) => serveGateWith(binding, options),
       ],
       [
@@ -357,10 +361,10 @@ describe('hostile arguments of every public function', () => {
       ['setUpToken', place, Object.keys(place), (options) => setUpTokenWith(binding, options)],
       [
         'createWizard',
-        { directory: world.directory, storage: pkcs11 },
+        { directory: world.directory, protector: pkcs11 },
         [
           'directory',
-          'storage',
+          'protector',
           'secretStore',
           'tls',
           'hook',

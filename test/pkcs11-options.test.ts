@@ -1,38 +1,38 @@
-// Storage 'pkcs11' before any token is asked: which options contradict each other, and the PIN out of its file.
+// Key protector 'pkcs11' before any token is asked: which options contradict each other, and the PIN out of its file.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { locateToken, readPkcs11Storage } from '../lib/pkcs11-options.js';
+import { locateToken, readPkcs11Protector } from '../lib/pkcs11-options.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, removeDirectory, temporaryDirectory } from './support/stores.js';
 
-describe('storage pkcs11: options', () => {
+describe('protector pkcs11: options', () => {
   const root = temporaryDirectory();
   after(() => {
     removeDirectory(root);
   });
   const file = join(root, 'pin');
   const locate = (given: object): ReturnType<typeof locateToken> => {
-    const { native, pin } = readPkcs11Storage({ type: 'pkcs11', ...given });
+    const { native, pin } = readPkcs11Protector({ type: 'pkcs11', ...given });
     return locateToken(binding, native, pin?.take);
   };
 
   for (const [what, given, name] of [
-    ['a module by a relative path', { module: 'softhsm2.so' }, /storage\.module/],
-    ['a label with a NUL', { token: 'a\0b' }, /storage\.token/],
-    ['a token that nothing names', { token: {} }, /storage\.token/],
-    ['a time limit beyond an hour', { timeLimitMs: 3_600_001 }, /storage\.timeLimitMs/],
+    ['a module by a relative path', { module: 'softhsm2.so' }, /protector\.module/],
+    ['a label with a NUL', { token: 'a\0b' }, /protector\.token/],
+    ['a token that nothing names', { token: {} }, /protector\.token/],
+    ['a time limit beyond an hour', { timeLimitMs: 3_600_001 }, /protector\.timeLimitMs/],
   ] as const) {
     it(`refuses ${what}`, () => {
-      const read = (): unknown => readPkcs11Storage({ type: 'pkcs11', ...given });
+      const read = (): unknown => readPkcs11Protector({ type: 'pkcs11', ...given });
       assert.match(throwsReason(read, 'invalid-option').message, name);
     });
   }
 
   it('refuses a PIN as a string', () => {
-    const read = (): unknown => readPkcs11Storage({ type: 'pkcs11', pin: '1234' });
-    assert.match(throwsReason(read, 'invalid-argument').message, /storage\.pin/);
+    const read = (): unknown => readPkcs11Protector({ type: 'pkcs11', pin: '1234' });
+    assert.match(throwsReason(read, 'invalid-argument').message, /protector\.pin/);
   });
 
   for (const [what, given, said] of [
@@ -62,10 +62,10 @@ describe('storage pkcs11: options', () => {
     ] as const) {
       writeFileSync(file, content);
       for (const source of [file, `file:${file}`]) {
-        const { storage, wipe } = await locate({ uri: `pkcs11:token=a?pin-source=${source}` });
-        assert.equal(Buffer.from(storage.pin!).toString(), pin);
+        const { protector, wipe } = await locate({ uri: `pkcs11:token=a?pin-source=${source}` });
+        assert.equal(Buffer.from(protector.pin!).toString(), pin);
         wipe();
-        assert.ok(storage.pin!.every((byte) => byte === 0));
+        assert.ok(protector.pin!.every((byte) => byte === 0));
       }
     }
     for (const nothing of ['', '\n', '\r\n']) {

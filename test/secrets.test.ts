@@ -97,11 +97,11 @@ describe('places of a secret', () => {
     assert.equal((await take({ file: file('x'.repeat(4096) + '\r\n') })).length, 4096);
     await rejectsReason(take({ file: file('x'.repeat(5000)) }), 'value-too-large');
     const fd = openSync(file(secret), 'r');
-    const source = readPassword({ fd }, 'storage.pin')!;
+    const source = readPassword({ fd }, 'protector.pin')!;
     await source.take();
     await assert.rejects(
       source.take(),
-      /storage\.pin: descriptor \d+ is empty, or was read to its end before/,
+      /protector\.pin: descriptor \d+ is empty, or was read to its end before/,
     );
     closeSync(fd);
     await rejectsReason(take({ fd: 999_999 }), 'not-found');

@@ -1,4 +1,4 @@
-// Storage 'tpm' in the library: its options, secrets and status; and the quick start of docs/tpm.md as it stands.
+// Key protector 'tpm' in the library: its options, secrets and status; and the quick start of docs/tpm.md as it stands.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -17,32 +17,32 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const password = Buffer.from('correct horse');
 const recovery = { password, kdf: quickKdf };
 
-describe('storage tpm', function () {
+describe('protector tpm', function () {
   this.timeout(60_000);
 
   describe('options', () => {
     const world = new World();
     after(() => world.closeAll());
-    const make = (storage: unknown, more: object = {}): PersistenceService =>
-      new PersistenceService(binding, { directory: world.directory, storage, ...more });
+    const make = (protector: unknown, more: object = {}): PersistenceService =>
+      new PersistenceService(binding, { directory: world.directory, protector, ...more });
 
-    for (const [what, storage, name] of [
-      ['a type of its own', { type: 'TPM' }, /storage\.type/],
+    for (const [what, protector, name] of [
+      ['a type of its own', { type: 'TPM' }, /protector\.type/],
       ['a name that there is not', { type: 'tpm', device: '/dev/tpm0' }, /'device'/],
-      ['a TCTI that is no string', { type: 'tpm', tcti: 5 }, /storage\.tcti/],
-      ['an empty TCTI', { type: 'tpm', tcti: '' }, /storage\.tcti/],
-      ['a mask for pcrs', { type: 'tpm', pcrs: 129 }, /storage\.pcrs/],
-      ['a PCR beyond 23', { type: 'tpm', pcrs: [0, 24] }, /storage\.pcrs/],
-      ['a string for a PCR', { type: 'tpm', pcrs: ['0'] }, /storage\.pcrs/],
-      ['a string for the PIN', { type: 'tpm', pin: '2580' }, /storage\.pin/],
-      ['too many anchors', { type: 'tpm', anchorsPerDay: 86_401 }, /storage\.anchorsPerDay/],
-      ['a part of an anchor', { type: 'tpm', anchorsPerDay: 0.5 }, /storage\.anchorsPerDay/],
-      ['a PIN for software', { type: 'software', pin: Buffer.from('1') }, /storage\.pin/],
+      ['a TCTI that is no string', { type: 'tpm', tcti: 5 }, /protector\.tcti/],
+      ['an empty TCTI', { type: 'tpm', tcti: '' }, /protector\.tcti/],
+      ['a mask for pcrs', { type: 'tpm', pcrs: 129 }, /protector\.pcrs/],
+      ['a PCR beyond 23', { type: 'tpm', pcrs: [0, 24] }, /protector\.pcrs/],
+      ['a string for a PCR', { type: 'tpm', pcrs: ['0'] }, /protector\.pcrs/],
+      ['a string for the PIN', { type: 'tpm', pin: '2580' }, /protector\.pin/],
+      ['too many anchors', { type: 'tpm', anchorsPerDay: 86_401 }, /protector\.anchorsPerDay/],
+      ['a part of an anchor', { type: 'tpm', anchorsPerDay: 0.5 }, /protector\.anchorsPerDay/],
+      ['a PIN for software', { type: 'software', pin: Buffer.from('1') }, /protector\.pin/],
     ] as const) {
       it(`refuses ${what}`, () => {
         // A secret that is no bytes is the wrong argument, wherever it stands.
         const reason = what === 'a string for the PIN' ? 'invalid-argument' : 'invalid-option';
-        assert.match(throwsReason(() => make(storage), reason).message, name);
+        assert.match(throwsReason(() => make(protector), reason).message, name);
       });
     }
     it('refuses a SecretStore beside a TPM, and another word than none for recovery', () => {
@@ -79,7 +79,7 @@ describe('storage tpm', function () {
       const options = (): object => ({
         directory: world.directory,
         instance: 'test',
-        storage: { type: 'tpm', tcti: tpm.tcti, pin },
+        protector: { type: 'tpm', tcti: tpm.tcti, pin },
         recovery,
       });
       const seen: Uint8Array[] = [];
@@ -88,8 +88,8 @@ describe('storage tpm', function () {
         ...binding,
         Store: class extends Store {
           constructor(...given: ConstructorParameters<typeof Store>) {
-            const { storage } = given[0];
-            if (storage?.type === 'tpm' && storage.pin !== undefined) seen.push(storage.pin);
+            const { storage: protector } = given[0];
+            if (protector?.type === 'tpm' && protector.pin !== undefined) seen.push(protector.pin);
             super(...given);
           }
         },

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { inspectWith, performAct } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
-import type { Pkcs11StorageOptions } from '../lib/pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../lib/pkcs11-options.js';
 import { restoreWith } from '../lib/restore/restore.js';
 import { readPassword } from '../lib/secrets.js';
 import { setUpTokenWith } from '../lib/restore/token-setup.js';
@@ -89,13 +89,13 @@ describe('copies of secrets are wiped', function () {
 
     it('a PIN beside an option that is refused', () => {
       const { directory, instance, secretStore } = world.options();
-      const storage = { type: 'tpm', pin: bytes('2580-PIN') };
+      const protector = { type: 'tpm', pin: bytes('2580-PIN') };
       for (const [more, reason] of [
         [{ secretStore }, 'invalid-option'],
         [{ recovery: { password: 'a string' } }, 'invalid-argument'],
       ] as const) {
         throwsReason(
-          () => new PersistenceService(watch.binding, { directory, instance, storage, ...more }),
+          () => new PersistenceService(watch.binding, { directory, instance, protector, ...more }),
           reason,
         );
         watch.assertGone('2580-PIN');
@@ -172,16 +172,19 @@ describe('copies of secrets are wiped', function () {
     it('the PIN of a start, an inspection and a look at what is lost, from bytes or a file', async () => {
       const file = join(world.root, 'pin');
       writeFileSync(file, pin);
-      const { pin: given, ...place } = world.storage();
+      const { pin: given, ...place } = world.protector();
       assert.ok(given instanceof Uint8Array);
-      for (const storage of [world.storage(), { ...place, uri: `pkcs11:token=acme?pin-source=${file}` }]) {
-        const service = new PersistenceService(watch.binding, world.options({ storage }));
+      for (const protector of [
+        world.protector(),
+        { ...place, uri: `pkcs11:token=acme?pin-source=${file}` },
+      ]) {
+        const service = new PersistenceService(watch.binding, world.options({ protector }));
         await service.initialize();
         watch.assertWiped(pin);
         await service.close();
-        await inspectWith(watch.binding, world.directory, { storage });
+        await inspectWith(watch.binding, world.directory, { protector });
         watch.assertWiped(pin);
-        await detectRestoreWith(watch.binding, { directory: world.directory, storage });
+        await detectRestoreWith(watch.binding, { directory: world.directory, protector });
         watch.assertWiped(pin);
       }
     });
@@ -198,12 +201,12 @@ describe('copies of secrets are wiped', function () {
       const file = join(world.root, 'pin');
       const restore = async (
         password: string,
-        storage: Pkcs11StorageOptions = world.storage(),
+        protector: Pkcs11ProtectorOptions = world.protector(),
       ): Promise<PersistenceService> =>
         restoreWith(
           watch.binding,
           {
-            ...world.options({ storage }),
+            ...world.options({ protector }),
             setUp: { ...setUp, slotId: await world.emptySlot() },
             proof: { password: bytes(password) },
           },
@@ -239,7 +242,7 @@ describe('copies of secrets are wiped', function () {
 
     it('those in its options', () => {
       const { directory } = world;
-      readWizardOptions({ directory, storage: world.storage(), soPin: bytes(soPin) });
+      readWizardOptions({ directory, protector: world.protector(), soPin: bytes(soPin) });
       watch.assertGone(pin, soPin);
     });
 

@@ -1,4 +1,4 @@
-/** The subject: the built package of this checkout, with its defaults, in software storage. */
+/** The subject: the built package of this checkout, with its defaults, in software protection. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -10,7 +10,7 @@ async function open({ directory }) {
   const persistence = await strongroom.open({
     directory: join(directory, 'store'),
     instance: 'bench',
-    storage: { type: 'software' },
+    protector: { type: 'software' },
     secretStore: { type: 'file', directory: secrets },
     recovery: 'none',
   });

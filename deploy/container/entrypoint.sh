@@ -78,7 +78,7 @@ wizard() {
   with_pin "$@"
 }
 
-# Where the storage is not in a token, a PIN's file is not the store's.
+# Where the protector is not in a token, a PIN's file is not the store's.
 extract() {
   if grep -q '"token":' "$answer"; then with_pin "$@"; else run "$@"; fi
 }

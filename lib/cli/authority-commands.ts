@@ -19,7 +19,7 @@ import {
   findPin,
   readPcrs,
   secretStoreOf,
-  withStorage,
+  withPlaces,
   type TpmOptions,
 } from './tpm-options.js';
 
@@ -83,8 +83,8 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
   const path = absolutePath(directory);
   const expected =
     options.generation === undefined ? undefined : wholeNumber('--generation', options.generation);
-  await withStorage(path, options, async (storage) => {
-    const { verdict, status, storage: type } = await look(path, storage);
+  await withPlaces(path, options, async (places) => {
+    const { verdict, status, protector: type } = await look(path, places);
     if (verdict === 'ok' && status?.continuity === 'proven') {
       throw new PersistenceError('nothing-to-do', 'every verdict is ok');
     }
@@ -106,7 +106,7 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
     if (expected === undefined && loss !== undefined && canAsk()) await confirmGeneration(loss);
     await withProof(await readProof(options, type), async (proof) => {
       await tellResult(
-        await reanchor({ directory: path, ...storage, ...lockOf(options), proof }),
+        await reanchor({ directory: path, ...places, ...lockOf(options), proof }),
         options,
         'Accepted',
         loss,
@@ -124,7 +124,7 @@ async function resealAct(
   if (header.storage !== 'tpm')
     throw new PersistenceError('nothing-to-do', 'this store has no root in a TPM');
   if (options.secretStore !== undefined)
-    throw wrongOption("--secret-store: storage 'tpm' has no SecretStore");
+    throw wrongOption("--secret-store: protector 'tpm' has no SecretStore");
   if (!options.pin && (options.pinFile !== undefined || options.pinFd !== undefined))
     throw wrongOption('--no-pin contradicts the other options');
   const pin = options.pin ? await findPin(options, header.tpm?.pin === true ? 'twice' : 'no') : undefined;
@@ -136,7 +136,7 @@ async function resealAct(
       const persistence = await reseal({
         directory: path,
         ...lockOf(options),
-        storage: {
+        protector: {
           type: 'tpm',
           ...(tcti !== undefined && { tcti }),
           ...(pcrs !== undefined && { pcrs: readPcrs(pcrs) }),
@@ -158,14 +158,14 @@ async function resealAct(
 async function recoverAct(directory: string, options: ActOptions): Promise<void> {
   const path = absolutePath(directory);
   const place = secretStoreOf(options, path);
-  const { storage } = await requireStore(path);
-  if (storage === 'pkcs11') {
+  const { storage: protector } = await requireStore(path);
+  if (protector === 'pkcs11') {
     throw new PersistenceError(
       'nothing-to-do',
       'the root of this store is in a token; `strongroom restore` gives it a new key there',
     );
   }
-  if (storage === 'tpm') {
+  if (protector === 'tpm') {
     throw new PersistenceError(
       'nothing-to-do',
       'the root of this store is in a TPM; `strongroom reseal` seals it anew',

@@ -16,7 +16,7 @@ import {
   addTpmOptions,
   refuseTpmOptions,
   secretStoreOf,
-  withStorage,
+  withPlaces,
   type TpmOptions,
 } from './tpm-options.js';
 
@@ -24,7 +24,7 @@ interface DecommissionOptions extends CommonOptions, ProofOptions, TpmOptions, L
   readonly yes?: true;
   readonly allowLeftovers?: true;
   readonly leftovers?: true;
-  readonly storage?: 'software' | 'tpm' | 'pkcs11';
+  readonly protector?: 'software' | 'tpm' | 'pkcs11';
   readonly instance?: string;
   readonly object?: string;
 }
@@ -33,7 +33,7 @@ export function addDecommissionCommand(program: Command): void {
   const command = addCommand(program, 'decommission', 'Remove a store with its secrets, for good.', [
     'strongroom decommission DIR --yes --password-file backup.txt',
     'strongroom decommission DIR --leftovers --instance acme --secret-store file:/var/lib/acme/secrets',
-    'strongroom decommission DIR --leftovers --instance acme --storage tpm',
+    'strongroom decommission DIR --leftovers --instance acme --protector tpm',
   ])
     .argument('<dir>', 'the directory of the store')
     .option('--yes', 'do not ask for confirmation')
@@ -44,11 +44,10 @@ export function addDecommissionCommand(program: Command): void {
     .option('--leftovers', 'remove what is left of a store whose persistence.bin is gone')
     .option('--instance <name>', 'with --leftovers: the instance name of the store (default: default)')
     .addOption(
-      new Option('--storage <type>', 'with --leftovers: what held the root key (default: software)').choices([
-        'software',
-        'tpm',
-        'pkcs11',
-      ]),
+      new Option(
+        '--protector <type>',
+        'with --leftovers: what wrapped the data encryption key (default: software)',
+      ).choices(['software', 'tpm', 'pkcs11']),
     )
     .option(
       '--object <label>',
@@ -73,7 +72,7 @@ backup in DIR, run decommission without it.`,
 async function removeStore(directory: string, options: DecommissionOptions): Promise<void> {
   for (const [name, value] of Object.entries({
     '--instance': options.instance,
-    '--storage': options.storage,
+    '--protector': options.protector,
     '--object': options.object,
   })) {
     if (value !== undefined) throw wrongOption(`${name} belongs to --leftovers`);
@@ -84,16 +83,16 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     await confirm([`This removes the store in ${printable(path)} and its secrets, for good.`], instance);
   let leftBehind: readonly string[] = [];
   // A forgotten PIN must not keep a store from being removed by its password.
-  await withStorage(
+  await withPlaces(
     path,
     options,
-    async (storage) => {
-      const { status, storage: type } = await look(path, storage);
+    async (places) => {
+      const { status, protector: type } = await look(path, places);
       requireTokenOf(status?.rewindableBy, options);
       await withProof(await readProof(options, type), async (proof) => {
         ({ leftBehind } = await decommission({
           directory: path,
-          ...storage,
+          ...places,
           ...lockOf(options),
           proof,
           ...(options.allowLeftovers === true && { allowLeftovers: true }),
@@ -126,7 +125,7 @@ async function removeLeftovers(directory: string, options: DecommissionOptions):
     if (value !== undefined)
       throw wrongOption(`${name}: --leftovers takes no proof, because what names the authority is gone`);
   }
-  const removed = await withPlaces(path, options, async (places) => {
+  const removed = await withLeftoverPlaces(path, options, async (places) => {
     const given = { directory: path, instance, ...places };
     const found = await findLeftovers(given);
     if (options.yes !== true && found.length > 0) {
@@ -151,28 +150,28 @@ function textOf({ name, place, storageId }: Leftover): string {
 }
 
 /** Runs an act with the places that the options name, and the token's PIN, which is wiped. */
-async function withPlaces<T>(
+async function withLeftoverPlaces<T>(
   path: string,
   options: DecommissionOptions,
-  act: (places: Pick<LeftoverOptions, 'storage' | 'secretStore'>) => Promise<T>,
+  act: (places: Pick<LeftoverOptions, 'protector' | 'secretStore'>) => Promise<T>,
 ): Promise<T> {
-  const { storage: type = 'software', tcti, object } = options;
+  const { protector: type = 'software', tcti, object } = options;
   const { secretStore } = secretStoreOf(options, path);
-  if (object !== undefined && type !== 'pkcs11') throw wrongOption("--object belongs to storage 'pkcs11'");
+  if (object !== undefined && type !== 'pkcs11') throw wrongOption("--object belongs to protector 'pkcs11'");
   if (type === 'tpm') {
     refuseHsmOptions(options);
-    if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other storages');
-    return act({ storage: { type, ...(tcti !== undefined && { tcti }) } });
+    if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other protectors');
+    return act({ protector: { type, ...(tcti !== undefined && { tcti }) } });
   }
   if (secretStore === undefined)
-    throw wrongOption("--leftovers needs '--secret-store <place>', unless it has '--storage tpm'");
+    throw wrongOption("--leftovers needs '--secret-store <place>', unless it has '--protector tpm'");
   if (type === 'software') {
     refuseTpmOptions(options);
     return act({ secretStore });
   }
-  if (tcti !== undefined) throw wrongOption("--tcti belongs to storage 'tpm'");
-  return withToken(options, (storage) =>
-    act({ storage: { ...storage, ...(object !== undefined && { object }) }, secretStore }),
+  if (tcti !== undefined) throw wrongOption("--tcti belongs to protector 'tpm'");
+  return withToken(options, (protector) =>
+    act({ protector: { ...protector, ...(object !== undefined && { object }) }, secretStore }),
   );
 }
 

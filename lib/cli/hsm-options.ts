@@ -2,7 +2,7 @@
 // names is not loaded.
 import type { Command } from 'commander';
 
-import type { Pkcs11StorageOptions, TokenName } from '../index.js';
+import type { Pkcs11ProtectorOptions, TokenName } from '../index.js';
 import { credentialPath } from '../secrets.js';
 import { wrongOption } from './failure.js';
 import { wholeNumber } from './numbers.js';
@@ -78,10 +78,10 @@ const names = [
   ['--hsm-time-limit', 'hsmTimeLimit'],
 ] as const;
 
-/** The storages without a token have none of these options. */
+/** The protectors without a token have none of these options. */
 export function refuseHsmOptions(options: HsmOptions): void {
   for (const [name, key] of names) {
-    if (options[key] !== undefined) throw wrongOption(`${name} belongs to storage 'pkcs11'`);
+    if (options[key] !== undefined) throw wrongOption(`${name} belongs to protector 'pkcs11'`);
   }
 }
 
@@ -95,7 +95,7 @@ function tokenNameOf({ token: label, tokenSerial: serial, slot }: HsmOptions): T
 }
 
 /** All but the PIN. */
-export function placeOf(options: HsmOptions): Pkcs11StorageOptions {
+export function placeOf(options: HsmOptions): Pkcs11ProtectorOptions {
   const { pkcs11Uri: uri, hsmTimeLimit } = options;
   const fromVariable = process.env[moduleVariable];
   const module = options.module ?? (uri === undefined && fromVariable !== '' ? fromVariable : undefined);
@@ -115,7 +115,7 @@ export function placeOf(options: HsmOptions): Pkcs11StorageOptions {
 /** Runs an act with the token's place and PIN, which is wiped. */
 export async function withToken<T>(
   options: HsmOptions,
-  act: (storage: Pkcs11StorageOptions) => T | Promise<T>,
+  act: (protector: Pkcs11ProtectorOptions) => T | Promise<T>,
   ask: 'once' | 'no' = 'once',
 ): Promise<T> {
   const place = placeOf(options);

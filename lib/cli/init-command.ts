@@ -3,9 +3,9 @@ import { Option, type Command } from 'commander';
 
 import {
   open,
-  type Pkcs11StorageOptions,
+  type Pkcs11ProtectorOptions,
   type SecretStoreOptions,
-  type TpmStorageOptions,
+  type TpmProtectorOptions,
 } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
@@ -42,7 +42,7 @@ const keyFileBytesMax = 4096;
 const rawKeyBytes = 32;
 
 interface InitOptions extends CommonOptions, HsmOptions {
-  readonly storage: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore?: string;
   readonly tcti?: string;
   readonly pcrs?: string;
@@ -70,17 +70,17 @@ export function addInitCommand(program: Command): void {
     [
       'strongroom init DIR --secret-store file:/var/lib/acme/secrets --instance acme',
       'strongroom init DIR --secret-store secret-service --recovery-password-file backup.txt',
-      'strongroom init DIR --storage tpm --pcrs 0,7 --recovery-password-file backup.txt',
-      'strongroom init DIR --storage pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
+      'strongroom init DIR --protector tpm --pcrs 0,7 --recovery-password-file backup.txt',
+      'strongroom init DIR --protector pkcs11 --module /usr/lib/softhsm/libsofthsm2.so --token acme --pin-file pin.txt --secret-store file:/var/lib/acme/secrets --recovery-password-file backup.txt',
     ],
   )
     .argument('<dir>', 'the directory of the store; its parent must exist')
     .option(
       '--secret-store <place>',
-      'where two witnesses live, and in storage software the root key: file:PATH or secret-service',
+      'where two witnesses live, and with protector software the root key: file:PATH or secret-service',
     )
     .addOption(
-      new Option('--storage <type>', 'what holds the root key')
+      new Option('--protector <type>', 'what wraps the data encryption key')
         .choices(['software', 'tpm', 'pkcs11'])
         .default('software'),
     )
@@ -170,7 +170,7 @@ async function init(directory: string, options: InitOptions): Promise<void> {
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {
-      const root = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.storage];
+      const root = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.protector];
       tell(
         `There is no backup password. A lost ${root} means lost data${options.vendorPublicKey === undefined ? ', and no restored backup can be accepted' : ''}.`,
       );
@@ -181,8 +181,8 @@ async function init(directory: string, options: InitOptions): Promise<void> {
 }
 
 type Place =
-  | { storage: { type: 'software' } | Pkcs11StorageOptions; secretStore: SecretStoreOptions }
-  | { storage: TpmStorageOptions; secretStore?: never };
+  | { protector: { type: 'software' } | Pkcs11ProtectorOptions; secretStore: SecretStoreOptions }
+  | { protector: TpmProtectorOptions; secretStore?: never };
 
 /** Opens with the place and its PIN, which is wiped. */
 async function withRoot<T>(
@@ -190,43 +190,45 @@ async function withRoot<T>(
   place: Place,
   act: (place: Place) => Promise<T>,
 ): Promise<T> {
-  if (place.storage.type === 'pkcs11') {
+  if (place.protector.type === 'pkcs11') {
     const { object } = options;
-    return withToken(options, (storage) =>
-      act({ ...place, storage: { ...storage, ...(object !== undefined && { object }) } } as Place),
+    return withToken(options, (protector) =>
+      act({ ...place, protector: { ...protector, ...(object !== undefined && { object }) } } as Place),
     );
   }
   const pin = await readPin(options);
   try {
-    return await act(pin === undefined ? place : { storage: { ...place.storage, type: 'tpm', pin } });
+    return await act(pin === undefined ? place : { protector: { ...place.protector, type: 'tpm', pin } });
   } finally {
     pin?.fill(0);
   }
 }
 
 function readPlace(path: string, options: InitOptions): Place {
-  const { storage: type, secretStore, tcti, pcrs, pin } = options;
+  const { protector: type, secretStore, tcti, pcrs, pin } = options;
   if (type !== 'pkcs11' && options.object !== undefined)
-    throw wrongOption("--object belongs to storage 'pkcs11'");
+    throw wrongOption("--object belongs to protector 'pkcs11'");
   if (type === 'pkcs11') {
     if (tcti !== undefined || pcrs !== undefined || !pin)
-      throw wrongOption("--tcti, --pcrs and --no-pin belong to storage 'tpm'");
+      throw wrongOption("--tcti, --pcrs and --no-pin belong to protector 'tpm'");
     if (secretStore === undefined)
       throw wrongOption("required option '--secret-store <place>' not specified");
-    return { storage: placeOf(options), secretStore: readSecretStorePlace(secretStore, path) };
+    return { protector: placeOf(options), secretStore: readSecretStorePlace(secretStore, path) };
   }
   if (type === 'software') {
     refuseTpmOptions(options);
-    if (pcrs !== undefined) throw wrongOption("--pcrs belongs to storage 'tpm'");
-    if (!pin) throw wrongOption("--no-pin belongs to storage 'tpm'");
+    if (pcrs !== undefined) throw wrongOption("--pcrs belongs to protector 'tpm'");
+    if (!pin) throw wrongOption("--no-pin belongs to protector 'tpm'");
     if (secretStore === undefined)
-      throw wrongOption("required option '--secret-store <place>' not specified; --storage tpm does without");
-    return { storage: { type }, secretStore: readSecretStorePlace(secretStore, path) };
+      throw wrongOption(
+        "required option '--secret-store <place>' not specified; --protector tpm does without",
+      );
+    return { protector: { type }, secretStore: readSecretStorePlace(secretStore, path) };
   }
   refuseHsmOptions(options);
-  if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other storages');
+  if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other protectors');
   return {
-    storage: {
+    protector: {
       type,
       ...(tcti !== undefined && { tcti }),
       ...(pcrs !== undefined && { pcrs: readPcrs(pcrs) }),
@@ -235,7 +237,7 @@ function readPlace(path: string, options: InitOptions): Place {
 }
 
 async function readPin(options: InitOptions): Promise<Buffer | undefined> {
-  if (options.storage === 'tpm' && options.pin) return findPin(options, 'twice');
+  if (options.protector === 'tpm' && options.pin) return findPin(options, 'twice');
   if (options.pinFile !== undefined || options.pinFd !== undefined || options.pinCredential !== undefined)
     throw wrongOption('--no-pin contradicts the other options');
   takeVariable(pinVariable)?.fill(0);

@@ -11,7 +11,7 @@ import { askNewPassword } from './recovery-key.js';
 import { findPassword, needPassword } from './secrets.js';
 import { actAndClose, addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
-import { addTpmOptions, withStorage, type TpmOptions } from './tpm-options.js';
+import { addTpmOptions, withPlaces, type TpmOptions } from './tpm-options.js';
 
 interface NewPasswordOptions extends CommonOptions, PasswordOptions, TpmOptions {
   readonly newPasswordFile?: string;
@@ -164,8 +164,8 @@ async function drill(
 ): Promise<void> {
   const verify = (persistence: Persistence): Promise<number> => persistence.verifyPassword(password);
   let slot = 0;
-  const undated = await withStorage(absolutePath(directory), options, async (storage) => {
-    const place = { directory: absolutePath(directory), create: 'never', ...storage } as const;
+  const undated = await withPlaces(absolutePath(directory), options, async (places) => {
+    const place = { directory: absolutePath(directory), create: 'never', ...places } as const;
     const isOriginal = await actAndClose(await open({ ...place, readOnly: true }), async (persistence) => {
       slot = await verify(persistence);
       return persistence.status().lastWrittenHere;

@@ -15,6 +15,7 @@ import { addKeyCommand } from './key-command.js';
 import { exampleLines } from './lines.js';
 import { addPasswordCommand } from './password-command.js';
 import { addRelocateCommand } from './relocate-command.js';
+import { refusalOfOldName } from './renamed.js';
 import { addRestoreCommand } from './restore-command.js';
 import { addRotateCommand } from './rotate-command.js';
 import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
@@ -126,7 +127,7 @@ export function createProgram(first?: string, writeOut?: (text: string) => void)
   );
   const examples = [
     'strongroom init /var/lib/acme/persistence --secret-store file:/var/lib/acme/secrets --instance acme',
-    'strongroom init /var/lib/acme/persistence --storage tpm --instance acme',
+    'strongroom init /var/lib/acme/persistence --protector tpm --instance acme',
     'strongroom status /var/lib/acme/persistence',
     'strongroom help set',
   ];
@@ -147,5 +148,6 @@ function asksForJson(args: readonly string[]): boolean {
 
 function usageError({ code, message }: CommanderError): Error {
   const text = message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)/s, '; did you mean $1?');
-  return code.toLowerCase().includes('option') ? wrongOption(text) : wrongArgument(text);
+  const told = refusalOfOldName(text) ?? text;
+  return code.toLowerCase().includes('option') ? wrongOption(told) : wrongArgument(told);
 }

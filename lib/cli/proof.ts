@@ -26,12 +26,12 @@ export function requireTokenOf(
  */
 export async function readProof(
   options: ProofOptions,
-  storage: 'software' | 'tpm' | 'pkcs11',
+  protector: 'software' | 'tpm' | 'pkcs11',
 ): Promise<Proof & { password?: Buffer }> {
   if (options.tokenFile === undefined) return { password: await readPassword(options) };
   const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;
   if (!withPassword) return tokenOf(options);
-  if (storage === 'software') throw wrongOption('--token-file excludes a password here');
+  if (protector === 'software') throw wrongOption('--token-file excludes a password here');
   return { password: await readPassword(options), ...(await tokenOf(options)) };
 }
 

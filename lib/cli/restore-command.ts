@@ -8,7 +8,7 @@ import {
   restore,
   type Detection,
   type Persistence,
-  type Pkcs11StorageOptions,
+  type Pkcs11ProtectorOptions,
 } from '../index.js';
 import type { RestoreEvent, RestoreStep, TokenSetup } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
@@ -89,13 +89,13 @@ export function addRestoreCommand(program: Command): void {
 
 async function restoreAct(directory: string, options: RestoreCommandOptions): Promise<void> {
   const path = absolutePath(directory);
-  const { storage } = await requireStore(path);
-  if (storage !== 'pkcs11') {
-    throw new PersistenceError('nothing-to-do', `storage '${storage}' has no token that could be lost`);
+  const { storage: protector } = await requireStore(path);
+  if (protector !== 'pkcs11') {
+    throw new PersistenceError('nothing-to-do', `protector '${protector}' has no token that could be lost`);
   }
   await withToken(options, async (place) => {
     const secretStore = secretStoreOf(options, path);
-    const found = await detectRestore({ directory: path, storage: place, ...secretStore });
+    const found = await detectRestore({ directory: path, protector: place, ...secretStore });
     if (options.json !== true) tell(wordsOf(found));
     if (options.check === true) {
       if (options.json === true) await writeJson(documentOfDetection(found));
@@ -111,7 +111,12 @@ async function restoreAct(directory: string, options: RestoreCommandOptions): Pr
     await withSetUp(found, options, async (setUp) => {
       const label = setUp?.label;
       const named = label === undefined ? place : { ...place, token: label };
-      await run(options, found, { directory: path, storage: named, ...secretStore, ...(setUp && { setUp }) });
+      await run(options, found, {
+        directory: path,
+        protector: named,
+        ...secretStore,
+        ...(setUp && { setUp }),
+      });
     });
   });
 }
@@ -209,7 +214,7 @@ async function withSetUp(
 
 interface Place {
   readonly directory: string;
-  readonly storage: Pkcs11StorageOptions;
+  readonly protector: Pkcs11ProtectorOptions;
   readonly setUp?: TokenSetup;
 }
 

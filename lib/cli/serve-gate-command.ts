@@ -54,7 +54,7 @@ async function act(directory: string, options: GateCommandOptions): Promise<void
     const inToken = (await headerOf(path))?.storage === 'pkcs11';
     if (!inToken) takeVariable(pinVariable)?.fill(0);
     gate = inToken
-      ? await withToken(options, (storage) => serveGate({ ...given, storage }), 'no')
+      ? await withToken(options, (protector) => serveGate({ ...given, protector }), 'no')
       : await serveGate(given);
   } catch (error) {
     const failure = failureOf(error);

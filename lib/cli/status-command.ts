@@ -28,7 +28,7 @@ import {
 } from './report.js';
 import { actAndClose, isAbsence, requireStore } from './store.js';
 import { painter, printable, writeData, writeJson } from './terminal.js';
-import { addTpmOptions, withStorage, type StorageGiven, type TpmOptions } from './tpm-options.js';
+import { addTpmOptions, withPlaces, type PlacesGiven, type TpmOptions } from './tpm-options.js';
 
 /** A refusal that the report on standard output has told already; only `--json` says it again on standard error. */
 export class Refused extends Error {}
@@ -49,12 +49,12 @@ export function addStatusCommand(program: Command): void {
 async function status(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
   const path = absolutePath(directory);
   // Without its PIN a store is shown as far as it can be.
-  const [inspection, lagSeconds] = await withStorage(
+  const [inspection, lagSeconds] = await withPlaces(
     path,
     options,
-    async (storage) => {
-      const seen = await look(path, storage);
-      return [seen, await lagOf(path, seen, storage)] as const;
+    async (places) => {
+      const seen = await look(path, places);
+      return [seen, await lagOf(path, seen, places)] as const;
     },
     false,
   );
@@ -69,9 +69,9 @@ function asRefused(error: PersistenceError): Refused {
 }
 
 /** Inspects; where persistence.bin is missing the error is what a start would say. */
-export async function look(path: string, storage: StorageGiven): Promise<Inspection> {
+export async function look(path: string, places: PlacesGiven): Promise<Inspection> {
   try {
-    return await inspect(path, storage);
+    return await inspect(path, places);
   } catch (error) {
     if (isAbsence(error)) await requireStore(path);
     throw error;
@@ -81,12 +81,12 @@ export async function look(path: string, storage: StorageGiven): Promise<Inspect
 /** By witness: how long ago the first commit was that it has not seen. */
 type Lag = ReadonlyMap<string, number>;
 
-async function lagOf(path: string, { verdict, status }: Inspection, storage: StorageGiven): Promise<Lag> {
+async function lagOf(path: string, { verdict, status }: Inspection, places: PlacesGiven): Promise<Lag> {
   const lag = new Map<string, number>();
   if (status === undefined) return lag;
   for (const { name, lagGenerations } of status.witnesses) if (lagGenerations === 0) lag.set(name, 0);
   if (verdict !== 'ok' || lag.size === status.witnesses.length) return lag;
-  const log = await actAndClose(await open({ directory: path, ...storage, readOnly: true }), (persistence) =>
+  const log = await actAndClose(await open({ directory: path, ...places, readOnly: true }), (persistence) =>
     persistence.operationLog(),
   );
   for (const { name, generation } of status.witnesses) {
@@ -108,7 +108,7 @@ function stateOf(inspection: Inspection): State {
 }
 
 function reportOf(inspection: Inspection, lagSeconds: Lag): object {
-  const { verdict, error, instance, storageId, keySlots, recoverable, storage, tpm, token } = inspection;
+  const { verdict, error, instance, storageId, keySlots, recoverable, protector, tpm, token } = inspection;
   const { secretStore, files, status } = inspection;
   const failure: Failure | undefined = error === undefined ? undefined : failureOf(error);
   return {
@@ -120,7 +120,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
     keySlots,
     passwordSlot: recoverable,
     recoverable,
-    storage,
+    protector,
     tpm,
     token,
     secretStore,
@@ -132,7 +132,7 @@ function reportOf(inspection: Inspection, lagSeconds: Lag): object {
 
 /** What a report has of a status as it is. */
 const reported = [
-  'storage',
+  'protector',
   'securityLevel',
   'tpm',
   'token',
@@ -385,15 +385,15 @@ function witnessText(
 }
 
 /** What follows from a store without a backup password, which can only be given at COLDSTART. */
-function unrecoverableText(storage: Inspection['storage'], authority: string | undefined): string {
-  const root = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[storage];
+function unrecoverableText(protector: Inspection['protector'], authority: string | undefined): string {
+  const root = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[protector];
   const backup = authority === 'nobody' ? ', and no restored backup can be accepted' : '';
   return `not recoverable: there is no backup password. If ${root} is lost the data are lost${backup}`;
 }
 
-function notesOf({ files, recoverable, storage, status }: Inspection): string[] {
+function notesOf({ files, recoverable, protector, status }: Inspection): string[] {
   const notes: string[] = [];
-  if (!recoverable) notes.push(unrecoverableText(storage, status?.rewindableBy));
+  if (!recoverable) notes.push(unrecoverableText(protector, status?.rewindableBy));
   if (files.oneCopyDamaged)
     notes.push('one copy in persistence.bin is damaged; the next start for writing mends it');
   if (!files.tamperFile)

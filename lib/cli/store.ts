@@ -9,7 +9,7 @@ import { isPersistenceError, PersistenceError } from '../errors.js';
 import { absolutePath } from './command.js';
 import { durationMs } from './numbers.js';
 import { tellNoticed } from './terminal.js';
-import { withStorage, type TpmOptions } from './tpm-options.js';
+import { withPlaces, type TpmOptions } from './tpm-options.js';
 
 export interface LockOptions {
   readonly waitForLock?: string;
@@ -36,11 +36,11 @@ export async function withStoreForReading<T>(
   onProgress?: (done: number, all: number) => void,
 ): Promise<T> {
   const path = absolutePath(directory);
-  return withStorage(path, options, async (storage) =>
+  return withPlaces(path, options, async (places) =>
     actAndClose(
       await open({
         directory: path,
-        ...storage,
+        ...places,
         readOnly: true,
         ...(onProgress !== undefined && { onProgress }),
       }),
@@ -58,8 +58,8 @@ export async function withStore<T>(
   const path = absolutePath(directory);
   const lock = lockOf(options);
   await requireStore(path);
-  return withStorage(path, options, async (storage) =>
-    actAndClose(await open({ directory: path, create: 'never', ...lock, ...storage }), act),
+  return withPlaces(path, options, async (places) =>
+    actAndClose(await open({ directory: path, create: 'never', ...lock, ...places }), act),
   );
 }
 

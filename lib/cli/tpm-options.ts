@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
 import { fromNative } from '../native-errors.js';
-import type { Pkcs11StorageOptions, SecretStoreOptions, TpmStorageOptions } from '../index.js';
+import type { Pkcs11ProtectorOptions, SecretStoreOptions, TpmProtectorOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { addHelpParagraph, readSecretStorePlace } from './command.js';
 import { wrongOption } from './failure.js';
@@ -24,9 +24,9 @@ export interface TpmOptions extends HsmOptions {
   readonly tcti?: string;
 }
 
-/** What the library is told of the places outside the directory: `storage` and `secretStore`. */
-export interface StorageGiven {
-  readonly storage?: TpmStorageOptions | Pkcs11StorageOptions;
+/** What the library is told of the places outside the directory: `protector` and `secretStore`. */
+export interface PlacesGiven {
+  readonly protector?: TpmProtectorOptions | Pkcs11ProtectorOptions;
   readonly secretStore?: SecretStoreOptions;
 }
 
@@ -82,7 +82,7 @@ export async function headerOf(path: string): Promise<NativeInspection | undefin
   return fromNative(() => native.inspect(path)).catch(() => undefined);
 }
 
-/** `storage 'software'` has none of these options. */
+/** `protector 'software'` has none of these options. */
 export function refuseTpmOptions(options: TpmOptions): void {
   const { tcti, pinFile, pinFd, pinCredential } = options;
   refuseHsmOptions(options);
@@ -93,30 +93,30 @@ export function refuseTpmOptions(options: TpmOptions): void {
     '--pin-credential': pinCredential,
   });
   for (const [name, value] of given) {
-    if (value !== undefined) throw wrongOption(`${name} belongs to storage 'tpm'`);
+    if (value !== undefined) throw wrongOption(`${name} belongs to protector 'tpm'`);
   }
 }
 
 /**
- * Runs an act with what a store's storage needs. The PIN is looked for only where the root has one, and wiped.
+ * Runs an act with what a store's protector needs. The PIN is looked for only where the root has one, and wiped.
  * @param need - without a PIN that there must be: `pin-missing`; otherwise the store itself says so
  */
-export async function withStorage<T>(
+export async function withPlaces<T>(
   path: string,
   options: TpmOptions,
-  act: (given: StorageGiven) => T | Promise<T>,
+  act: (given: PlacesGiven) => T | Promise<T>,
   need = true,
 ): Promise<T> {
   const header = await headerOf(path);
   const place = secretStoreOf(options, path);
   if (header?.storage === 'pkcs11') {
-    if (options.tcti !== undefined) throw wrongOption("--tcti belongs to storage 'tpm'");
-    return withToken(options, (storage) => act({ storage, ...place }));
+    if (options.tcti !== undefined) throw wrongOption("--tcti belongs to protector 'tpm'");
+    return withToken(options, (protector) => act({ protector, ...place }));
   }
   if (header?.storage === 'tpm') {
     refuseHsmOptions(options);
     if (options.secretStore !== undefined)
-      throw wrongOption("--secret-store: storage 'tpm' has no SecretStore");
+      throw wrongOption("--secret-store: protector 'tpm' has no SecretStore");
   }
   if (header?.storage !== 'tpm') {
     takeVariable(pinVariable)?.fill(0);
@@ -133,7 +133,7 @@ export async function withStorage<T>(
     }
     const { tcti } = options;
     return await act({
-      storage: { type: 'tpm', ...(tcti !== undefined && { tcti }), ...(pin !== undefined && { pin }) },
+      protector: { type: 'tpm', ...(tcti !== undefined && { tcti }), ...(pin !== undefined && { pin }) },
     });
   } finally {
     pin?.fill(0);

@@ -77,9 +77,9 @@ export function addWizardCommand(program: Command): void {
 async function wizard(directory: string, options: WizardCommandOptions): Promise<void> {
   const path = absolutePath(directory);
   const where = readListen(options.listen);
-  const { storage } = await requireStore(path);
-  if (storage !== 'pkcs11') {
-    throw new PersistenceError('nothing-to-do', `storage '${storage}' has no token that could be lost`);
+  const { storage: protector } = await requireStore(path);
+  if (protector !== 'pkcs11') {
+    throw new PersistenceError('nothing-to-do', `protector '${protector}' has no token that could be lost`);
   }
   const { tlsDir, onRestored, hookTimeLimit, name: names, tokenFile } = options;
   const token = tokenFile === undefined ? undefined : await readToken(tokenFile);
@@ -95,7 +95,7 @@ async function wizard(directory: string, options: WizardCommandOptions): Promise
     await withToken(options, async (place) => {
       await serve(where, options, {
         directory: path,
-        storage: place,
+        protector: place,
         ...secretStoreOf(options, path),
         ...(names !== undefined && { names }),
         ...(tlsDir !== undefined && { tls: { directory: absolutePath(tlsDir) } }),

@@ -36,7 +36,7 @@ export const tokenRefusals = [
 
 /** How the token answered. */
 export type TokenFound =
-  /** Nobody asked: the storage is none, or the files answer already. */
+  /** Nobody asked: the protector is none, or the files answer already. */
   | 'not-asked'
   /** The KEK is there, and unwraps. */
   | 'ok'
@@ -50,7 +50,7 @@ export type HistoryFound = 'unknown' | 'ok' | 'refused' | 'unavailable';
 
 /** All that the decision depends on. */
 export interface Found {
-  readonly storage: 'software' | 'tpm' | 'pkcs11' | undefined;
+  readonly protector: 'software' | 'tpm' | 'pkcs11' | undefined;
   readonly files: FilesFound;
   readonly token: TokenFound;
   readonly journal: JournalFound;
@@ -89,7 +89,7 @@ export interface Decision {
 const decided = (state: RestoreState, scenario?: 1 | 2 | 3): Decision => Object.freeze({ state, scenario });
 
 export function detect(found: Found): Decision {
-  const { storage, files, token, journal, history, passwordSlot } = found;
+  const { protector, files, token, journal, history, passwordSlot } = found;
   switch (files) {
     case 'none':
       return decided('NO_STORE');
@@ -104,7 +104,7 @@ export function detect(found: Found): Decision {
       break;
   }
   // A start says what else is to be said; no token is asked.
-  if (storage !== 'pkcs11') return decided('WIZARD_COMPLETED');
+  if (protector !== 'pkcs11') return decided('WIZARD_COMPLETED');
   const restore = (scenario: 1 | 2): Decision =>
     // Without a password slot only the token's own backup helps.
     passwordSlot

@@ -11,7 +11,7 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import { readClosed, readFunction, readPath, readStorage, type OpenOptions } from '../options.js';
+import { readClosed, readFunction, readPath, readProtector, type OpenOptions } from '../options.js';
 import { locateToken } from '../pkcs11-options.js';
 import type { ActOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
@@ -23,7 +23,7 @@ import { StepReport, type RestoreEvent } from './steps.js';
 import { passwordThrottle, type PasswordThrottle } from './throttle.js';
 import { checkPlace, setUpTokenWith, type SetUpTokenOptions } from './token-setup.js';
 
-/** A new token in place of one that is lost. Module and user PIN are those of the storage. */
+/** A new token in place of one that is lost. Module and user PIN are those of the protector. */
 export type TokenSetup = Pick<SetUpTokenOptions, 'slotId' | 'label' | 'soPin' | 'erase'>;
 
 export interface RestoreOptions extends ActOptions {
@@ -92,7 +92,7 @@ export async function restoreWith(
       password,
       token: plan.token,
       report,
-      prepareToken: (missing) => prepareToken(binding, missing, plan.setUp, openOptions.storage),
+      prepareToken: (missing) => prepareToken(binding, missing, plan.setUp, openOptions.protector),
       attempt: (work) => throttle.attempt(directory, work),
     });
     await finish(service, plan, report);
@@ -175,23 +175,23 @@ function busy(directory: string, cause?: PersistenceError): PersistenceError {
   return new PersistenceError('restore-busy', `the store in ${directory} ${why}`, cause && { cause });
 }
 
-/** Makes the token that the storage options name; the core then finds it there. */
+/** Makes the token that the protector options name; the core then finds it there. */
 async function prepareToken(
   binding: NativeBinding,
   missing: boolean,
   setUp: TokenSetup | undefined,
-  storage: unknown,
+  protector: unknown,
 ): Promise<void> {
   // Without a plan the core looks once more, and says what it misses.
   if (!missing || setUp === undefined) return;
-  const { native, pin } = readStorage(storage);
+  const { native, pin } = readProtector(protector);
   try {
     if (native?.type !== 'pkcs11')
-      throw new PersistenceError('invalid-option', "setUp belongs to storage 'pkcs11'");
-    const { storage: located, wipe } = await locateToken(binding, native, pin?.take);
+      throw new PersistenceError('invalid-option', "setUp belongs to protector 'pkcs11'");
+    const { protector: located, wipe } = await locateToken(binding, native, pin?.take);
     try {
       if (located.label !== undefined && located.label !== setUp.label) {
-        throw new PersistenceError('invalid-option', 'setUp.label is another than that of storage.token');
+        throw new PersistenceError('invalid-option', 'setUp.label is another than that of protector.token');
       }
       const { module = '', initArguments, timeLimitMs, pin: userPin } = located;
       if (userPin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');

@@ -1,8 +1,8 @@
 // Reads what detect() decides on, and changes nothing: the files, the token's answer, the journal.
 //
 // Invariants
-// - Storage `software` and `tpm`: no PKCS#11 module is loaded, whatever path is given.
-// - Each question to the token has the time limit of the storage options; a module that hangs is an outage.
+// - Key protector `software` and `tpm`: no PKCS#11 module is loaded, whatever path is given.
+// - Each question to the token has the time limit of the protector options; a module that hangs is an outage.
 import { PersistenceError, type Reason } from '../errors.js';
 import { examine } from '../maintenance.js';
 import { loadNative } from '../native.js';
@@ -13,8 +13,14 @@ import type {
   NativeStoreOptions,
 } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
-import { readOptions, readPath, readSecretStore, readStorage, type SecretStoreOptions } from '../options.js';
-import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
+import {
+  readOptions,
+  readPath,
+  readSecretStore,
+  readProtector,
+  type SecretStoreOptions,
+} from '../options.js';
+import { locateToken, type Pkcs11ProtectorOptions } from '../pkcs11-options.js';
 import { hasPassword, type RestoreStatus, type TokenStatus } from '../status.js';
 import {
   detect,
@@ -30,8 +36,8 @@ import type { TokenInfo } from './token-setup.js';
 export interface DetectOptions {
   /** The directory of the store. */
   readonly directory: string;
-  /** Storage `pkcs11`: the module, without which no token is asked, and the PIN. Others are ignored. */
-  readonly storage?: Pkcs11StorageOptions | { readonly type: 'software' };
+  /** Key protector `pkcs11`: the module, without which no token is asked, and the PIN. Others are ignored. */
+  readonly protector?: Pkcs11ProtectorOptions | { readonly type: 'software' };
   /** In place of what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
 }
@@ -73,14 +79,14 @@ export async function detectRestoreWith(
   options: DetectOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<Detection> {
-  const given = readOptions(options, ['directory', 'storage', 'secretStore']);
+  const given = readOptions(options, ['directory', 'protector', 'secretStore']);
   const directory = readPath(given.directory, 'directory');
   const secretStore = readSecretStore(given.secretStore);
-  const { native, pin } = readStorage(given.storage);
+  const { native, pin } = readProtector(given.protector);
   try {
     const { files, header, refusal } = await readFiles(binding, directory);
     const base = {
-      storage: header?.storage,
+      protector: header?.storage,
       files,
       token: 'not-asked',
       journal: 'unknown',
@@ -91,7 +97,7 @@ export async function detectRestoreWith(
     if (native?.type !== 'pkcs11') {
       throw new PersistenceError(
         'invalid-option',
-        "storage: the store is in a token; name its module as type 'pkcs11'",
+        "protector: the store is in a token; name its module as type 'pkcs11'",
       );
     }
     const located = await locateToken(binding, native, pin?.take);
@@ -99,7 +105,7 @@ export async function detectRestoreWith(
       const found = await askToken(binding, base, header, {
         directory,
         secretStore,
-        storage: located.storage,
+        protector: located.protector,
         internals,
       });
       const cause = found.cause && pin?.explain(found.cause);
@@ -151,7 +157,7 @@ const tokenFound: ReadonlySet<string> = new Set<Reason>(tokenRefusals);
 interface Place {
   readonly directory: string;
   readonly secretStore: NativeStoreOptions['secretStore'];
-  readonly storage: NativePkcs11Storage;
+  readonly protector: NativePkcs11Storage;
   readonly internals: Partial<NativeStoreOptions>;
 }
 
@@ -159,9 +165,15 @@ async function askToken(
   binding: NativeBinding,
   base: Found,
   header: NativeInspection,
-  { internals, ...place }: Place,
+  { internals, protector, ...place }: Place,
 ): Promise<Detection> {
-  const { error, status } = await examine(binding, { ...place, instance: '', readOnly: true, ...internals });
+  const { error, status } = await examine(binding, {
+    ...place,
+    storage: protector,
+    instance: '',
+    readOnly: true,
+    ...internals,
+  });
   if (error?.reason === 'invalid-option') throw error;
   const opened = status !== undefined;
   const asked =
@@ -172,7 +184,7 @@ async function askToken(
     journal: opened ? journalOf(status.restore) : 'unknown',
     history: historyOf(error, opened, asked !== undefined),
   };
-  const tokens = found.token === 'ok' ? undefined : await list(binding, place.storage);
+  const tokens = found.token === 'ok' ? undefined : await list(binding, protector);
   // A store whose restore is pending is refused for that alone.
   const cause = error?.reason === 'restore-required' && found.journal === 'pending' ? undefined : error;
   return conclude(found, header, cause ?? error, tokens, status);
@@ -191,10 +203,10 @@ function historyOf(error: PersistenceError | undefined, opened: boolean, ofToken
 /** For people, after a failure that has looked; where the module does not answer there is nothing to list. */
 async function list(
   binding: NativeBinding,
-  storage: NativePkcs11Storage,
+  protector: NativePkcs11Storage,
 ): Promise<readonly TokenInfo[] | undefined> {
   try {
-    return Object.freeze(await binding.listTokens({ ...storage, asIs: true }));
+    return Object.freeze(await binding.listTokens({ ...protector, asIs: true }));
   } catch {
     return undefined;
   }

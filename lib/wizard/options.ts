@@ -7,10 +7,10 @@ import {
   readOptions,
   readPath,
   readSignal,
-  readStorage,
+  readProtector,
   type SecretStoreOptions,
 } from '../options.js';
-import type { Pkcs11StorageOptions } from '../pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../pkcs11-options.js';
 import { hookTimeLimitMs } from '../restore/hook.js';
 import type { RestoreState } from '../restore/detect.js';
 import type { RestoreEvent } from '../restore/steps.js';
@@ -47,7 +47,7 @@ export type WizardOutcome = 'restored' | 'healed' | 'closed';
 export interface WizardOptions {
   /** The directory of the store. */
   readonly directory: string;
-  readonly storage: Pkcs11StorageOptions | { readonly type: 'software' };
+  readonly protector: Pkcs11ProtectorOptions | { readonly type: 'software' };
   /** In place of what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
   /** Where the web server reads key, certificate and chain; written if the vault holds a TLS credential. */
@@ -85,7 +85,7 @@ export interface WizardOptions {
 export interface ReadWizardOptions {
   readonly directory: string;
   /** Of the caller, as detectRestore() and restore() take it. */
-  readonly storage: Pkcs11StorageOptions | { readonly type: 'software' };
+  readonly protector: Pkcs11ProtectorOptions | { readonly type: 'software' };
   readonly secretStore: SecretStoreOptions | undefined;
   readonly tlsDirectory: string | undefined;
   readonly hook: string | undefined;
@@ -104,7 +104,7 @@ export interface ReadWizardOptions {
 
 const names = [
   'directory',
-  'storage',
+  'protector',
   'secretStore',
   'tls',
   'hook',
@@ -159,17 +159,17 @@ function readOrigin(value: unknown): string | undefined {
 /** Throws `invalid-option`, which names the option. */
 export function readWizardOptions(options: unknown): ReadWizardOptions {
   const given = readOptions(options, names);
-  const { storage, soPin, token, hook, tls } = given;
+  const { protector, soPin, token, hook, tls } = given;
   // Checked by those who take them, and here so that nothing is served before.
-  readStorage(storage).pin?.forget();
-  if (storage === undefined) throw invalid('storage is needed');
+  readProtector(protector).pin?.forget();
+  if (protector === undefined) throw invalid('protector is needed');
   readPassword(soPin, 'soPin')?.forget();
   if (hook !== undefined && typeof hook !== 'string') throw invalid('hook must be the path of an executable');
   const signal = readSignal(given.signal);
   const onEvent = readFunction<(event: WizardEvent) => void>(given.onEvent, 'onEvent');
   return {
     directory: readPath(given.directory, 'directory'),
-    storage: storage as ReadWizardOptions['storage'],
+    protector: protector as ReadWizardOptions['protector'],
     secretStore: given.secretStore as SecretStoreOptions | undefined,
     tlsDirectory:
       tls === undefined

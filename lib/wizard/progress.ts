@@ -9,9 +9,9 @@ import { X509Certificate } from 'node:crypto';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import { readStorage } from '../options.js';
+import { readProtector } from '../options.js';
 import type { PasswordSource } from '../secrets.js';
-import { locateToken, type Pkcs11StorageOptions } from '../pkcs11-options.js';
+import { locateToken, type Pkcs11ProtectorOptions } from '../pkcs11-options.js';
 import type { PersistenceService } from '../persistence-service.js';
 import type { RestoreState } from '../restore/detect.js';
 import { restoreWith, type RestoreOptions } from '../restore/restore.js';
@@ -80,15 +80,15 @@ const busy = (): PersistenceError =>
   new PersistenceError('restore-busy', 'the store is being restored by this process already');
 
 /** The label that the caller's options name. */
-function labelOf(storage: ReadWizardOptions['storage']): string | undefined {
-  if (storage.type !== 'pkcs11') return undefined;
-  return typeof storage.token === 'string' ? storage.token : storage.token?.label;
+function labelOf(protector: ReadWizardOptions['protector']): string | undefined {
+  if (protector.type !== 'pkcs11') return undefined;
+  return typeof protector.token === 'string' ? protector.token : protector.token?.label;
 }
 
 export class Progress {
   readonly #options: ReadWizardOptions;
   readonly #parts: ProgressParts;
-  #storage: Pkcs11StorageOptions | { readonly type: 'software' };
+  #protector: Pkcs11ProtectorOptions | { readonly type: 'software' };
   #detection: Detection;
   #detecting: Promise<void> = Promise.resolve();
   #slots: readonly TokenInfo[] = [];
@@ -112,9 +112,9 @@ export class Progress {
   private constructor(options: ReadWizardOptions, parts: ProgressParts, detection: Detection) {
     this.#options = options;
     this.#parts = parts;
-    this.#storage = options.storage;
+    this.#protector = options.protector;
     this.#detection = detection;
-    this.#given = { slotId: undefined, label: labelOf(options.storage) ?? detection.token?.label ?? '' };
+    this.#given = { slotId: undefined, label: labelOf(options.protector) ?? detection.token?.label ?? '' };
     this.finished = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -127,10 +127,10 @@ export class Progress {
    * @throws PersistenceError `nothing-to-do` where a start goes on as usual; `no-store`
    */
   static async begin(options: ReadWizardOptions, parts: ProgressParts): Promise<Progress> {
-    const { directory, storage, secretStore } = options;
+    const { directory, protector, secretStore } = options;
     const detection = await detectRestoreWith(
       parts.binding,
-      { directory, storage, ...(secretStore !== undefined && { secretStore }) },
+      { directory, protector, ...(secretStore !== undefined && { secretStore }) },
       parts.internals,
     );
     if (detection.state === 'NO_STORE')
@@ -286,22 +286,24 @@ export class Progress {
   }
 
   #hasUserPin(): boolean {
-    const { storage } = this.#options;
-    if (storage.type !== 'pkcs11') return false;
-    return storage.pin !== undefined || this.#uri()?.pinSource !== undefined;
+    const { protector } = this.#options;
+    if (protector.type !== 'pkcs11') return false;
+    return protector.pin !== undefined || this.#uri()?.pinSource !== undefined;
   }
 
   #uri(): ReturnType<NativeBinding['parsePkcs11Uri']> | undefined {
-    const storage = this.#storage;
-    if (storage.type !== 'pkcs11' || storage.uri === undefined) return undefined;
-    return this.#parts.binding.parsePkcs11Uri(storage.uri);
+    const protector = this.#protector;
+    if (protector.type !== 'pkcs11' || protector.uri === undefined) return undefined;
+    return this.#parts.binding.parsePkcs11Uri(protector.uri);
   }
 
   /** How the options name the token. */
   #named(): NamedToken | undefined {
-    const storage = this.#storage;
-    if (storage.type !== 'pkcs11') return undefined;
-    return this.#uri() ?? (typeof storage.token === 'string' ? { label: storage.token } : storage.token);
+    const protector = this.#protector;
+    if (protector.type !== 'pkcs11') return undefined;
+    return (
+      this.#uri() ?? (typeof protector.token === 'string' ? { label: protector.token } : protector.token)
+    );
   }
 
   /** What a detection of these states says by the state alone. */
@@ -318,7 +320,7 @@ export class Progress {
     const { directory, secretStore, tlsDirectory, hook, hookTimeLimitMs, token, onEvent } = this.#options;
     const options: RestoreOptions = {
       directory,
-      storage: this.#storage,
+      protector: this.#protector,
       proof: { ...(password !== undefined && { password }), ...(token !== undefined && { token }) },
       ...(secretStore !== undefined && { secretStore }),
       ...(tlsDirectory !== undefined && { tls: { directory: tlsDirectory } }),
@@ -376,7 +378,7 @@ export class Progress {
     // The look before it may have found that the token is back.
     if (this.#result !== undefined)
       throw new PersistenceError('nothing-to-do', 'the token opens the store again');
-    const storage = this.#storage;
+    const protector = this.#protector;
     const made = await this.#withModule(
       async ({ module = '', initArguments, timeLimitMs, pin, label: named }) => {
         if (pin === undefined)
@@ -400,8 +402,8 @@ export class Progress {
       },
     );
     this.#steps.set('token', 'done');
-    if (storage.type === 'pkcs11' && storage.uri === undefined)
-      this.#storage = { ...storage, token: { label: made.label, serial: made.serial } };
+    if (protector.type === 'pkcs11' && protector.uri === undefined)
+      this.#protector = { ...protector, token: { label: made.label, serial: made.serial } };
     this.#options.onEvent({ event: 'token', slotId: made.slotId, label: made.label, serial: made.serial });
   }
 
@@ -413,7 +415,7 @@ export class Progress {
     try {
       this.#detection = await detectRestoreWith(
         binding,
-        { directory, storage: this.#storage, ...(secretStore !== undefined && { secretStore }) },
+        { directory, protector: this.#protector, ...(secretStore !== undefined && { secretStore }) },
         internals,
       );
     } catch (error) {
@@ -458,14 +460,14 @@ export class Progress {
   }
 
   /** The module and the rest, whether they were given by themselves or in a URI. */
-  async #withModule<T>(work: (storage: NativePkcs11Storage) => Promise<T>): Promise<T> {
-    const { native, pin } = readStorage(this.#storage);
+  async #withModule<T>(work: (protector: NativePkcs11Storage) => Promise<T>): Promise<T> {
+    const { native, pin } = readProtector(this.#protector);
     try {
       if (native?.type !== 'pkcs11')
-        throw new PersistenceError('invalid-option', "the store is in a token; storage must be 'pkcs11'");
-      const { storage, wipe } = await locateToken(this.#parts.binding, native, pin?.take);
+        throw new PersistenceError('invalid-option', "the store is in a token; protector must be 'pkcs11'");
+      const { protector, wipe } = await locateToken(this.#parts.binding, native, pin?.take);
       try {
-        return await work(storage);
+        return await work(protector);
       } finally {
         wipe();
       }

@@ -1,4 +1,4 @@
-// The row "8003 / 8005": one table, and for each reason that software storage can give a test that makes it happen on real
+// The row "8003 / 8005": one table, and for each reason that software protection can give a test that makes it happen on real
 // files and real failures of the system. A reason without such a test fails, unless it stands among the exemptions.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

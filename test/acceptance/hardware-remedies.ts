@@ -278,9 +278,9 @@ const place = { module: softhsm, soPin: bytes(soPin), pin: bytes(pin) };
 const ofAToken: Partial<Record<Reason, Remedied>> = {
   'pin-locked': onAToken(async (world) => {
     await world.makeStore();
-    const storage = world.storage({ module: world.faulty.path });
+    const protector = world.protector({ module: world.faulty.path });
     world.faulty.fail({ C_Login: 0xa4 });
-    const error = expect(await rejection(world.open({ storage })), 'pin-locked');
+    const error = expect(await rejection(world.open({ protector })), 'pin-locked');
     assert.match(error.remedy, /security officer set a new PIN/);
     world.tool(
       '--token-label', 'acme', '--login', '--login-type', 'so', '--so-pin', soPin, '--init-pin', '--new-pin', 'another-pin',
@@ -298,9 +298,9 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
   }),
   'pin-expired': onAToken(async (world) => {
     await world.makeStore();
-    const storage = world.storage({ module: world.faulty.path });
+    const protector = world.protector({ module: world.faulty.path });
     world.faulty.fail({ C_Login: 0xa3 });
-    const error = expect(await rejection(world.open({ storage })), 'pin-expired');
+    const error = expect(await rejection(world.open({ protector })), 'pin-expired');
     assert.match(error.remedy, /pkcs11-tool --login --change-pin/);
     world.tool(...world.login(), '--change-pin', '--new-pin', 'another-pin');
     world.faulty.works();
@@ -311,13 +311,13 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
   'pin-not-initialized': onAToken(async (world) => {
     const slot = String(await world.emptySlot());
     world.tool('--init-token', '--slot', slot, '--label', 'bare', '--so-pin', soPin);
-    const storage = world.storage({ token: 'bare' });
-    const error = expect(await rejection(world.open({ storage })), 'pin-not-initialized');
+    const protector = world.protector({ token: 'bare' });
+    const error = expect(await rejection(world.open({ protector })), 'pin-not-initialized');
     assert.match(error.remedy, /pkcs11-tool --init-pin/);
     world.tool(
       '--token-label', 'bare', '--init-pin', '--login', '--login-type', 'so', '--so-pin', soPin, '--new-pin', pin,
     ); // prettier-ignore
-    await world.makeStore({ storage });
+    await world.makeStore({ protector });
   }),
   'hsm-unreachable': onAToken(async (world) => {
     await world.makeStore();
@@ -336,7 +336,7 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
       await world.make('successor');
       const remedy = world.remedy(error, { SOFTHSM2_CONF: configuration });
       await remedy.command('restore --another-token', '--token', 'successor');
-      await world.opens({ storage: world.storage({ token: 'successor' }) });
+      await world.opens({ protector: world.protector({ token: 'successor' }) });
     } finally {
       process.env['SOFTHSM2_CONF'] = former;
     }
@@ -344,27 +344,27 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
   'hsm-refused': onAToken(async (world) => {
     // CKR_ATTRIBUTE_VALUE_INVALID, whatever the key.
     world.faulty.fail({ C_GenerateKey: 0x13, C_GenerateKeyPair: 0x13 });
-    const storage = world.storage({ module: world.faulty.path });
-    const error = expect(await rejection(world.open({ storage, recovery })), 'hsm-refused');
+    const protector = world.protector({ module: world.faulty.path });
+    const error = expect(await rejection(world.open({ protector, recovery })), 'hsm-refused');
     assert.match(error.message, /C_GenerateKey/);
     world.faulty.works();
-    await world.makeStore({ storage });
+    await world.makeStore({ protector });
   }),
   'hsm-algorithm-missing': onAToken(async (world) => {
     world.faulty.fail({ C_GetMechanismInfo: 0x70, C_GenerateKey: 0x70, C_GenerateKeyPair: 0x70 });
-    const storage = world.storage({ module: world.faulty.path });
-    expect(await rejection(world.open({ storage, recovery })), 'hsm-algorithm-missing');
+    const protector = world.protector({ module: world.faulty.path });
+    expect(await rejection(world.open({ protector, recovery })), 'hsm-algorithm-missing');
     // Another token has them.
     await world.makeStore();
   }),
   'token-write-failed': onAToken(async (world) => {
-    const storage = world.storage({ module: world.faulty.path });
-    await world.makeStore({ storage });
+    const protector = world.protector({ module: world.faulty.path });
+    await world.makeStore({ protector });
     world.faulty.fail({ C_CreateObject: 0x31 });
-    const error = expect(await rejection(world.open({ storage })), 'token-write-failed');
+    const error = expect(await rejection(world.open({ protector })), 'token-write-failed');
     assert.match(error.message, /the token 'acme'/);
     world.faulty.works();
-    await world.opens({ storage });
+    await world.opens({ protector });
   }),
   'token-missing': storeOnAToken(
     'token-missing',
@@ -382,12 +382,12 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
     await world.makeStore();
     await world.make('other');
     const error = expect(
-      await rejection(world.open({ storage: world.storage({ token: 'other' }) })),
+      await rejection(world.open({ protector: world.protector({ token: 'other' }) })),
       'token-misnamed',
     );
     await world.opens();
     await world.remedy(error).command('restore --another-token', '--token', 'other');
-    await world.opens({ storage: world.storage({ token: 'other' }) });
+    await world.opens({ protector: world.protector({ token: 'other' }) });
   }),
   'token-ambiguous': onAToken(async (world) => {
     const twin = ['--init-token', '--free', '--label', 'twin', '--pin', pin, '--so-pin', soPin];
@@ -396,7 +396,7 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
     make();
     make();
     const error = expect(
-      await rejection(world.open({ storage: world.storage({ token: 'twin' }), recovery })),
+      await rejection(world.open({ protector: world.protector({ token: 'twin' }), recovery })),
       'token-ambiguous',
     );
     const remedy = world.remedy(error);
@@ -409,8 +409,8 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
       .filter(({ label }) => label === 'twin');
     assert.equal(twins.length, 2);
     const { serial } = twins[0]!;
-    await world.makeStore({ storage: world.storage({ token: { serial } }) });
-    await world.opens({ storage: world.storage({ token: { serial } }) });
+    await world.makeStore({ protector: world.protector({ token: { serial } }) });
+    await world.opens({ protector: world.protector({ token: { serial } }) });
   }),
   'kek-missing': storeOnAToken(
     'kek-missing',

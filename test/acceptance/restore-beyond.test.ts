@@ -10,7 +10,7 @@ import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm } from '../support/softhsm.js';
 import { binding } from '../support/stores.js';
 import { listTokensWith, setUpTokenWith } from '../../lib/restore/token-setup.js';
-import type { Pkcs11StorageOptions } from '../../lib/pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../../lib/pkcs11-options.js';
 
 describe('acceptance: beyond the auto-restore document', function () {
   this.timeout(60_000);
@@ -134,7 +134,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     process.env['PKCS11SPY'] = softhsm;
     process.env['PKCS11SPY_OUTPUT'] = calls;
     try {
-      const watched = await world.open({ storage: world.storage({ module: spy }) });
+      const watched = await world.open({ protector: world.protector({ module: spy }) });
       const opened = statSync(calls).size;
       assert.ok(opened > 0);
       for (let n = 0; n < 500; n += 1) await watched.vault.set(`s${n}`, bytes('v'));
@@ -168,17 +168,17 @@ describe('acceptance: beyond the auto-restore document', function () {
     const file = join(world.root, 'pin');
     writeFileSync(file, `${pin}\n`, { mode: 0o600 });
     const uri = `pkcs11:token=acme;serial=${serial}?module-path=${softhsm}&pin-source=file:${file}`;
-    for (const storage of [
-      world.storage({ token: { serial } }),
-      world.storage({ token: { slotId } }),
+    for (const protector of [
+      world.protector({ token: { serial } }),
+      world.protector({ token: { slotId } }),
       { type: 'pkcs11', module: softhsm, pin: () => Promise.resolve(bytes(pin)) },
       { type: 'pkcs11', uri },
     ] as const) {
-      await (await world.open({ storage })).close();
+      await (await world.open({ protector })).close();
     }
-    const refuse = async (storage: object, reason: Parameters<typeof rejectsReason>[1]): Promise<void> => {
+    const refuse = async (protector: object, reason: Parameters<typeof rejectsReason>[1]): Promise<void> => {
       await rejectsReason(
-        Promise.resolve().then(() => world.open({ storage: storage as never })),
+        Promise.resolve().then(() => world.open({ protector: protector as never })),
         reason,
       );
     };
@@ -199,7 +199,7 @@ describe('acceptance: beyond the auto-restore document', function () {
       '/usr/lib64/libsoftokn3.so',
     ].find((path) => existsSync(path));
     assert.ok(nss !== undefined, 'NSS is missing: apt-get install libnss3');
-    const setUp = async (name: string): Promise<Pkcs11StorageOptions> => {
+    const setUp = async (name: string): Promise<Pkcs11ProtectorOptions> => {
       const directory = join(world.root, name);
       mkdirSync(directory);
       const initArguments = `configdir='sql:${directory}' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='acme db'`;
@@ -216,20 +216,20 @@ describe('acceptance: beyond the auto-restore document', function () {
       });
       return { type: 'pkcs11', ...place, token: 'acme db', pin: bytes(pin) };
     };
-    const storage = await setUp('nss');
-    await world.makeStore({ storage });
-    const service = await world.open({ storage });
+    const protector = await setUp('nss');
+    await world.makeStore({ protector });
+    const service = await world.open({ protector });
     await service.keys.generate({ id: 'ca', algorithm: 'EC-P256', location: 'hsm' });
     await service.rotateKek();
     await service.close();
     const successor = await setUp('nss-successor');
-    const found = await detectRestoreWith(binding, { directory: world.directory, storage: successor });
+    const found = await detectRestoreWith(binding, { directory: world.directory, protector: successor });
     assert.deepEqual([found.state, found.found.token], ['WIZARD_AUTO_RESTORE_PASSWORD', 'kek-missing']);
-    const restored = await world.restore({ storage: successor });
+    const restored = await world.restore({ protector: successor });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
     assert.equal(restored.keys.get('ca').state, 'deactivated');
     await restored.close();
-    await (await world.open({ storage: successor })).close();
+    await (await world.open({ protector: successor })).close();
   });
 
   it('beyond the document: decommission leaves the token as it was found, and a COLDSTART can follow', async () => {
@@ -239,7 +239,10 @@ describe('acceptance: beyond the auto-restore document', function () {
     await service.initialize({ kind: 'decommission', password: bytes(backupPassword) });
     assert.equal(world.tool('--token-label', 'acme', '--login', '--pin', pin, '--list-objects'), before);
     await world.makeStore();
-    const found = await detectRestoreWith(binding, { directory: world.directory, storage: world.storage() });
+    const found = await detectRestoreWith(binding, {
+      directory: world.directory,
+      protector: world.protector(),
+    });
     assert.equal(found.scenario, 3);
   });
 });

@@ -80,7 +80,7 @@ describe('acceptance: auto-restore', function () {
     const found = await world.detect({ module, timeLimitMs: 300 });
     assert.deepEqual([found.state, found.found.token], ['OUTAGE', 'hsm-unreachable']);
     await rejectsReason(
-      world.open({ storage: world.storage({ module, timeLimitMs: 300 }) }),
+      world.open({ protector: world.protector({ module, timeLimitMs: 300 }) }),
       'hsm-unreachable',
     );
     assert.ok(performance.now() - started < 5000);
@@ -94,19 +94,19 @@ describe('acceptance: auto-restore', function () {
     assert.equal(said, 'hsm-unreachable\n');
   });
 
-  it('SOFTWARE storage: no module is loaded, whatever its path, and there is nothing to restore', async () => {
-    await world.makeStore({ storage: { type: 'software' } });
+  it('SOFTWARE protection: no module is loaded, whatever its path, and there is nothing to restore', async () => {
+    await world.makeStore({ protector: { type: 'software' } });
     const module = '/nowhere/module.so';
     const found = await world.detect({ module });
     assert.deepEqual(
       [found.state, found.scenario, found.found.token],
       ['WIZARD_COMPLETED', undefined, 'not-asked'],
     );
-    await rejectsReason(world.restore({ storage: world.storage({ module }) }), 'nothing-to-do');
-    await rejectsReason(world.restore({ storage: { type: 'software' } }), 'nothing-to-do');
+    await rejectsReason(world.restore({ protector: world.protector({ module }) }), 'nothing-to-do');
+    await rejectsReason(world.restore({ protector: { type: 'software' } }), 'nothing-to-do');
     const maps = readFileSync('/proc/self/maps', 'utf8');
     assert.ok(!maps.includes('/nowhere'));
-    const service = await world.open({ storage: { type: 'software' } });
+    const service = await world.open({ protector: { type: 'software' } });
     assert.equal(service.status().token, undefined);
     assert.equal(service.restore, undefined);
   });
@@ -303,7 +303,7 @@ describe('acceptance: auto-restore', function () {
     const { state, scenario, found } = await world.detect();
     assert.deepEqual([state, scenario], ['WIZARD_COMPLETED', 3]);
     assert.deepEqual(found, {
-      storage: 'pkcs11',
+      protector: 'pkcs11',
       files: 'complete',
       token: 'ok',
       journal: 'none',
@@ -408,7 +408,7 @@ describe('acceptance: auto-restore', function () {
     mkdirSync(world.tokens);
     const restored = await world.restore({
       setUp: await secondToken('successor'),
-      storage: world.storage({ token: 'successor' }),
+      protector: world.protector({ token: 'successor' }),
     });
     const ca = restored.keys.get('ca');
     assert.equal(ca.state, 'deactivated');

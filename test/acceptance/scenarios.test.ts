@@ -1,4 +1,4 @@
-// The seven scenarios of the workflow document, by number, and its table of what software storage must detect.
+// The seven scenarios of the workflow document, by number, and its table of what software protection must detect.
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 
@@ -7,7 +7,7 @@ import { day, hour, minute, Place, storeFiles, text } from './support.js';
 const files = (name: string): boolean => name.startsWith('store/');
 const secrets = (name: string): boolean => name.startsWith('secrets/');
 
-describe('acceptance: scenarios, software storage', () => {
+describe('acceptance: scenarios, software protection', () => {
   let place: Place;
   beforeEach(() => {
     place = new Place();
@@ -158,10 +158,10 @@ describe('acceptance: scenarios, software storage', () => {
   });
 
   describe('TPM and no-TPM', () => {
-    it('TPM and no-TPM: software storage says what it is', async () => {
+    it('TPM and no-TPM: software protection says what it is', async () => {
       const store = await place.open();
-      const { securityLevel, storage, rewindableBy, witnesses } = store.status();
-      assert.deepEqual([securityLevel, storage, rewindableBy], ['software', 'software', 'nobody']);
+      const { securityLevel, protector, rewindableBy, witnesses } = store.status();
+      assert.deepEqual([securityLevel, protector, rewindableBy], ['software', 'software', 'nobody']);
       assert.deepEqual(
         witnesses.map(({ name }) => name),
         ['tamper-file', 'secret-store'],

@@ -190,7 +190,7 @@ const strongroom = await import(process.env.LIBRARY);
 const options = {
   directory,
   instance: 'test',
-  ...(tcti === undefined ? { secretStore: { type: 'file', directory: secrets }, recovery: 'none' } : { storage: { type: 'tpm', tcti } }),
+  ...(tcti === undefined ? { secretStore: { type: 'file', directory: secrets }, recovery: 'none' } : { protector: { type: 'tpm', tcti } }),
 };
 const tell = (line) => writeSync(1, line + '\\n');
 const die = () => process.kill(process.pid, 'SIGKILL');

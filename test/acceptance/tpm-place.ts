@@ -1,11 +1,11 @@
 // A place whose store has its root in a swtpm of its own.
-import type { OpenOptions, TpmStorageOptions } from '../../lib/options.js';
+import type { OpenOptions, TpmProtectorOptions } from '../../lib/options.js';
 import { Swtpm } from '../support/swtpm.js';
 import { Place } from './support.js';
 
 export class TpmPlace extends Place {
-  /** What every option object's `storage` is made of. */
-  tpmOptions: Omit<TpmStorageOptions, 'type'> = {};
+  /** What every option object's `protector` is made of. */
+  tpmOptions: Omit<TpmProtectorOptions, 'type'> = {};
 
   private constructor(readonly tpm: Swtpm) {
     super();
@@ -23,7 +23,7 @@ export class TpmPlace extends Place {
     return {
       directory: this.directory,
       instance: 'test',
-      storage: { type: 'tpm', tcti: this.tcti, ...this.tpmOptions },
+      protector: { type: 'tpm', tcti: this.tcti, ...this.tpmOptions },
       ...changes,
     };
   }

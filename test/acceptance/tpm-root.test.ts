@@ -23,12 +23,12 @@ describe('acceptance: TPM root', function () {
   const refusedAsFault = async (reason: Reason): Promise<void> => {
     const error = await place.refused(reason);
     assert.equal(error.code, 'PERS_8005');
-    assert.equal((await place.inspect({ storage: { type: 'tpm', ...place.tpmOptions } })).verdict, reason);
+    assert.equal((await place.inspect({ protector: { type: 'tpm', ...place.tpmOptions } })).verdict, reason);
   };
 
   /** After a reseal by the password the store is what it was. */
-  const reseals = async (storage: object = {}, continuity = 'proven'): Promise<void> => {
-    const store = await place.act('reseal', { password }, { storage: { type: 'tpm', ...storage } });
+  const reseals = async (protector: object = {}, continuity = 'proven'): Promise<void> => {
+    const store = await place.act('reseal', { password }, { protector: { type: 'tpm', ...protector } });
     assert.equal(text(store.vault.get('seats/1')), 'value 1');
     assert.equal(store.status().continuity, continuity);
     await store.close();
@@ -56,7 +56,7 @@ describe('acceptance: TPM root', function () {
       place.tpmOptions = { pcrs: [0] };
       const error = await rejection(place.open());
       assert.equal(error.reason, 'invalid-option');
-      assert.match(error.message, /storage\.pcrs/);
+      assert.match(error.message, /protector\.pcrs/);
     });
 
     it('TPM root: PIN missing and PIN wrong are told apart, lock nothing, and show in nothing', async () => {
@@ -161,9 +161,9 @@ describe('acceptance: TPM root', function () {
       await place.made();
       const secretStore = { type: 'file', directory: place.secrets } as const;
       for (const changes of [
-        { storage: { type: 'software' }, secretStore },
-        { storage: undefined, secretStore },
-        { storage: { type: 'software' } },
+        { protector: { type: 'software' }, secretStore },
+        { protector: undefined, secretStore },
+        { protector: { type: 'software' } },
       ]) {
         await place.refused('invalid-option', () => place.open(changes as never));
       }

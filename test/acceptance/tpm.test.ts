@@ -36,12 +36,12 @@ describe('acceptance: TPM', function () {
     place.visit(({ vault }) => vault.set('seats/1', bytes(value)));
 
   describe('TPM and no-TPM', () => {
-    it('TPM and no-TPM: storage tpm says what it is, and needs no SecretStore', async () => {
+    it('TPM and no-TPM: protector tpm says what it is, and needs no SecretStore', async () => {
       await place.made();
       const store = await place.open();
-      const { storage, securityLevel, tpm, witnesses, secretStore } = store.status();
+      const { protector, securityLevel, tpm, witnesses, secretStore } = store.status();
       // A swtpm must not pass for a chip.
-      assert.deepEqual([storage, securityLevel, secretStore], ['tpm', 'tpm-virtual', undefined]);
+      assert.deepEqual([protector, securityLevel, secretStore], ['tpm', 'tpm-virtual', undefined]);
       assert.deepEqual(
         witnesses.map(({ name, lagGenerations }) => [name, lagGenerations]),
         [
@@ -370,7 +370,7 @@ class WitnessedLoad {
       const { open } = await import(${JSON.stringify(dist)});
       const kdf = ${JSON.stringify(quickKdf)};
       const store = await open({ directory: ${JSON.stringify(directory)}, instance: 'test',
-        storage: { type: 'tpm', tcti: ${JSON.stringify(tcti)} }, recovery: { password: Buffer.from(${JSON.stringify(password.toString())}), kdf } });
+        protector: { type: 'tpm', tcti: ${JSON.stringify(tcti)} }, recovery: { password: Buffer.from(${JSON.stringify(password.toString())}), kdf } });
       let count = Number(store.vault.get('count') ?? 0);
       for (;;) {
         count += 1;

@@ -101,7 +101,7 @@ describe('acceptance: auto-restore, the pages', function () {
     await opens();
     // The next start is scenario 3, and has no page.
     await rejectsReason(
-      createWizardWith(binding, { directory: world.directory, storage: world.storage() }),
+      createWizardWith(binding, { directory: world.directory, protector: world.protector() }),
       'nothing-to-do',
     );
   });
@@ -177,16 +177,19 @@ describe('acceptance: auto-restore, the pages', function () {
     );
   });
 
-  it('entrypoint skips unwrap and config: storage software has no page, whatever module is named', async () => {
-    await world.makeStore({ storage: { type: 'software' } });
-    const options = { directory: world.directory, storage: world.storage({ module: '/nowhere/module.so' }) };
+  it('entrypoint skips unwrap and config: protector software has no page, whatever module is named', async () => {
+    await world.makeStore({ protector: { type: 'software' } });
+    const options = {
+      directory: world.directory,
+      protector: world.protector({ module: '/nowhere/module.so' }),
+    };
     await rejectsReason(createWizardWith(binding, options), 'nothing-to-do');
     await rejectsReason(
-      createWizardWith(binding, { directory: world.directory, storage: { type: 'software' } }),
+      createWizardWith(binding, { directory: world.directory, protector: { type: 'software' } }),
       'nothing-to-do',
     );
     await rejectsReason(
-      createWizardWith(binding, { directory: join(world.root, 'none'), storage: world.storage() }),
+      createWizardWith(binding, { directory: join(world.root, 'none'), protector: world.protector() }),
       'no-store',
     );
   });
@@ -421,7 +424,7 @@ describe('acceptance: auto-restore, the pages', function () {
     const [first, second] = [await world.make('first'), await world.make('second')];
     await start({
       soPin: bytes(soPin),
-      storage: { type: 'pkcs11', module: softhsm, pin: world.storage().pin! },
+      protector: { type: 'pkcs11', module: softhsm, pin: world.protector().pin! },
     });
     const browser = await rig!.insider();
     assert.equal((await browser.json(hsmPath())).json().asksSoPin, false);
@@ -443,7 +446,7 @@ describe('acceptance: auto-restore, the pages', function () {
     assert.ok(result.deactivatedKeys[0].why.length > 0);
     await rig!.wizard.finished;
     const again = await world.open({
-      storage: { type: 'pkcs11', module: softhsm, pin: world.storage().pin! },
+      protector: { type: 'pkcs11', module: softhsm, pin: world.protector().pin! },
     });
     assert.equal(again.vault.get('seats')?.toString(), '12');
   });

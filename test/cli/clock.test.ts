@@ -122,7 +122,7 @@ describe('a wrong clock', function () {
       const made = await at(
         '+0',
         [
-          ...['init', world.directory, '--storage', 'pkcs11', '--token', 'acme', '--no-recovery-password'],
+          ...['init', world.directory, '--protector', 'pkcs11', '--token', 'acme', '--no-recovery-password'],
           ...['--secret-store', `file:${world.secrets}`, ...token],
         ],
         env,

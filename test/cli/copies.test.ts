@@ -40,7 +40,7 @@ async function software(): Promise<Case> {
 async function inTpm(): Promise<Case> {
   const tpm = await Swtpm.started();
   const directory = join(await temporaryDirectory(), 'store');
-  const made = await run('init', directory, '--storage', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme');
+  const made = await run('init', directory, '--protector', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme');
   assert.equal(made.code, 0, made.stderr);
   return {
     directory,
@@ -54,7 +54,7 @@ for (const [name, make] of [
   ['software', software],
   ['tpm', inTpm],
 ] as const) {
-  describe(`a copy of a store, storage ${name}`, function () {
+  describe(`a copy of a store, protector ${name}`, function () {
     this.timeout(120_000);
     let place: Case;
     let copy: string;

@@ -248,10 +248,10 @@ describe('strongroom decommission', function () {
       for (const outcome of [
         await leftovers(store, '--password-fd', '0'),
         await leftovers(store, '--allow-leftovers'),
-        await leftovers(store, '--storage', 'tpm'),
+        await leftovers(store, '--protector', 'tpm'),
         await leftovers(store, '--tcti', 'device:/dev/tpm0'),
         await decommission(store.directory, '--instance', 'acme'),
-        await decommission(store.directory, '--storage', 'tpm'),
+        await decommission(store.directory, '--protector', 'tpm'),
       ]) {
         assert.deepEqual(reasonOf(outcome), [2, 'invalid-option']);
       }
@@ -272,7 +272,7 @@ describe('strongroom decommission', function () {
         [
           'init',
           directory,
-          '--storage',
+          '--protector',
           'tpm',
           '--tcti',
           tpm.tcti,
@@ -291,7 +291,7 @@ describe('strongroom decommission', function () {
         'decommission',
         directory,
         '--leftovers',
-        '--storage',
+        '--protector',
         'tpm',
         '--tcti',
         tpm.tcti,
@@ -330,7 +330,7 @@ describe('strongroom decommission', function () {
       });
     const initToken = (): Promise<Outcome> =>
       run(
-        'init', directory, '--storage', 'pkcs11', '--token', 'acme', '--instance', 'acme',
+        'init', directory, '--protector', 'pkcs11', '--token', 'acme', '--instance', 'acme',
         '--secret-store', `file:${root}/secrets`,
       ); // prettier-ignore
     beforeEach(async () => {
@@ -375,7 +375,7 @@ describe('strongroom decommission', function () {
       assert.deepEqual(reasonOf(await initToken()), [3, 'partial-restore']);
       await succeeds(
         run(
-          'decommission', directory, '--leftovers', '--storage', 'pkcs11', '--token', 'acme', '--instance', 'acme',
+          'decommission', directory, '--leftovers', '--protector', 'pkcs11', '--token', 'acme', '--instance', 'acme',
           '--secret-store', `file:${root}/secrets`, '--yes',
         ),
       ); // prettier-ignore

@@ -137,7 +137,7 @@ describe('golden: at 80 columns', function () {
       golden(`status/${name}`, steady(stdout.replaceAll('\r\n', '\n'), root));
     };
 
-    describe('storage software', () => {
+    describe('protector software', () => {
       beforeEach(() => init());
 
       it('ready', async () => {
@@ -165,12 +165,23 @@ describe('golden: at 80 columns', function () {
       });
     });
 
-    describe('storage tpm', () => {
+    describe('protector tpm', () => {
       let tpm: Swtpm;
       beforeEach(async () => {
         tpm = await Swtpm.started();
         await ok([
-          ...['init', directory, '--storage', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme', '--pcrs', '7'],
+          ...[
+            'init',
+            directory,
+            '--protector',
+            'tpm',
+            '--tcti',
+            tpm.tcti,
+            '--instance',
+            'acme',
+            '--pcrs',
+            '7',
+          ],
           ...['--recovery-password-file', passwordFile, '--no-pin'],
         ]);
       });
@@ -190,7 +201,7 @@ describe('golden: at 80 columns', function () {
       });
     });
 
-    describe('storage pkcs11', () => {
+    describe('protector pkcs11', () => {
       let env: NodeJS.ProcessEnv;
       beforeEach(async () => {
         env = await initInToken();
@@ -395,7 +406,7 @@ describe('golden: at 80 columns', function () {
         await asked(
           'init-tpm',
           [
-            ...['init', directory, '--storage', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme'],
+            ...['init', directory, '--protector', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme'],
             ...['--recovery-password-file', passwordFile],
           ],
           [
@@ -455,7 +466,7 @@ describe('golden: at 80 columns', function () {
     const env = await makeToken(root);
     await ok(
       [
-        ...['init', directory, '--storage', 'pkcs11', '--token', 'acme', '--object', 'kek'],
+        ...['init', directory, '--protector', 'pkcs11', '--token', 'acme', '--object', 'kek'],
         ...['--instance', 'acme', '--secret-store', `file:${secrets}`],
         ...['--recovery-password-file', passwordFile],
       ],

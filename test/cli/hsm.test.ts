@@ -76,7 +76,7 @@ describe('strongroom on a token', function () {
     ]);
   const init = (): Promise<Outcome> =>
     ok([
-      'init', directory, '--storage', 'pkcs11', ...place(), '--token', 'acme', '--object', 'kek', '--instance', 'acme',
+      'init', directory, '--protector', 'pkcs11', ...place(), '--token', 'acme', '--object', 'kek', '--instance', 'acme',
       '--secret-store', `file:${root}/secrets`, '--recovery-password-file', files.password,
     ]); // prettier-ignore
   const destroyKek = (by = pin): void => {
@@ -110,7 +110,7 @@ describe('strongroom on a token', function () {
     await ok(['set', directory, 'seats', '12', ...place()]);
     const status = json((await ok(['status', directory, '--json', ...place()])).stdout);
     assert.equal(status.state, 'ready');
-    assert.equal(status.storage, 'pkcs11');
+    assert.equal(status.protector, 'pkcs11');
     assert.equal(status.securityLevel, 'pkcs11');
     assert.equal(status.token.label, 'acme');
     assert.equal(status.token.kekLabel, 'kek');
@@ -329,7 +329,7 @@ describe('strongroom on a token', function () {
 mount -t tmpfs -o size=96k tmpfs "$TOKENS" || exit 99
 run() { shown=$1; shift; "$@" >"$OUT/$shown" 2>&1; echo "$shown $?"; }
 run setup $STRONGROOM hsm setup ${softhsm} 0 acme --so-pin-file ${files.soPin} --pin-file ${files.pin}
-run init $STRONGROOM init ${directory} --storage pkcs11 --module ${softhsm} --token acme --pin-file ${files.pin} \
+run init $STRONGROOM init ${directory} --protector pkcs11 --module ${softhsm} --token acme --pin-file ${files.pin} \
   --secret-store file:${root}/secrets --instance acme --recovery-password-file ${files.password}
 dd if=/dev/zero of="$TOKENS/filler" bs=512 2>/dev/null
 PLACE="${directory} --module ${softhsm} --pin-file ${files.pin}"

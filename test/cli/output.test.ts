@@ -143,7 +143,7 @@ describe('strongroom: output, input and the working directory', function () {
       const what = args.join(' ');
       const { code, stderr } = await run(args, { stdout: full(), env });
       if (args[0] === 'restore') {
-        // There is nothing to restore in software storage.
+        // There is nothing to restore in software protection.
         assert.notEqual(code, 0, what);
         continue;
       }

@@ -55,7 +55,7 @@ describe('strongroom rotate dek', () => {
     const secretStore = { type: 'file', directory: join(directory, '..', 'secrets') } as const;
     const part: RotationPart = {
       options: { directory, secretStore },
-      storage: { type: 'software' },
+      protector: { type: 'software' },
       password: 'correct horse',
       killAt: 'vault',
     };

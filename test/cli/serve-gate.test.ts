@@ -50,8 +50,8 @@ describe('strongroom serve-gate', function () {
     assert.deepEqual([answer.start, answer.state], ['service', 'NO_STORE']);
   });
 
-  it('software storage: the service, and a bogus module harms nobody', async () => {
-    await world.makeStore({ storage: { type: 'software' } });
+  it('software protection: the service, and a bogus module harms nobody', async () => {
+    await world.makeStore({ protector: { type: 'software' } });
     const answer = await gate(
       0,
       '--module',

@@ -8,7 +8,7 @@ import { json, onTerminal, strongroom, temporaryDirectory } from './support.js';
 
 const withPassword = { env: { STRONGROOM_PASSWORD: 'correct horse' } };
 
-describe('cli: storage tpm', function () {
+describe('cli: protector tpm', function () {
   this.timeout(120_000);
   let tpm: Swtpm;
   let place: string;
@@ -23,7 +23,7 @@ describe('cli: storage tpm', function () {
 
   const init = (...more: readonly string[]): ReturnType<typeof strongroom> =>
     strongroom(
-      ['init', directory, '--storage', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme', ...more],
+      ['init', directory, '--protector', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme', ...more],
       withPassword,
     );
   const made = async (...more: readonly string[]): Promise<void> => {
@@ -57,7 +57,7 @@ describe('cli: storage tpm', function () {
     }
     assert.doesNotMatch(stdout, /secret store/);
     const document = json((await strongroom(['status', directory, '--json'])).stdout);
-    assert.deepEqual([document.storage, document.securityLevel], ['tpm', 'tpm-virtual']);
+    assert.deepEqual([document.protector, document.securityLevel], ['tpm', 'tpm-virtual']);
     assert.deepEqual(document.tpm.pcrs, [0, 7]);
     assert.equal(document.tpm.wear.increments, 5);
     assert.equal((await strongroom(['verify', directory])).code, 0);
@@ -68,11 +68,11 @@ describe('cli: storage tpm', function () {
     const secrets = `file:${join(place, 'secrets')}`;
     const none = { env: {} };
     for (const [args, options] of [
-      [['--storage', 'tpm', '--secret-store', secrets], withPassword],
-      [['--storage', 'tpm', '--pcrs', '0,24'], withPassword],
-      [['--storage', 'tpm', '--pcrs', 'all'], withPassword],
-      [['--storage', 'tpm', '--no-pin', '--pin-fd', '0'], withPassword],
-      [['--storage', 'tpm'], none],
+      [['--protector', 'tpm', '--secret-store', secrets], withPassword],
+      [['--protector', 'tpm', '--pcrs', '0,24'], withPassword],
+      [['--protector', 'tpm', '--pcrs', 'all'], withPassword],
+      [['--protector', 'tpm', '--no-pin', '--pin-fd', '0'], withPassword],
+      [['--protector', 'tpm'], none],
       [['--secret-store', secrets, '--pcrs', '0'], withPassword],
       [['--secret-store', secrets, '--tcti', 'x'], withPassword],
       [[], withPassword],
@@ -83,7 +83,7 @@ describe('cli: storage tpm', function () {
     const without = await strongroom([
       'init',
       directory,
-      '--storage',
+      '--protector',
       'tpm',
       '--tcti',
       tpm.tcti,
@@ -139,7 +139,7 @@ describe('cli: storage tpm', function () {
     assert.equal((await strongroom(['status', directory])).code, 0);
     await rm(directory, { recursive: true });
     const anew = await strongroom(
-      ['init', directory, '--storage', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme', '--json'],
+      ['init', directory, '--protector', 'tpm', '--tcti', tpm.tcti, '--instance', 'acme', '--json'],
       withPassword,
     );
     assert.deepEqual([anew.code, reasonOf(anew)], [3, 'partial-restore']);

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import type { Command } from 'commander';
+
 import { createProgram } from '../../lib/cli/program.js';
+import { renamedCommands, renamedFlags } from '../../lib/cli/renamed.js';
 import { json, makeStore, strongroom, temporaryDirectory } from './support.js';
 
 const commands = [
@@ -22,6 +25,15 @@ const commands = [
   'password',
   'token',
 ];
+
+/** The commands that do something, with the words that call them. */
+function leaves(): [words: string[], command: Command][] {
+  return createProgram().commands.flatMap((command) =>
+    command.commands.length > 0
+      ? command.commands.map((leaf): [string[], Command] => [[command.name(), leaf.name()], leaf])
+      : [[[command.name()], command] as [string[], Command]],
+  );
+}
 
 describe('strongroom: help and usage', () => {
   it('shows all commands and the exit codes with --help', async () => {
@@ -55,11 +67,9 @@ describe('strongroom: help and usage', () => {
   });
 
   it('has an example for every command and no option that takes a password', () => {
-    const leaves = createProgram().commands.flatMap((command) =>
-      command.commands.length > 0 ? command.commands : [command],
-    );
-    assert.ok(leaves.length >= commands.length);
-    for (const leaf of leaves) {
+    const all = leaves();
+    assert.ok(all.length >= commands.length);
+    for (const [, leaf] of all) {
       let help = '';
       leaf.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
       assert.match(help, /Examples?:\n {2}strongroom /, leaf.name());
@@ -92,7 +102,7 @@ describe('strongroom: help and usage', () => {
     ['a missing argument', ['get', 'DIR'], /missing required argument 'key'/],
     ['too many arguments', ['status', 'DIR', 'more'], /too many arguments/],
     ['a missing option', ['init', 'DIR'], /required option '--secret-store <place>' not specified/],
-    ['an unknown storage', ['init', 'DIR', '--secret-store', 'file:S', '--storage', 'paper'], /software/],
+    ['an unknown protector', ['init', 'DIR', '--secret-store', 'file:S', '--protector', 'paper'], /software/],
     [
       'a SecretStore without a place',
       ['init', 'DIR', '--secret-store', 'file:'],
@@ -128,6 +138,29 @@ describe('strongroom: help and usage', () => {
       assert.equal(stdout, '');
       assert.match(stderr, message);
       assert.deepEqual(await readdir(directory), []);
+    });
+  }
+
+  for (const [old, name] of renamedFlags) {
+    const taking = leaves().filter(([, command]) => command.options.some(({ long }) => long === name));
+    it(`answers ${old} of ${taking.length} commands with its name of now`, async () => {
+      assert.ok(taking.length > 0);
+      for (const [words] of taking) {
+        for (const given of [[old, 'x'], [`${old}=x`]]) {
+          const { code, stderr } = await strongroom([...words, 'DIR', ...given]);
+          assert.equal(code, 2, stderr);
+          assert.ok(stderr.includes(`${old} is called ${name} now`), stderr);
+        }
+      }
+    });
+  }
+
+  for (const [old, name] of renamedCommands) {
+    it(`answers the command ${old} with its name of now`, async () => {
+      assert.ok(createProgram().commands.some((command) => command.name() === name));
+      const { code, stderr } = await strongroom([old, 'sign', '--purpose', 'recover']);
+      assert.equal(code, 2, stderr);
+      assert.ok(stderr.includes(`${old} is called ${name} now`), stderr);
     });
   }
 

@@ -60,21 +60,21 @@ describe('deploy: entrypoint.sh', function () {
     assert.match(container.log, new RegExp(`^a {2}b as ${container.pid}$`, 'm'));
   });
 
-  it('no store: the service makes it; software storage: a PIN and a module harm nobody', async () => {
+  it('no store: the service makes it; software protection: a PIN and a module harm nobody', async () => {
     const first = start({
       STRONGROOM_TLS_DIR: join(world.root, 'tls'),
       STRONGROOM_ON_RESTORED: '/bin/false',
     });
     assert.equal(await first.ended, 0);
     assert.match(first.log, /"state":"NO_STORE"[^]*the service/);
-    const service = await world.open({ storage: { type: 'software' } });
+    const service = await world.open({ protector: { type: 'software' } });
     await service.close();
     const without = start({
       STRONGROOM_TLS_DIR: join(world.root, 'tls'),
       STRONGROOM_ON_RESTORED: '/bin/false',
     });
     assert.equal(await without.ended, 0, 'no credential is stored, so no web server is looked after');
-    const again = await world.open({ storage: { type: 'software' } });
+    const again = await world.open({ protector: { type: 'software' } });
     const { key, certificate, chain } = makeCredential(join(world.root, 'credential'));
     await again.tls.set({ key: bytes(key), certificate, chain });
     await again.close();

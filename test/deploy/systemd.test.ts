@@ -115,7 +115,7 @@ for first in +0 -1h +2d +8d; do
   # A clock that is wrong is one that nothing had set.
   seconds='-400d +8d' set=
   if [[ $first == +0 ]]; then seconds='-400d -1h +2d +8d' set=set; fi
-  TEST_CLOCK=$set at $first runuser --user strongroom -- strongroom init store --storage pkcs11 --token acme --pin-fd 3 \\
+  TEST_CLOCK=$set at $first runuser --user strongroom -- strongroom init store --protector pkcs11 --token acme --pin-fd 3 \\
     --instance acme --secret-store file:/var/lib/strongroom/secrets --recovery-password-fd 4 3< /etc/strongroom/pin 4< /root/backup-password
   at $first runuser --user strongroom -- strongroom tls set store --pin-fd 3 --key-fd 4 \\
     --certificate-file /etc/strongroom/server.crt --chain-file /etc/strongroom/chain.pem 3< /etc/strongroom/pin 4< /root/server.key

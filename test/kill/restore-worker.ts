@@ -31,7 +31,7 @@ const internals = killInCore ? { killBeforeStep: part.killAt } : {};
 const options = {
   directory: part.directory,
   instance: 'test',
-  storage: { type: 'pkcs11', module: part.module, token: part.token, pin: Buffer.from(part.pin) },
+  protector: { type: 'pkcs11', module: part.module, token: part.token, pin: Buffer.from(part.pin) },
   secretStore: { type: 'file', directory: part.secrets },
 } as const;
 

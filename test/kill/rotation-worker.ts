@@ -7,8 +7,8 @@ import { binding } from '../support/stores.js';
 import { tell } from './tell.js';
 
 export interface RotationPart {
-  readonly options: Omit<OpenOptions, 'storage'>;
-  readonly storage:
+  readonly options: Omit<OpenOptions, 'protector'>;
+  readonly protector:
     | { readonly type: 'software' }
     | { readonly type: 'tpm'; readonly tcti: string }
     | { readonly type: 'pkcs11'; readonly module: string; readonly token: string; readonly pin: string };
@@ -20,8 +20,10 @@ export interface RotationPart {
 }
 
 const part = JSON.parse(process.argv[2] ?? '') as RotationPart;
-const storage =
-  part.storage.type === 'pkcs11' ? { ...part.storage, pin: Buffer.from(part.storage.pin) } : part.storage;
+const protector =
+  part.protector.type === 'pkcs11'
+    ? { ...part.protector, pin: Buffer.from(part.protector.pin) }
+    : part.protector;
 
 function say(what: object | string): void {
   tell(1, typeof what === 'string' ? what : JSON.stringify(what));
@@ -42,7 +44,7 @@ async function write(service: PersistenceService, from: number): Promise<void> {
 
 try {
   const internals = part.killAt === undefined ? {} : { killBeforeStep: part.killAt };
-  const service = new PersistenceService(binding, { ...part.options, storage }, internals);
+  const service = new PersistenceService(binding, { ...part.options, protector }, internals);
   await service.initialize();
   say({ event: 'open', dek: service.status().dek });
   if (part.writeFrom === undefined) {

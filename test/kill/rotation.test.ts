@@ -1,4 +1,4 @@
-// kill -9 in rotations of the data encryption key: at every step of one, in each storage, and at any moment of rotations
+// kill -9 in rotations of the data encryption key: at every step of one, in each protector, and at any moment of rotations
 // that go on beside writes. The store opens with the former key or the new one, and the rotation ends in the same state.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -31,7 +31,7 @@ interface Line {
 
 /** One machine with a root of some kind. */
 interface Place {
-  readonly storage: RotationPart['storage'];
+  readonly protector: RotationPart['protector'];
   readonly directory: string;
   readonly secrets?: string;
   readonly environment?: NodeJS.ProcessEnv;
@@ -43,13 +43,13 @@ interface Place {
 const places: Readonly<Record<'software' | 'tpm' | 'pkcs11', () => Promise<Place>>> = {
   software: () => {
     const { directory, secrets, closeAll } = bound(new World());
-    return Promise.resolve({ storage: { type: 'software' }, directory, secrets, end: closeAll });
+    return Promise.resolve({ protector: { type: 'software' }, directory, secrets, end: closeAll });
   },
   tpm: async () => {
     const { directory, closeAll } = bound(new World());
     const tpm = await Swtpm.started();
     return {
-      storage: { type: 'tpm', tcti: tpm.tcti },
+      protector: { type: 'tpm', tcti: tpm.tcti },
       directory,
       settle: () => {
         tpm.flush();
@@ -64,8 +64,8 @@ const places: Readonly<Record<'software' | 'tpm' | 'pkcs11', () => Promise<Place
     const world = new HsmWorld();
     await world.make();
     const { directory, secrets, closeAll } = bound(world);
-    const storage = { type: 'pkcs11', module: softhsm, token: 'acme', pin } as const;
-    return { storage, directory, secrets, environment: world.environment(), end: closeAll };
+    const protector = { type: 'pkcs11', module: softhsm, token: 'acme', pin } as const;
+    return { protector, directory, secrets, environment: world.environment(), end: closeAll };
   },
 };
 
@@ -94,21 +94,21 @@ describe('kill -9 in a rotation of the data encryption key', function () {
   const totals = { kills: 0, acknowledged: 0, lost: 0, faults: 0 };
   const found = { 'not begun': 0, pending: 0, complete: 0 };
   let place: Place;
-  let options: Omit<OpenOptions, 'storage'>;
+  let options: Omit<OpenOptions, 'protector'>;
 
   const open = async (changes: Partial<OpenOptions> = {}): Promise<PersistenceService> => {
-    const { storage } = place;
+    const { protector } = place;
     const service = new PersistenceService(binding, {
       ...options,
-      storage: storage.type === 'pkcs11' ? { ...storage, pin: Buffer.from(storage.pin) } : storage,
+      protector: protector.type === 'pkcs11' ? { ...protector, pin: Buffer.from(protector.pin) } : protector,
       ...changes,
     });
     await service.initialize();
     return service;
   };
 
-  const prepare = async (storage: keyof typeof places): Promise<void> => {
-    place = await places[storage]();
+  const prepare = async (protector: keyof typeof places): Promise<void> => {
+    place = await places[protector]();
     const { directory, secrets } = place;
     options = {
       directory,
@@ -124,7 +124,7 @@ describe('kill -9 in a rotation of the data encryption key', function () {
   const start = (
     part: Partial<RotationPart>,
   ): { lines: AsyncIterable<string>; kill: () => void; end: Promise<NodeJS.Signals | null> } => {
-    const whole: RotationPart = { options, storage: place.storage, password, ...part };
+    const whole: RotationPart = { options, protector: place.protector, password, ...part };
     const child = spawn(process.execPath, ['--import', 'tsx', worker, JSON.stringify(whole)], {
       env: place.environment ?? process.env,
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -161,9 +161,9 @@ describe('kill -9 in a rotation of the data encryption key', function () {
     assert.equal(kills, 3 * steps.length + killsAtAnyMoment);
   });
 
-  for (const storage of ['software', 'tpm', 'pkcs11'] as const) {
-    it(`storage ${storage}, at each of ${steps.length} steps`, async () => {
-      await prepare(storage);
+  for (const protector of ['software', 'tpm', 'pkcs11'] as const) {
+    it(`protector ${protector}, at each of ${steps.length} steps`, async () => {
+      await prepare(protector);
       let keyId = 1;
       for (const [killAt, wanted] of steps) {
         const killed = await run({ killAt });

@@ -89,9 +89,9 @@ const persistence = new PersistenceService(
     directory: config.directory,
     instance: 'kill',
     ...('tcti' in config.root
-      ? { storage: { type: 'tpm', tcti: config.root.tcti } }
+      ? { protector: { type: 'tpm', tcti: config.root.tcti } }
       : {
-          storage: { type: 'software' },
+          protector: { type: 'software' },
           secretStore: { type: 'file', directory: config.root.secrets },
         }),
     // A cheap key derivation: the campaign is about files, and each process may derive twice.

@@ -17,7 +17,7 @@ const roundTrip = (directory: string, key: string): string => `
   const options = {
     directory: ${JSON.stringify(join(directory, 'data'))},
     instance: 'package-test',
-    storage: { type: 'software' },
+    protector: { type: 'software' },
     secretStore: { type: 'file', directory: ${JSON.stringify(join(directory, 'secrets'))} },
     recovery: 'none',
   };
@@ -71,7 +71,7 @@ describe('the installed package', () => {
     const { status, stdout, stderr } = await runModule(
       project,
       `import { createWizard } from 'strongroom/wizard';
-       const options = { directory: ${JSON.stringify(await temporaryDirectory())}, storage: { type: 'software' } };
+       const options = { directory: ${JSON.stringify(await temporaryDirectory())}, protector: { type: 'software' } };
        await createWizard(options).catch((error) => console.log(error.reason));`,
     );
     assert.equal(status, 0, stderr);

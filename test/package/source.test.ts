@@ -60,7 +60,7 @@ describe('a build from source', () => {
        const persistence = await open({
          directory: ${JSON.stringify(join(scratch, 'data'))},
          instance: 'source-test',
-         storage: { type: 'software' },
+         protector: { type: 'software' },
          secretStore: { type: 'file', directory: ${JSON.stringify(join(scratch, 'secrets'))} },
          recovery: 'none',
        });

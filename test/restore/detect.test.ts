@@ -3,20 +3,20 @@ import assert from 'node:assert/strict';
 
 import { detect, tokenRefusals, type Found, type RestoreState } from '../../lib/restore/detect.js';
 
-const storages = ['software', 'tpm', 'pkcs11', undefined] as const;
+const protectors = ['software', 'tpm', 'pkcs11', undefined] as const;
 const files = ['none', 'complete', 'decommissioning', 'partial', 'damaged', 'unreadable'] as const;
 const tokens = ['not-asked', 'ok', ...tokenRefusals] as const;
 const journals = ['unknown', 'none', 'pending', 'completed'] as const;
 const histories = ['unknown', 'ok', 'refused', 'unavailable'] as const;
 
 function* combinations(): Generator<Found> {
-  for (const storage of storages)
+  for (const protector of protectors)
     for (const present of files)
       for (const token of tokens)
         for (const journal of journals)
           for (const history of histories)
             for (const passwordSlot of [true, false])
-              yield { storage, files: present, token, journal, history, passwordSlot };
+              yield { protector, files: present, token, journal, history, passwordSlot };
 }
 
 /** The table, written down once more and in another way: the first line that fits decides. */
@@ -29,7 +29,7 @@ const table: readonly (readonly [
   ['REFUSED', undefined, (f) => f.files === 'partial' || f.files === 'damaged'],
   ['OUTAGE', undefined, (f) => f.files === 'unreadable'],
   ['ATTENTION', undefined, (f) => f.files === 'decommissioning'],
-  ['WIZARD_COMPLETED', undefined, (f) => f.storage !== 'pkcs11'],
+  ['WIZARD_COMPLETED', undefined, (f) => f.protector !== 'pkcs11'],
   ['REFUSED', undefined, (f) => ['not-asked', 'ok'].includes(f.token) && f.history === 'refused'],
   ['OUTAGE', undefined, (f) => ['not-asked', 'hsm-unreachable'].includes(f.token)],
   ['PIN', undefined, (f) => f.token.startsWith('pin-')],
@@ -74,7 +74,7 @@ describe('restore: detect()', () => {
     for (const found of combinations()) {
       const { state } = detect(found);
       if (state !== 'WIZARD_AUTO_RESTORE_PASSWORD' && state !== 'WIZARD_SETUP_HSM_AUTORESTORE') continue;
-      assert.equal(found.storage, 'pkcs11');
+      assert.equal(found.protector, 'pkcs11');
       assert.ok(lost.has(found.token) || (found.token === 'ok' && found.journal === 'pending'));
     }
   });

@@ -19,7 +19,7 @@ import { listTokensWith, setUpTokenWith, type TokenInfo } from '../../lib/restor
 import type { NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
-import type { Pkcs11StorageOptions } from '../../lib/pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../../lib/pkcs11-options.js';
 import { binding, quickKdf, removeDirectory, temporaryDirectory } from './stores.js';
 
 const candidates = [
@@ -106,7 +106,7 @@ export class HsmWorld {
     return empty.slotId;
   }
 
-  storage(changes: Partial<Pkcs11StorageOptions> = {}): Pkcs11StorageOptions {
+  protector(changes: Partial<Pkcs11ProtectorOptions> = {}): Pkcs11ProtectorOptions {
     return { type: 'pkcs11', module: softhsm, token: 'acme', pin: bytes(pin), ...changes };
   }
 
@@ -114,7 +114,7 @@ export class HsmWorld {
     return {
       directory: this.directory,
       instance: 'test',
-      storage: this.storage(),
+      protector: this.protector(),
       secretStore: { type: 'file', directory: this.secrets },
       recovery: 'none',
       ...changes,
@@ -141,8 +141,8 @@ export class HsmWorld {
     await service.close();
   }
 
-  detect(changes: Partial<Pkcs11StorageOptions> = {}): Promise<Detection> {
-    return detectRestoreWith(binding, { directory: this.directory, storage: this.storage(changes) });
+  detect(changes: Partial<Pkcs11ProtectorOptions> = {}): Promise<Detection> {
+    return detectRestoreWith(binding, { directory: this.directory, protector: this.protector(changes) });
   }
 
   async restore(

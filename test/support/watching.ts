@@ -34,8 +34,8 @@ export class SecretWatch {
     };
     class Store extends binding.Store {
       constructor(...given: Given) {
-        const [{ recoveryPassword, storage }] = given;
-        note(recoveryPassword, storage !== undefined && 'pin' in storage ? storage.pin : undefined);
+        const [{ recoveryPassword, storage: protector }] = given;
+        note(recoveryPassword, protector !== undefined && 'pin' in protector ? protector.pin : undefined);
         super(...given);
       }
     }

@@ -33,7 +33,7 @@ describe('the wizard within another server', function () {
       binding,
       {
         directory: world.directory,
-        storage: world.storage(),
+        protector: world.protector(),
         origin,
         resultGraceMs: 0,
         onEvent: (event) => events.push(event),
@@ -139,10 +139,10 @@ describe('the wizard within another server', function () {
 
   it('refuses options that are none before anything is served', async () => {
     await create();
-    const given = { directory: world.directory, storage: world.storage() };
+    const given = { directory: world.directory, protector: world.protector() };
     for (const changes of [
-      { storage: undefined },
-      { storage: { type: 'pkcs11', module: 'relative.so' } },
+      { protector: undefined },
+      { protector: { type: 'pkcs11', module: 'relative.so' } },
       { names: ['a b'] },
       { names: 'localhost' },
       { origin: 'vault.example' },
@@ -209,7 +209,7 @@ describe('the wizard within another server', function () {
   it('an exception of onEvent stops nothing', async () => {
     wizard = await createWizardWith(binding, {
       directory: world.directory,
-      storage: world.storage(),
+      protector: world.protector(),
       onEvent: () => {
         throw new Error('of the caller');
       },

@@ -79,7 +79,7 @@ describe('the form for a new token', function () {
   });
 
   it('refuses a user PIN of the configuration that does not fit, before the token is touched', async () => {
-    await start({ storage: world.storage({ pin: bytes('123') }) });
+    await start({ protector: world.protector({ pin: bytes('123') }) });
     const { reason, about, message } = await refused({});
     assert.deepEqual([reason, about], ['pin-length', 'user-pin']);
     assert.match(message, /the user PIN of the configuration has 3 bytes/);
@@ -105,7 +105,7 @@ describe('the form for a new token', function () {
   });
 
   it('offers no form without a user PIN in the configuration; a URI with a pin-source has one', async () => {
-    await start({ storage: { type: 'pkcs11', module: softhsm, token: 'acme' } });
+    await start({ protector: { type: 'pkcs11', module: softhsm, token: 'acme' } });
     assert.equal((await browser.json(hsmPath())).json().hasUserPin, false);
     const page = await browser.get(hsmPath());
     assert.ok(!page.text.includes('<form') && page.text.includes('no user PIN is configured'));
@@ -113,7 +113,7 @@ describe('the form for a new token', function () {
     const file = join(world.root, 'pin');
     writeFileSync(file, pin);
     await start({
-      storage: { type: 'pkcs11', uri: `pkcs11:token=acme?module-path=${softhsm}&pin-source=file:${file}` },
+      protector: { type: 'pkcs11', uri: `pkcs11:token=acme?module-path=${softhsm}&pin-source=file:${file}` },
     });
     assert.equal((await browser.json(hsmPath())).json().hasUserPin, true);
     const csrf = await browser.csrf(hsmPath());

@@ -27,15 +27,15 @@ describe("the wizard's looks at the store", function () {
   const begin = async (seen: (at: Progress) => Promise<void> | void, changes = {}): Promise<Progress> => {
     const watched: NativeBinding = {
       ...binding,
-      listTokens: async (storage) => {
+      listTokens: async (protector) => {
         if (progress !== undefined) await seen(progress);
-        return binding.listTokens(storage);
+        return binding.listTokens(protector);
       },
     };
     progress = await Progress.begin(
       readWizardOptions({
         directory: world.directory,
-        storage: world.storage(),
+        protector: world.protector(),
         detectEveryMs: 1,
         ...changes,
       }),
@@ -80,7 +80,7 @@ describe("the wizard's looks at the store", function () {
     const source = { fails: false };
     const given = (): Promise<Buffer> =>
       source.fails ? Promise.reject(new Error('not there')) : Promise.resolve(bytes(pin));
-    const at = await begin(() => undefined, { storage: world.storage({ pin: given }) });
+    const at = await begin(() => undefined, { protector: world.protector({ pin: given }) });
     const problem = (): unknown => {
       const shown = at.show();
       assert.equal(shown.page, 'password');

@@ -172,7 +172,7 @@ export class Rig {
       binding,
       {
         directory: world.directory,
-        storage: world.storage(),
+        protector: world.protector(),
         resultGraceMs: 0,
         ...options,
         onEvent: (event) => {

@@ -246,10 +246,12 @@ async function demonstrate(directory: string): Promise<void> {
 
   title('7. A legitimate restore: reanchor, with the backup password');
   const wrong = Buffer.from('not the backup password');
-  const guess = await reanchor({ ...options, proof: { password: wrong } }).catch((error: unknown) => error);
+  const guess = await reanchor({ ...options, credential: { password: wrong } }).catch(
+    (error: unknown) => error,
+  );
   must(isPersistenceError(guess) && guess.reason === 'password-wrong', 'a wrong password is refused');
   const fifth = await timed('reanchor (Argon2id, 64 MiB)', () =>
-    reanchor({ ...options, proof: { password } }),
+    reanchor({ ...options, credential: { password } }),
   );
   const tokens = fifth.vault.get('tokens/cad')?.readBigInt64BE();
   must(tokens === 1_000n, 'the restored state is accepted: 1,000 tokens again');
@@ -262,7 +264,7 @@ async function demonstrate(directory: string): Promise<void> {
   say('verified', `${count(report.commits)} commits, ${count(report.records)} records`);
   await fifth.close();
   await restore();
-  const again = await reanchor({ ...options, proof: { password } }).catch((error: unknown) => error);
+  const again = await reanchor({ ...options, credential: { password } }).catch((error: unknown) => error);
   must(
     isPersistenceError(again) && again.reason === 'authority-refused',
     'the same copy cannot be accepted a second time',

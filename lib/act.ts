@@ -7,7 +7,7 @@ export type Act =
   | {
       readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
       readonly password?: Uint8Array | undefined;
-      readonly token?: Uint8Array | undefined;
+      readonly permit?: Uint8Array | undefined;
     }
   | RestoreAct;
 
@@ -15,7 +15,7 @@ export type Act =
 export interface RestoreAct {
   readonly kind: 'restore';
   readonly password?: Uint8Array | undefined;
-  readonly token?: Uint8Array | undefined;
+  readonly permit?: Uint8Array | undefined;
   readonly report: StepReport;
   /** Called when all that can be proven is proven; without a token it makes one. */
   readonly prepareToken: (missing: boolean) => Promise<void>;

@@ -30,7 +30,13 @@ export { listTokens, setUpToken } from './restore/token-setup.js';
 export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
 export type { Pkcs11ProtectorOptions, TokenName } from './pkcs11-options.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
-export type { ActOptions, Decommissioned, DecommissionOptions, Inspection, Proof } from './maintenance.js';
+export type {
+  ActOptions,
+  Decommissioned,
+  DecommissionOptions,
+  Inspection,
+  Credential,
+} from './maintenance.js';
 export { findLeftovers } from './leftovers.js';
 export type { Leftover, LeftoverOptions } from './leftovers.js';
 export type {
@@ -69,8 +75,8 @@ export type {
   WitnessStatus,
 } from './status.js';
 export type { ExtractTlsOptions, Pem, Tls, TlsCertificate, TlsCredential } from './tls.js';
-export { signToken } from './token.js';
-export type { SignTokenOptions, Token, TokenPurpose, VendorPublicKey } from './token.js';
+export { signPermit } from './permit.js';
+export type { SignPermitOptions, Permit, PermitPurpose, VendorPublicKey } from './permit.js';
 export type {
   BatchOperation,
   Durability,

@@ -13,6 +13,7 @@ import {
   readPath,
   readSecretStore,
   readProtector,
+  refuseOldNames,
   type OpenOptions,
   type SecretStoreOptions,
   type TpmProtectorOptions,
@@ -31,17 +32,17 @@ import {
 } from './status.js';
 import { keepNotices } from './notices.js';
 import { sharesFileSystem } from './places.js';
-import { parseToken, type Token } from './token.js';
+import { parsePermit, type Permit } from './permit.js';
 
-/** Proof of authority: the backup password, or a token where the store has a vendor. */
-export interface Proof {
+/** What authorises an administrative operation: the backup password, or a permit where the store has a vendor. */
+export interface Credential {
   readonly password?: PasswordSource;
-  readonly token?: Token;
+  readonly permit?: Permit;
 }
 
-/** Options of open(), with the proof. */
+/** Options of open(), with the credential. */
 export type ActOptions = Omit<OpenOptions, 'recovery' | 'create' | 'readOnly' | 'trace'> & {
-  readonly proof: Proof;
+  readonly credential: Credential;
 };
 
 /** What can be told of a store without changing anything. */
@@ -204,7 +205,7 @@ export function reanchor(options: ActOptions): Promise<Persistence> {
 
 /**
  * Opens a store whose root key is lost by its backup password, and gives it a new root. `continuity` stays `unproven`
- * until {@link reanchor}. Where the store has a vendor, a token is needed besides the password.
+ * until {@link reanchor}. Where the store has a vendor, a permit is needed besides the password.
  * @throws PersistenceError `nothing-to-do` when the root is there; `authority-refused`, `password-wrong`,
  * `password-missing`
  */
@@ -216,7 +217,7 @@ export function recover(options: ActOptions): Promise<Persistence> {
  * Seals the root of a store anew in the TPM that is there, under its PCRs of now, after the TPM refused it: other PCR
  * values, another or a cleared TPM, a forgotten PIN. `protector.pcrs` and `protector.pin` are what the root is sealed under
  * from now on; without `pcrs` the same registers as before, without `pin` none. The backup password opens the store;
- * where it has a vendor a token is needed besides. Where the counter is lost too, `continuity` stays `unproven` until
+ * where it has a vendor a permit is needed besides. Where the counter is lost too, `continuity` stays `unproven` until
  * {@link reanchor}.
  * @throws PersistenceError `nothing-to-do` when the TPM opens the root; `authority-refused`, `password-wrong`,
  * `password-missing`; `vault-rolled-back` and its like, which {@link reanchor} may accept
@@ -232,7 +233,7 @@ export type DecommissionOptions =
       /** Removes the store although items of it were not found; `leftBehind` names them. */
       readonly allowLeftovers?: boolean;
     })
-  /** What is left of a store whose persistence.bin is gone. No proof: with it went what names the authority. */
+  /** What is left of a store whose persistence.bin is gone. No credential: with it went what names the authority. */
   | (LeftoverOptions & { readonly leftovers: true });
 
 /** What {@link decommission} did. */
@@ -294,16 +295,17 @@ export async function performAct(
   let source: Secret | undefined;
   try {
     requireRecord(options);
-    const { proof, ...rest } = options;
-    const given = readClosed(proof, 'proof', ['password', 'token']);
-    const token = given.token === undefined ? undefined : parseToken(given.token, 'proof.token');
-    source = readPassword(given.password, 'proof.password');
+    refuseOldNames(options, ['credential']);
+    const { credential, ...rest } = options;
+    const given = readClosed(credential, 'credential', ['password', 'permit']);
+    const permit = given.permit === undefined ? undefined : parsePermit(given.permit, 'credential.permit');
+    source = readPassword(given.password, 'credential.password');
     const service = new PersistenceService(binding, rest, {
       ...internals,
       ...(kind === 'decommission' && { removal: true }),
     });
     const password = await source?.take();
-    await service.initialize({ kind, password, token });
+    await service.initialize({ kind, password, permit });
     return service;
   } catch (error) {
     const refusal = toPersistenceError(error);

@@ -181,7 +181,7 @@ export interface NativeStatus {
   /** 0: never since a password was changed or removed. */
   readonly passwordVerifiedMs: number;
   readonly newest: NativePoint;
-  /** What a vendor's token must name. */
+  /** What a vendor's permit must name. */
   readonly tokenPoint: NativePoint;
   readonly newestMs: number;
   readonly timeTamperMs: number;
@@ -338,10 +338,10 @@ export interface NativeStore {
   validateVaultIntegrity(): Promise<void>;
   validateTimeTamperAge(): Promise<void>;
   updateTimeTamper(): Promise<void>;
-  reanchor(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
-  recover(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
-  reseal(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
-  validateRestore(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<void>;
+  reanchor(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  recover(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  reseal(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  validateRestore(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
   /** The progress is the number of the step that begins, and how many there are. */
   restore(progress?: NativeProgress): Promise<void>;
   noteRestore(step: 'tls' | 'hook'): Promise<void>;
@@ -355,7 +355,7 @@ export interface NativeStore {
     progress?: NativeProgress,
   ): Promise<void>;
   /** What was not found, and so is left behind. */
-  decommission(password: Uint8Array | undefined, token: Uint8Array | undefined): Promise<string[]>;
+  decommission(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<string[]>;
   findLeftovers(): Promise<NativeLeftover[]>;
   removeLeftovers(): Promise<void>;
   /** From now on every call of the vault answers `closed`; tasks still run. */

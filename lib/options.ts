@@ -17,7 +17,7 @@ import {
 } from './pkcs11-options.js';
 import { refusalOfOldName } from './renamed.js';
 import { readPassword, repeatable, type PasswordSource, type Secret } from './secrets.js';
-import { ed25519PublicKeyBytes, type VendorPublicKey } from './token.js';
+import { ed25519PublicKeyBytes, type VendorPublicKey } from './permit.js';
 
 /** Where the root key and two witnesses live, outside the store's directory. */
 export type SecretStoreOptions =
@@ -200,6 +200,17 @@ export function readOptions<Name extends string>(
 ): Record<Name, unknown> {
   requireRecord(value, what);
   return readClosed(value, what, names);
+}
+
+/**
+ * Refuses an old name among the options, for calls that read some of them before the rest.
+ * @throws PersistenceError `invalid-option`
+ */
+export function refuseOldNames(options: object, names: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    const refusal = refusalOfOldName(name, 'the options', names);
+    if (refusal !== undefined) throw invalid(refusal);
+  }
 }
 
 /** The named properties of an object that has no others, each read once. */

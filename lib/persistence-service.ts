@@ -175,9 +175,9 @@ export class PersistenceService implements Persistence {
       return;
     }
     if (act.kind === 'decommission') {
-      // A vendor's token names the present point, which the vault holds.
+      // A vendor's permit names the present point, which the vault holds.
       await native.createAndLoadVault().catch(() => undefined);
-      this.leftBehind = Object.freeze(await native.decommission(act.password, act.token));
+      this.leftBehind = Object.freeze(await native.decommission(act.password, act.permit));
       return;
     }
     step('LoadVaultAndValidate');
@@ -188,12 +188,12 @@ export class PersistenceService implements Persistence {
     await native.initializeStorageIdentifier();
     if (this.#startup === 'COLDSTART') this.#validator?.endColdstart();
     if (act.kind === 'reanchor') {
-      await native.reanchor(act.password, act.token);
+      await native.reanchor(act.password, act.permit);
       this.#refuseWhileRestoring(native);
     } else if (act.kind === 'recover') {
-      await native.recover(act.password, act.token);
+      await native.recover(act.password, act.permit);
     } else if (act.kind === 'reseal') {
-      await native.reseal(act.password, act.token);
+      await native.reseal(act.password, act.permit);
     } else {
       step('ValidateVaultIntegrity');
       await native.validateVaultIntegrity();
@@ -254,7 +254,7 @@ export class PersistenceService implements Persistence {
       await fromNative(() => this.#loadVault(native));
       await fromNative(() => native.initializeStorageIdentifier());
       act.report.begin('witnesses');
-      await fromNative(() => native.validateRestore(act.password, act.token));
+      await fromNative(() => native.validateRestore(act.password, act.permit));
     });
     act.report.begin('token');
     await act.prepareToken(native.status()?.token === undefined);
@@ -350,7 +350,7 @@ export class PersistenceService implements Persistence {
       if (act.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
         if (act.password === undefined) {
           const message =
-            'the TPM does not open this state; only the backup password does, a token alone cannot';
+            'the TPM does not open this state; only the backup password does, a permit alone cannot';
           throw new PersistenceError('password-missing', message, { cause: error });
         }
         await native.initializeRecovery(act.password);

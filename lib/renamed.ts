@@ -1,7 +1,11 @@
 // Old names of options, refused with the new ones.
 
 /** By its old name, the name of each renamed option. */
-export const renamedOptions: ReadonlyMap<string, string> = new Map([['storage', 'protector']]);
+export const renamedOptions: ReadonlyMap<string, string> = new Map([
+  ['storage', 'protector'],
+  ['proof', 'credential'],
+  ['token', 'permit'],
+]);
 
 /**
  * The refusal of an option by its old name, or undefined.

@@ -161,7 +161,7 @@ export interface PersistenceStatus {
     readonly waitingMs: number;
     readonly maxMs: number;
   };
-  /** The point that a vendor's token must name now. */
+  /** The point that a vendor's permit must name now. */
   readonly tokenPoint: { readonly generation: number; readonly head: string };
   readonly protector: 'software' | 'tpm' | 'pkcs11';
   readonly securityLevel: SecurityLevel;

@@ -13,7 +13,7 @@ import { serveGateWith } from '../lib/restore/gate.js';
 import { restoreWith } from '../lib/restore/restore.js';
 import { listTokensWith, setUpTokenWith } from '../lib/restore/token-setup.js';
 import { detectRestoreWith } from '../lib/restore/world.js';
-import { signToken } from '../lib/token.js';
+import { signPermit } from '../lib/permit.js';
 import { createWizardWith } from '../lib/wizard/index.js';
 import { listen, listenerOf } from '../lib/wizard/server.js';
 import { detached, hostileBytes, throwing } from './support/hostile.js';
@@ -94,12 +94,24 @@ describe('hostile arguments of every public function', () => {
         /protector\.pin/,
         (pin) => world.open({ protector: { ...pkcs11, pin } }),
       ],
-      ['reanchor, proof.password', /proof\.password/, (password) => world.act('reanchor', { password })],
-      ['recover, proof.password', /proof\.password/, (password) => world.act('recover', { password })],
-      ['reseal, proof.password', /proof\.password/, (password) => world.act('reseal', { password })],
       [
-        'decommission, proof.password',
-        /proof\.password/,
+        'reanchor, credential.password',
+        /credential\.password/,
+        (password) => world.act('reanchor', { password }),
+      ],
+      [
+        'recover, credential.password',
+        /credential\.password/,
+        (password) => world.act('recover', { password }),
+      ],
+      [
+        'reseal, credential.password',
+        /credential\.password/,
+        (password) => world.act('reseal', { password }),
+      ],
+      [
+        'decommission, credential.password',
+        /credential\.password/,
         (password) => world.act('decommission', { password }),
       ],
       [
@@ -118,9 +130,10 @@ describe('hostile arguments of every public function', () => {
         (pin) => serveGateWith(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
       [
-        'restore, proof.password',
-        /proof\.password/,
-        (password) => restoreWith(binding, { ...world.options(), protector: pkcs11, proof: { password } }),
+        'restore, credential.password',
+        /credential\.password/,
+        (password) =>
+          restoreWith(binding, { ...world.options(), protector: pkcs11, credential: { password } }),
       ],
       [
         'restore, protector.pin',
@@ -129,7 +142,7 @@ describe('hostile arguments of every public function', () => {
           restoreWith(binding, {
             ...world.options(),
             protector: { ...pkcs11, pin },
-            proof: { password: bytes },
+            credential: { password: bytes },
           }),
       ],
       [
@@ -139,7 +152,7 @@ describe('hostile arguments of every public function', () => {
           restoreWith(binding, {
             ...world.options(),
             protector: pkcs11,
-            proof: { password: bytes },
+            credential: { password: bytes },
             setUp: { slotId: 0, label: 'x', soPin },
           }),
       ],
@@ -166,7 +179,7 @@ describe('hostile arguments of every public function', () => {
   /** Functions that take text or bytes. */
   const takeText = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
     const { vault, fields, keys, tls } = store;
-    const token = {
+    const permit = {
       purpose: 'recover',
       storageId: '00'.repeat(16),
       generation: 1,
@@ -191,18 +204,24 @@ describe('hostile arguments of every public function', () => {
       ['tls.set, certificate', /certificate/, (certificate) => tls.set({ key: 'x', certificate })],
       ['tls.set, chain', /chain/, (chain) => tls.set({ key: 'x', certificate: 'x', chain })],
       ['open, vendorPublicKey', /vendorPublicKey/, (vendorPublicKey) => world.open({ vendorPublicKey })],
-      ['reanchor, proof.token', /proof\.token/, (value) => world.act('reanchor', { token: value })],
       [
-        'restore, proof.token',
-        /proof\.token/,
-        (value) => restoreWith(binding, { ...world.options(), protector: pkcs11, proof: { token: value } }),
+        'reanchor, credential.permit',
+        /credential\.permit/,
+        (value) => world.act('reanchor', { permit: value }),
       ],
       [
-        'createWizard, token',
-        /token/,
-        (value) => createWizardWith(binding, { directory: world.directory, protector: pkcs11, token: value }),
+        'restore, credential.permit',
+        /credential\.permit/,
+        (value) =>
+          restoreWith(binding, { ...world.options(), protector: pkcs11, credential: { permit: value } }),
       ],
-      ['signToken, privateKey', /privateKey/, (privateKey) => signToken({ ...token, privateKey })],
+      [
+        'createWizard, permit',
+        /permit/,
+        (value) =>
+          createWizardWith(binding, { directory: world.directory, protector: pkcs11, permit: value }),
+      ],
+      ['signPermit, privateKey', /privateKey/, (privateKey) => signPermit({ ...permit, privateKey })],
     ];
   };
 
@@ -238,7 +257,7 @@ describe('hostile arguments of every public function', () => {
       const { reason } = await refusal(() => store.verifyPassword(source), kind);
       assert.equal(reason, 'invalid-argument', kind);
       const { message } = await refusal(() => world.act('recover', { password: source }), kind);
-      if (value !== throwing) assert.match(message, /proof\.password/);
+      if (value !== throwing) assert.match(message, /credential\.password/);
     }
   });
 
@@ -259,7 +278,7 @@ describe('hostile arguments of every public function', () => {
       ['listTokens', (options) => listTokensWith(binding, options)],
       ['setUpToken', (options) => setUpTokenWith(binding, options)],
       ['createWizard', (options) => createWizardWith(binding, options)],
-      ['signToken', (options) => signToken(options)],
+      ['signPermit', (options) => signPermit(options)],
       ['verify', (options) => store.verify(options)],
       ['rotateDek', (options) => store.rotateDek(options)],
       ['changePassword', (options) => store.changePassword(bytes, bytes, options)],
@@ -310,10 +329,10 @@ describe('hostile arguments of every public function', () => {
 
   it('members of options: every one with every kind of thing is refused by its name, or taken', async () => {
     const before = image(world.root);
-    const base = { ...world.options(), proof: { password: bytes } };
+    const base = { ...world.options(), credential: { password: bytes } };
     const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
     const place = { module: '/nowhere.so', slotId: 0, label: 'x', soPin: bytes, pin: bytes };
-    const tokenOptions = { purpose: 'recover', storageId: '', generation: 1, head: '', privateKey: 'x' };
+    const permitOptions = { purpose: 'recover', storageId: '', generation: 1, head: '', privateKey: 'x' };
     const openNames = [
       'directory',
       'instance',
@@ -333,11 +352,11 @@ describe('hostile arguments of every public function', () => {
     ];
     const tables: [string, object, string[], (options: never) => unknown][] = [
       ['open', world.options(), openNames, (options) => new PersistenceService(binding, options)],
-      ['recover', base, ['proof', 'protector'], (options) => performAct(binding, 'recover', options)],
+      ['recover', base, ['credential', 'protector'], (options) => performAct(binding, 'recover', options)],
       [
         'restore',
         { ...base, protector: pkcs11 },
-        ['proof', 'setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'directory', 'signal'],
+        ['credential', 'setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'directory', 'signal'],
         (options) => restoreWith(binding, options),
       ],
       [
@@ -370,7 +389,7 @@ describe('hostile arguments of every public function', () => {
           'hook',
           'hookTimeLimitMs',
           'soPin',
-          'token',
+          'permit',
           'names',
           'origin',
           'onEvent',
@@ -382,7 +401,7 @@ describe('hostile arguments of every public function', () => {
         ],
         (options) => createWizardWith(binding, options),
       ],
-      ['signToken', tokenOptions, Object.keys(tokenOptions), (options) => signToken(options)],
+      ['signPermit', permitOptions, Object.keys(permitOptions), (options) => signPermit(options)],
     ];
     const things: [string, unknown][] = [
       ...noOptions.filter(([kind]) => kind !== 'a string'),

@@ -5,7 +5,7 @@ import { Worker } from 'node:worker_threads';
 import type { Reason } from '../lib/errors.js';
 import { PersistenceService } from '../lib/persistence-service.js';
 import { PersistenceValidator } from '../lib/persistence-validator.js';
-import { signToken } from '../lib/token.js';
+import { signPermit } from '../lib/permit.js';
 import { Vault } from '../lib/vault.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { detached, growable, outOfBounds, outOfBoundsView, resizable, throwing } from './support/hostile.js';
@@ -382,7 +382,7 @@ describe('hostile input', () => {
     await rejectsReason(store.changePassword(undefined as never, value), 'invalid-argument');
     await rejectsReason(store.verifyPassword(undefined as never), 'invalid-argument');
     for (const wrong of [undefined, null, {}, { purpose: 'all' }]) {
-      throwsReason(() => signToken(wrong as never), 'invalid-argument');
+      throwsReason(() => signPermit(wrong as never), 'invalid-argument');
     }
     await stillGood();
   });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { withLeftovers } from '../lib/leftovers.js';
 import { decommissionWith, type Decommissioned } from '../lib/maintenance.js';
 import type { PersistenceService } from '../lib/persistence-service.js';
-import { parseToken, signToken, type TokenPurpose } from '../lib/token.js';
+import { parsePermit, signPermit, type PermitPurpose } from '../lib/permit.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, quickKdf, World } from './support/stores.js';
 
@@ -63,7 +63,7 @@ describe('maintenance', () => {
       await world.open();
     });
 
-    it('shows the point of a refused store, for the vendor’s token', async () => {
+    it('shows the point of a refused store, for the vendor’s permit', async () => {
       await rewound();
       const seen = await world.inspect();
       assert.equal(seen.verdict, 'vault-rolled-back');
@@ -126,27 +126,27 @@ describe('maintenance', () => {
     });
   });
 
-  describe('a vendor’s token', () => {
+  describe('a vendor’s permit', () => {
     const { publicKey, privateKey } = generateKeyPairSync('ed25519');
     const vendor = { vendorPublicKey: publicKey, recovery };
-    const tokenFor = async (purpose: TokenPurpose, key = privateKey): Promise<string> => {
+    const permitFor = async (purpose: PermitPurpose, key = privateKey): Promise<string> => {
       const status = (await world.inspect()).status;
       assert.ok(status);
       const { storageId, generation, head } = status;
-      return signToken({ privateKey: key, purpose, storageId, generation, head });
+      return signPermit({ privateKey: key, purpose, storageId, generation, head });
     };
 
     it('reanchors in place of the password', async () => {
       await rewound(vendor);
       await rejectsReason(world.act('reanchor', { password }), 'authority-refused');
-      await rejectsReason(world.act('reanchor', { token: await tokenFor('recover') }), 'authority-refused');
+      await rejectsReason(world.act('reanchor', { permit: await permitFor('recover') }), 'authority-refused');
       const other = generateKeyPairSync('ed25519').privateKey;
       await rejectsReason(
-        world.act('reanchor', { token: await tokenFor('reanchor', other) }),
+        world.act('reanchor', { permit: await permitFor('reanchor', other) }),
         'authority-refused',
       );
-      const token = await tokenFor('reanchor');
-      await (await world.act('reanchor', { token })).close();
+      const permit = await permitFor('reanchor');
+      await (await world.act('reanchor', { permit })).close();
       await (await world.open()).close();
     });
 
@@ -154,17 +154,17 @@ describe('maintenance', () => {
       await rewound(vendor);
       const backup = join(world.root, 'second backup');
       cpSync(world.directory, backup, { recursive: true });
-      const token = parseToken(await tokenFor('reanchor'));
-      await (await world.act('reanchor', { token })).close();
+      const permit = parsePermit(await permitFor('reanchor'));
+      await (await world.act('reanchor', { permit })).close();
       rmSync(world.directory, { recursive: true });
       cpSync(backup, world.directory, { recursive: true });
-      await rejectsReason(world.act('reanchor', { token }), 'already-accepted');
+      await rejectsReason(world.act('reanchor', { permit }), 'already-accepted');
     });
 
     it('is refused when it is none', async () => {
       await (await world.open(vendor)).close();
       for (const wrong of ['', 'x', 'a'.repeat(182), '*'.repeat(182), new Uint8Array(136), 5, {}]) {
-        await rejectsReason(world.act('decommission', { token: wrong as string }), 'invalid-argument');
+        await rejectsReason(world.act('decommission', { permit: wrong as string }), 'invalid-argument');
       }
       await rejectsReason(world.act('decommission', { pin: 5 } as never), 'invalid-option');
       await rejectsReason(world.act('decommission', undefined as never), 'invalid-option');
@@ -178,10 +178,10 @@ describe('maintenance', () => {
         generation: 5,
         head: '00'.repeat(32),
       } as const;
-      assert.equal(parseToken(signToken(good)).length, 136);
+      assert.equal(parsePermit(signPermit(good)).length, 136);
       const pem = privateKey.export({ type: 'pkcs8', format: 'pem' });
-      assert.equal(signToken({ ...good, privateKey: pem }), signToken(good));
-      assert.equal(signToken({ ...good, privateKey: Buffer.from(pem) }), signToken(good));
+      assert.equal(signPermit({ ...good, privateKey: pem }), signPermit(good));
+      assert.equal(signPermit({ ...good, privateKey: Buffer.from(pem) }), signPermit(good));
       const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
       const wrong = [
         { privateKey: rsa },
@@ -196,7 +196,7 @@ describe('maintenance', () => {
         { head: '' },
       ];
       for (const change of wrong) {
-        throwsReason(() => signToken({ ...good, ...change } as never), 'invalid-argument');
+        throwsReason(() => signPermit({ ...good, ...change } as never), 'invalid-argument');
       }
     });
   });
@@ -245,10 +245,10 @@ describe('maintenance', () => {
     it('is refused where items would stay, and without the root needs the password', async () => {
       await (await world.open({ recovery })).close();
       rmSync(world.secrets, { recursive: true });
-      const { message } = await rejectsReason(act({ proof: { password } }), 'items-missing');
+      const { message } = await rejectsReason(act({ credential: { password } }), 'items-missing');
       assert.match(message, /VaultHash, TimeTamper, RootKey of the instance 'test'/);
-      await rejectsReason(act({ proof: {}, allowLeftovers: true }), 'password-missing');
-      const { leftBehind, leftovers } = await act({ proof: { password }, allowLeftovers: true });
+      await rejectsReason(act({ credential: {}, allowLeftovers: true }), 'password-missing');
+      const { leftBehind, leftovers } = await act({ credential: { password }, allowLeftovers: true });
       assert.deepEqual([leftBehind.length, leftovers], [1, []]);
       assert.equal((await world.open()).startup, 'COLDSTART');
     });

@@ -8,6 +8,8 @@ import {
   inspect,
   open,
   reanchor,
+  recover,
+  reseal,
   restore,
   serveGate,
 } from 'strongroom';
@@ -18,19 +20,33 @@ import { PersistenceError } from '../lib/errors.js';
 import { throwsReason } from './support/errors.js';
 
 const directory = '/nowhere';
+const withCredential = ({ directory: path, ...credential }: { directory?: string }): never =>
+  ({ directory: path, credential }) as never;
 
 /** By the new name: the calls that take it. */
 const calls: Record<string, [string, (given: never) => unknown][]> = {
   protector: [
     ['open', open],
-    ['reanchor', (given: object) => reanchor({ proof: { password: Buffer.alloc(12) }, ...given } as never)],
+    ['reanchor', (given: object) => reanchor({ credential: {}, ...given } as never)],
     ['decommission', (given: object) => decommission({ leftovers: true, ...given } as never)],
-    ['restore', (given: object) => restore({ proof: {}, ...given } as never)],
+    ['restore', (given: object) => restore({ credential: {}, ...given } as never)],
     ['detectRestore', detectRestore],
     ['findLeftovers', findLeftovers],
     ['serveGate', serveGate],
     ['inspect', ({ directory: path, ...given }: { directory: string }) => inspect(path, given)],
     ['createWizard', createWizard],
+  ],
+  credential: [
+    ['reanchor', reanchor],
+    ['recover', recover],
+    ['reseal', reseal],
+    ['decommission', decommission],
+    ['restore', restore],
+  ],
+  permit: [
+    ['reanchor, credential', (given: object) => reanchor(withCredential(given))],
+    ['restore, credential', (given: object) => restore(withCredential(given))],
+    ['createWizard', (given: object) => createWizard({ protector: { type: 'software' }, ...given } as never)],
   ],
 };
 

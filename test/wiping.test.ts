@@ -124,14 +124,14 @@ describe('copies of secrets are wiped', function () {
       await store.close();
     });
 
-    it('that of a proof', async () => {
+    it('that of a credential', async () => {
       await (await open()).close();
       watch.assertWiped('correct horse');
       const act = (kind: 'reanchor' | 'recover' | 'decommission', given: Buffer) =>
         performAct(
           watch.binding,
           kind,
-          { ...world.options(), proof: { password: given } },
+          { ...world.options(), credential: { password: given } },
           { clock: world.clock },
         );
       await rejectsReason(act('reanchor', password), 'nothing-to-do');
@@ -208,7 +208,7 @@ describe('copies of secrets are wiped', function () {
           {
             ...world.options({ protector }),
             setUp: { ...setUp, slotId: await world.emptySlot() },
-            proof: { password: bytes(password) },
+            credential: { password: bytes(password) },
           },
           { throttle: world.throttle },
         );

@@ -9,8 +9,8 @@ import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
 import { confirmGeneration, lossText } from './loss.js';
 import { wholeNumber } from './numbers.js';
-import { addProofOptions, readPassword, type ProofOptions } from './password-options.js';
-import { readProof, requireTokenOf, tokenOf, withProof } from './proof.js';
+import { addCredentialOptions, readPassword, type CredentialOptions } from './password-options.js';
+import { readCredential, requirePermitOf, permitOf, withCredential } from './credential.js';
 import { documentOf, look } from './status-command.js';
 import { actAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { tell, writeData, writeJson } from './terminal.js';
@@ -25,7 +25,7 @@ import {
 
 const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
 
-type ActOptions = CommonOptions & LockOptions & ProofOptions & TpmOptions;
+type ActOptions = CommonOptions & LockOptions & CredentialOptions & TpmOptions;
 
 export function addAuthorityCommands(program: Command): void {
   const reanchorCommand = addCommand(
@@ -35,13 +35,13 @@ export function addAuthorityCommands(program: Command): void {
     [
       'strongroom reanchor DIR --plan',
       'strongroom reanchor DIR --password-file backup.txt',
-      'strongroom reanchor DIR --token-file token.txt',
+      'strongroom reanchor DIR --permit-file permit.txt',
     ],
   )
     .argument('<dir>', 'the directory of the store')
     .option('--plan', 'only print what would be accepted and given up, and change nothing')
     .option('--generation <n>', 'accept this generation without asking, and no other');
-  addLockOptions(addProofOptions(addTpmOptions(reanchorCommand))).action(reanchorAct);
+  addLockOptions(addCredentialOptions(addTpmOptions(reanchorCommand))).action(reanchorAct);
 
   const recoverCommand = addCommand(
     program,
@@ -54,7 +54,7 @@ export function addAuthorityCommands(program: Command): void {
       '--secret-store <place>',
       'put the new root key here, and not where the old one was: file:PATH or secret-service',
     );
-  addLockOptions(addProofOptions(recoverCommand)).action(recoverAct);
+  addLockOptions(addCredentialOptions(recoverCommand)).action(recoverAct);
 
   const resealCommand = addCommand(
     program,
@@ -71,7 +71,7 @@ export function addAuthorityCommands(program: Command): void {
       'bind the root to these PCRs, such as 0,7, or none; without it the same ones as before',
     )
     .option('--no-pin', 'seal without a PIN where there was one');
-  addLockOptions(addProofOptions(addTpmOptions(resealCommand))).action(resealAct);
+  addLockOptions(addCredentialOptions(addTpmOptions(resealCommand))).action(resealAct);
 }
 
 interface ReanchorOptions extends ActOptions {
@@ -96,7 +96,7 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
       return;
     }
     if (options.json !== true) tell(loss === undefined ? unknownLoss : lossText(loss));
-    requireTokenOf(status?.rewindableBy, options);
+    requirePermitOf(status?.rewindableBy, options);
     if (expected !== undefined && loss !== undefined && loss.generation !== expected) {
       throw new PersistenceError(
         'aborted',
@@ -104,9 +104,9 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
       );
     }
     if (expected === undefined && loss !== undefined && canAsk()) await confirmGeneration(loss);
-    await withProof(await readProof(options, type), async (proof) => {
+    await withCredential(await readCredential(options, type), async (credential) => {
       await tellResult(
-        await reanchor({ directory: path, ...places, ...lockOf(options), proof }),
+        await reanchor({ directory: path, ...places, ...lockOf(options), credential }),
         options,
         'Accepted',
         loss,
@@ -130,9 +130,9 @@ async function resealAct(
   const pin = options.pin ? await findPin(options, header.tpm?.pin === true ? 'twice' : 'no') : undefined;
   const { pcrs, tcti } = options;
   try {
-    // The password opens the store; a vendor's token, where there is a vendor, permits it.
-    const proof = { password: await readPassword(options), ...(await tokenOf(options)) };
-    await withProof(proof, async () => {
+    // The password opens the store; a vendor's permit, where there is a vendor, permits it.
+    const credential = { password: await readPassword(options), ...(await permitOf(options)) };
+    await withCredential(credential, async () => {
       const persistence = await reseal({
         directory: path,
         ...lockOf(options),
@@ -143,7 +143,7 @@ async function resealAct(
           ...(pin !== undefined && { pin }),
           ...(!options.pin && { pin: 'none' }),
         },
-        proof,
+        credential,
       });
       const { continuity } = persistence.status();
       await tellResult(persistence, options, 'Sealed the root of');
@@ -171,13 +171,13 @@ async function recoverAct(directory: string, options: ActOptions): Promise<void>
       'the root of this store is in a TPM; `strongroom reseal` seals it anew',
     );
   }
-  // The password opens the store; a vendor's token, where there is a vendor, permits it.
-  const proof = { password: await readPassword(options), ...(await tokenOf(options)) };
-  await withProof(proof, async () => {
+  // The password opens the store; a vendor's permit, where there is a vendor, permits it.
+  const credential = { password: await readPassword(options), ...(await permitOf(options)) };
+  await withCredential(credential, async () => {
     const persistence = await recover({
       directory: path,
       ...lockOf(options),
-      proof,
+      credential,
       ...place,
     });
     await tellResult(persistence, options, 'Recovered');

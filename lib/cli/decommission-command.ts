@@ -6,8 +6,8 @@ import { decommission, findLeftovers, type Leftover, type LeftoverOptions } from
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { refuseHsmOptions, withToken } from './hsm-options.js';
-import { addProofOptions, type ProofOptions } from './password-options.js';
-import { readProof, requireTokenOf, withProof } from './proof.js';
+import { addCredentialOptions, type CredentialOptions } from './password-options.js';
+import { readCredential, requirePermitOf, withCredential } from './credential.js';
 import { ask, needTerminal } from './question.js';
 import { look } from './status-command.js';
 import { addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
@@ -20,7 +20,7 @@ import {
   type TpmOptions,
 } from './tpm-options.js';
 
-interface DecommissionOptions extends CommonOptions, ProofOptions, TpmOptions, LockOptions {
+interface DecommissionOptions extends CommonOptions, CredentialOptions, TpmOptions, LockOptions {
   readonly yes?: true;
   readonly allowLeftovers?: true;
   readonly leftovers?: true;
@@ -53,7 +53,7 @@ export function addDecommissionCommand(program: Command): void {
       '--object <label>',
       "with --leftovers: label of the key in the token (default: strongroom and the instance's name)",
     );
-  addLockOptions(addProofOptions(addTpmOptions(command)))
+  addLockOptions(addCredentialOptions(addTpmOptions(command)))
     .addHelpText(
       'after',
       `
@@ -88,13 +88,13 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     options,
     async (places) => {
       const { status, protector: type } = await look(path, places);
-      requireTokenOf(status?.rewindableBy, options);
-      await withProof(await readProof(options, type), async (proof) => {
+      requirePermitOf(status?.rewindableBy, options);
+      await withCredential(await readCredential(options, type), async (credential) => {
         ({ leftBehind } = await decommission({
           directory: path,
           ...places,
           ...lockOf(options),
-          proof,
+          credential,
           ...(options.allowLeftovers === true && { allowLeftovers: true }),
         }));
       });
@@ -120,10 +120,10 @@ async function removeLeftovers(directory: string, options: DecommissionOptions):
   for (const [name, value] of Object.entries({
     '--password-file': options.passwordFile,
     '--password-fd': options.passwordFd,
-    '--token-file': options.tokenFile,
+    '--permit-file': options.permitFile,
   })) {
     if (value !== undefined)
-      throw wrongOption(`${name}: --leftovers takes no proof, because what names the authority is gone`);
+      throw wrongOption(`${name}: --leftovers takes no credential, because what names the authority is gone`);
   }
   const removed = await withLeftoverPlaces(path, options, async (places) => {
     const given = { directory: path, instance, ...places };

@@ -1,7 +1,7 @@
-// The options by which a command takes the backup password or a vendor's token.
+// The options by which a command takes the backup password or a vendor's permit.
 import type { Command } from 'commander';
 
-import { parseToken } from '../token.js';
+import { parsePermit } from '../permit.js';
 import { addHelpParagraph } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
@@ -12,12 +12,12 @@ export interface PasswordOptions {
   readonly passwordFd?: string;
 }
 
-export interface ProofOptions extends PasswordOptions {
-  readonly tokenFile?: string;
+export interface CredentialOptions extends PasswordOptions {
+  readonly permitFile?: string;
 }
 
-const tokenFileBytesMax = 4096;
-const tokenBytes = 136;
+const permitFileBytesMax = 4096;
+const permitBytes = 136;
 
 export function addPasswordOptions(command: Command): Command {
   command
@@ -32,8 +32,8 @@ export function addPasswordOptions(command: Command): Command {
   );
 }
 
-export function addProofOptions(command: Command): Command {
-  return addPasswordOptions(command.option('--token-file <file>', "read the vendor's token from a file"));
+export function addCredentialOptions(command: Command): Command {
+  return addPasswordOptions(command.option('--permit-file <file>', "read the vendor's permit from a file"));
 }
 
 const sourceOf = ({ passwordFile, passwordFd }: PasswordOptions) =>
@@ -56,12 +56,12 @@ export function readGivenPassword(options: PasswordOptions): Promise<Buffer | un
   return findPassword({ ...sourceOf(options), ask: 'no' });
 }
 
-/** A vendor's token: its 136 bytes, or their base64url text. */
-export async function readToken(file: string): Promise<Buffer> {
-  const content = await readFile(file, tokenFileBytesMax);
+/** A vendor's permit: its 136 bytes, or their base64url text. */
+export async function readPermit(file: string): Promise<Buffer> {
+  const content = await readFile(file, permitFileBytesMax);
   try {
-    return parseToken(content.length === tokenBytes ? content : content.toString('latin1'));
+    return parsePermit(content.length === permitBytes ? content : content.toString('latin1'));
   } catch {
-    throw wrongOption('--token-file holds no token of strongroom');
+    throw wrongOption('--permit-file holds no permit of strongroom');
   }
 }

@@ -23,7 +23,7 @@ import { withRunAs } from './run-as.js';
 import { addStatusCommand, Refused } from './status-command.js';
 import { answerInJson, OutputClosed, takeNoticed, tellJson, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
-import { addTokenCommand } from './token-command.js';
+import { addPermitCommand } from './permit-command.js';
 import { addVaultCommands } from './vault-commands.js';
 import { addWizardCommand } from './wizard-command.js';
 
@@ -99,7 +99,7 @@ const commands = new Map<string, (program: Command) => void>(
     wizard: addWizardCommand,
     hsm: addHsmCommands,
     rotate: addRotateCommand,
-    token: addTokenCommand,
+    permit: addPermitCommand,
   }),
 );
 

@@ -1,10 +1,13 @@
 // Old names of flags and commands, refused with the new ones.
 
 /** By its old name, the name of each renamed flag. */
-export const renamedFlags: ReadonlyMap<string, string> = new Map([['--storage', '--protector']]);
+export const renamedFlags: ReadonlyMap<string, string> = new Map([
+  ['--storage', '--protector'],
+  ['--token-file', '--permit-file'],
+]);
 
 /** By its old name, the name of each renamed command. */
-export const renamedCommands: ReadonlyMap<string, string> = new Map();
+export const renamedCommands: ReadonlyMap<string, string> = new Map([['token', 'permit']]);
 
 /** The refusal of an old name, from commander's message about an unknown one; undefined for other messages. */
 export function refusalOfOldName(message: string): string | undefined {

@@ -24,11 +24,11 @@ import {
 } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import {
-  addProofOptions,
+  addCredentialOptions,
   readGivenPassword,
   readPassword,
-  readToken,
-  type ProofOptions,
+  readPermit,
+  type CredentialOptions,
 } from './password-options.js';
 import { timeText } from './report.js';
 import { findPassword } from './secrets.js';
@@ -37,7 +37,7 @@ import { documentOf } from './status-command.js';
 import { actAndClose, requireStore } from './store.js';
 import { painter, printable, tell, writeJson } from './terminal.js';
 
-interface RestoreCommandOptions extends CommonOptions, HsmOptions, ProofOptions {
+interface RestoreCommandOptions extends CommonOptions, HsmOptions, CredentialOptions {
   readonly secretStore?: string;
   readonly passwordCredential?: string;
   readonly setupSlot?: string;
@@ -82,7 +82,7 @@ export function addRestoreCommand(program: Command): void {
       'then run this executable, without arguments, which tests and reloads the web server',
     )
     .option('--hook-time-limit <ms>', 'for the hook (default: 60000)');
-  addProofOptions(addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command))))).action(
+  addCredentialOptions(addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command))))).action(
     restoreAct,
   );
 }
@@ -221,13 +221,13 @@ interface Place {
 async function run(options: RestoreCommandOptions, found: Detection, place: Place): Promise<void> {
   const { tlsDir, hook, hookTimeLimit } = options;
   const steps: RestoreEvent[] = [];
-  const token = options.tokenFile === undefined ? undefined : await readToken(options.tokenFile);
+  const permit = options.permitFile === undefined ? undefined : await readPermit(options.permitFile);
   for (;;) {
     const password = await passwordOf(options, found);
     try {
       const persistence = await restore({
         ...place,
-        proof: { ...(password !== undefined && { password }), ...(token !== undefined && { token }) },
+        credential: { ...(password !== undefined && { password }), ...(permit !== undefined && { permit }) },
         ...(tlsDir !== undefined && { tls: { directory: absolutePath(tlsDir) } }),
         ...(hook !== undefined && { hook: absolutePath(hook) }),
         ...(hookTimeLimit !== undefined && {

@@ -14,7 +14,7 @@ import {
   type HsmOptions,
 } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
-import { readToken } from './password-options.js';
+import { readPermit } from './password-options.js';
 import { findPassword } from './secrets.js';
 import { addSecretStoreOption, secretStoreOf } from './tpm-options.js';
 import { requireStore } from './store.js';
@@ -30,7 +30,7 @@ interface WizardCommandOptions extends CommonOptions, HsmOptions {
   readonly soPinFile?: string;
   readonly soPinFd?: string;
   readonly soPinCredential?: string;
-  readonly tokenFile?: string;
+  readonly permitFile?: string;
 }
 
 export function addWizardCommand(program: Command): void {
@@ -62,7 +62,7 @@ export function addWizardCommand(program: Command): void {
     )
     .option('--so-pin-fd <n>', 'read it from an open descriptor')
     .option('--so-pin-credential <name>', 'read it from this file in $CREDENTIALS_DIRECTORY')
-    .option('--token-file <file>', "read the vendor's token from a file, where the store has a vendor");
+    .option('--permit-file <file>', "read the vendor's permit from a file, where the store has a vendor");
   addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command)))).action(wizard);
   addHelpParagraph(
     command,
@@ -81,8 +81,8 @@ async function wizard(directory: string, options: WizardCommandOptions): Promise
   if (protector !== 'pkcs11') {
     throw new PersistenceError('nothing-to-do', `protector '${protector}' has no token that could be lost`);
   }
-  const { tlsDir, onRestored, hookTimeLimit, name: names, tokenFile } = options;
-  const token = tokenFile === undefined ? undefined : await readToken(tokenFile);
+  const { tlsDir, onRestored, hookTimeLimit, name: names, permitFile } = options;
+  const permit = permitFile === undefined ? undefined : await readPermit(permitFile);
   const soPin = await findPassword({
     name: 'PIN of the security officer',
     file: credentialFile('--so-pin-file', options.soPinFile, '--so-pin-credential', options.soPinCredential),
@@ -104,7 +104,7 @@ async function wizard(directory: string, options: WizardCommandOptions): Promise
           hookTimeLimitMs: wholeNumber('--hook-time-limit', hookTimeLimit, 1),
         }),
         ...(soPin !== undefined && { soPin }),
-        ...(token !== undefined && { token }),
+        ...(permit !== undefined && { permit }),
       });
     });
   } finally {

@@ -11,13 +11,20 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import { readClosed, readFunction, readPath, readProtector, type OpenOptions } from '../options.js';
+import {
+  readClosed,
+  readFunction,
+  readPath,
+  readProtector,
+  refuseOldNames,
+  type OpenOptions,
+} from '../options.js';
 import { locateToken } from '../pkcs11-options.js';
 import type { ActOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
 import type { Persistence } from '../persistence.js';
 import { readPassword, type Secret } from '../secrets.js';
-import { parseToken } from '../token.js';
+import { parsePermit } from '../permit.js';
 import { hookTimeLimitMs, runHook } from './hook.js';
 import { StepReport, type RestoreEvent } from './steps.js';
 import { passwordThrottle, type PasswordThrottle } from './throttle.js';
@@ -39,7 +46,7 @@ export interface RestoreOptions extends ActOptions {
   readonly onStep?: (event: RestoreEvent) => void;
 }
 
-const ownNames = ['setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'proof'] as const;
+const ownNames = ['setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'credential'] as const;
 
 /** The directories whose stores are being restored in this process. */
 const underWay = new Set<string>();
@@ -47,7 +54,7 @@ const underWay = new Set<string>();
 /**
  * Gives a store whose token lost its key, or is lost itself, a new key-encryption key by the backup password, and opens
  * it. Continues a restore that was interrupted. After the commit that needs no password while the token opens the store:
- * `proof` may then be empty. Where the store has a vendor, a token for `recover` is needed as well.
+ * `credential` may then be empty. Where the store has a vendor, a permit for `recover` is needed as well.
  * @throws PersistenceError `nothing-to-do` when the token opens the store; `password-wrong`, `password-throttled` with
  * `retryAfterMs`; `restore-busy`; `token-missing` where no token is there and none is to be set up; the reasons of an
  * outage, of PINs, PERS_8003, of setting up a token, of writing files and of the hook. After an error the same call
@@ -90,7 +97,7 @@ export async function restoreWith(
     await service.initialize({
       kind: 'restore',
       password,
-      token: plan.token,
+      permit: plan.permit,
       report,
       prepareToken: (missing) => prepareToken(binding, missing, plan.setUp, openOptions.protector),
       attempt: (work) => throttle.attempt(directory, work),
@@ -117,6 +124,7 @@ function readRestoreOptions(options: unknown): {
     requireRecord(options);
     // Each property is read once.
     const rest: Record<string, unknown> = { ...options };
+    refuseOldNames(rest, ownNames);
     const own = Object.fromEntries(ownNames.map((name) => [name, rest[name]])) as PlanOptions;
     for (const name of ownNames) Reflect.deleteProperty(rest, name);
     const directory = readPath(rest['directory'], 'directory');
@@ -130,7 +138,7 @@ type PlanOptions = Record<(typeof ownNames)[number], unknown>;
 
 interface Plan {
   readonly password: Secret | undefined;
-  readonly token: Uint8Array | undefined;
+  readonly permit: Uint8Array | undefined;
   readonly setUp: TokenSetup | undefined;
   readonly tlsDirectory: string | undefined;
   readonly hook: string | undefined;
@@ -139,8 +147,8 @@ interface Plan {
 }
 
 function readPlan(given: PlanOptions): Plan {
-  const { proof, tls, hook, setUp } = given;
-  const { password, token } = readClosed(proof, 'proof', ['password', 'token']);
+  const { credential, tls, hook, setUp } = given;
+  const { password, permit } = readClosed(credential, 'credential', ['password', 'permit']);
   const tlsDirectory = tls === undefined ? undefined : readClosed(tls, 'tls', ['directory']).directory;
   if (hook !== undefined && typeof hook !== 'string') {
     throw new PersistenceError('invalid-option', 'hook must be the path of an executable');
@@ -150,7 +158,7 @@ function readPlan(given: PlanOptions): Plan {
     throw new PersistenceError('invalid-option', 'hookTimeLimitMs must be a number above 0');
   }
   const plan = {
-    token: token === undefined ? undefined : parseToken(token, 'proof.token'),
+    permit: permit === undefined ? undefined : parsePermit(permit, 'credential.permit'),
     setUp: setUp === undefined ? undefined : readSetUp(setUp),
     tlsDirectory: tlsDirectory === undefined ? undefined : readPath(tlsDirectory, 'tls.directory'),
     hook,
@@ -158,7 +166,7 @@ function readPlan(given: PlanOptions): Plan {
     onStep: readFunction<(event: RestoreEvent) => void>(given.onStep, 'onStep'),
   };
   // Last, so that a refused option leaves no copy of a secret behind.
-  return { ...plan, password: readPassword(password, 'proof.password') };
+  return { ...plan, password: readPassword(password, 'credential.password') };
 }
 
 /** Checked here, so that a wrong one is refused before anything is changed. */

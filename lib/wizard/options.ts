@@ -15,7 +15,7 @@ import { hookTimeLimitMs } from '../restore/hook.js';
 import type { RestoreState } from '../restore/detect.js';
 import type { RestoreEvent } from '../restore/steps.js';
 import { readPassword, type PasswordSource } from '../secrets.js';
-import { parseToken, type Token } from '../token.js';
+import { parsePermit, type Permit } from '../permit.js';
 
 /** What the wizard tells of itself, for a log. The code is as good as a password until it is used. */
 export type WizardEvent =
@@ -58,8 +58,8 @@ export interface WizardOptions {
   readonly hookTimeLimitMs?: number;
   /** PIN of the security officer, for a new token. Absent: it is asked for on the page. */
   readonly soPin?: PasswordSource;
-  /** A vendor's token for `recover`, where the store has a vendor. */
-  readonly token?: Token | Uint8Array | string;
+  /** A vendor's permit for `recover`, where the store has a vendor. */
+  readonly permit?: Permit;
   /**
    * Host names that the pages are reached by, in addition to `localhost`, this machine's name and every IP address. The
    * first one is in the logged address.
@@ -91,7 +91,7 @@ export interface ReadWizardOptions {
   readonly hook: string | undefined;
   readonly hookTimeLimitMs: number;
   readonly soPin: PasswordSource | undefined;
-  readonly token: Uint8Array | undefined;
+  readonly permit: Uint8Array | undefined;
   readonly names: readonly string[];
   readonly origin: string | undefined;
   readonly onEvent: (event: WizardEvent) => void;
@@ -110,7 +110,7 @@ const names = [
   'hook',
   'hookTimeLimitMs',
   'soPin',
-  'token',
+  'permit',
   'names',
   'origin',
   'onEvent',
@@ -159,7 +159,7 @@ function readOrigin(value: unknown): string | undefined {
 /** Throws `invalid-option`, which names the option. */
 export function readWizardOptions(options: unknown): ReadWizardOptions {
   const given = readOptions(options, names);
-  const { protector, soPin, token, hook, tls } = given;
+  const { protector, soPin, permit, hook, tls } = given;
   // Checked by those who take them, and here so that nothing is served before.
   readProtector(protector).pin?.forget();
   if (protector === undefined) throw invalid('protector is needed');
@@ -178,7 +178,7 @@ export function readWizardOptions(options: unknown): ReadWizardOptions {
     hook,
     hookTimeLimitMs: readMs(given.hookTimeLimitMs, 'hookTimeLimitMs', hookTimeLimitMs),
     soPin: soPin as PasswordSource | undefined,
-    token: token === undefined ? undefined : parseToken(token, 'token'),
+    permit: permit === undefined ? undefined : parsePermit(permit, 'permit'),
     names: readNames(given.names),
     origin: readOrigin(given.origin),
     onEvent: (event) => {

@@ -317,11 +317,11 @@ export class Progress {
   }
 
   async #restore(password: Buffer | undefined): Promise<void> {
-    const { directory, secretStore, tlsDirectory, hook, hookTimeLimitMs, token, onEvent } = this.#options;
+    const { directory, secretStore, tlsDirectory, hook, hookTimeLimitMs, permit, onEvent } = this.#options;
     const options: RestoreOptions = {
       directory,
       protector: this.#protector,
-      proof: { ...(password !== undefined && { password }), ...(token !== undefined && { token }) },
+      credential: { ...(password !== undefined && { password }), ...(permit !== undefined && { permit }) },
       ...(secretStore !== undefined && { secretStore }),
       ...(tlsDirectory !== undefined && { tls: { directory: tlsDirectory } }),
       ...(hook !== undefined && { hook, hookTimeLimitMs }),

@@ -476,7 +476,7 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
     await world.makeStore();
     world.destroyKek();
     const attempt = (secret: string): Promise<unknown> =>
-      world.restore({ proof: { password: bytes(secret) } });
+      world.restore({ credential: { password: bytes(secret) } });
     for (let n = 0; n < 3; ++n) expect(await rejection(attempt(`wrong ${n}`)), 'password-wrong');
     const error = expect(await rejection(attempt(backupPassword)), 'password-throttled');
     world.nowMs += error.retryAfterMs!;

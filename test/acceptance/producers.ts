@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Reason } from '../../lib/error-table.js';
-import { open, signToken, type Persistence } from '../../lib/index.js';
+import { open, signPermit, type Persistence } from '../../lib/index.js';
 import type { PersistenceError } from '../../lib/errors.js';
 import { makeCertificates } from '../support/certificates.js';
 import { secretOfVersion } from './forge.js';
@@ -393,14 +393,14 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
     const store = await place.open({ vendorPublicKey: publicKey });
     await store.close();
     const { storageId } = store.status();
-    const token = signToken({
+    const permit = signPermit({
       privateKey: stranger,
       purpose: 'decommission',
       storageId,
       generation: 0,
       head: '00'.repeat(32),
     });
-    return place.refused('authority-refused', () => place.act('decommission', { token }));
+    return place.refused('authority-refused', () => place.act('decommission', { permit }));
   },
   'items-missing': async (place) => {
     await place.made();

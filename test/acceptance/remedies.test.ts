@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path';
 
 import { errorTable, type Reason } from '../../lib/error-table.js';
-import { signToken } from '../../lib/index.js';
+import { signPermit } from '../../lib/index.js';
 import { makeCertificates } from '../support/certificates.js';
 import { hardware } from './hardware-remedies.js';
 import { bytes, producers, Scene, signingKey } from './producers.js';
@@ -263,13 +263,13 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
       storageId: string;
       tokenPoint: { generation: number; head: string };
     };
-    const token = signToken({
+    const permit = signPermit({
       privateKey: scene.kept,
       purpose: 'decommission',
       storageId,
       ...tokenPoint,
     });
-    await scene.act('decommission', { token });
+    await scene.act('decommission', { permit });
   },
   'already-accepted': async (scene) => {
     scene.restore(scene.whole, ofFiles);

@@ -62,7 +62,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     assert.equal(world.keks(), 1);
     world.destroyKek();
     await rejectsReason(world.restore(), 'password-wrong');
-    const restored = await world.restore({ proof: { password: bytes('another password') } });
+    const restored = await world.restore({ credential: { password: bytes('another password') } });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
   });
 
@@ -91,7 +91,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     await rejectsReason(world.restore(), 'persistence-rolled-back');
     writeFileSync(join(world.directory, 'persistence.bin'), present);
     await rejectsReason(world.restore(), 'password-wrong');
-    const restored = await world.restore({ proof: { password: bytes('another password') } });
+    const restored = await world.restore({ credential: { password: bytes('another password') } });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
     assert.equal(restored.vault.get('k49')?.toString(), 'v');
     assert.equal(restored.fields.open(sealed, { context }).toString(), 'DE02');

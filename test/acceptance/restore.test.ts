@@ -160,7 +160,7 @@ describe('acceptance: auto-restore', function () {
     world.destroyKek();
     const before = world.files();
     for (let n = 0; n < 3; n += 1) {
-      await rejectsReason(world.restore({ proof: { password: bytes(`wrong ${n}`) } }), 'password-wrong');
+      await rejectsReason(world.restore({ credential: { password: bytes(`wrong ${n}`) } }), 'password-wrong');
     }
     const refused = await rejectsReason(world.restore(), 'password-throttled');
     assert.equal(refused.retryable, true);
@@ -182,7 +182,7 @@ describe('acceptance: auto-restore', function () {
       highest = Math.max(highest, process.memoryUsage().rss);
     }, 2);
     const tries = Array.from({ length: 1000 }, (_, n) =>
-      world.restore({ proof: { password: bytes(`wrong ${n}`) } }).then(
+      world.restore({ credential: { password: bytes(`wrong ${n}`) } }).then(
         () => 'opened',
         (error: unknown) => (isPersistenceError(error) ? error.reason : String(error)),
       ),
@@ -337,7 +337,7 @@ describe('acceptance: auto-restore', function () {
       assert.equal(refused.code, 'PERS_8004');
     }
     const before = world.files();
-    await rejectsReason(world.restore({ proof: { password: bytes('wrong') } }), 'password-wrong');
+    await rejectsReason(world.restore({ credential: { password: bytes('wrong') } }), 'password-wrong');
     assert.deepEqual(
       world.files(),
       before,

@@ -168,7 +168,7 @@ describe('acceptance: secret-service', function () {
     await place.made();
     const whole = place.snapshot();
     // The same directory in another session, whose keyring is empty.
-    const script = `await strongroom.decommission({ directory, proof: { password: Buffer.from('${password.toString()}') } }).then(
+    const script = `await strongroom.decommission({ directory, credential: { password: Buffer.from('${password.toString()}') } }).then(
         () => tell('removed'),
         (error) => tell(error.reason + ' ' + error.message));`;
     const { lines, stderr } = await runChild(place, script, {

@@ -33,7 +33,7 @@ async function fingerprint({ directory, secrets }: TestStore): Promise<string[]>
   return all;
 }
 
-describe('strongroom reanchor, recover, decommission, token sign', () => {
+describe('strongroom reanchor, recover, decommission, permit sign', () => {
   describe('by the backup password', () => {
     it('reanchor accepts a restored state, once', async () => {
       const store = await makeStore();
@@ -192,14 +192,14 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
     });
   });
 
-  describe("by a vendor's token", () => {
+  describe("by a vendor's permit", () => {
     let store: TestStore;
     let privateKeyFile: string;
     let keys: string;
     const sign = (purpose: string, status: string, ...rest: string[]) =>
       strongroom(
         [
-          'token',
+          'permit',
           'sign',
           '--private-key-file',
           privateKeyFile,
@@ -211,8 +211,8 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
         ],
         { input: status },
       );
-    const tokenFile = async (content: string | Uint8Array): Promise<string> => {
-      const path = join(await temporaryDirectory(), 'token');
+    const permitFile = async (content: string | Uint8Array): Promise<string> => {
+      const path = join(await temporaryDirectory(), 'permit');
       await writeFile(path, content);
       return path;
     };
@@ -231,11 +231,11 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       assert.match(stdout, /^rewindable by +vendor$/m);
     });
 
-    it('token sign works from a status file, from standard input and from three options alike', async () => {
+    it('permit sign works from a status file, from standard input and from three options alike', async () => {
       const { stdout: status } = await strongroom(['status', store.directory, '--json']);
       const { storageId, generation, head } = json(status);
-      const statusFile = await tokenFile(status);
-      const args = ['token', 'sign', '--private-key-file', privateKeyFile, '--purpose', 'reanchor'];
+      const statusFile = await permitFile(status);
+      const args = ['permit', 'sign', '--private-key-file', privateKeyFile, '--purpose', 'reanchor'];
       const [input, file, options, asJson] = await Promise.all([
         sign('reanchor', status),
         strongroom([...args, '--status-file', statusFile]),
@@ -246,7 +246,7 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       assert.equal(file.stdout, input.stdout);
       assert.equal(options.stdout, input.stdout);
       assert.deepEqual(json(asJson.stdout), {
-        token: input.stdout.trim(),
+        permit: input.stdout.trim(),
         purpose: 'reanchor',
         storageId,
         generation,
@@ -254,10 +254,10 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       });
     });
 
-    it('token sign refuses what is no key, no status or no point with exit code 2', async () => {
+    it('permit sign refuses what is no key, no status or no point with exit code 2', async () => {
       const { stdout: status } = await strongroom(['status', store.directory, '--json']);
       const publicKey = [
-        'token',
+        'permit',
         'sign',
         '--private-key-file',
         join(keys, 'vendor.pub'),
@@ -277,34 +277,34 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
       }
     });
 
-    it('reanchor takes the token of this point and purpose, as text or bytes, and nothing else', async () => {
+    it('reanchor takes the permit of this point and purpose, as text or bytes, and nothing else', async () => {
       await rollBack(store);
       const status = await strongroom(['status', store.directory, '--json']);
       assert.equal(status.code, 3);
       const reanchor = ['reanchor', store.directory, '--json'];
       const byPassword = await strongroom(reanchor, withPassword);
       assert.deepEqual([byPassword.code, json(byPassword.stderr).reason], [1, 'authority-refused']);
-      const other = await tokenFile((await sign('recover', status.stdout)).stdout);
-      const wrongPurpose = await strongroom([...reanchor, '--token-file', other]);
+      const other = await permitFile((await sign('recover', status.stdout)).stdout);
+      const wrongPurpose = await strongroom([...reanchor, '--permit-file', other]);
       assert.deepEqual([wrongPurpose.code, json(wrongPurpose.stderr).reason], [1, 'authority-refused']);
-      const junk = await strongroom([...reanchor, '--token-file', await tokenFile('junk')]);
+      const junk = await strongroom([...reanchor, '--permit-file', await permitFile('junk')]);
       assert.deepEqual([junk.code, json(junk.stderr).reason], [2, 'invalid-option']);
-      const token = (await sign('reanchor', status.stdout)).stdout;
+      const permit = (await sign('reanchor', status.stdout)).stdout;
       const both = await strongroom([
         ...reanchor,
-        '--token-file',
-        await tokenFile(token),
+        '--permit-file',
+        await permitFile(permit),
         '--password-file',
         other,
       ]);
       assert.deepEqual([both.code, json(both.stderr).reason], [2, 'invalid-option']);
-      const raw = await tokenFile(Buffer.from(token.trim(), 'base64url'));
-      const accepted = await strongroom([...reanchor, '--token-file', raw]);
+      const raw = await permitFile(Buffer.from(permit.trim(), 'base64url'));
+      const accepted = await strongroom([...reanchor, '--permit-file', raw]);
       assert.equal(accepted.code, 0, accepted.stderr);
       assert.equal((await strongroom(['status', store.directory])).code, 0);
     });
 
-    it('recover needs the password and a token; the refusal names the point to sign', async () => {
+    it('recover needs the password and a permit; the refusal names the point to sign', async () => {
       await rm(store.secrets, { recursive: true });
       const recover = ['recover', store.directory, '--json'];
       const refused = await strongroom(recover, withPassword);
@@ -314,21 +314,21 @@ describe('strongroom reanchor, recover, decommission, token sign', () => {
           json(refused.stderr).message,
         )!;
       const point = JSON.stringify({ storageId, generation: Number(generation), head });
-      const token = await tokenFile((await sign('recover', point)).stdout);
-      const alone = await strongroom([...recover, '--token-file', token]);
+      const permit = await permitFile((await sign('recover', point)).stdout);
+      const alone = await strongroom([...recover, '--permit-file', permit]);
       assert.equal(json(alone.stderr).reason, 'password-missing');
-      const recovered = await strongroom([...recover, '--token-file', token], withPassword);
+      const recovered = await strongroom([...recover, '--permit-file', permit], withPassword);
       assert.equal(recovered.code, 0, recovered.stderr);
       assert.equal(json(recovered.stdout).continuity, 'unproven');
     });
 
-    it('decommission takes the token too', async () => {
+    it('decommission takes the permit too', async () => {
       const { stdout: status } = await strongroom(['status', store.directory, '--json']);
-      const token = await tokenFile((await sign('decommission', status)).stdout);
+      const permit = await permitFile((await sign('decommission', status)).stdout);
       const args = ['decommission', store.directory, '--yes', '--json'];
       const byPassword = await strongroom(args, withPassword);
       assert.equal(json(byPassword.stderr).reason, 'authority-refused');
-      const { code, stdout, stderr } = await strongroom([...args, '--token-file', token]);
+      const { code, stdout, stderr } = await strongroom([...args, '--permit-file', permit]);
       assert.equal(code, 0, stderr);
       assert.deepEqual(json(stdout), {
         decommissioned: true,

@@ -5,7 +5,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { signToken } from '../../lib/index.js';
+import { signPermit } from '../../lib/index.js';
 import { pin, softhsm, soPin } from '../support/softhsm.js';
 import { Swtpm } from '../support/swtpm.js';
 import {
@@ -139,10 +139,10 @@ describe('strongroom decommission', function () {
       await succeeds(init(store));
     });
 
-    it("removes it by a vendor's token over no point at all where vault.bin is gone", async () => {
+    it("removes it by a vendor's permit over no point at all where vault.bin is gone", async () => {
       const { publicKey, privateKey } = generateKeyPairSync('ed25519');
       const keys = await temporaryDirectory();
-      const [vendor, tokenFile] = [join(keys, 'vendor.pub'), join(keys, 'token')];
+      const [vendor, permitFile] = [join(keys, 'vendor.pub'), join(keys, 'permit')];
       writeFileSync(vendor, publicKey.export({ type: 'spki', format: 'pem' }));
       const store = await makeStore(['--vendor-public-key', vendor], false);
       rmSync(join(store.directory, 'vault.bin'));
@@ -153,10 +153,10 @@ describe('strongroom decommission', function () {
       assert.ok(point !== null, message);
       const [, storageId, head] = point as unknown as [string, string, string];
       writeFileSync(
-        tokenFile,
-        signToken({ privateKey, purpose: 'decommission', storageId, generation: 0, head }),
+        permitFile,
+        signPermit({ privateKey, purpose: 'decommission', storageId, generation: 0, head }),
       );
-      const args = ['decommission', store.directory, '--yes', '--json', '--token-file', tokenFile];
+      const args = ['decommission', store.directory, '--yes', '--json', '--permit-file', permitFile];
       await succeeds(strongroom(args));
       assert.deepEqual(itemsIn(store.secrets), []);
     });
@@ -243,7 +243,7 @@ describe('strongroom decommission', function () {
       assert.deepEqual(reasonOf(await leftovers(store)), [4, 'not-found']);
     });
 
-    it('takes no proof, and its options belong to it', async () => {
+    it('takes no credential, and its options belong to it', async () => {
       const store = await makeStore();
       for (const outcome of [
         await leftovers(store, '--password-fd', '0'),

@@ -120,7 +120,7 @@ describe('strongroom: output, input and the working directory', function () {
     [['rotate', 'dek', directory, '--json']],
     [
       [
-        'token',
+        'permit',
         'sign',
         '--private-key-file',
         join(place, 'vendor.pem'),
@@ -258,7 +258,7 @@ describe('strongroom: output, input and the working directory', function () {
       ['set', directory, 'k'],
       ['key', 'sign', directory, 'k'],
       [
-        'token',
+        'permit',
         'sign',
         '--private-key-file',
         join(place, 'vendor.pem'),
@@ -283,9 +283,9 @@ describe('strongroom: output, input and the working directory', function () {
         ['key', 'chain', directory, 'k', '--attach', path],
         ['password', 'verify', directory, '--password-file', path],
         ['tls', 'set', directory, '--key-file', path, '--certificate-file', path],
-        ['token', 'sign', '--private-key-file', path, '--purpose', 'recover', '--status-file', path],
+        ['permit', 'sign', '--private-key-file', path, '--purpose', 'recover', '--status-file', path],
         [
-          'token',
+          'permit',
           'sign',
           '--private-key-file',
           join(place, 'vendor.pem'),

@@ -174,7 +174,7 @@ describe('cli: protector tpm', function () {
     assert.equal(reasonOf(idle), 'nothing-to-do');
   });
 
-  it("a vendor's token: over the point that the status shows, which moves with the counter", async () => {
+  it("a vendor's permit: over the point that the status shows, which moves with the counter", async () => {
     const keys = await temporaryDirectory();
     const { generateKeyPairSync } = await import('node:crypto');
     const { publicKey, privateKey } = generateKeyPairSync('ed25519');
@@ -183,12 +183,12 @@ describe('cli: protector tpm', function () {
     const sign = async (purpose: string, status: string): Promise<string> => {
       const key = ['--private-key-file', join(keys, 'vendor.pem')];
       const { stdout, stderr, code } = await strongroom(
-        ['token', 'sign', ...key, '--purpose', purpose, '--status-file', '-'],
+        ['permit', 'sign', ...key, '--purpose', purpose, '--status-file', '-'],
         { input: status },
       );
       assert.equal(code, 0, stderr);
-      await writeFile(join(keys, 'token'), stdout);
-      return join(keys, 'token');
+      await writeFile(join(keys, 'permit'), stdout);
+      return join(keys, 'permit');
     };
     await made('--vendor-public-key', join(keys, 'vendor.pub'), '--pcrs', '16');
     tpm.extend(16);
@@ -200,12 +200,15 @@ describe('cli: protector tpm', function () {
         json(byPassword.stderr).message,
       )!;
     const point = JSON.stringify({ storageId, generation: Number(generation), head });
-    const resealed = await strongroom([...reseal, '--token-file', await sign('reseal', point)], withPassword);
+    const resealed = await strongroom(
+      [...reseal, '--permit-file', await sign('reseal', point)],
+      withPassword,
+    );
     assert.equal(resealed.code, 0, resealed.stderr);
     // The status of a store that opens shows the point itself.
     const status = (await strongroom(['status', directory, '--json'])).stdout;
     const gone = await strongroom(
-      ['decommission', directory, '--yes', '--json', '--token-file', await sign('decommission', status)],
+      ['decommission', directory, '--yes', '--json', '--permit-file', await sign('decommission', status)],
       { env: {} },
     );
     assert.equal(gone.code, 0, gone.stderr);

@@ -23,7 +23,7 @@ const commands = [
   'decommission',
   'relocate',
   'password',
-  'token',
+  'permit',
 ];
 
 /** The commands that do something, with the words that call them. */
@@ -120,12 +120,12 @@ describe('strongroom: help and usage', () => {
     ['a password as an argument', ['reanchor', 'DIR', '--password', 'x'], /unknown option '--password'/],
     [
       'an incomplete point',
-      ['token', 'sign', '--private-key-file', 'f', '--purpose', 'recover'],
+      ['permit', 'sign', '--private-key-file', 'f', '--purpose', 'recover'],
       /--status-file/,
     ],
     [
       'an unknown purpose',
-      ['token', 'sign', '--private-key-file', 'f', '--purpose', 'party'],
+      ['permit', 'sign', '--private-key-file', 'f', '--purpose', 'party'],
       /reanchor, recover/,
     ],
   ];

@@ -50,7 +50,7 @@ try {
     const { slotId, soPin, tlsDirectory, hook, killAt } = part;
     const parts = {
       ...options,
-      proof: { password: Buffer.from(part.password) },
+      credential: { password: Buffer.from(part.password) },
       ...(slotId !== undefined && {
         setUp: { slotId, label: part.token, soPin: Buffer.from(soPin ?? '') },
       }),

@@ -149,7 +149,7 @@ export class HsmWorld {
     changes: Partial<RestoreOptions> = {},
     internals: Partial<NativeStoreOptions> = {},
   ): Promise<PersistenceService> {
-    const options = { ...this.options(), proof: { password: bytes(backupPassword) }, ...changes };
+    const options = { ...this.options(), credential: { password: bytes(backupPassword) }, ...changes };
     const service = await restoreWith(binding, options, { internals, throttle: this.throttle });
     this.#services.add(service);
     return service;

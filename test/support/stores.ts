@@ -105,10 +105,10 @@ export class World {
 
   async act(
     kind: 'reanchor' | 'recover' | 'reseal' | 'decommission',
-    proof: ActOptions['proof'],
+    credential: ActOptions['credential'],
     changes: Partial<OpenOptions> = {},
   ): Promise<PersistenceService> {
-    const options = { ...this.options(changes), proof } as ActOptions;
+    const options = { ...this.options(changes), credential } as ActOptions;
     const service = await performAct(binding, kind, options, { clock: this.clock });
     this.#services.add(service);
     return service;

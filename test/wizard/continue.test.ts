@@ -68,8 +68,8 @@ describe('a restore that continues', function () {
     await rig.stop();
     await start();
     assert.equal((await browser.json(passwordPath)).json().resumes, true);
-    await rejectsReason(world.restore({ proof: { password: bytes('wrong') } }), 'password-wrong');
-    await (await world.restore({ proof: {} })).close();
+    await rejectsReason(world.restore({ credential: { password: bytes('wrong') } }), 'password-wrong');
+    await (await world.restore({ credential: {} })).close();
     assert.equal(world.keks(), 1);
   });
 

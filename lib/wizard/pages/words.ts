@@ -88,9 +88,9 @@ const problemWords: Partial<Record<Reason, ProblemWords>> = {
     remedy: 'Wait until it ends. Nothing was started a second time.',
   },
   'authority-refused': {
-    title: 'The vendor’s token is missing or does not fit',
+    title: 'The vendor’s permit is missing or does not fit',
     remedy:
-      'Ask the vendor for a token over the point that `strongroom status` shows. Then start this page again with `--token-file`.',
+      'Ask the vendor for a permit over the point that `strongroom status` shows. Then start this page again with `--permit-file`.',
   },
   'token-not-confirmed': {
     title: 'The token was not erased',

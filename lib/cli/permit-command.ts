@@ -1,7 +1,7 @@
-// token sign: the vendor's tool.
+// permit sign: the vendor's tool.
 import { Option, type Command } from 'commander';
 
-import { signToken, type TokenPurpose } from '../index.js';
+import { signPermit, type PermitPurpose } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
@@ -13,29 +13,29 @@ const keyBytesMax = 4096;
 
 interface SignOptions extends CommonOptions {
   readonly privateKeyFile: string;
-  readonly purpose: TokenPurpose;
+  readonly purpose: PermitPurpose;
   readonly statusFile?: string;
   readonly storageId?: string;
   readonly generation?: string;
   readonly head?: string;
 }
 
-/** Who and where a token is for. */
+/** Who and where a permit is for. */
 interface Point {
   readonly storageId: string;
   readonly generation: number;
   readonly head: string;
 }
 
-export function addTokenCommand(program: Command): void {
-  const token = program.command('token').description("Make vendor's tokens.");
-  addCommand(token, 'sign', 'Sign a token for one store, one point of its history and one purpose.', [
+export function addPermitCommand(program: Command): void {
+  const permit = program.command('permit').description("Make vendor's permits.");
+  addCommand(permit, 'sign', 'Sign a permit for one store, one point of its history and one purpose.', [
     'strongroom status DIR --json > status.json',
-    'strongroom token sign --private-key-file vendor.pem --purpose reanchor --status-file status.json',
+    'strongroom permit sign --private-key-file vendor.pem --purpose reanchor --status-file status.json',
   ])
     .requiredOption('--private-key-file <file>', "the vendor's Ed25519 private key, PEM")
     .addOption(
-      new Option('--purpose <act>', 'what the token permits')
+      new Option('--purpose <operation>', 'what the permit allows')
         .choices(['reanchor', 'recover', 'reseal', 'decommission'])
         .makeOptionMandatory(),
     )
@@ -54,8 +54,8 @@ async function sign(options: SignOptions): Promise<void> {
   const point = await readPoint(options);
   const privateKey = await readFile(options.privateKeyFile, keyBytesMax);
   try {
-    const token = signToken({ privateKey, purpose, ...point });
-    await (options.json === true ? writeJson({ token, purpose, ...point }) : writeData(`${token}\n`));
+    const permit = signPermit({ privateKey, purpose, ...point });
+    await (options.json === true ? writeJson({ permit, purpose, ...point }) : writeData(`${permit}\n`));
   } finally {
     privateKey.fill(0);
   }

@@ -1,4 +1,4 @@
-// A vendor's token: leave to reanchor, recover, reseal or decommission one store at one point of its history.
+// A vendor's permit: leave to reanchor, recover, reseal or decommission one store at one point of its history.
 //
 //   magic "SRTOKEN1" (8) | purpose (1) | zero (7) | storage id (16) | generation, little-endian (8) | head (32) |
 //   Ed25519 signature of all that (64)
@@ -12,19 +12,19 @@ import { PersistenceError } from './errors.js';
 import { toPersistenceError } from './native-errors.js';
 import { nodeCrypto } from './node-crypto.js';
 
-/** What a token permits. */
-export type TokenPurpose = 'reanchor' | 'recover' | 'decommission' | 'reseal';
+/** What a permit allows. */
+export type PermitPurpose = 'reanchor' | 'recover' | 'decommission' | 'reseal';
 
 /** An Ed25519 public key (RFC 8032): its 32 bytes, PEM (`BEGIN PUBLIC KEY`), or a KeyObject. */
 export type VendorPublicKey = Uint8Array | string | KeyObject;
 
-/** A token: its 136 bytes, or these as base64url (RFC 4648 section 5). */
-export type Token = Uint8Array | string;
+/** A permit: its 136 bytes, or these as base64url (RFC 4648 section 5). */
+export type Permit = Uint8Array | string;
 
-export interface SignTokenOptions {
+export interface SignPermitOptions {
   /** Ed25519: a KeyObject, or PEM (`BEGIN PRIVATE KEY`) as a string or bytes. */
   readonly privateKey: KeyObject | string | Uint8Array;
-  readonly purpose: TokenPurpose;
+  readonly purpose: PermitPurpose;
   /** The store's id: 16 bytes, hexadecimal, as the status shows it. */
   readonly storageId: string;
   /** The store's present generation, as the status shows it (`tokenPoint`). */
@@ -33,14 +33,14 @@ export interface SignTokenOptions {
   readonly head: string;
 }
 
-const purposes: Readonly<Record<TokenPurpose, number>> = {
+const purposes: Readonly<Record<PermitPurpose, number>> = {
   reanchor: 1,
   recover: 2,
   decommission: 3,
   reseal: 4,
 };
 const statementBytes = 72;
-const tokenBytes = 136;
+const permitBytes = 136;
 const publicKeyBytes = 32;
 
 function invalid(message: string): PersistenceError {
@@ -71,11 +71,11 @@ function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
 }
 
 /**
- * Signs a token, as the vendor. It serves for one store, at one point of its history, for one purpose, once.
+ * Signs a permit, as the vendor. It serves for one store, at one point of its history, for one purpose, once.
  * @returns base64url
  * @throws PersistenceError `invalid-argument`
  */
-export function signToken(options: SignTokenOptions): string {
+export function signPermit(options: SignPermitOptions): string {
   try {
     return sign(options);
   } catch (error) {
@@ -83,7 +83,7 @@ export function signToken(options: SignTokenOptions): string {
   }
 }
 
-function sign(options: SignTokenOptions): string {
+function sign(options: SignPermitOptions): string {
   requireRecord(options);
   const { privateKey, purpose, storageId, generation, head } = options;
   if (typeof purpose !== 'string' || !Object.hasOwn(purposes, purpose))
@@ -100,23 +100,23 @@ function sign(options: SignTokenOptions): string {
 }
 
 /**
- * The bytes of a token. Whether it fits is decided by the store.
- * @throws PersistenceError `invalid-argument` when it is not a token at all
+ * The bytes of a permit. Whether it fits is decided by the store.
+ * @throws PersistenceError `invalid-argument` when it is not a permit at all
  */
-export function parseToken(token: unknown, name = 'the token'): Buffer {
+export function parsePermit(permit: unknown, name = 'the permit'): Buffer {
   let bytes: Buffer;
-  if (typeof token === 'string') {
-    const text = token.trim();
+  if (typeof permit === 'string') {
+    const text = permit.trim();
     if (!/^[\w-]*$/.test(text)) throw invalid(`${name} is not base64url`);
     bytes = Buffer.from(text, 'base64url');
-  } else if (types.isUint8Array(token)) {
-    requireBytes(token, name);
-    bytes = Buffer.from(token);
+  } else if (types.isUint8Array(permit)) {
+    requireBytes(permit, name);
+    bytes = Buffer.from(permit);
   } else {
     throw invalid(`${name} must be a string or a Uint8Array`);
   }
-  if (bytes.length !== tokenBytes || bytes.toString('latin1', 0, 8) !== 'SRTOKEN1') {
-    throw invalid(`${name} is not a token of strongroom`);
+  if (bytes.length !== permitBytes || bytes.toString('latin1', 0, 8) !== 'SRTOKEN1') {
+    throw invalid(`${name} is not a permit of strongroom`);
   }
   return bytes;
 }

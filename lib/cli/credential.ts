@@ -1,0 +1,53 @@
+// The credential of authority that a command was given.
+import { PersistenceError } from '../errors.js';
+import type { Credential } from '../index.js';
+import { wrongOption } from './failure.js';
+import { readPassword, readPermit, type CredentialOptions } from './password-options.js';
+
+/** Says so before a password is asked for in vain. */
+export function requirePermitOf(
+  authority: 'vendor' | 'password' | 'nobody' | undefined,
+  options: CredentialOptions,
+): void {
+  if (authority === 'vendor' && options.permitFile === undefined) {
+    throw new PersistenceError(
+      'authority-refused',
+      'this store accepts only a permit of its vendor: give --permit-file',
+    );
+  }
+  if (authority === 'nobody' && options.permitFile === undefined) {
+    throw new PersistenceError('password-missing', 'this store has neither a backup password nor a vendor');
+  }
+}
+
+/**
+ * `authority-refused` where the vendor's permit is missing is said by the core. A TPM may refuse the root to the state that
+ * a permit accepts; then the password is needed besides.
+ */
+export async function readCredential(
+  options: CredentialOptions,
+  protector: 'software' | 'tpm' | 'pkcs11',
+): Promise<Credential & { password?: Buffer }> {
+  if (options.permitFile === undefined) return { password: await readPassword(options) };
+  const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;
+  if (!withPassword) return permitOf(options);
+  if (protector === 'software') throw wrongOption('--permit-file excludes a password here');
+  return { password: await readPassword(options), ...(await permitOf(options)) };
+}
+
+export async function permitOf({
+  permitFile,
+}: CredentialOptions): Promise<Credential & { password?: Buffer }> {
+  return permitFile === undefined ? {} : { permit: await readPermit(permitFile) };
+}
+
+export async function withCredential<T>(
+  credential: Credential & { password?: Buffer },
+  act: (credential: Credential) => Promise<T>,
+): Promise<T> {
+  try {
+    return await act(credential);
+  } finally {
+    credential.password?.fill(0);
+  }
+}

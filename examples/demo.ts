@@ -255,10 +255,10 @@ async function demonstrate(directory: string): Promise<void> {
   );
   const tokens = fifth.vault.get('tokens/cad')?.readBigInt64BE();
   must(tokens === 1_000n, 'the restored state is accepted: 1,000 tokens again');
-  const log = await fifth.operationLog(4);
+  const log = await fifth.auditLog(4);
   must(
     log.some(({ operation }) => operation === 'reanchor'),
-    `and the operation log says so: ${log.map(({ operation }) => operation).join(', ')}`,
+    `and the audit log says so: ${log.map(({ operation }) => operation).join(', ')}`,
   );
   const report = await timed('verify: everything read again', () => fifth.verify());
   say('verified', `${count(report.commits)} commits, ${count(report.records)} records`);

@@ -31,7 +31,7 @@ export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/
 export type { Pkcs11ProtectorOptions, TokenName } from './pkcs11-options.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type {
-  ActOptions,
+  AdministrativeOptions,
   Decommissioned,
   DecommissionOptions,
   Inspection,
@@ -64,7 +64,7 @@ export type { PersistenceValidator } from './persistence-validator.js';
 export type {
   DekStatus,
   KeySlot,
-  OperationEntry,
+  AuditEntry,
   PersistenceStatus,
   RestoreStatus,
   SecurityLevel,

@@ -41,7 +41,7 @@ export interface Credential {
 }
 
 /** Options of open(), with the credential. */
-export type ActOptions = Omit<OpenOptions, 'recovery' | 'create' | 'readOnly' | 'trace'> & {
+export type AdministrativeOptions = Omit<OpenOptions, 'recovery' | 'create' | 'readOnly' | 'trace'> & {
   readonly credential: Credential;
 };
 
@@ -195,11 +195,11 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
 
 /**
  * Accepts the present state of a store as the new truth and opens it: after a legitimate restore from backup, a lost
- * witness, or a long shutdown. Burnt into the history and the operation log; serves once at a point.
+ * witness, or a long shutdown. Burnt into the history and the audit log; serves once at a checkpoint.
  * @throws PersistenceError `nothing-to-do` when a start would say `ok`; `authority-refused`, `password-wrong`,
  * `password-missing`; what cannot be healed so, such as `persistence-rolled-back`
  */
-export function reanchor(options: ActOptions): Promise<Persistence> {
+export function reanchor(options: AdministrativeOptions): Promise<Persistence> {
   return performAct(loadNative(), 'reanchor', options);
 }
 
@@ -209,7 +209,7 @@ export function reanchor(options: ActOptions): Promise<Persistence> {
  * @throws PersistenceError `nothing-to-do` when the root is there; `authority-refused`, `password-wrong`,
  * `password-missing`
  */
-export function recover(options: ActOptions): Promise<Persistence> {
+export function recover(options: AdministrativeOptions): Promise<Persistence> {
   return performAct(loadNative(), 'recover', options);
 }
 
@@ -222,13 +222,13 @@ export function recover(options: ActOptions): Promise<Persistence> {
  * @throws PersistenceError `nothing-to-do` when the TPM opens the root; `authority-refused`, `password-wrong`,
  * `password-missing`; `vault-rolled-back` and its like, which {@link reanchor} may accept
  */
-export function reseal(options: ActOptions): Promise<Persistence> {
+export function reseal(options: AdministrativeOptions): Promise<Persistence> {
   return performAct(loadNative(), 'reseal', options);
 }
 
 /** Options of {@link decommission}. */
 export type DecommissionOptions =
-  | (ActOptions & {
+  | (AdministrativeOptions & {
       readonly leftovers?: false;
       /** Removes the store although items of it were not found; `leftBehind` names them. */
       readonly allowLeftovers?: boolean;
@@ -264,7 +264,7 @@ export async function decommissionWith(
 ): Promise<Decommissioned> {
   try {
     requireRecord(options);
-    const { leftovers, allowLeftovers, ...rest } = options as ActOptions & {
+    const { leftovers, allowLeftovers, ...rest } = options as AdministrativeOptions & {
       readonly leftovers?: boolean;
       readonly allowLeftovers?: boolean;
     };
@@ -289,7 +289,7 @@ export async function decommissionWith(
 export async function performAct(
   binding: NativeBinding,
   kind: Exclude<Act['kind'], 'open' | 'restore'>,
-  options: ActOptions,
+  options: AdministrativeOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<PersistenceService> {
   let source: Secret | undefined;

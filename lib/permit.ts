@@ -1,4 +1,4 @@
-// A vendor's permit: leave to reanchor, recover, reseal or decommission one store at one point of its history.
+// A vendor's permit: leave to reanchor, recover, reseal or decommission one store at one checkpoint.
 //
 //   magic "SRTOKEN1" (8) | purpose (1) | zero (7) | storage id (16) | generation, little-endian (8) | head (32) |
 //   Ed25519 signature of all that (64)
@@ -27,9 +27,9 @@ export interface SignPermitOptions {
   readonly purpose: PermitPurpose;
   /** The store's id: 16 bytes, hexadecimal, as the status shows it. */
   readonly storageId: string;
-  /** The store's present generation, as the status shows it (`tokenPoint`). */
+  /** The store's present generation, as the status shows it (`permitCheckpoint`). */
   readonly generation: number;
-  /** The head of `tokenPoint`: 32 bytes, hexadecimal. In protector `tpm` it moves with the TPM's counter. */
+  /** The head of `permitCheckpoint`: 32 bytes, hexadecimal. In protector `tpm` it moves with the TPM's counter. */
   readonly head: string;
 }
 
@@ -71,7 +71,7 @@ function readPrivateKey(key: KeyObject | string | Uint8Array): KeyObject {
 }
 
 /**
- * Signs a permit, as the vendor. It serves for one store, at one point of its history, for one purpose, once.
+ * Signs a permit, as the vendor. It serves for one store, at one checkpoint, for one purpose, once.
  * @returns base64url
  * @throws PersistenceError `invalid-argument`
  */

@@ -27,7 +27,7 @@ import { locateRoot } from './root-place.js';
 import { requireStrong, type PasswordSource } from './secrets.js';
 import {
   toStatus,
-  type OperationEntry,
+  type AuditEntry,
   type PersistenceStatus,
   type RestoreStatus,
   type VerifyReport,
@@ -175,7 +175,7 @@ export class PersistenceService implements Persistence {
       return;
     }
     if (act.kind === 'decommission') {
-      // A vendor's permit names the present point, which the vault holds.
+      // A vendor's permit names the present checkpoint, which the vault holds.
       await native.createAndLoadVault().catch(() => undefined);
       this.leftBehind = Object.freeze(await native.decommission(act.password, act.permit));
       return;
@@ -483,8 +483,8 @@ export class PersistenceService implements Persistence {
     return upkeep.verify(PersistenceService.#checked(this).#run, options);
   }
 
-  async operationLog(limit = upkeep.operationLogMax): Promise<readonly OperationEntry[]> {
-    return upkeep.operationLog(PersistenceService.#checked(this).#run, limit);
+  async auditLog(limit = upkeep.auditLogMax): Promise<readonly AuditEntry[]> {
+    return upkeep.auditLog(PersistenceService.#checked(this).#run, limit);
   }
 
   async changePassword(

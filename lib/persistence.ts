@@ -4,7 +4,7 @@ import type { Fields } from './fields.js';
 import type { Keys } from './keys.js';
 import type { PersistenceValidator } from './persistence-validator.js';
 import type { PasswordSource } from './secrets.js';
-import type { OperationEntry, PersistenceStatus, RestoreStatus, VerifyReport } from './status.js';
+import type { AuditEntry, PersistenceStatus, RestoreStatus, VerifyReport } from './status.js';
 import type { Tls } from './tls.js';
 import type { Vault } from './vault.js';
 
@@ -59,10 +59,10 @@ export interface Persistence extends AsyncDisposable {
   off<Name extends keyof PersistenceEvents>(event: Name, listener: Listener<PersistenceEvents[Name]>): this;
   /** Moves every witness to the newest commit. Rejects with `witness-not-moved`. */
   anchor(): Promise<void>;
-  /** Reads the whole history, the operation log and the witnesses again, and changes nothing. */
+  /** Reads the whole history, the audit log and the witnesses again, and changes nothing. */
   verify(options?: VerifyOptions): Promise<VerifyReport>;
-  /** The newest entries of the operation log, oldest first; at most `limit`, default all that are kept. */
-  operationLog(limit?: number): Promise<readonly OperationEntry[]>;
+  /** The newest entries of the audit log, oldest first; at most `limit`, default all that are kept. */
+  auditLog(limit?: number): Promise<readonly AuditEntry[]>;
   /** Forgets the notices in the status: someone has read them. */
   acknowledgeNotices(): Promise<void>;
   /** Rewrites the log without what was replaced. Runs by itself when it is worthwhile. */

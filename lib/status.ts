@@ -10,7 +10,7 @@ import type {
 import type { KeptNotice } from './notices.js';
 import type { SecretStoreOptions } from './options.js';
 
-/** A witness: what remembers a point of the vault's history from outside it. */
+/** A witness: what remembers a checkpoint of the vault's history from outside it. */
 export interface WitnessStatus {
   readonly name: 'tamper-file' | 'secret-store' | 'tpm-counter' | 'token';
   readonly generation: number;
@@ -86,7 +86,7 @@ export interface TpmStatus {
    */
   readonly counterBegan: number | undefined;
   /** The TPM gives out the root of the present persistence.bin up to this count, and to an older file no more. */
-  readonly epochEnd: number;
+  readonly sealEpochEnd: number;
   readonly pcrs: readonly number[];
   readonly pin: boolean;
   readonly wear: TpmWear;
@@ -161,8 +161,8 @@ export interface PersistenceStatus {
     readonly waitingMs: number;
     readonly maxMs: number;
   };
-  /** The point that a vendor's permit must name now. */
-  readonly tokenPoint: { readonly generation: number; readonly head: string };
+  /** The checkpoint that a vendor's permit must name now. */
+  readonly permitCheckpoint: { readonly generation: number; readonly head: string };
   readonly protector: 'software' | 'tpm' | 'pkcs11';
   readonly securityLevel: SecurityLevel;
   readonly tpm: TpmStatus | undefined;
@@ -185,7 +185,7 @@ export interface PersistenceStatus {
    */
   readonly passwordVerifiedMs: number | undefined;
   /** Who may accept an older state with `reanchor`. */
-  readonly rewindableBy: 'vendor' | 'password' | 'nobody';
+  readonly rewindableBy: 'vendor' | 'password' | 'no-one';
   /** `unproven` after a lost root until `reanchor`: the data are back, their freshness is not proven. */
   readonly continuity: 'proven' | 'unproven';
   /** TIME_TAMPER: its wall time, its age, and the policy fixed at COLDSTART. */
@@ -232,19 +232,19 @@ export interface PersistenceStatus {
 
 /** What `verify` found: everything read again from disk and witnesses. */
 export interface VerifyReport {
-  /** The point that the log starts from. */
-  readonly base: { readonly generation: number; readonly head: string };
+  /** The snapshot that the log starts with: what is left of the commits up to there. */
+  readonly snapshot: { readonly generation: number; readonly head: string };
   readonly newest: { readonly generation: number; readonly head: string };
-  /** Commits after the base. */
+  /** Commits after the snapshot. */
   readonly commits: number;
   /** Records, the vault's own included. */
   readonly records: number;
-  readonly operationEntries: number;
+  readonly auditEntries: number;
   readonly witnesses: readonly WitnessStatus[];
 }
 
-/** One entry of the operation log. */
-export interface OperationEntry {
+/** One entry of the audit log. */
+export interface AuditEntry {
   /** The sequence: each follows the one before by exactly one. */
   readonly generation: number;
   /** Wall time, milliseconds since 1970. */
@@ -326,7 +326,17 @@ function wearOf({ increments, firstMs: sinceMs }: NativeTpmStatus, nowMs: number
 }
 
 function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
-  const { description, tcti, counterIndex, extendIndex, counter, firstNumber, epochEnd, pcrs, pin } = native;
+  const {
+    description,
+    tcti,
+    counterIndex,
+    extendIndex,
+    counter,
+    firstNumber,
+    epochEnd: sealEpochEnd,
+    pcrs,
+    pin,
+  } = native;
   return Object.freeze({
     description,
     tcti,
@@ -334,7 +344,7 @@ function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
     extendIndex,
     counter,
     counterBegan: firstNumber === undefined ? undefined : firstNumber - 1,
-    epochEnd,
+    sealEpochEnd,
     pcrs: Object.freeze(pcrs),
     pin,
     wear: wearOf(native, nowMs),
@@ -362,7 +372,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     newestMs: native.newestMs,
     witnesses,
     window: windowOf(witnesses, native, extras.nowMs),
-    tokenPoint: Object.freeze(native.tokenPoint),
+    permitCheckpoint: Object.freeze(native.tokenPoint),
     protector: native.storage,
     securityLevel: securityLevelOf(native),
     tpm: native.tpm && toTpm(native.tpm, extras.nowMs),
@@ -378,7 +388,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     lastWrittenHere: native.lastWrittenHere,
     fileSystem: native.fileSystem && Object.freeze(native.fileSystem),
     passwordVerifiedMs: native.passwordVerifiedMs === 0 ? undefined : native.passwordVerifiedMs,
-    rewindableBy: native.rewindableByVendor ? 'vendor' : hasPassword(native.keySlots) ? 'password' : 'nobody',
+    rewindableBy: native.rewindableByVendor ? 'vendor' : hasPassword(native.keySlots) ? 'password' : 'no-one',
     continuity: native.continuityUnproven ? 'unproven' : 'proven',
     time: Object.freeze({
       stampMs: native.timeTamperMs,
@@ -414,11 +424,11 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
 
 export function toVerifyReport(native: NativeVerifyReport): VerifyReport {
   return Object.freeze({
-    base: Object.freeze(native.base),
+    snapshot: Object.freeze(native.base),
     newest: Object.freeze(native.newest),
     commits: native.commits,
     records: native.records,
-    operationEntries: native.operationEntries,
+    auditEntries: native.operationEntries,
     witnesses: Object.freeze(native.witnesses.map(toWitness)),
   });
 }

@@ -1,4 +1,4 @@
-// What is done to an open store besides reading and writing its vault: verification, the operation log and the rotation of
+// What is done to an open store besides reading and writing its vault: verification, the audit log and the rotation of
 // its data encryption key. Arguments are checked here; the work is a task of the core.
 import { aborted, cancelling, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
@@ -8,12 +8,12 @@ import { toPersistenceError } from './native-errors.js';
 import { readFunction, readOptions, readSignal } from './options.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
 import { readPassword } from './secrets.js';
-import { toVerifyReport, type OperationEntry, type VerifyReport } from './status.js';
+import { toVerifyReport, type AuditEntry, type VerifyReport } from './status.js';
 
 /** Runs a task of the core when those before it are done. */
 export type RunTask = <T>(work: (native: NativeStore) => Promise<T>) => Promise<T>;
 
-export const operationLogMax = 1_048_576;
+export const auditLogMax = 1_048_576;
 
 export async function verify(run: RunTask, options: VerifyOptions): Promise<VerifyReport> {
   const given = readOptions(options, ['onProgress', 'signal']);
@@ -33,7 +33,7 @@ export async function verify(run: RunTask, options: VerifyOptions): Promise<Veri
   return signal === undefined ? report : untilAborted(report, signal);
 }
 
-export async function operationLog(run: RunTask, limit: number): Promise<readonly OperationEntry[]> {
+export async function auditLog(run: RunTask, limit: number): Promise<readonly AuditEntry[]> {
   if (!Number.isInteger(limit) || limit < 0) {
     throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
   }

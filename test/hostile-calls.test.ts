@@ -441,7 +441,7 @@ describe('hostile arguments of every public function', () => {
       ['off', (event) => store.off(event, () => undefined)],
       ['on, listener', (listener) => store.on('vault', listener)],
       ['off, listener', (listener) => store.off('notice', listener)],
-      ['operationLog', (limit) => store.operationLog(limit)],
+      ['auditLog', (limit) => store.auditLog(limit)],
       ['removePassword, slotId', (slotId) => store.removePassword(bytes, slotId)],
       ['vault.batch', (operations) => vault.batch(operations)],
       ['vault.increment', (delta) => vault.increment('k', delta)],

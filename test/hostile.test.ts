@@ -239,7 +239,7 @@ describe('hostile input', () => {
       await rejectsReason(prototype.anchor.call(other), 'invalid-argument');
       await rejectsReason(prototype.compact.call(other), 'invalid-argument');
       await rejectsReason(prototype.verify.call(other), 'invalid-argument');
-      await rejectsReason(prototype.operationLog.call(other), 'invalid-argument');
+      await rejectsReason(prototype.auditLog.call(other), 'invalid-argument');
       await rejectsReason(prototype.changePassword.call(other, value, value), 'invalid-argument');
       await rejectsReason(prototype.addPassword.call(other, value, value), 'invalid-argument');
       await rejectsReason(prototype.removePassword.call(other, value, 2), 'invalid-argument');
@@ -362,7 +362,7 @@ describe('hostile input', () => {
     await rejectsReason(vault.batch([]), 'closed');
     await rejectsReason(store.anchor(), 'closed');
     await rejectsReason(store.verify(), 'closed');
-    await rejectsReason(store.operationLog(), 'closed');
+    await rejectsReason(store.auditLog(), 'closed');
     await rejectsReason(store.compact(), 'closed');
     await rejectsReason(store.changePassword(value, value), 'closed');
     await rejectsReason(store.verifyPassword(value), 'closed');
@@ -372,7 +372,7 @@ describe('hostile input', () => {
 
   it('arguments of the service that are wrong', async () => {
     for (const wrong of [-1, 1.5, '5', null, NaN] as number[]) {
-      await rejectsReason(store.operationLog(wrong), 'invalid-argument');
+      await rejectsReason(store.auditLog(wrong), 'invalid-argument');
     }
     await rejectsReason(store.verify({ fast: true } as never), 'invalid-option');
     await rejectsReason(store.verify(5 as never), 'invalid-argument');

@@ -63,7 +63,7 @@ describe('maintenance', () => {
       await world.open();
     });
 
-    it('shows the point of a refused store, for the vendor’s permit', async () => {
+    it('shows the checkpoint of a refused store, for the vendor’s permit', async () => {
       await rewound();
       const seen = await world.inspect();
       assert.equal(seen.verdict, 'vault-rolled-back');
@@ -102,7 +102,7 @@ describe('maintenance', () => {
       assert.ok(store.vault.has('old') && !store.vault.has('new'));
       await store.vault.set('key', value);
       await store.close();
-      const operations = (await (await world.open()).operationLog()).map(({ operation }) => operation);
+      const operations = (await (await world.open()).auditLog()).map(({ operation }) => operation);
       assert.ok(operations.includes('reanchor'));
     });
 
@@ -170,7 +170,7 @@ describe('maintenance', () => {
       await rejectsReason(world.act('decommission', undefined as never), 'invalid-option');
     });
 
-    it('is signed with an Ed25519 key over well-formed points only', () => {
+    it('is signed with an Ed25519 key over well-formed checkpoints only', () => {
       const good = {
         privateKey,
         purpose: 'reanchor',
@@ -273,7 +273,7 @@ describe('maintenance', () => {
     });
   });
 
-  describe('verify, compact, anchor and the operation log', () => {
+  describe('verify, compact, anchor and the audit log', () => {
     it('say what there is', async () => {
       const store = await world.open();
       for (let i = 0; i < 20; ++i) await store.vault.set(`k${i % 5}`, Buffer.alloc(1000, i));
@@ -287,13 +287,13 @@ describe('maintenance', () => {
         report.witnesses.map(({ lagGenerations }) => lagGenerations),
         [0, 0],
       );
-      const log = await store.operationLog();
+      const log = await store.auditLog();
       assert.equal(log.length, report.newest.generation);
       log.forEach((entry, i) => {
         assert.equal(entry.generation, i + 1);
       });
       assert.deepEqual(
-        (await store.operationLog(2)).map(({ generation }) => generation),
+        (await store.auditLog(2)).map(({ generation }) => generation),
         log.slice(-2).map(({ generation }) => generation),
       );
       const { logBytes, head } = store.status();
@@ -325,7 +325,7 @@ describe('maintenance', () => {
 
     it('run one at a time, whoever asks, and a close waits for them', async () => {
       const store = await world.open({ recovery });
-      const tasks = [store.verify(), store.anchor(), store.compact(), store.operationLog()];
+      const tasks = [store.verify(), store.anchor(), store.compact(), store.auditLog()];
       const writes = Array.from({ length: 100 }, (_, i) => store.vault.set(`k${i}`, value));
       await store.close();
       await Promise.all([...tasks, ...writes]);

@@ -323,7 +323,7 @@ describe('Initialize()', () => {
       assert.equal(reader.vault.get('key')?.toString(), 'x');
       assert.equal(reader.status().readOnly, true);
       await reader.verify();
-      await reader.operationLog();
+      await reader.auditLog();
       await rejectsReason(reader.vault.set('key', Buffer.from('y')), 'read-only');
       throwsReason(() => {
         reader.vault.setSync('key', Buffer.from('y'));
@@ -370,7 +370,7 @@ describe('Initialize()', () => {
     const start = async (readOnly = false): Promise<[accepted: number, commits: number]> => {
       const store = await world.open({ readOnly, manifests: { directory, trustedKeys } });
       const accepted = store.status().manifests?.providers.length ?? 0;
-      const operations = (await store.operationLog()).map(({ operation }) => operation);
+      const operations = (await store.auditLog()).map(({ operation }) => operation);
       await store.close();
       return [accepted, operations.length];
     };

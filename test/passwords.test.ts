@@ -131,7 +131,7 @@ describe('backup passwords', () => {
   it('cannot be got by a store that was made without one', async () => {
     const store = await world.open();
     await rejectsReason(store.addPassword(alice, bob), 'password-missing');
-    assert.equal(store.status().rewindableBy, 'nobody');
+    assert.equal(store.status().rewindableBy, 'no-one');
   });
 
   it('what is wrong is named, and changes nothing', async () => {

@@ -21,7 +21,7 @@ describe('a store that is open for reading', () => {
   });
   afterEach(() => world.closeAll());
 
-  /** Everything that a reader can ask for, but the operation log. */
+  /** Everything that a reader can ask for, but the audit log. */
   async function readsOn(): Promise<void> {
     assert.equal(reader.vault.get('key')?.toString(), '1');
     assert.deepEqual([...reader.vault.keys()], ['key']);
@@ -29,21 +29,21 @@ describe('a store that is open for reading', () => {
     assert.ok((await reader.verify()).records > 0);
   }
 
-  it('answers locked for the operation log after a rotation, each time, until it is opened again', async () => {
+  it('answers locked for the audit log after a rotation, each time, until it is opened again', async () => {
     await writer.rotateDek({ password });
     for (let i = 0; i < 3; ++i) {
-      const error = await rejectsReason(reader.operationLog(5), 'locked');
+      const error = await rejectsReason(reader.auditLog(5), 'locked');
       assert.match(error.message, /replaced persistence\.bin .*; open it again/);
     }
     await readsOn();
     await writer.rotateDek({ password });
-    await rejectsReason(reader.operationLog(5), 'locked');
+    await rejectsReason(reader.auditLog(5), 'locked');
     await reader.close();
     reader = await world.open({ readOnly: true });
-    assert.equal((await reader.operationLog(1))[0]?.generation, writer.status().generation);
+    assert.equal((await reader.auditLog(1))[0]?.generation, writer.status().generation);
   });
 
-  it('reads the operation log on beside compactions, password changes and days of commits', async () => {
+  it('reads the audit log on beside compactions, password changes and days of commits', async () => {
     await writer.compact();
     await writer.changePassword(password, next);
     for (let i = 0; i < 5; ++i) {
@@ -51,7 +51,7 @@ describe('a store that is open for reading', () => {
       await writer.vault.set('key', Buffer.from('2'), { durability: 'witnessed' });
     }
     await writer.compact();
-    assert.equal((await reader.operationLog(1))[0]?.generation, writer.status().generation);
+    assert.equal((await reader.auditLog(1))[0]?.generation, writer.status().generation);
     await readsOn();
   });
 

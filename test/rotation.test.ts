@@ -44,7 +44,7 @@ describe('rotateDek', () => {
     assert.equal(store.vault.get('key 299')?.toString(), '299');
     assert.equal(store.vault.get('beside 49')?.toString(), 'x');
     assert.equal(store.status().dek.keyId, 2);
-    const log = await store.operationLog();
+    const log = await store.auditLog();
     assert.equal(log.filter(({ operation }) => operation === 'rotation').length, 4);
     await store.close();
   });

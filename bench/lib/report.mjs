@@ -37,7 +37,7 @@ export function markdownReport(results, image) {
 Counted with \`npm run bench -- --syscalls\` under strace, in a run of its own: calls on files of the store's directory,
 divided by the records written. The disk of one machine flatters or punishes everyone alike; these figures do not
 depend on it. strongroom writes the place of a commit twice: first with zeros, 1 MiB at a time, so that the commit changes
-neither the size of the file nor where it lies. What is left is the operation log and the other witnesses.
+neither the size of the file nor where it lies. What is left is the audit log and the other witnesses.
 
 ${markdownTable(syscallRows(results), 3)}
 `;

@@ -25,7 +25,7 @@ import {
 
 const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
 
-type ActOptions = CommonOptions & LockOptions & CredentialOptions & TpmOptions;
+type AdministrativeOptions = CommonOptions & LockOptions & CredentialOptions & TpmOptions;
 
 export function addAuthorityCommands(program: Command): void {
   const reanchorCommand = addCommand(
@@ -74,7 +74,7 @@ export function addAuthorityCommands(program: Command): void {
   addLockOptions(addCredentialOptions(addTpmOptions(resealCommand))).action(resealAct);
 }
 
-interface ReanchorOptions extends ActOptions {
+interface ReanchorOptions extends AdministrativeOptions {
   readonly plan?: true;
   readonly generation?: string;
 }
@@ -117,7 +117,7 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
 
 async function resealAct(
   directory: string,
-  options: ActOptions & { pcrs?: string; pin: boolean },
+  options: AdministrativeOptions & { pcrs?: string; pin: boolean },
 ): Promise<void> {
   const path = absolutePath(directory);
   const header = await requireStore(path);
@@ -155,7 +155,7 @@ async function resealAct(
   }
 }
 
-async function recoverAct(directory: string, options: ActOptions): Promise<void> {
+async function recoverAct(directory: string, options: AdministrativeOptions): Promise<void> {
   const path = absolutePath(directory);
   const place = secretStoreOf(options, path);
   const { storage: protector } = await requireStore(path);

@@ -6,7 +6,7 @@ import { readPassword, readPermit, type CredentialOptions } from './password-opt
 
 /** Says so before a password is asked for in vain. */
 export function requirePermitOf(
-  authority: 'vendor' | 'password' | 'nobody' | undefined,
+  authority: 'vendor' | 'password' | 'no-one' | undefined,
   options: CredentialOptions,
 ): void {
   if (authority === 'vendor' && options.permitFile === undefined) {
@@ -15,7 +15,7 @@ export function requirePermitOf(
       'this store accepts only a permit of its vendor: give --permit-file',
     );
   }
-  if (authority === 'nobody' && options.permitFile === undefined) {
+  if (authority === 'no-one' && options.permitFile === undefined) {
     throw new PersistenceError('password-missing', 'this store has neither a backup password nor a vendor');
   }
 }

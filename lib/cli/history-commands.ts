@@ -1,7 +1,7 @@
 // verify, log and acknowledge: the history, read again, and what the starts found.
 import type { Command } from 'commander';
 
-import type { OperationEntry, VerifyReport } from '../index.js';
+import type { AuditEntry, VerifyReport } from '../index.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
 import { ProgressBar } from './progress.js';
@@ -15,7 +15,7 @@ export function addHistoryCommands(program: Command): void {
     addCommand(
       program,
       'verify',
-      'Read and authenticate the whole history, the operation log and the witnesses.',
+      'Read and authenticate the whole history, the audit log and the witnesses.',
       ['strongroom verify DIR'],
     ),
   )
@@ -23,9 +23,7 @@ export function addHistoryCommands(program: Command): void {
     .action(verify);
 
   addTpmOptions(
-    addCommand(program, 'log', 'Show the operation log, oldest entry first.', [
-      'strongroom log DIR --limit 20',
-    ]),
+    addCommand(program, 'log', 'Show the audit log, oldest entry first.', ['strongroom log DIR --limit 20']),
   )
     .argument('<dir>', 'the directory of the store')
     .option('--limit <n>', 'show the newest n entries only')
@@ -78,16 +76,16 @@ async function verify(directory: string, options: CommonOptions & TpmOptions): P
   else await writeData(reportText(report));
 }
 
-function reportText({ base, newest, commits, records, operationEntries, witnesses }: VerifyReport): string {
+function reportText({ snapshot, newest, commits, records, auditEntries, witnesses }: VerifyReport): string {
   return table([
     ['verdict', 'ok'],
     [
       'history',
-      `generation ${grouped(base.generation)} to ${grouped(newest.generation)}, ${grouped(commits)} commits`,
+      `generation ${grouped(snapshot.generation)} to ${grouped(newest.generation)}, ${grouped(commits)} commits`,
     ],
     ['head', shortHead(newest.head)],
     ['records', grouped(records)],
-    ['operation log', `${grouped(operationEntries)} entries`],
+    ['audit log', `${grouped(auditEntries)} entries`],
     ...witnesses.map(({ name, generation }) => [name, `generation ${grouped(generation)}`] as const),
   ]);
 }
@@ -97,14 +95,12 @@ async function log(
   options: CommonOptions & TpmOptions & { limit?: string },
 ): Promise<void> {
   const limit = options.limit === undefined ? undefined : wholeNumber('--limit', options.limit);
-  const entries = await withStoreForReading(directory, options, (persistence) =>
-    persistence.operationLog(limit),
-  );
+  const entries = await withStoreForReading(directory, options, (persistence) => persistence.auditLog(limit));
   const lines = options.json === true ? entries.map(toJson) : entries.map(lineOf);
   if (lines.length > 0) await writeData(`${lines.join('\n')}\n`);
 }
 
-function lineOf({ generation, timeMs, operation, operations, head }: OperationEntry): string {
+function lineOf({ generation, timeMs, operation, operations, head }: AuditEntry): string {
   const columns = [
     generation.toString().padStart(10),
     timeText(timeMs),

@@ -21,7 +21,7 @@ interface SignOptions extends CommonOptions {
 }
 
 /** Who and where a permit is for. */
-interface Point {
+interface SignedCheckpoint {
   readonly storageId: string;
   readonly generation: number;
   readonly head: string;
@@ -29,7 +29,7 @@ interface Point {
 
 export function addPermitCommand(program: Command): void {
   const permit = program.command('permit').description("Make vendor's permits.");
-  addCommand(permit, 'sign', 'Sign a permit for one store, one point of its history and one purpose.', [
+  addCommand(permit, 'sign', 'Sign a permit for one store, one checkpoint and one purpose.', [
     'strongroom status DIR --json > status.json',
     'strongroom permit sign --private-key-file vendor.pem --purpose reanchor --status-file status.json',
   ])
@@ -44,24 +44,29 @@ export function addPermitCommand(program: Command): void {
       'the answer of `strongroom status --json`, in place of the next three; - is standard input',
     )
     .option('--storage-id <hex>', 'the id of the store')
-    .option('--generation <n>', "its present generation: the status's tokenPoint.generation")
-    .option('--head <hex>', "its present head: the status's tokenPoint.head")
+    .option('--generation <n>', "its present generation: the status's permitCheckpoint.generation")
+    .option('--head <hex>', "its present head: the status's permitCheckpoint.head")
     .action(sign);
 }
 
 async function sign(options: SignOptions): Promise<void> {
   const { purpose } = options;
-  const point = await readPoint(options);
+  const checkpoint = await readCheckpoint(options);
   const privateKey = await readFile(options.privateKeyFile, keyBytesMax);
   try {
-    const permit = signPermit({ privateKey, purpose, ...point });
-    await (options.json === true ? writeJson({ permit, purpose, ...point }) : writeData(`${permit}\n`));
+    const permit = signPermit({ privateKey, purpose, ...checkpoint });
+    await (options.json === true ? writeJson({ permit, purpose, ...checkpoint }) : writeData(`${permit}\n`));
   } finally {
     privateKey.fill(0);
   }
 }
 
-async function readPoint({ statusFile, storageId, generation, head }: SignOptions): Promise<Point> {
+async function readCheckpoint({
+  statusFile,
+  storageId,
+  generation,
+  head,
+}: SignOptions): Promise<SignedCheckpoint> {
   if (statusFile !== undefined) {
     if (storageId !== undefined || generation !== undefined || head !== undefined) {
       throw wrongOption('--status-file excludes --storage-id, --generation and --head');
@@ -76,15 +81,15 @@ async function readPoint({ statusFile, storageId, generation, head }: SignOption
   return { storageId, generation: wholeNumber('--generation', generation), head };
 }
 
-function readStatus(content: Buffer): Point {
+function readStatus(content: Buffer): SignedCheckpoint {
   let status: unknown;
   try {
     status = JSON.parse(content.toString('utf8'));
   } catch (cause) {
     throw wrongOption(`--status-file is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
-  const { storageId, tokenPoint, ...rest } = Object(status) as Record<string, unknown>;
-  const { generation, head } = Object(tokenPoint ?? rest) as Record<string, unknown>;
+  const { storageId, permitCheckpoint, ...rest } = Object(status) as Record<string, unknown>;
+  const { generation, head } = Object(permitCheckpoint ?? rest) as Record<string, unknown>;
   if (typeof storageId === 'string' && typeof generation === 'number' && typeof head === 'string') {
     return { storageId, generation, head };
   }

@@ -281,7 +281,7 @@ const stepWords: Readonly<Record<RestoreStep, string>> = {
   witnesses: 'the history and every witness that is left agree',
   token: 'the token is there',
   kek: 'a new key is in the token, and the root key is wrapped with it',
-  witness: 'the token remembers the present point',
+  witness: 'the token remembers the present checkpoint',
   commit: 'key slot, lost keys and journal are committed',
   tls: "the web server's key, certificate and chain are written",
   hook: 'the hook tested and reloaded the web server',

@@ -87,7 +87,7 @@ async function lagOf(path: string, { verdict, status }: Inspection, places: Plac
   for (const { name, lagGenerations } of status.witnesses) if (lagGenerations === 0) lag.set(name, 0);
   if (verdict !== 'ok' || lag.size === status.witnesses.length) return lag;
   const log = await actAndClose(await open({ directory: path, ...places, readOnly: true }), (persistence) =>
-    persistence.operationLog(),
+    persistence.auditLog(),
   );
   for (const { name, generation } of status.witnesses) {
     const unseen = log.find((entry) => entry.generation === generation + 1);
@@ -157,13 +157,13 @@ const reported = [
 
 /** The part of a report that only a store whose vault could be read has; all of what `init --json` writes. */
 export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object {
-  const { instance, storageId, generation, head, tokenPoint, newestMs, witnesses, window } = status;
+  const { instance, storageId, generation, head, permitCheckpoint, newestMs, witnesses, window } = status;
   return {
     instance,
     storageId,
     generation,
     head,
-    tokenPoint,
+    permitCheckpoint,
     ...(newestMs > 0 && { newestMs }),
     witnesses: witnesses.map((witness) => ({
       name: witness.name,
@@ -333,15 +333,25 @@ function unreadTpmRows({ tcti, pcrs, pin }: NonNullable<Inspection['tpm']>): Row
 }
 
 function tpmRows(tpm: TpmStatus): Row[] {
-  const { description, tcti, counterIndex, extendIndex, counter, counterBegan, epochEnd, pcrs, pin, wear } =
-    tpm;
+  const {
+    description,
+    tcti,
+    counterIndex,
+    extendIndex,
+    counter,
+    counterBegan,
+    sealEpochEnd,
+    pcrs,
+    pin,
+    wear,
+  } = tpm;
   const index = (number: number): string => `0x${number.toString(16).padStart(8, '0')}`;
   const began = counterBegan === undefined ? '' : `, began at ${grouped(counterBegan)}`;
   return [
     ['tpm', `${printable(description)}, ${placeText(tcti)}`],
     [
       'tpm counter',
-      `${grouped(counter)} at ${index(counterIndex)}${began}; the root is sealed up to ${grouped(epochEnd)}`,
+      `${grouped(counter)} at ${index(counterIndex)}${began}; the root is sealed up to ${grouped(sealEpochEnd)}`,
     ],
     [
       'tpm head',
@@ -387,7 +397,7 @@ function witnessText(
 /** What follows from a store without a backup password, which can only be given at COLDSTART. */
 function unrecoverableText(protector: Inspection['protector'], authority: string | undefined): string {
   const root = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[protector];
-  const backup = authority === 'nobody' ? ', and no restored backup can be accepted' : '';
+  const backup = authority === 'no-one' ? ', and no restored backup can be accepted' : '';
   return `not recoverable: there is no backup password. If ${root} is lost the data are lost${backup}`;
 }
 

@@ -20,7 +20,7 @@ import {
   type OpenOptions,
 } from '../options.js';
 import { locateToken } from '../pkcs11-options.js';
-import type { ActOptions } from '../maintenance.js';
+import type { AdministrativeOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
 import type { Persistence } from '../persistence.js';
 import { readPassword, type Secret } from '../secrets.js';
@@ -33,7 +33,7 @@ import { checkPlace, setUpTokenWith, type SetUpTokenOptions } from './token-setu
 /** A new token in place of one that is lost. Module and user PIN are those of the protector. */
 export type TokenSetup = Pick<SetUpTokenOptions, 'slotId' | 'label' | 'soPin' | 'erase'>;
 
-export interface RestoreOptions extends ActOptions {
+export interface RestoreOptions extends AdministrativeOptions {
   /** Used only where no token is there. */
   readonly setUp?: TokenSetup;
   /** Where the web server reads key, certificate and chain; written if the vault holds a TLS credential. */

@@ -20,7 +20,7 @@ export const restoreSteps = [
  * - `witnesses`: the history and every witness that is left agree
  * - `token`: the token is there; set up if it was lost
  * - `kek`: a new key-encryption key, and the root key wrapped with it and unwrapped again
- * - `witness`: the token remembers the present point
+ * - `witness`: the token remembers the present checkpoint
  * - `commit`: key slot, restore record and deactivated keys in one commit, then persistence.bin
  * - `tls`: key, certificate and chain of the web server are written
  * - `hook`: the web server's configuration was tested and reloaded

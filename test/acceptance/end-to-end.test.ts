@@ -246,7 +246,7 @@ describe('acceptance: end to end', function () {
     await browser!.close();
   });
 
-  it('Done: the next start is scenario 3, and neither the log nor the operation log holds a secret', async () => {
+  it('Done: the next start is scenario 3, and neither the log nor the audit log holds a secret', async () => {
     const { log } = container;
     await container.stop();
     start();

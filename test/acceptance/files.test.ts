@@ -372,7 +372,7 @@ describe('acceptance: the files', () => {
       assert.equal(store.status().repaired.tamperFile, true);
       const kinds = await new Promise<string>((resolve) => store.on('notice', ({ kind }) => resolve(kind)));
       assert.equal(kinds, 'tamper-file-anew');
-      const log = await store.operationLog();
+      const log = await store.auditLog();
       assert.ok(log.some(({ operation }) => operation === 'tamper-file-anew'));
       assert.equal(text(store.vault.get('seats/1')), 'value 1');
       await store.close();

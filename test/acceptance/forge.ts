@@ -245,7 +245,7 @@ export class Forge {
     return { wallMs: Number(value.readBigInt64LE(16)) };
   }
 
-  /** The point in the SecretStore's `VaultHash`. */
+  /** The checkpoint in the SecretStore's `VaultHash`. */
   witnessedPoint(): { readonly generation: number; readonly head: string } {
     const value = secretValue(readFileSync(join(this.secrets, `${this.instance}.VaultHash`)));
     this.#checkMac(value);

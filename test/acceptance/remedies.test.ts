@@ -259,15 +259,15 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
     await successor.closeAll();
   },
   'authority-refused': async (scene, remedy) => {
-    const { storageId, tokenPoint } = JSON.parse(await remedy.command('status', '--json')) as {
+    const { storageId, permitCheckpoint } = JSON.parse(await remedy.command('status', '--json')) as {
       storageId: string;
-      tokenPoint: { generation: number; head: string };
+      permitCheckpoint: { generation: number; head: string };
     };
     const permit = signPermit({
       privateKey: scene.kept,
       purpose: 'decommission',
       storageId,
-      ...tokenPoint,
+      ...permitCheckpoint,
     });
     await scene.act('decommission', { permit });
   },

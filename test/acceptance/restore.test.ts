@@ -394,7 +394,7 @@ describe('acceptance: auto-restore', function () {
       assert.equal(statSync(join(directory, 'tls.key')).mode & 0o777, 0o600);
       assert.ok(!existsSync(join(directory, 'chain.pem')));
       assert.equal(new X509Certificate(certificate).subject, 'CN=acme.example');
-      const told = (await restored.operationLog()).map(({ operation }) => operation);
+      const told = (await restored.auditLog()).map(({ operation }) => operation);
       assert.ok(told.includes('restore-tls'));
     });
   });
@@ -417,7 +417,7 @@ describe('acceptance: auto-restore', function () {
       new RegExp(`lost with the token 'acme', serial number ${made.tokenSerial ?? ''}`),
     );
     const { generation } = restored.restore ?? assert.fail('no restore');
-    const commit = (await restored.operationLog()).find((entry) => entry.generation === generation);
+    const commit = (await restored.auditLog()).find((entry) => entry.generation === generation);
     assert.equal(commit?.operation, 'restore');
     // Slot, journal and key: three records, and TIME_TAMPER when it was due.
     assert.ok(commit.operations >= 3, String(commit.operations));
@@ -498,11 +498,11 @@ describe('acceptance: auto-restore', function () {
     assert.deepEqual(labels.sort(), ['acme', 'third']);
   });
 
-  it('Done: the operation log tells the story without a secret, and the next start is scenario 3', async () => {
+  it('Done: the audit log tells the story without a secret, and the next start is scenario 3', async () => {
     await world.makeStore();
     world.destroyKek();
     const restored = await world.restore({ hook: '/bin/true' });
-    const told = (await restored.operationLog()).map(({ operation }) => operation);
+    const told = (await restored.auditLog()).map(({ operation }) => operation);
     assert.deepEqual(
       told.filter((operation) => operation.startsWith('restore')),
       [

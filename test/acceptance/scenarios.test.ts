@@ -161,7 +161,7 @@ describe('acceptance: scenarios, software protection', () => {
     it('TPM and no-TPM: software protection says what it is', async () => {
       const store = await place.open();
       const { securityLevel, protector, rewindableBy, witnesses } = store.status();
-      assert.deepEqual([securityLevel, protector, rewindableBy], ['software', 'software', 'nobody']);
+      assert.deepEqual([securityLevel, protector, rewindableBy], ['software', 'software', 'no-one']);
       assert.deepEqual(
         witnesses.map(({ name }) => name),
         ['tamper-file', 'secret-store'],

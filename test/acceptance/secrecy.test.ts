@@ -51,7 +51,7 @@ describe('acceptance: secrecy', () => {
     }
   });
 
-  it('`SetupPersistenceFiles()`: no key material in the status, the operation log, a report, an event or an error', async () => {
+  it('`SetupPersistenceFiles()`: no key material in the status, the audit log, a report, an event or an error', async () => {
     await place.made();
     const material = place.keyMaterial();
     assert.equal(material.length, 3);
@@ -62,7 +62,7 @@ describe('acceptance: secrecy', () => {
     for (const value of [
       store,
       store.status(),
-      await store.operationLog(),
+      await store.auditLog(),
       await store.verify(),
       store.vault,
       store.validator,

@@ -140,7 +140,7 @@ describe('acceptance: TPM root', function () {
       assert.deepEqual(place.snapshot(), new Map());
       assert.deepEqual(place.tpm.handles('handles-nv-index'), []);
       const store = await place.open({ recovery: 'none' });
-      assert.equal(store.status().rewindableBy, 'nobody');
+      assert.equal(store.status().rewindableBy, 'no-one');
       await store.close();
     });
 
@@ -219,7 +219,7 @@ describe('acceptance: TPM root', function () {
       assert.equal(store.startup, 'WARMSTART');
       await store.close();
       await place.visit();
-      // Once at a point: the counter is part of it, so the same files are another point now, and refused again.
+      // Once at a checkpoint: the counter is part of it, so the same files are another checkpoint now, and refused again.
       place.restore(backup);
       await place.refused('vault-rolled-back');
     });

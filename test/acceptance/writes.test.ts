@@ -1,4 +1,4 @@
-// The rows of writing: durability, the guard of every write, events, the persisted hash, the operation log.
+// The rows of writing: durability, the guard of every write, events, the persisted hash, the audit log.
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -334,7 +334,7 @@ describe('acceptance: writes', function () {
   });
 
   describe('hash persistence', () => {
-    it('hash persistence: after a close, tamper file and SecretStore hold the newest point', async () => {
+    it('hash persistence: after a close, tamper file and SecretStore hold the newest checkpoint', async () => {
       const store = await opened();
       for (let i = 0; i < 20; ++i) await store.vault.set('key', bytes(String(i)));
       await store.close();
@@ -372,8 +372,8 @@ describe('acceptance: writes', function () {
     });
   });
 
-  describe('operation log', () => {
-    it('operation log: sequence, operation, time and chain for each entry', async () => {
+  describe('audit log', () => {
+    it('audit log: sequence, operation, time and chain for each entry', async () => {
       const store = await opened();
       const first = store.status().generation;
       place.clock.advance(5000);
@@ -385,7 +385,7 @@ describe('acceptance: writes', function () {
       await store.refreshTimeTamper();
       await store.close();
       const again = await place.open();
-      const log = await again.operationLog();
+      const log = await again.auditLog();
       const entries = log.filter(({ generation }) => generation > first);
       assert.deepEqual(
         entries.map(({ operation }) => operation),
@@ -402,7 +402,7 @@ describe('acceptance: writes', function () {
       await again.close();
     });
 
-    it('operation log: a gap, a swap or an edit is PERS_8003', async () => {
+    it('audit log: a gap, a swap or an edit is PERS_8003', async () => {
       await place.made(12);
       const whole = place.snapshot();
       const file = whole.get('store/tmtmp.bin')!.bytes;
@@ -435,16 +435,16 @@ describe('acceptance: writes', function () {
       }
     });
 
-    it('operation log: bounded in size, whatever is written', async () => {
+    it('audit log: bounded in size, whatever is written', async () => {
       const capacity = 32;
       const store = await place.open({}, { tamperCapacity: capacity, witnessIntervalMs: 0 });
       for (let i = 0; i < 500; ++i) await store.vault.set('key', bytes(String(i)));
       await store.anchor();
       assert.equal(place.read('tmtmp.bin').length, 192 + capacity * 88);
-      const log = await store.operationLog();
+      const log = await store.auditLog();
       assert.ok(log.length <= capacity);
       assert.equal(log.at(-1)?.generation, store.status().generation);
-      assert.equal((await store.operationLog(3)).length, 3);
+      assert.equal((await store.auditLog(3)).length, 3);
       await store.close();
       assert.equal(place.read('tmtmp.bin').length, 192 + capacity * 88);
       const notices: Notice[] = [];

@@ -254,7 +254,7 @@ describe('strongroom reanchor, recover, decommission, permit sign', () => {
       });
     });
 
-    it('permit sign refuses what is no key, no status or no point with exit code 2', async () => {
+    it('permit sign refuses what is no key, no status or no checkpoint with exit code 2', async () => {
       const { stdout: status } = await strongroom(['status', store.directory, '--json']);
       const publicKey = [
         'permit',
@@ -277,7 +277,7 @@ describe('strongroom reanchor, recover, decommission, permit sign', () => {
       }
     });
 
-    it('reanchor takes the permit of this point and purpose, as text or bytes, and nothing else', async () => {
+    it('reanchor takes the permit of this checkpoint and purpose, as text or bytes, and nothing else', async () => {
       await rollBack(store);
       const status = await strongroom(['status', store.directory, '--json']);
       assert.equal(status.code, 3);
@@ -313,8 +313,8 @@ describe('strongroom reanchor, recover, decommission, permit sign', () => {
         /storage id ([0-9a-f]{32}), generation (\d+), head ([0-9a-f]{64})/.exec(
           json(refused.stderr).message,
         )!;
-      const point = JSON.stringify({ storageId, generation: Number(generation), head });
-      const permit = await permitFile((await sign('recover', point)).stdout);
+      const checkpoint = JSON.stringify({ storageId, generation: Number(generation), head });
+      const permit = await permitFile((await sign('recover', checkpoint)).stdout);
       const alone = await strongroom([...recover, '--permit-file', permit]);
       assert.equal(json(alone.stderr).reason, 'password-missing');
       const recovered = await strongroom([...recover, '--permit-file', permit], withPassword);

@@ -139,7 +139,7 @@ describe('strongroom decommission', function () {
       await succeeds(init(store));
     });
 
-    it("removes it by a vendor's permit over no point at all where vault.bin is gone", async () => {
+    it("removes it by a vendor's permit over no checkpoint at all where vault.bin is gone", async () => {
       const { publicKey, privateKey } = generateKeyPairSync('ed25519');
       const keys = await temporaryDirectory();
       const [vendor, permitFile] = [join(keys, 'vendor.pub'), join(keys, 'permit')];
@@ -149,9 +149,9 @@ describe('strongroom decommission', function () {
       const refused = await decommission(store.directory);
       assert.deepEqual(reasonOf(refused), [1, 'authority-refused']);
       const { message } = json(refused.stderr);
-      const point = /storage id ([0-9a-f]{32}), generation 0, head (0{64})/.exec(message);
-      assert.ok(point !== null, message);
-      const [, storageId, head] = point as unknown as [string, string, string];
+      const checkpoint = /storage id ([0-9a-f]{32}), generation 0, head (0{64})/.exec(message);
+      assert.ok(checkpoint !== null, message);
+      const [, storageId, head] = checkpoint as unknown as [string, string, string];
       writeFileSync(
         permitFile,
         signPermit({ privateKey, purpose: 'decommission', storageId, generation: 0, head }),

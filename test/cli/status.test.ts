@@ -38,7 +38,7 @@ describe('strongroom status, verify, log', () => {
     ];
     const asJson = await strongroom([...args, '--json', '--max-age', 'off', '--clock-tolerance', '5']);
     const made = json(asJson.stdout);
-    assert.deepEqual([made.instance, made.rewindableBy, made.securityLevel], ['acme', 'nobody', 'software']);
+    assert.deepEqual([made.instance, made.rewindableBy, made.securityLevel], ['acme', 'no-one', 'software']);
     assert.equal(made.recoverable, false);
     assert.deepEqual([made.time.maxAgeMs, made.time.clockToleranceMs], ['off', 5000]);
     assert.match(asJson.stderr, /There is no backup password\. A lost SecretStore means lost data/);
@@ -167,14 +167,14 @@ describe('strongroom status, verify, log', () => {
     assert.equal(stderr, '');
     assert.match(stdout, /^verdict +ok\nhistory +generation 0 to 5, 5 commits$/m);
     const report = json((await strongroom(['verify', store.directory, '--json'])).stdout);
-    assert.deepEqual([report.verdict, report.commits, report.operationEntries], ['ok', 5, 5]);
+    assert.deepEqual([report.verdict, report.commits, report.auditEntries], ['ok', 5, 5]);
     assert.deepEqual(
       report.witnesses.map((witness: any) => witness.generation),
       [5, 5],
     );
   });
 
-  it('shows the operation log, oldest first, a JSON document a line', async () => {
+  it('shows the audit log, oldest first, a JSON document a line', async () => {
     const { stdout } = await strongroom(['log', store.directory, '--json']);
     const entries = stdout.trimEnd().split('\n').map(json);
     assert.deepEqual(

@@ -174,7 +174,7 @@ describe('cli: protector tpm', function () {
     assert.equal(reasonOf(idle), 'nothing-to-do');
   });
 
-  it("a vendor's permit: over the point that the status shows, which moves with the counter", async () => {
+  it("a vendor's permit: over the checkpoint that the status shows, which moves with the counter", async () => {
     const keys = await temporaryDirectory();
     const { generateKeyPairSync } = await import('node:crypto');
     const { publicKey, privateKey } = generateKeyPairSync('ed25519');
@@ -199,13 +199,13 @@ describe('cli: protector tpm', function () {
       /storage id ([0-9a-f]{32}), generation (\d+), head ([0-9a-f]{64})/.exec(
         json(byPassword.stderr).message,
       )!;
-    const point = JSON.stringify({ storageId, generation: Number(generation), head });
+    const checkpoint = JSON.stringify({ storageId, generation: Number(generation), head });
     const resealed = await strongroom(
-      [...reseal, '--permit-file', await sign('reseal', point)],
+      [...reseal, '--permit-file', await sign('reseal', checkpoint)],
       withPassword,
     );
     assert.equal(resealed.code, 0, resealed.stderr);
-    // The status of a store that opens shows the point itself.
+    // The status of a store that opens shows the checkpoint itself.
     const status = (await strongroom(['status', directory, '--json'])).stdout;
     const gone = await strongroom(
       ['decommission', directory, '--yes', '--json', '--permit-file', await sign('decommission', status)],

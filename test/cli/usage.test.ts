@@ -119,7 +119,7 @@ describe('strongroom: help and usage', () => {
     ['two values', ['set', 'DIR', 'k', 'v', '--file', 'f'], /exclude each other/],
     ['a password as an argument', ['reanchor', 'DIR', '--password', 'x'], /unknown option '--password'/],
     [
-      'an incomplete point',
+      'an incomplete checkpoint',
       ['permit', 'sign', '--private-key-file', 'f', '--purpose', 'recover'],
       /--status-file/,
     ],

@@ -98,7 +98,7 @@ const persistence = new PersistenceService(
     recovery: { password: Buffer.from(config.passwords[0]!), kdf: { memoryKiB: 64, passes: 1 } },
     witnessIntervalMs: 20,
   },
-  // Small, so that the operation log wraps and compaction happens all the time.
+  // Small, so that the audit log wraps and compaction happens all the time.
   { tamperCapacity: 256, compactionBytesMin: 96 * 1024 },
 );
 tell(3, '{"event":"begin"}');
@@ -139,7 +139,7 @@ const report: OpenReport = {
   entries: [...model.entries].map(([key, value]) => [key, value.toString('base64')] as const),
   passwords,
   tailRepaired: status.repaired.tail,
-  ...(verified !== undefined && { base: verified.base.generation }),
+  ...(verified !== undefined && { base: verified.snapshot.generation }),
 };
 tell(3, JSON.stringify(report));
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import type { ActOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
+import type { AdministrativeOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
 import { inspectWith, performAct } from '../../lib/maintenance.js';
 import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
@@ -105,10 +105,10 @@ export class World {
 
   async act(
     kind: 'reanchor' | 'recover' | 'reseal' | 'decommission',
-    credential: ActOptions['credential'],
+    credential: AdministrativeOptions['credential'],
     changes: Partial<OpenOptions> = {},
   ): Promise<PersistenceService> {
-    const options = { ...this.options(changes), credential } as ActOptions;
+    const options = { ...this.options(changes), credential } as AdministrativeOptions;
     const service = await performAct(binding, kind, options, { clock: this.clock });
     this.#services.add(service);
     return service;

@@ -58,7 +58,7 @@ describe('a restore that continues', function () {
     assert.equal((await browser.get(resultPath)).status, 200);
     await rig.wizard.close();
     const service = await world.open();
-    const operations = (await service.operationLog()).map(({ operation }) => operation);
+    const operations = (await service.auditLog()).map(({ operation }) => operation);
     assert.equal(operations.filter((each) => each === 'restore-password').length, 1);
     await service.close();
   });

@@ -90,7 +90,7 @@ const problemWords: Partial<Record<Reason, ProblemWords>> = {
   'authority-refused': {
     title: 'The vendor’s permit is missing or does not fit',
     remedy:
-      'Ask the vendor for a permit over the point that `strongroom status` shows. Then start this page again with `--permit-file`.',
+      'Ask the vendor for a permit over the checkpoint that `strongroom status` shows. Then start this page again with `--permit-file`.',
   },
   'token-not-confirmed': {
     title: 'The token was not erased',

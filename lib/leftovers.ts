@@ -6,7 +6,7 @@ import { loadNative } from './native.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import { readClosed, readOpenOptions, type OpenOptions } from './options.js';
-import { locateRoot } from './root-place.js';
+import { locateProtector } from './protector-place.js';
 
 /** Where a store was, and where its items are. The places that are not named are not looked at. */
 export type LeftoverOptions = Pick<
@@ -50,18 +50,18 @@ export async function withLeftovers(
     const {
       directory,
       instance = 'default',
-      protector: root,
+      protector: place,
       secretStore,
       signal,
     } = readClosed(given, 'the options', names);
-    const options = readOpenOptions({ directory, instance, protector: root, secretStore, signal });
+    const options = readOpenOptions({ directory, instance, protector: place, secretStore, signal });
     forget = options.forget;
     const { native } = options;
     if (native.secretStore === undefined && native.storage?.type !== 'tpm') {
       throw new PersistenceError('invalid-option', "secretStore: needed, unless the protector is 'tpm'");
     }
     // As at a COLDSTART: nothing else names the key in the token.
-    const { protector, wipe } = await locateRoot(binding, options, true, 'decommission');
+    const { protector, wipe } = await locateProtector(binding, options, true, 'decommission');
     let store: NativeStore;
     try {
       store = new binding.Store(

@@ -52,7 +52,7 @@ export interface Inspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly KeySlot[];
-  /** Whether there is a backup password. Without one the data are lost with what holds the root key. */
+  /** Whether there is a backup password. Without one the data are lost with the key protector. */
   readonly recoverable: boolean;
   readonly protector: 'software' | 'tpm' | 'pkcs11';
   readonly secretStore: SecretStoreOptions | undefined;
@@ -64,7 +64,7 @@ export interface Inspection {
   readonly verdict: 'ok' | Reason;
   /** That refusal. */
   readonly error: PersistenceError | undefined;
-  /** As far as the root could be reached and the vault read; of a refused store too. */
+  /** As far as the key protector could be reached and the vault read; of a refused store too. */
   readonly status: PersistenceStatus | undefined;
 }
 
@@ -72,9 +72,9 @@ export interface InspectOptions {
   /** In place of what persistence.bin names. */
   readonly secretStore?: SecretStoreOptions;
   /**
-   * The TCTI in place of what persistence.bin names, and the PIN, which is read where the root has one. Without it a
-   * root with a PIN is `pin-missing`, and what stands in the files is told all the same. Key protector `pkcs11`: the module,
-   * without which no token is asked, and the PIN.
+   * The TCTI in place of what persistence.bin names, and the PIN, which is read where it has one. Without it a
+   * protector with a PIN is `pin-missing`, and what stands in the files is told all the same. Key protector `pkcs11`: the
+   * module, without which no token is asked, and the PIN.
    */
   readonly protector?: Pick<TpmProtectorOptions, 'type' | 'tcti' | 'pin'> | Pkcs11ProtectorOptions;
 }

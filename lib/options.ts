@@ -19,7 +19,7 @@ import { refusalOfOldName } from './renamed.js';
 import { readPassword, repeatable, type PasswordSource, type Secret } from './secrets.js';
 import { ed25519PublicKeyBytes, type VendorPublicKey } from './permit.js';
 
-/** Where the root key and two witnesses live, outside the store's directory. */
+/** Where two witnesses live, and in software protection the RootKey, outside the store's directory. */
 export type SecretStoreOptions =
   /** A directory of its own, 0700, files 0600. Made when missing at COLDSTART. */
   | { readonly type: 'file'; readonly directory: string }
@@ -30,7 +30,7 @@ export type SecretStoreOptions =
 export type KeyProtectorOptions =
   { readonly type: 'software' } | TpmProtectorOptions | Pkcs11ProtectorOptions;
 
-/** A TPM 2.0 holds the root key, and a counter in it is the witness; see docs/tpm.md. */
+/** A TPM 2.0 seals the root that opens the data encryption key, and a counter in it is the witness; see docs/tpm.md. */
 export interface TpmProtectorOptions {
   readonly type: 'tpm';
   /**
@@ -45,7 +45,7 @@ export interface TpmProtectorOptions {
   readonly pcrs?: readonly number[];
   /**
    * Needed at every start where one was given at COLDSTART. Read only when it is needed, as far as that can be told
-   * before the root is open. For `reseal` it is the PIN from then on; `none` takes it away.
+   * before the protector is open. For `reseal` it is the PIN from then on; `none` takes it away.
    */
   readonly pin?: PasswordSource | 'none';
   /**
@@ -88,7 +88,7 @@ export interface OpenOptions {
   readonly manifests?: LoadManifestsOptions;
   /**
    * Needed at COLDSTART. `none`: without a backup password, so that the data are lost with the SecretStore, the TPM or the
-   * token that holds the root key; `recoverable` in the status is then false.
+   * token that protects their key; `recoverable` in the status is then false.
    */
   readonly recovery?: RecoveryOptions | 'none';
   /**

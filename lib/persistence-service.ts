@@ -23,7 +23,7 @@ import { PendingOperations } from './pending.js';
 import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { requireApart, sharesFileSystem } from './places.js';
-import { locateRoot } from './root-place.js';
+import { locateProtector } from './protector-place.js';
 import { requireStrong, type PasswordSource } from './secrets.js';
 import {
   toStatus,
@@ -205,7 +205,7 @@ export class PersistenceService implements Persistence {
     await this.#acceptManifests(native, manifests);
   }
 
-  /** Up to the open root, of a restore up to the manifests. All that takes a lock is here, before anything is changed. */
+  /** Up to the open key protector, of a restore up to the manifests. All locks are taken here, before any change. */
   async #firstSteps(act: Act, step: (name: string) => void): Promise<FirstSteps> {
     step('DetermineStartupState');
     const native = await this.#determine(act);
@@ -219,7 +219,7 @@ export class PersistenceService implements Persistence {
       await native.initializeColdstart();
     } else {
       step('InitializeWarmstart');
-      await this.#openRoot(native, act);
+      await this.#openProtector(native, act);
     }
     return { native, manifests };
   }
@@ -273,7 +273,7 @@ export class PersistenceService implements Persistence {
 
   /**
    * Step 1. A COLDSTART gets what only it needs: the name of the instance and the password. The PIN is read where the
-   * root has one, or is to get one.
+   * protector has one, or is to get one.
    */
   async #determine(act: Act): Promise<NativeStore> {
     const { native: given, password, create } = this.#options;
@@ -293,11 +293,11 @@ export class PersistenceService implements Persistence {
     if (cold && password === undefined && given.withoutRecovery !== true) {
       throw new PersistenceError(
         'invalid-option',
-        "recovery: a new store needs a backup password, or `recovery: 'none'` in so many words: its data are then lost with its root key",
+        "recovery: a new store needs a backup password, or `recovery: 'none'` in so many words: its data are then lost with its key protector",
       );
     }
     if (cold || act.kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
-    const { protector, wipe } = await locateRoot(this.#binding, this.#options, cold, act.kind);
+    const { protector, wipe } = await locateProtector(this.#binding, this.#options, cold, act.kind);
     try {
       if (!cold && protector === given.storage) return this.#native;
       await this.#letGo();
@@ -339,7 +339,7 @@ export class PersistenceService implements Persistence {
     );
   }
 
-  async #openRoot(native: NativeStore, act: Act): Promise<void> {
+  async #openProtector(native: NativeStore, act: Act): Promise<void> {
     if (act.kind === 'recover' || act.kind === 'reseal') {
       await native.initializeRecovery(act.password);
       return;
@@ -365,7 +365,7 @@ export class PersistenceService implements Persistence {
     }
   }
 
-  /** The TPM gives the root of an older state, or of one without its counter, to nobody: reanchor needs the password. */
+  /** The TPM gives the root of an older state, or of one without its counter, to no one: reanchor needs the password. */
   async #isRefusedByTpm(error: unknown): Promise<boolean> {
     const { reason } = toPersistenceError(error, 'internal');
     if (!['vault-rolled-back', 'witness-missing', 'witness-replaced'].includes(reason)) return false;

@@ -74,8 +74,8 @@ export interface Persistence extends AsyncDisposable {
    */
   relocate(): Promise<void>;
   /**
-   * Key protector `pkcs11`: makes a new key-encryption key in the token, wraps the root key with it and removes the old one.
-   * Reads and writes go on. Interrupted, it is completed or undone by the next start.
+   * Key protector `pkcs11`: makes a new key-encryption key in the token, wraps the data encryption key with it and
+   * removes the old one. Reads and writes go on. Interrupted, it is completed or undone by the next start.
    */
   rotateKek(): Promise<void>;
   /**

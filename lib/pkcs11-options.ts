@@ -20,7 +20,7 @@ export type TokenName =
       readonly slotId?: number;
     };
 
-/** A key in a PKCS#11 token wraps the root key; see docs/hsm.md. */
+/** A key in a PKCS#11 token wraps the data encryption key; see docs/hsm.md. */
 export interface Pkcs11ProtectorOptions {
   readonly type: 'pkcs11';
   /**

@@ -32,8 +32,8 @@ export interface WitnessStatus {
  * - `tpm`: bound to a chip by its maker's word; files alone, however complete, cannot be put back.
  * - `tpm-virtual`: bound to a virtual TPM, or one whose maker is not known as a maker of chips. Whoever restores the
  *   virtual machine together with the state of its TPM is not noticed.
- * - `pkcs11`: the root key is wrapped by a key that never leaves its token. Whoever has the PIN can put the witness in the
- *   token back together with everything else.
+ * - `pkcs11`: the data encryption key is wrapped by a key that never leaves its token. Whoever has the PIN can put the
+ *   witness in the token back together with everything else.
  *
  * The TPM's word for what it is has no proof: the owner of the machine can run a program that calls itself a chip.
  */
@@ -168,9 +168,9 @@ export interface PersistenceStatus {
   readonly tpm: TpmStatus | undefined;
   readonly token: TokenStatus | undefined;
   readonly restore: RestoreStatus | undefined;
-  /** What opens the data encryption key: the root, and the backup passwords. */
+  /** What opens the data encryption key: the key protector, and the backup passwords. */
   readonly keySlots: readonly KeySlot[];
-  /** Whether there is a backup password. Without one the data are lost with what holds the root key. */
+  /** Whether there is a backup password. Without one the data are lost with the key protector. */
   readonly recoverable: boolean;
   /**
    * Whether this directory is the one in which the store was last opened for writing. `false` for a copy, and after a

@@ -162,7 +162,7 @@ async function recoverAct(directory: string, options: AdministrativeOptions): Pr
   if (protector === 'pkcs11') {
     throw new PersistenceError(
       'nothing-to-do',
-      'the root of this store is in a token; `strongroom restore` gives it a new key there',
+      'the key of this store is in a token; `strongroom restore` gives it a new key there',
     );
   }
   if (protector === 'tpm') {

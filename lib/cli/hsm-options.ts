@@ -45,7 +45,10 @@ export function addAnotherToken(command: Command): Command {
 /** Where a PIN comes from, besides the environment and the terminal. */
 export function addPinSources(command: Command): Command {
   return command
-    .option('--pin-file <file>', 'read the PIN of the root from a file; one newline at its end is dropped')
+    .option(
+      '--pin-file <file>',
+      'read the PIN of the TPM or token from a file; one newline at its end is dropped',
+    )
     .option('--pin-fd <n>', 'read the PIN from an open descriptor')
     .option(
       '--pin-credential <name>',

@@ -105,10 +105,7 @@ export function addInitCommand(program: Command): void {
       'read the backup password from a file; one newline at its end is dropped',
     )
     .option('--recovery-password-fd <n>', 'read the backup password from an open descriptor')
-    .option(
-      '--no-recovery-password',
-      'make no backup password: the data are lost with what holds the root key',
-    )
+    .option('--no-recovery-password', 'make no backup password: the data are lost with the key protector')
     .option(
       '--vendor-public-key <file>',
       'let only this Ed25519 key (PEM, or 32 bytes) permit reanchor and the like',
@@ -154,14 +151,14 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   const password = await readRecoveryPassword(options);
   try {
     const { instance } = options;
-    const persistence = await withRoot(options, place, async (root) => {
+    const persistence = await withProtector(options, place, async (protector) => {
       // Secrets are read by now, from files that only root may read.
       if (options.owner !== undefined) await becomeOwner(options.owner);
       return open({
         directory: path,
         instance,
         create: 'always',
-        ...root,
+        ...protector,
         recovery: password === undefined ? 'none' : { password },
         ...policy,
       });
@@ -170,9 +167,9 @@ async function init(directory: string, options: InitOptions): Promise<void> {
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {
-      const root = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.protector];
+      const held = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.protector];
       tell(
-        `There is no backup password. A lost ${root} means lost data${options.vendorPublicKey === undefined ? ', and no restored backup can be accepted' : ''}.`,
+        `There is no backup password. A lost ${held} means lost data${options.vendorPublicKey === undefined ? ', and no restored backup can be accepted' : ''}.`,
       );
     }
   } finally {
@@ -185,7 +182,7 @@ type Place =
   | { protector: TpmProtectorOptions; secretStore?: never };
 
 /** Opens with the place and its PIN, which is wiped. */
-async function withRoot<T>(
+async function withProtector<T>(
   options: InitOptions,
   place: Place,
   act: (place: Place) => Promise<T>,

@@ -280,7 +280,7 @@ const stepWords: Readonly<Record<RestoreStep, string>> = {
   password: 'the backup password is right',
   witnesses: 'the history and every witness that is left agree',
   token: 'the token is there',
-  kek: 'a new key is in the token, and the root key is wrapped with it',
+  kek: 'a new key is in the token, and the data key is wrapped with it',
   witness: 'the token remembers the present checkpoint',
   commit: 'key slot, lost keys and journal are committed',
   tls: "the web server's key, certificate and chain are written",

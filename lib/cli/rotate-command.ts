@@ -25,7 +25,7 @@ export function addRotateCommand(program: Command): void {
   const kek = addCommand(
     rotate,
     'kek',
-    'Make a new key in the token, wrap the root key with it, and remove the old one. Interrupted, run it again.',
+    'Make a new key in the token, wrap the data encryption key with it, and remove the old one. Interrupted, run it again.',
     ['strongroom rotate kek DIR --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin.txt'],
   ).argument('<dir>', 'the directory of the store');
   addLockOptions(addPinSources(addHsmOptions(addSecretStoreOption(kek)))).action(rotateKek);

@@ -5,7 +5,7 @@ import { secretDescriptor, secretFile, secretVariable } from '../secrets.js';
 import { wrongOption } from './failure.js';
 import { askHidden, canAsk } from './hidden-prompt.js';
 
-/** The environment variables that hold the backup password, and the PIN of a TPM's root. */
+/** The environment variables that hold the backup password, and the PIN of a TPM or token. */
 export const passwordVariable = 'STRONGROOM_PASSWORD';
 export const pinVariable = 'STRONGROOM_PIN';
 type Variable = typeof passwordVariable | typeof pinVariable;

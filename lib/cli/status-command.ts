@@ -396,9 +396,9 @@ function witnessText(
 
 /** What follows from a store without a backup password, which can only be given at COLDSTART. */
 function unrecoverableText(protector: Inspection['protector'], authority: string | undefined): string {
-  const root = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[protector];
+  const held = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[protector];
   const backup = authority === 'no-one' ? ', and no restored backup can be accepted' : '';
-  return `not recoverable: there is no backup password. If ${root} is lost the data are lost${backup}`;
+  return `not recoverable: there is no backup password. If ${held} is lost the data are lost${backup}`;
 }
 
 function notesOf({ files, recoverable, protector, status }: Inspection): string[] {

@@ -1,4 +1,4 @@
-// The options by which a command reaches a TPM and gives the root's PIN. After init a command tells by persistence.bin
+// The options by which a command reaches a TPM and gives the PIN. After init a command tells by persistence.bin
 // whether there is one.
 import type { Command } from 'commander';
 
@@ -59,7 +59,7 @@ export function secretStoreOf(
 export function addPinOptions(command: Command): Command {
   return addHelpParagraph(
     addPinSources(command),
-    `Without these options the PIN of a root key that has one comes from ${pinVariable}, or is asked for on the terminal.`,
+    `Without these options the PIN of a TPM or token comes from ${pinVariable}, or is asked for on the terminal.`,
   );
 }
 
@@ -98,7 +98,7 @@ export function refuseTpmOptions(options: TpmOptions): void {
 }
 
 /**
- * Runs an act with what a store's protector needs. The PIN is looked for only where the root has one, and wiped.
+ * Runs an act with what a store's protector needs. The PIN is looked for only where it has one, and wiped.
  * @param need - without a PIN that there must be: `pin-missing`; otherwise the store itself says so
  */
 export async function withPlaces<T>(

@@ -42,7 +42,7 @@ export type TokenFound =
   | 'ok'
   | (typeof tokenRefusals)[number];
 
-/** What the journal in the vault says of a restore. It can be read only when the root is open. */
+/** What the journal in the vault says of a restore. It can be read only when the key protector is open. */
 export type JournalFound = 'unknown' | 'none' | 'pending' | 'completed';
 
 /** What the history and its witnesses say, as far as they could be asked. */

@@ -19,7 +19,7 @@ export const restoreSteps = [
  * - `password`: the backup password was proven; skipped where a restore continues without it
  * - `witnesses`: the history and every witness that is left agree
  * - `token`: the token is there; set up if it was lost
- * - `kek`: a new key-encryption key, and the root key wrapped with it and unwrapped again
+ * - `kek`: a new key-encryption key, and the data encryption key wrapped with it and unwrapped again
  * - `witness`: the token remembers the present checkpoint
  * - `commit`: key slot, restore record and deactivated keys in one commit, then persistence.bin
  * - `tls`: key, certificate and chain of the web server are written

@@ -53,15 +53,15 @@ export interface Detection {
   readonly cause: PersistenceError | undefined;
   readonly instance: string | undefined;
   readonly storageId: string | undefined;
-  /** The token that persistence.bin names. Unauthenticated while the root is not open. */
+  /** The token that persistence.bin names. Unauthenticated while the key protector is not open. */
   readonly token: Omit<TokenStatus, 'model'> | undefined;
   /** The tokens that are there now, as far as the module could be asked. */
   readonly tokens: readonly TokenInfo[] | undefined;
-  /** The journal, where the root is open. */
+  /** The journal, where the key protector is open. */
   readonly restore: RestoreStatus | undefined;
-  /** When the newest commit was made, where the root is open. */
+  /** When the newest commit was made, where the key protector is open. */
   readonly newestMs: number | undefined;
-  /** When the vault was last written: as `newestMs`; while the root is not open, what the file system says. */
+  /** When the vault was last written: as `newestMs`; while the key protector is not open, what the file system says. */
   readonly lastWrittenMs: number | undefined;
 }
 

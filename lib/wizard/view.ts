@@ -15,7 +15,7 @@ export interface TokenFacts {
   readonly serial: string;
 }
 
-/** What was found, in the words of the store. Unauthenticated while the root is closed. */
+/** What was found, in the words of the store. Unauthenticated while the key protector is closed. */
 export interface StoreFacts {
   readonly instance: string | undefined;
   readonly storageId: string | undefined;

@@ -1,4 +1,4 @@
-// Where the root of a store is, with the PIN that opens it.
+// The place of a store's key protector, with the PIN that opens it.
 import { PersistenceError } from './errors.js';
 import type { NativeBinding, NativeStorage } from './native-binding.js';
 import { fromNative } from './native-errors.js';
@@ -7,22 +7,23 @@ import { locateToken } from './pkcs11-options.js';
 import { secretBytesMax } from './secrets.js';
 
 /** What the core is told; `wipe` when it has been. */
-export interface RootPlace {
+export interface ProtectorPlace {
   readonly protector: NativeStorage | undefined;
   readonly wipe: () => void;
 }
 
 /**
- * The PIN is read where the root has one, or is to get one. A KEK that the caller does not name is named after the instance.
+ * The PIN is read where the protector has one, or is to get one. A KEK that the caller does not name is named after the
+ * instance.
  * @param cold - a COLDSTART
  * @param kind - of the act, `reseal` among them
  */
-export async function locateRoot(
+export async function locateProtector(
   binding: NativeBinding,
   options: ReadOptions,
   cold: boolean,
   kind: string,
-): Promise<RootPlace> {
+): Promise<ProtectorPlace> {
   const { storage: protector, instance } = options.native;
   if (protector?.type !== 'pkcs11') {
     return { protector: await withPin(binding, options, cold, kind), wipe: () => undefined };
@@ -40,15 +41,15 @@ async function withPin(
   kind: string,
 ): Promise<Exclude<GivenProtector, { type: 'pkcs11' }> | undefined> {
   const { storage: protector, directory } = native;
-  if (kind === 'reseal' && pin === undefined && !withoutPin && (await rootHasPin(binding, directory))) {
+  if (kind === 'reseal' && pin === undefined && !withoutPin && (await protectorHasPin(binding, directory))) {
     throw new PersistenceError(
       'pin-missing',
-      "the root has a PIN: give the new one, or 'none' to take it away",
+      "the TPM's root has a PIN: give the new one, or 'none' to take it away",
     );
   }
   if (protector?.type === 'pkcs11') return undefined;
   if (protector?.type !== 'tpm' || pin === undefined) return protector;
-  const wanted = cold || kind === 'reseal' || (await rootHasPin(binding, directory));
+  const wanted = cold || kind === 'reseal' || (await protectorHasPin(binding, directory));
   if (!wanted) return protector;
   const bytes = await pin();
   if (bytes.length === 0 || bytes.length > secretBytesMax)
@@ -57,7 +58,7 @@ async function withPin(
 }
 
 /** Unauthenticated; but a slot that says it needs none, and does, does not open. */
-async function rootHasPin(binding: NativeBinding, directory: string): Promise<boolean> {
+async function protectorHasPin(binding: NativeBinding, directory: string): Promise<boolean> {
   const header = await fromNative(() => binding.inspect(directory)).catch(() => undefined);
   return header?.tpm?.pin === true;
 }

@@ -44,7 +44,7 @@ export interface Bounds {
 }
 
 const rangeNames = ['prefix', 'gte', 'gt', 'lte', 'lt', 'reverse', 'limit', 'keyEncoding'] as const;
-const reservedPrefix = Buffer.from('strongroom/');
+const systemPrefix = Buffer.from('strongroom/');
 const keyBytesMax = 1024;
 
 function invalid(message: string): PersistenceError {
@@ -114,7 +114,7 @@ export function readRange(range: unknown): Bounds {
   };
   if (prefix !== undefined) {
     const bytes = boundBytes(prefix, 'prefix');
-    if (bytes.subarray(0, reservedPrefix.length).equals(reservedPrefix)) {
+    if (bytes.subarray(0, systemPrefix.length).equals(systemPrefix)) {
       throw new PersistenceError(
         'reserved-key',
         "keys that begin with 'strongroom/' belong to the vault itself",

@@ -3,7 +3,7 @@ import { acceptManifests } from './manifest-loader.js';
 import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
 import type { NativeStore } from './native-binding.js';
 
-/** A reserved record: JSON, a list of [ProviderName, CreatedUtc]. */
+/** A system record: JSON, a list of [ProviderName, CreatedUtc]. */
 const recordName = 'manifests';
 
 /**

@@ -13,7 +13,7 @@ export interface KeptNotice {
   readonly current: boolean;
 }
 
-/** A reserved record: JSON, a list of [kind, message, timeMs]. */
+/** A system record: JSON, a list of [kind, message, timeMs]. */
 const recordName = 'notices';
 const keptMax = 16;
 

@@ -98,7 +98,7 @@ interface Frame {
 }
 
 export interface VaultContents {
-  /** Reserved ones included; keys as latin1. */
+  /** System records included; keys as latin1. */
   readonly records: Map<string, Buffer>;
   readonly generation: number;
   readonly head: Buffer;

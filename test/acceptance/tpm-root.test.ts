@@ -170,8 +170,8 @@ describe('acceptance: TPM root', function () {
     });
   });
 
-  describe('TPM epoch', () => {
-    it('TPM epoch: tpm2-tools unseal the root of a persistence.bin in its time, and never after', async () => {
+  describe('TPM seal epoch', () => {
+    it('TPM seal epoch: tpm2-tools unseal the root of a persistence.bin in its time, and never after', async () => {
       // A persistent storage key, so that the tools need not make the same primary key.
       const srk = 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt';
       place.tpm.tool(

@@ -1,5 +1,5 @@
 // What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
-import type { Act } from './act.js';
+import type { Operation } from './operation.js';
 import { requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
@@ -200,7 +200,7 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
  * `password-missing`; what cannot be healed so, such as `persistence-rolled-back`
  */
 export function reanchor(options: AdministrativeOptions): Promise<Persistence> {
-  return performAct(loadNative(), 'reanchor', options);
+  return performOperation(loadNative(), 'reanchor', options);
 }
 
 /**
@@ -210,7 +210,7 @@ export function reanchor(options: AdministrativeOptions): Promise<Persistence> {
  * `password-missing`
  */
 export function recover(options: AdministrativeOptions): Promise<Persistence> {
-  return performAct(loadNative(), 'recover', options);
+  return performOperation(loadNative(), 'recover', options);
 }
 
 /**
@@ -223,7 +223,7 @@ export function recover(options: AdministrativeOptions): Promise<Persistence> {
  * `password-missing`; `vault-rolled-back` and its like, which {@link reanchor} may accept
  */
 export function reseal(options: AdministrativeOptions): Promise<Persistence> {
-  return performAct(loadNative(), 'reseal', options);
+  return performOperation(loadNative(), 'reseal', options);
 }
 
 /** Options of {@link decommission}. */
@@ -278,17 +278,17 @@ export async function decommissionWith(
       const removed = await withLeftovers(binding, rest, true, internals);
       return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
     }
-    const service = await performAct(binding, 'decommission', rest, { ...internals, allowLeftovers });
+    const service = await performOperation(binding, 'decommission', rest, { ...internals, allowLeftovers });
     return Object.freeze({ leftovers: Object.freeze([]), leftBehind: service.leftBehind });
   } catch (error) {
     throw toPersistenceError(error);
   }
 }
 
-/** The acts with a binding of the caller's choice. */
-export async function performAct(
+/** The administrative operations with a binding of the caller's choice. */
+export async function performOperation(
   binding: NativeBinding,
-  kind: Exclude<Act['kind'], 'open' | 'restore'>,
+  kind: Exclude<Operation['kind'], 'open' | 'restore'>,
   options: AdministrativeOptions,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<PersistenceService> {

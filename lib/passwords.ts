@@ -27,7 +27,7 @@ function readLabel(options: PasswordOptions): string | undefined {
 async function withPasswords<T>(
   call: string,
   sources: readonly [current: PasswordSource, next: PasswordSource],
-  act: (current: Uint8Array, next: Uint8Array) => Promise<T>,
+  work: (current: Uint8Array, next: Uint8Array) => Promise<T>,
 ): Promise<T> {
   const before = readPassword(sources[0], 'the current password');
   const after = readPassword(sources[1], 'the new password');
@@ -35,7 +35,7 @@ async function withPasswords<T>(
     throw new PersistenceError('invalid-argument', `${call} needs two passwords`);
   }
   try {
-    return await act(await before.take(), await after.take());
+    return await work(await before.take(), await after.take());
   } catch (error) {
     throw before.explain(toPersistenceError(error));
   } finally {
@@ -47,12 +47,12 @@ async function withPasswords<T>(
 async function withPassword<T>(
   call: string,
   password: PasswordSource,
-  act: (password: Uint8Array) => Promise<T>,
+  work: (password: Uint8Array) => Promise<T>,
 ): Promise<T> {
   const source = readPassword(password, 'the password');
   if (source === undefined) throw new PersistenceError('invalid-argument', `${call} needs a password`);
   try {
-    return await act(await source.take());
+    return await work(await source.take());
   } catch (error) {
     throw source.explain(toPersistenceError(error));
   } finally {

@@ -5,7 +5,7 @@
 // - Tasks of the core run one at a time, in the order of the calls.
 // - After close() has been called every other call answers `closed`.
 import { aborted, cancelling, untilAborted } from './abort.js';
-import type { Act, RestoreAct } from './act.js';
+import type { Operation, RestoreOperation } from './operation.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
@@ -120,7 +120,7 @@ export class PersistenceService implements Persistence {
    * @throws PersistenceError: the verdict of a step; `already-open` at a second call; `initialization-failed`, with its
    * cause, for anything else that is thrown within a step.
    */
-  async initialize(act: Act = { kind: 'open' }): Promise<void> {
+  async initialize(operation: Operation = { kind: 'open' }): Promise<void> {
     if (this.#state === 'closed') throw new PersistenceError('closed', 'the store was closed');
     if (this.#state !== 'new') throw new PersistenceError('already-open', 'Initialize() was called before');
     this.#state = 'starting';
@@ -129,9 +129,9 @@ export class PersistenceService implements Persistence {
       this.#native?.cancel();
     };
     try {
-      await cancelling(signal, cancel, () => this.#start(act));
-      // What an act has changed is done; a start can be repeated.
-      if (act.kind === 'open') this.#throwIfAborted();
+      await cancelling(signal, cancel, () => this.#start(operation));
+      // What an operation has changed is done; a start can be repeated.
+      if (operation.kind === 'open') this.#throwIfAborted();
       this.#state = 'open';
     } catch (error) {
       this.#state = 'closed';
@@ -141,7 +141,7 @@ export class PersistenceService implements Persistence {
     } finally {
       this.#options.forget();
     }
-    if (act.kind === 'decommission') {
+    if (operation.kind === 'decommission') {
       this.#state = 'closed';
       await this.#letGo();
       return;
@@ -158,7 +158,7 @@ export class PersistenceService implements Persistence {
     if (this.#options.native.readOnly !== true) this.#startTimer();
   }
 
-  async #start(act: Act): Promise<void> {
+  async #start(operation: Operation): Promise<void> {
     const step = (name: string): void => {
       this.#throwIfAborted();
       this.#options.trace(name);
@@ -166,18 +166,18 @@ export class PersistenceService implements Persistence {
     step('Initialize');
     const { native, manifests } = await waitingForLock(
       this.#options,
-      () => this.#firstSteps(act, step),
+      () => this.#firstSteps(operation, step),
       () => this.#letGo(),
     );
-    if (act.kind === 'restore') {
-      await this.#restore(native, act);
+    if (operation.kind === 'restore') {
+      await this.#restore(native, operation);
       await this.#acceptManifests(native, manifests);
       return;
     }
-    if (act.kind === 'decommission') {
+    if (operation.kind === 'decommission') {
       // A vendor's permit names the present checkpoint, which the vault holds.
       await native.createAndLoadVault().catch(() => undefined);
-      this.leftBehind = Object.freeze(await native.decommission(act.password, act.permit));
+      this.leftBehind = Object.freeze(await native.decommission(operation.password, operation.permit));
       return;
     }
     step('LoadVaultAndValidate');
@@ -187,13 +187,13 @@ export class PersistenceService implements Persistence {
     step('InitializeStorageIdentifier');
     await native.initializeStorageIdentifier();
     if (this.#startup === 'COLDSTART') this.#validator?.endColdstart();
-    if (act.kind === 'reanchor') {
-      await native.reanchor(act.password, act.permit);
+    if (operation.kind === 'reanchor') {
+      await native.reanchor(operation.password, operation.permit);
       this.#refuseWhileRestoring(native);
-    } else if (act.kind === 'recover') {
-      await native.recover(act.password, act.permit);
-    } else if (act.kind === 'reseal') {
-      await native.reseal(act.password, act.permit);
+    } else if (operation.kind === 'recover') {
+      await native.recover(operation.password, operation.permit);
+    } else if (operation.kind === 'reseal') {
+      await native.reseal(operation.password, operation.permit);
     } else {
       step('ValidateVaultIntegrity');
       await native.validateVaultIntegrity();
@@ -206,20 +206,20 @@ export class PersistenceService implements Persistence {
   }
 
   /** Up to the open key protector, of a restore up to the manifests. All locks are taken here, before any change. */
-  async #firstSteps(act: Act, step: (name: string) => void): Promise<FirstSteps> {
+  async #firstSteps(operation: Operation, step: (name: string) => void): Promise<FirstSteps> {
     step('DetermineStartupState');
-    const native = await this.#determine(act);
+    const native = await this.#determine(operation);
     step('SetupPersistenceFiles');
     await native.setupPersistenceFiles();
     step('LoadLicenseProviderManifests');
     const manifests = await this.#loadManifests();
-    if (act.kind === 'restore') return { native, manifests };
+    if (operation.kind === 'restore') return { native, manifests };
     if (this.#startup === 'COLDSTART') {
       step('InitializeColdstart');
       await native.initializeColdstart();
     } else {
       step('InitializeWarmstart');
-      await this.#openProtector(native, act);
+      await this.#openProtector(native, operation);
     }
     return { native, manifests };
   }
@@ -240,25 +240,25 @@ export class PersistenceService implements Persistence {
   }
 
   /** Up to the open store whose restore is not completed. Until the token is made nothing is changed. */
-  async #restore(native: NativeStore, act: RestoreAct): Promise<void> {
-    await act.attempt(async () => {
-      act.report.begin('password');
+  async #restore(native: NativeStore, operation: RestoreOperation): Promise<void> {
+    await operation.attempt(async () => {
+      operation.report.begin('password');
       try {
-        await fromNative(() => native.initializeRecovery(act.password));
+        await fromNative(() => native.initializeRecovery(operation.password));
       } catch (error) {
         // The token opens the store: a restore that was interrupted behind its commit, or none.
         if (toPersistenceError(error).reason !== 'nothing-to-do') throw error;
-        if (act.password === undefined) act.report.skip('password');
+        if (operation.password === undefined) operation.report.skip('password');
         await fromNative(() => native.initializeWarmstart());
       }
       await fromNative(() => this.#loadVault(native));
       await fromNative(() => native.initializeStorageIdentifier());
-      act.report.begin('witnesses');
-      await fromNative(() => native.validateRestore(act.password, act.permit));
+      operation.report.begin('witnesses');
+      await fromNative(() => native.validateRestore(operation.password, operation.permit));
     });
-    act.report.begin('token');
-    await act.prepareToken(native.status()?.token === undefined);
-    await native.restore(act.report.core);
+    operation.report.begin('token');
+    await operation.prepareToken(native.status()?.token === undefined);
+    await native.restore(operation.report.core);
   }
 
   /** A reanchor heals what refused the start; who goes on with the restore must know the password all the same. */
@@ -275,12 +275,12 @@ export class PersistenceService implements Persistence {
    * Step 1. A COLDSTART gets what only it needs: the name of the instance and the password. The PIN is read where the
    * protector has one, or is to get one.
    */
-  async #determine(act: Act): Promise<NativeStore> {
+  async #determine(operation: Operation): Promise<NativeStore> {
     const { native: given, password, create } = this.#options;
     this.#native = this.#makeNative(given);
     this.#startup = await this.#native.determineStartupState();
     const cold = this.#startup === 'COLDSTART';
-    if (cold && act.kind !== 'open')
+    if (cold && operation.kind !== 'open')
       throw new PersistenceError('no-store', `there is no store in ${given.directory}`);
     if (cold && create === 'never') {
       throw new PersistenceError(
@@ -296,8 +296,9 @@ export class PersistenceService implements Persistence {
         "recovery: a new store needs a backup password, or `recovery: 'none'` in so many words: its data are then lost with its key protector",
       );
     }
-    if (cold || act.kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
-    const { protector, wipe } = await locateProtector(this.#binding, this.#options, cold, act.kind);
+    if (cold || operation.kind === 'recover')
+      await requireApart(this.#binding, given.directory, given.secretStore);
+    const { protector, wipe } = await locateProtector(this.#binding, this.#options, cold, operation.kind);
     try {
       if (!cold && protector === given.storage) return this.#native;
       await this.#letGo();
@@ -339,25 +340,25 @@ export class PersistenceService implements Persistence {
     );
   }
 
-  async #openProtector(native: NativeStore, act: Act): Promise<void> {
-    if (act.kind === 'recover' || act.kind === 'reseal') {
-      await native.initializeRecovery(act.password);
+  async #openProtector(native: NativeStore, operation: Operation): Promise<void> {
+    if (operation.kind === 'recover' || operation.kind === 'reseal') {
+      await native.initializeRecovery(operation.password);
       return;
     }
     try {
       await native.initializeWarmstart();
     } catch (error) {
-      if (act.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
-        if (act.password === undefined) {
+      if (operation.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
+        if (operation.password === undefined) {
           const message =
             'the TPM does not open this state; only the backup password does, a permit alone cannot';
           throw new PersistenceError('password-missing', message, { cause: error });
         }
-        await native.initializeRecovery(act.password);
+        await native.initializeRecovery(operation.password);
         return;
       }
       // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
-      if (act.kind !== 'decommission') throw error;
+      if (operation.kind !== 'decommission') throw error;
       const { retryable, reason } = toPersistenceError(error, 'internal');
       const permitted =
         this.#internals.allowLeftovers === true && reason !== 'locked' && reason !== 'aborted';

@@ -69,8 +69,8 @@ describe('advice', () => {
     await store.close();
     rmSync(world.directory, { recursive: true });
     cpSync(backup, world.directory, { recursive: true });
-    const error = await rejectsReason(world.act('reanchor', { password: next }), 'password-wrong');
+    const error = await rejectsReason(world.perform('reanchor', { password: next }), 'password-wrong');
     assert.match(`${error.message} ${error.remedy}`, /from a backup have the passwords of when it was made/);
-    await world.act('reanchor', { password });
+    await world.perform('reanchor', { password });
   });
 });

@@ -61,7 +61,7 @@ describe('files that are longer than they may be', function () {
 
   it('reanchor accepts it, and cuts it off', async () => {
     truncateSync(vault, terabyte);
-    const store = await world.act('reanchor', { password });
+    const store = await world.perform('reanchor', { password });
     assert.ok(store.vault.has('k'));
     await store.close();
     assert.ok(statSync(vault).size < 1_048_576);

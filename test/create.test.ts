@@ -133,8 +133,8 @@ describe('the place of the SecretStore', () => {
     await (await world.open({ recovery: { password } })).close();
     renameSync(world.secrets, `${world.secrets}-lost`);
     const inside = { secretStore: { type: 'file', directory: join(world.directory, 'secrets') } } as const;
-    await rejectsReason(world.act('recover', { password }, inside), 'invalid-option');
-    await (await world.act('recover', { password })).close();
+    await rejectsReason(world.perform('recover', { password }, inside), 'invalid-option');
+    await (await world.perform('recover', { password })).close();
   });
 
   it('on the file system of the store is in the status', async () => {

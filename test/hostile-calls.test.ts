@@ -7,7 +7,7 @@ import { types } from 'node:util';
 
 import { isPersistenceError, PersistenceError, type Reason } from '../lib/errors.js';
 import { withLeftovers } from '../lib/leftovers.js';
-import { decommissionWith, inspectWith, performAct } from '../lib/maintenance.js';
+import { decommissionWith, inspectWith, performOperation } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
 import { serveGateWith } from '../lib/restore/gate.js';
 import { restoreWith } from '../lib/restore/restore.js';
@@ -97,22 +97,22 @@ describe('hostile arguments of every public function', () => {
       [
         'reanchor, credential.password',
         /credential\.password/,
-        (password) => world.act('reanchor', { password }),
+        (password) => world.perform('reanchor', { password }),
       ],
       [
         'recover, credential.password',
         /credential\.password/,
-        (password) => world.act('recover', { password }),
+        (password) => world.perform('recover', { password }),
       ],
       [
         'reseal, credential.password',
         /credential\.password/,
-        (password) => world.act('reseal', { password }),
+        (password) => world.perform('reseal', { password }),
       ],
       [
         'decommission, credential.password',
         /credential\.password/,
-        (password) => world.act('decommission', { password }),
+        (password) => world.perform('decommission', { password }),
       ],
       [
         'inspect, protector.pin',
@@ -207,7 +207,7 @@ describe('hostile arguments of every public function', () => {
       [
         'reanchor, credential.permit',
         /credential\.permit/,
-        (value) => world.act('reanchor', { permit: value }),
+        (value) => world.perform('reanchor', { permit: value }),
       ],
       [
         'restore, credential.permit',
@@ -256,7 +256,7 @@ describe('hostile arguments of every public function', () => {
       const source = (): Uint8Array => value as Uint8Array;
       const { reason } = await refusal(() => store.verifyPassword(source), kind);
       assert.equal(reason, 'invalid-argument', kind);
-      const { message } = await refusal(() => world.act('recover', { password: source }), kind);
+      const { message } = await refusal(() => world.perform('recover', { password: source }), kind);
       if (value !== throwing) assert.match(message, /credential\.password/);
     }
   });
@@ -267,9 +267,9 @@ describe('hostile arguments of every public function', () => {
     return [
       ['open', (options) => new PersistenceService(binding, options)],
       ['inspect', (options) => inspectWith(binding, world.directory, options)],
-      ['reanchor', (options) => performAct(binding, 'reanchor', options)],
-      ['recover', (options) => performAct(binding, 'recover', options)],
-      ['reseal', (options) => performAct(binding, 'reseal', options)],
+      ['reanchor', (options) => performOperation(binding, 'reanchor', options)],
+      ['recover', (options) => performOperation(binding, 'recover', options)],
+      ['reseal', (options) => performOperation(binding, 'reseal', options)],
       ['decommission', (options) => decommissionWith(binding, options)],
       ['findLeftovers', (options) => withLeftovers(binding, options, false)],
       ['restore', (options) => restoreWith(binding, options)],
@@ -352,7 +352,12 @@ describe('hostile arguments of every public function', () => {
     ];
     const tables: [string, object, string[], (options: never) => unknown][] = [
       ['open', world.options(), openNames, (options) => new PersistenceService(binding, options)],
-      ['recover', base, ['credential', 'protector'], (options) => performAct(binding, 'recover', options)],
+      [
+        'recover',
+        base,
+        ['credential', 'protector'],
+        (options) => performOperation(binding, 'recover', options),
+      ],
       [
         'restore',
         { ...base, protector: pkcs11 },

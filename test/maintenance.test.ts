@@ -86,7 +86,7 @@ describe('maintenance', () => {
 
     it('no act makes a store', async () => {
       for (const kind of ['reanchor', 'recover', 'reseal', 'decommission'] as const) {
-        await rejectsReason(world.act(kind, { password }), 'no-store');
+        await rejectsReason(world.perform(kind, { password }), 'no-store');
         assert.ok(!existsSync(world.directory) && !existsSync(world.secrets), kind);
       }
     });
@@ -96,9 +96,9 @@ describe('maintenance', () => {
     it('accepts a legitimate restore by the backup password, once', async () => {
       await rewound();
       await rejectsReason(world.open(), 'vault-rolled-back');
-      await rejectsReason(world.act('reanchor', {}), 'password-missing');
-      await rejectsReason(world.act('reanchor', { password: Buffer.from('wrong') }), 'password-wrong');
-      const store = await world.act('reanchor', { password });
+      await rejectsReason(world.perform('reanchor', {}), 'password-missing');
+      await rejectsReason(world.perform('reanchor', { password: Buffer.from('wrong') }), 'password-wrong');
+      const store = await world.perform('reanchor', { password });
       assert.ok(store.vault.has('old') && !store.vault.has('new'));
       await store.vault.set('key', value);
       await store.close();
@@ -108,7 +108,7 @@ describe('maintenance', () => {
 
     it('has nothing to do when all is well', async () => {
       await (await world.open({ recovery })).close();
-      await rejectsReason(world.act('reanchor', { password }), 'nothing-to-do');
+      await rejectsReason(world.perform('reanchor', { password }), 'nothing-to-do');
       await (await world.open()).close();
     });
 
@@ -116,13 +116,13 @@ describe('maintenance', () => {
       await (await world.open({ recovery })).close();
       world.clock.advance(30 * day);
       await rejectsReason(world.open(), 'state-stale');
-      await (await world.act('reanchor', { password: () => Promise.resolve(password) })).close();
+      await (await world.perform('reanchor', { password: () => Promise.resolve(password) })).close();
       await (await world.open()).close();
     });
 
     it('nobody can, without a password and a vendor', async () => {
       await rewound({});
-      await rejectsReason(world.act('reanchor', { password }), 'password-missing');
+      await rejectsReason(world.perform('reanchor', { password }), 'password-missing');
     });
   });
 
@@ -138,15 +138,18 @@ describe('maintenance', () => {
 
     it('reanchors in place of the password', async () => {
       await rewound(vendor);
-      await rejectsReason(world.act('reanchor', { password }), 'authority-refused');
-      await rejectsReason(world.act('reanchor', { permit: await permitFor('recover') }), 'authority-refused');
+      await rejectsReason(world.perform('reanchor', { password }), 'authority-refused');
+      await rejectsReason(
+        world.perform('reanchor', { permit: await permitFor('recover') }),
+        'authority-refused',
+      );
       const other = generateKeyPairSync('ed25519').privateKey;
       await rejectsReason(
-        world.act('reanchor', { permit: await permitFor('reanchor', other) }),
+        world.perform('reanchor', { permit: await permitFor('reanchor', other) }),
         'authority-refused',
       );
       const permit = await permitFor('reanchor');
-      await (await world.act('reanchor', { permit })).close();
+      await (await world.perform('reanchor', { permit })).close();
       await (await world.open()).close();
     });
 
@@ -155,19 +158,19 @@ describe('maintenance', () => {
       const backup = join(world.root, 'second backup');
       cpSync(world.directory, backup, { recursive: true });
       const permit = parsePermit(await permitFor('reanchor'));
-      await (await world.act('reanchor', { permit })).close();
+      await (await world.perform('reanchor', { permit })).close();
       rmSync(world.directory, { recursive: true });
       cpSync(backup, world.directory, { recursive: true });
-      await rejectsReason(world.act('reanchor', { permit }), 'already-accepted');
+      await rejectsReason(world.perform('reanchor', { permit }), 'already-accepted');
     });
 
     it('is refused when it is none', async () => {
       await (await world.open(vendor)).close();
       for (const wrong of ['', 'x', 'a'.repeat(182), '*'.repeat(182), new Uint8Array(136), 5, {}]) {
-        await rejectsReason(world.act('decommission', { permit: wrong as string }), 'invalid-argument');
+        await rejectsReason(world.perform('decommission', { permit: wrong as string }), 'invalid-argument');
       }
-      await rejectsReason(world.act('decommission', { pin: 5 } as never), 'invalid-option');
-      await rejectsReason(world.act('decommission', undefined as never), 'invalid-option');
+      await rejectsReason(world.perform('decommission', { pin: 5 } as never), 'invalid-option');
+      await rejectsReason(world.perform('decommission', undefined as never), 'invalid-option');
     });
 
     it('is signed with an Ed25519 key over well-formed checkpoints only', () => {
@@ -206,19 +209,19 @@ describe('maintenance', () => {
       let store: PersistenceService = await world.open({ recovery });
       await store.vault.set('key', value);
       await store.close();
-      await rejectsReason(world.act('recover', { password }), 'nothing-to-do');
+      await rejectsReason(world.perform('recover', { password }), 'nothing-to-do');
       rmSync(world.secrets, { recursive: true });
       await rejectsReason(world.open(), 'root-unavailable');
-      await rejectsReason(world.act('recover', {}), 'password-missing');
-      await rejectsReason(world.act('recover', { password: Buffer.from('wrong') }), 'password-wrong');
-      store = await world.act('recover', { password });
+      await rejectsReason(world.perform('recover', {}), 'password-missing');
+      await rejectsReason(world.perform('recover', { password: Buffer.from('wrong') }), 'password-wrong');
+      store = await world.perform('recover', { password });
       assert.ok(store.vault.has('key'));
       assert.equal(store.status().continuity, 'unproven');
       await store.close();
       store = await world.open();
       assert.equal(store.status().continuity, 'unproven');
       await store.close();
-      store = await world.act('reanchor', { password });
+      store = await world.perform('reanchor', { password });
       assert.equal(store.status().continuity, 'proven');
     });
   });
@@ -226,14 +229,17 @@ describe('maintenance', () => {
   describe('decommission', () => {
     it('leaves nothing of the store, and a clean cold start follows', async () => {
       await (await world.open({ recovery })).close();
-      await rejectsReason(world.act('decommission', { password: Buffer.from('wrong') }), 'password-wrong');
-      const service = await world.act('decommission', { password });
+      await rejectsReason(
+        world.perform('decommission', { password: Buffer.from('wrong') }),
+        'password-wrong',
+      );
+      const service = await world.perform('decommission', { password });
       throwsReason(() => service.vault, 'closed');
       assert.deepEqual(
         [...files(world.root).keys()].filter((name) => name !== 'lock'),
         [],
       );
-      await rejectsReason(world.act('decommission', { password }), 'no-store');
+      await rejectsReason(world.perform('decommission', { password }), 'no-store');
       assert.equal((await world.open()).startup, 'COLDSTART');
     });
 

@@ -106,11 +106,11 @@ describe('backup passwords', () => {
     await store.close();
     for (const name of readdirSync(world.secrets)) rmSync(join(world.secrets, name));
     await rejectsReason(world.open(), 'root-unavailable');
-    const recovered = await world.act('recover', { password: bob });
+    const recovered = await world.perform('recover', { password: bob });
     assert.equal(recovered.vault.get('seats')?.toString(), '12');
     assert.equal(await recovered.verifyPassword(alice), 2);
     await recovered.close();
-    await world.act('decommission', { password: alice });
+    await world.perform('decommission', { password: alice });
     assert.equal((await world.open()).startup, 'COLDSTART');
   });
 

@@ -48,11 +48,11 @@ describe('relocate', function () {
 
   it('recover says what opens the store, and that relocate writes it down', async () => {
     renameSync(world.secrets, moved);
-    const error = await rejectsReason(world.act('recover', { password }, there), 'nothing-to-do');
+    const error = await rejectsReason(world.perform('recover', { password }, there), 'nothing-to-do');
     assert.match(error.message, /relocate/);
     // A root that is lost is still recovered.
     rmSync(moved, { recursive: true });
-    await (await world.act('recover', { password }, there)).close();
+    await (await world.perform('recover', { password }, there)).close();
   });
 
   it('is refused while the named place still holds the items, and then changes nothing', async () => {

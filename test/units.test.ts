@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { actAndClose } from '../lib/cli/store.js';
+import { workAndClose } from '../lib/cli/store.js';
 import { isPersistenceError, PersistenceError } from '../lib/errors.js';
 import { durationText, sizeText } from '../lib/units.js';
 import { rejectsReason } from './support/errors.js';
@@ -68,7 +68,7 @@ describe('a witness that does not move', () => {
         await store.vault.increment('tokens', 5n);
         mkdirSync(join(other.secrets, 'test.VaultHash.new'));
       };
-      await assert.rejects(actAndClose(store, act, { changes }), (error) => {
+      await assert.rejects(workAndClose(store, act, { changes }), (error) => {
         assert.ok(isPersistenceError(error));
         assert.equal(error.reason, 'witness-not-moved');
         assert.equal(error.committed, changes ? true : undefined);

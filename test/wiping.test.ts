@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { inspectWith, performAct } from '../lib/maintenance.js';
+import { inspectWith, performOperation } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
 import type { Pkcs11ProtectorOptions } from '../lib/pkcs11-options.js';
 import { restoreWith } from '../lib/restore/restore.js';
@@ -128,7 +128,7 @@ describe('copies of secrets are wiped', function () {
       await (await open()).close();
       watch.assertWiped('correct horse');
       const act = (kind: 'reanchor' | 'recover' | 'decommission', given: Buffer) =>
-        performAct(
+        performOperation(
           watch.binding,
           kind,
           { ...world.options(), credential: { password: given } },

@@ -1,4 +1,4 @@
-// reanchor, recover and reseal: acts that need authority.
+// reanchor, recover and reseal: administrative operations.
 import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
@@ -12,7 +12,7 @@ import { wholeNumber } from './numbers.js';
 import { addCredentialOptions, readPassword, type CredentialOptions } from './password-options.js';
 import { readCredential, requirePermitOf, permitOf, withCredential } from './credential.js';
 import { documentOf, look } from './status-command.js';
-import { actAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
+import { workAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { tell, writeData, writeJson } from './terminal.js';
 import {
   addTpmOptions,
@@ -41,7 +41,7 @@ export function addAuthorityCommands(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .option('--plan', 'only print what would be accepted and given up, and change nothing')
     .option('--generation <n>', 'accept this generation without asking, and no other');
-  addLockOptions(addCredentialOptions(addTpmOptions(reanchorCommand))).action(reanchorAct);
+  addLockOptions(addCredentialOptions(addTpmOptions(reanchorCommand))).action(runReanchor);
 
   const recoverCommand = addCommand(
     program,
@@ -54,7 +54,7 @@ export function addAuthorityCommands(program: Command): void {
       '--secret-store <place>',
       'put the new root key here, and not where the old one was: file:PATH or secret-service',
     );
-  addLockOptions(addCredentialOptions(recoverCommand)).action(recoverAct);
+  addLockOptions(addCredentialOptions(recoverCommand)).action(runRecover);
 
   const resealCommand = addCommand(
     program,
@@ -71,7 +71,7 @@ export function addAuthorityCommands(program: Command): void {
       'bind the root to these PCRs, such as 0,7, or none; without it the same ones as before',
     )
     .option('--no-pin', 'seal without a PIN where there was one');
-  addLockOptions(addCredentialOptions(addTpmOptions(resealCommand))).action(resealAct);
+  addLockOptions(addCredentialOptions(addTpmOptions(resealCommand))).action(runReseal);
 }
 
 interface ReanchorOptions extends AdministrativeOptions {
@@ -79,7 +79,7 @@ interface ReanchorOptions extends AdministrativeOptions {
   readonly generation?: string;
 }
 
-async function reanchorAct(directory: string, options: ReanchorOptions): Promise<void> {
+async function runReanchor(directory: string, options: ReanchorOptions): Promise<void> {
   const path = absolutePath(directory);
   const expected =
     options.generation === undefined ? undefined : wholeNumber('--generation', options.generation);
@@ -115,7 +115,7 @@ async function reanchorAct(directory: string, options: ReanchorOptions): Promise
   });
 }
 
-async function resealAct(
+async function runReseal(
   directory: string,
   options: AdministrativeOptions & { pcrs?: string; pin: boolean },
 ): Promise<void> {
@@ -155,7 +155,7 @@ async function resealAct(
   }
 }
 
-async function recoverAct(directory: string, options: AdministrativeOptions): Promise<void> {
+async function runRecover(directory: string, options: AdministrativeOptions): Promise<void> {
   const path = absolutePath(directory);
   const place = secretStoreOf(options, path);
   const { storage: protector } = await requireStore(path);
@@ -192,7 +192,7 @@ async function tellResult(
   verb: string,
   loss?: Loss,
 ): Promise<void> {
-  const status = await actAndClose(persistence, () => persistence.status());
+  const status = await workAndClose(persistence, () => persistence.status());
   if (options.json === true) await writeJson({ ...documentOf(status), ...(loss && { loss }) });
   else tell(`${verb} the store ${status.storageId} at generation ${status.generation}.`);
 }

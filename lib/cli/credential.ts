@@ -43,10 +43,10 @@ export async function permitOf({
 
 export async function withCredential<T>(
   credential: Credential & { password?: Buffer },
-  act: (credential: Credential) => Promise<T>,
+  work: (credential: Credential) => Promise<T>,
 ): Promise<T> {
   try {
-    return await act(credential);
+    return await work(credential);
   } finally {
     credential.password?.fill(0);
   }

@@ -149,11 +149,11 @@ function textOf({ name, place, storageId }: Leftover): string {
   return `${printable(name)}${owner} in ${printable(place)}`;
 }
 
-/** Runs an act with the places that the options name, and the token's PIN, which is wiped. */
+/** Runs work with the places that the options name, and the token's PIN, which is wiped. */
 async function withLeftoverPlaces<T>(
   path: string,
   options: DecommissionOptions,
-  act: (places: Pick<LeftoverOptions, 'protector' | 'secretStore'>) => Promise<T>,
+  work: (places: Pick<LeftoverOptions, 'protector' | 'secretStore'>) => Promise<T>,
 ): Promise<T> {
   const { protector: type = 'software', tcti, object } = options;
   const { secretStore } = secretStoreOf(options, path);
@@ -161,17 +161,17 @@ async function withLeftoverPlaces<T>(
   if (type === 'tpm') {
     refuseHsmOptions(options);
     if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other protectors');
-    return act({ protector: { type, ...(tcti !== undefined && { tcti }) } });
+    return work({ protector: { type, ...(tcti !== undefined && { tcti }) } });
   }
   if (secretStore === undefined)
     throw wrongOption("--leftovers needs '--secret-store <place>', unless it has '--protector tpm'");
   if (type === 'software') {
     refuseTpmOptions(options);
-    return act({ secretStore });
+    return work({ secretStore });
   }
   if (tcti !== undefined) throw wrongOption("--tcti belongs to protector 'tpm'");
   return withToken(options, (protector) =>
-    act({ protector: { ...protector, ...(object !== undefined && { object }) }, secretStore }),
+    work({ protector: { ...protector, ...(object !== undefined && { object }) }, secretStore }),
   );
 }
 

@@ -115,10 +115,10 @@ export function placeOf(options: HsmOptions): Pkcs11ProtectorOptions {
   };
 }
 
-/** Runs an act with the token's place and PIN, which is wiped. */
+/** Runs work with the token's place and PIN, which is wiped. */
 export async function withToken<T>(
   options: HsmOptions,
-  act: (protector: Pkcs11ProtectorOptions) => T | Promise<T>,
+  work: (protector: Pkcs11ProtectorOptions) => T | Promise<T>,
   ask: 'once' | 'no' = 'once',
 ): Promise<T> {
   const place = placeOf(options);
@@ -138,7 +138,7 @@ export async function withToken<T>(
         ask,
       });
   try {
-    return await act({ ...place, ...(pin !== undefined && { pin }) });
+    return await work({ ...place, ...(pin !== undefined && { pin }) });
   } finally {
     pin?.fill(0);
   }

@@ -26,7 +26,7 @@ import { askNewPassword } from './recovery-key.js';
 import { becomeOwner } from './run-as.js';
 import { findPassword, passwordVariable, pinVariable, takeVariable } from './secrets.js';
 import { documentOf } from './status-command.js';
-import { actAndClose, isAbsence } from './store.js';
+import { workAndClose, isAbsence } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import {
   addHsmOptions,
@@ -163,7 +163,7 @@ async function init(directory: string, options: InitOptions): Promise<void> {
         ...policy,
       });
     });
-    const status = await actAndClose(persistence, () => persistence.status());
+    const status = await workAndClose(persistence, () => persistence.status());
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {
@@ -185,17 +185,17 @@ type Place =
 async function withProtector<T>(
   options: InitOptions,
   place: Place,
-  act: (place: Place) => Promise<T>,
+  work: (place: Place) => Promise<T>,
 ): Promise<T> {
   if (place.protector.type === 'pkcs11') {
     const { object } = options;
     return withToken(options, (protector) =>
-      act({ ...place, protector: { ...protector, ...(object !== undefined && { object }) } } as Place),
+      work({ ...place, protector: { ...protector, ...(object !== undefined && { object }) } } as Place),
     );
   }
   const pin = await readPin(options);
   try {
-    return await act(pin === undefined ? place : { protector: { ...place.protector, type: 'tpm', pin } });
+    return await work(pin === undefined ? place : { protector: { ...place.protector, type: 'tpm', pin } });
   } finally {
     pin?.fill(0);
   }

@@ -197,10 +197,10 @@ async function changed(
   id: string,
   options: CommonOptions & TpmOptions,
   verb: string,
-  act: Parameters<typeof withStore<void>>[2],
+  work: Parameters<typeof withStore<void>>[2],
 ): Promise<void> {
   const key = await withStore(directory, options, async (persistence) => {
-    await act(persistence);
+    await work(persistence);
     return persistence.keys.get(id);
   });
   if (options.json === true) await writeJson(documentOf(key));

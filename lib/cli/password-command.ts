@@ -9,7 +9,7 @@ import { addPasswordOptions, readPassword, type PasswordOptions } from './passwo
 import { requireStrong } from '../secrets.js';
 import { askNewPassword } from './recovery-key.js';
 import { findPassword, needPassword } from './secrets.js';
-import { actAndClose, addLockOptions, requireStore, withStore } from './store.js';
+import { workAndClose, addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
 import { addTpmOptions, withPlaces, type TpmOptions } from './tpm-options.js';
 
@@ -72,7 +72,7 @@ function addNewPasswordOptions(command: Command): Command {
 async function withNewPassword(
   directory: string,
   options: NewPasswordOptions,
-  act: (
+  work: (
     persistence: Persistence,
     current: Buffer,
     next: Buffer,
@@ -86,7 +86,7 @@ async function withNewPassword(
     next = await readNewPassword(options);
     const fresh = next;
     const label = options.label === undefined ? {} : { label: options.label };
-    return await withStore(directory, options, (persistence) => act(persistence, current, fresh, label));
+    return await withStore(directory, options, (persistence) => work(persistence, current, fresh, label));
   } finally {
     current.fill(0);
     next?.fill(0);
@@ -166,14 +166,14 @@ async function drill(
   let slot = 0;
   const undated = await withPlaces(absolutePath(directory), options, async (places) => {
     const place = { directory: absolutePath(directory), create: 'never', ...places } as const;
-    const isOriginal = await actAndClose(await open({ ...place, readOnly: true }), async (persistence) => {
+    const isOriginal = await workAndClose(await open({ ...place, readOnly: true }), async (persistence) => {
       slot = await verify(persistence);
       return persistence.status().lastWrittenHere;
     });
     if (!isOriginal)
       return 'The store was last opened for writing in another directory, so the date is not kept.';
     try {
-      await actAndClose(await open(place), verify, { changes: false });
+      await workAndClose(await open(place), verify, { changes: false });
       return undefined;
     } catch (error) {
       if (isPersistenceError(error) && error.reason === 'witness-not-moved') {

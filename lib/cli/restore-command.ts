@@ -34,7 +34,7 @@ import { timeText } from './report.js';
 import { findPassword } from './secrets.js';
 import { addSecretStoreOption, secretStoreOf } from './tpm-options.js';
 import { documentOf } from './status-command.js';
-import { actAndClose, requireStore } from './store.js';
+import { workAndClose, requireStore } from './store.js';
 import { painter, printable, tell, writeJson } from './terminal.js';
 
 interface RestoreCommandOptions extends CommonOptions, HsmOptions, CredentialOptions {
@@ -181,20 +181,20 @@ function requireRestore({ state, cause }: Detection, options: RestoreCommandOpti
 async function withSetUp(
   { state, token }: Detection,
   options: RestoreCommandOptions,
-  act: (setUp: TokenSetup | undefined) => Promise<void>,
+  work: (setUp: TokenSetup | undefined) => Promise<void>,
 ): Promise<void> {
   const { setupSlot, setupLabel, soPinFile: file, soPinFd: fd, erase } = options;
   if (setupSlot === undefined) {
     for (const [name, value] of Object.entries({ '--setup-label': setupLabel, '--erase': erase })) {
       if (value !== undefined) throw wrongOption(`${name} needs --setup-slot`);
     }
-    return act(undefined);
+    return work(undefined);
   }
   const slotId = wholeNumber('--setup-slot', setupSlot);
   const label = setupLabel ?? token?.label;
   if (label === undefined) throw wrongOption('--setup-label is needed: persistence.bin names no token');
   // Another attempt may have set it up before.
-  if (state !== 'WIZARD_SETUP_HSM_AUTORESTORE') return act(undefined);
+  if (state !== 'WIZARD_SETUP_HSM_AUTORESTORE') return work(undefined);
   const soPin = await findPassword({
     name: 'PIN of the security officer',
     file,
@@ -206,7 +206,7 @@ async function withSetUp(
   if (soPin === undefined)
     throw new PersistenceError('pin-missing', 'the SO PIN is needed: give --so-pin-file or --so-pin-fd');
   try {
-    await act({ slotId, label, soPin, ...(erase !== undefined && { erase }) });
+    await work({ slotId, label, soPin, ...(erase !== undefined && { erase }) });
   } finally {
     soPin.fill(0);
   }
@@ -302,7 +302,7 @@ async function tellResult(
   { scenario }: Detection,
   events: readonly RestoreEvent[],
 ): Promise<void> {
-  const [status, lost] = await actAndClose(
+  const [status, lost] = await workAndClose(
     persistence,
     () =>
       [

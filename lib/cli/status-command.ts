@@ -26,7 +26,7 @@ import {
   timeText,
   type Row,
 } from './report.js';
-import { actAndClose, isAbsence, requireStore } from './store.js';
+import { workAndClose, isAbsence, requireStore } from './store.js';
 import { painter, printable, writeData, writeJson } from './terminal.js';
 import { addTpmOptions, withPlaces, type PlacesGiven, type TpmOptions } from './tpm-options.js';
 
@@ -86,7 +86,7 @@ async function lagOf(path: string, { verdict, status }: Inspection, places: Plac
   if (status === undefined) return lag;
   for (const { name, lagGenerations } of status.witnesses) if (lagGenerations === 0) lag.set(name, 0);
   if (verdict !== 'ok' || lag.size === status.witnesses.length) return lag;
-  const log = await actAndClose(await open({ directory: path, ...places, readOnly: true }), (persistence) =>
+  const log = await workAndClose(await open({ directory: path, ...places, readOnly: true }), (persistence) =>
     persistence.auditLog(),
   );
   for (const { name, generation } of status.witnesses) {

@@ -32,19 +32,19 @@ export function lockOf({ waitForLock }: LockOptions): { readonly waitForLockMs?:
 export async function withStoreForReading<T>(
   directory: string,
   options: TpmOptions,
-  act: (persistence: Persistence) => T | Promise<T>,
+  work: (persistence: Persistence) => T | Promise<T>,
   onProgress?: (done: number, all: number) => void,
 ): Promise<T> {
   const path = absolutePath(directory);
   return withPlaces(path, options, async (places) =>
-    actAndClose(
+    workAndClose(
       await open({
         directory: path,
         ...places,
         readOnly: true,
         ...(onProgress !== undefined && { onProgress }),
       }),
-      act,
+      work,
     ),
   );
 }
@@ -53,30 +53,30 @@ export async function withStoreForReading<T>(
 export async function withStore<T>(
   directory: string,
   options: TpmOptions & LockOptions,
-  act: (persistence: Persistence) => T | Promise<T>,
+  work: (persistence: Persistence) => T | Promise<T>,
 ): Promise<T> {
   const path = absolutePath(directory);
   const lock = lockOf(options);
   await requireStore(path);
   return withPlaces(path, options, async (places) =>
-    actAndClose(await open({ directory: path, create: 'never', ...lock, ...places }), act),
+    workAndClose(await open({ directory: path, create: 'never', ...lock, ...places }), work),
   );
 }
 
 /**
- * Tells the notices of the opening, acts, and closes whatever happens. What the act threw comes before what closing says.
- * @param changes - whether the act, once it succeeded, has changed the store: then a close that could not move a witness is
+ * Tells the notices of the opening, works, and closes whatever happens. What the work threw comes before what closing says.
+ * @param changes - whether the work, once it succeeded, has changed the store: then a close that could not move a witness is
  *   `committed`, since to repeat the command would change it twice
  */
-export async function actAndClose<T>(
+export async function workAndClose<T>(
   persistence: Persistence,
-  act: (persistence: Persistence) => T | Promise<T>,
+  work: (persistence: Persistence) => T | Promise<T>,
   { changes = true }: { readonly changes?: boolean } = {},
 ): Promise<T> {
   tellNoticed(persistence.status().notices.filter(({ current }) => current));
   let result: T;
   try {
-    result = await act(persistence);
+    result = await work(persistence);
   } catch (error) {
     await persistence.close().catch(() => undefined);
     throw error;

@@ -98,20 +98,20 @@ export function refuseTpmOptions(options: TpmOptions): void {
 }
 
 /**
- * Runs an act with what a store's protector needs. The PIN is looked for only where it has one, and wiped.
+ * Runs work with what a store's protector needs. The PIN is looked for only where it has one, and wiped.
  * @param need - without a PIN that there must be: `pin-missing`; otherwise the store itself says so
  */
 export async function withPlaces<T>(
   path: string,
   options: TpmOptions,
-  act: (given: PlacesGiven) => T | Promise<T>,
+  work: (given: PlacesGiven) => T | Promise<T>,
   need = true,
 ): Promise<T> {
   const header = await headerOf(path);
   const place = secretStoreOf(options, path);
   if (header?.storage === 'pkcs11') {
     if (options.tcti !== undefined) throw wrongOption("--tcti belongs to protector 'tpm'");
-    return withToken(options, (protector) => act({ protector, ...place }));
+    return withToken(options, (protector) => work({ protector, ...place }));
   }
   if (header?.storage === 'tpm') {
     refuseHsmOptions(options);
@@ -121,7 +121,7 @@ export async function withPlaces<T>(
   if (header?.storage !== 'tpm') {
     takeVariable(pinVariable)?.fill(0);
     if (header !== undefined) refuseTpmOptions(options);
-    return act(place);
+    return work(place);
   }
   const pin = header.tpm?.pin === true ? await findPin(options, 'once') : undefined;
   try {
@@ -132,7 +132,7 @@ export async function withPlaces<T>(
       );
     }
     const { tcti } = options;
-    return await act({
+    return await work({
       protector: { type: 'tpm', ...(tcti !== undefined && { tcti }), ...(pin !== undefined && { pin }) },
     });
   } finally {

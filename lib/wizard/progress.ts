@@ -1,7 +1,7 @@
-// What the wizard knows and does: detections, one act at a time, and how it ends. Nothing here speaks HTTP.
+// What the wizard knows and does: detections, one operation at a time, and how it ends. Nothing here speaks HTTP.
 //
 // Invariants
-// - One act at a time, from the call that begins it: a second one is `restore-busy` before anything is awaited.
+// - One operation at a time, from the call that begins it: a second one is `restore-busy` before anything is awaited.
 // - restore() and setUpToken() are the only ones that change anything. A detection never runs beside them.
 // - The PIN is not tried again by itself once it was wrong: tokens lock after a few wrong ones.
 import { X509Certificate } from 'node:crypto';
@@ -92,7 +92,7 @@ export class Progress {
   #detection: Detection;
   #detecting: Promise<void> = Promise.resolve();
   #slots: readonly TokenInfo[] = [];
-  #act: 'restore' | 'token' | undefined;
+  #operation: 'restore' | 'token' | undefined;
   #steps = new Map<RestoreStep, StepView['state']>();
   #problem: Problem | undefined;
   #given: HsmView['given'];
@@ -145,7 +145,7 @@ export class Progress {
   }
 
   get isBusy(): boolean {
-    return this.#act !== undefined;
+    return this.#operation !== undefined;
   }
 
   /** What is to be shown now. */
@@ -153,7 +153,7 @@ export class Progress {
     if (this.#result !== undefined) return this.#result;
     const base = this.#base();
 
-    if (this.#act !== undefined) return { page: 'progress', ...base, problem: undefined };
+    if (this.#operation !== undefined) return { page: 'progress', ...base, problem: undefined };
     const { state, cause } = this.#detection;
     if (state === 'WIZARD_SETUP_HSM_AUTORESTORE') {
       return {
@@ -190,7 +190,7 @@ export class Progress {
    * @throws PersistenceError `restore-busy`, `password-throttled`, `password-missing`; nothing has begun then
    */
   restore(password: Uint8Array): void {
-    if (this.#act !== undefined || this.#closing) throw busy();
+    if (this.#operation !== undefined || this.#closing) throw busy();
     const { waitMs } = this.#parts.throttle.peek(this.#options.directory);
     if (waitMs > 0) {
       const seconds = Math.ceil(waitMs / 1000);
@@ -215,7 +215,7 @@ export class Progress {
    * @throws PersistenceError `restore-busy`, `pin-missing`, `invalid-option`; nothing has begun then
    */
   setUp(plan: TokenPlan): void {
-    if (this.#act !== undefined || this.#closing) throw busy();
+    if (this.#operation !== undefined || this.#closing) throw busy();
     const { slotId, label, erase } = plan;
     this.#given = { slotId, label };
     checkSoPin(
@@ -246,21 +246,21 @@ export class Progress {
   async close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
-    while (this.#act !== undefined) await this.#running;
+    while (this.#operation !== undefined) await this.#running;
     await this.#detecting;
     this.#end('closed');
   }
 
   #running: Promise<void> = Promise.resolve();
 
-  #begin(act: 'restore' | 'token', work: () => Promise<void>): void {
+  #begin(operation: 'restore' | 'token', work: () => Promise<void>): void {
     clearTimeout(this.#timer);
-    this.#act = act;
+    this.#operation = operation;
     this.#problem = undefined;
     this.#lookFailed = false;
     this.#pinRefused = false;
     this.#steps.clear();
-    if (act === 'token') this.#steps.set('token', 'under-way');
+    if (operation === 'token') this.#steps.set('token', 'under-way');
     this.#running = this.#detecting
       .then(work)
       .catch((error: unknown) => {
@@ -268,7 +268,7 @@ export class Progress {
       })
       .then(() => (this.#result === undefined && !this.#pinRefused ? this.#look() : undefined))
       .finally(() => {
-        this.#act = undefined;
+        this.#operation = undefined;
         this.#schedule();
       });
   }
@@ -276,7 +276,7 @@ export class Progress {
   #fail(error: PersistenceError): void {
     for (const [step, state] of this.#steps) if (state === 'under-way') this.#steps.set(step, 'failed');
     this.#problem = problemOf(error);
-    this.#pinRefused = error.reason === 'pin-wrong' && this.#act === 'restore';
+    this.#pinRefused = error.reason === 'pin-wrong' && this.#operation === 'restore';
     this.#options.onEvent({ event: 'failed', reason: error.reason, message: error.message });
   }
 
@@ -407,7 +407,7 @@ export class Progress {
     this.#options.onEvent({ event: 'token', slotId: made.slotId, label: made.label, serial: made.serial });
   }
 
-  /** Looks again; an act comes after it, and it never comes beside one. */
+  /** Looks again; an operation comes after it, and it never comes beside one. */
   async #look(): Promise<void> {
     const { directory, secretStore } = this.#options;
     const { binding, internals } = this.#parts;
@@ -489,9 +489,9 @@ export class Progress {
     if (state === 'PIN' || state === 'REFUSED' || this.#pinRefused) return;
     this.#timer = setTimeout(
       () => {
-        if (this.#act !== undefined) return;
+        if (this.#operation !== undefined) return;
         this.#detecting = this.#look().finally(() => {
-          if (this.#act === undefined) this.#schedule();
+          if (this.#operation === undefined) this.#schedule();
         });
       },
       this.#options.detectEveryMs * (waitingPages[state] === undefined ? restoreFactor : 1),

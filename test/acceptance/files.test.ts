@@ -397,7 +397,7 @@ describe('acceptance: the files', () => {
 
       place.remove('secrets/test.VaultHash');
       await place.refused('witness-missing');
-      const reanchored = await place.act('reanchor', { password });
+      const reanchored = await place.perform('reanchor', { password });
       assert.equal(reanchored.status().window.generations, 0);
       await reanchored.close();
       await place.visit();
@@ -408,13 +408,13 @@ describe('acceptance: the files', () => {
       place.restore(new Map(), (name) => name.startsWith('secrets/'));
       const error = await place.refused('root-unavailable');
       assert.equal(error.code, 'PERS_8005');
-      await place.refused('password-wrong', () => place.act('recover', { password: Buffer.from('no') }));
-      const store = await place.act('recover', { password });
+      await place.refused('password-wrong', () => place.perform('recover', { password: Buffer.from('no') }));
+      const store = await place.perform('recover', { password });
       assert.equal(text(store.vault.get('seats/1')), 'value 1');
       assert.equal(store.status().continuity, 'unproven');
       await store.close();
       await place.visit((again) => assert.equal(again.status().continuity, 'unproven'));
-      const proven = await place.act('reanchor', { password });
+      const proven = await place.perform('reanchor', { password });
       assert.equal(proven.status().continuity, 'proven');
       await proven.close();
       await place.visit((again) => assert.equal(again.status().continuity, 'proven'));

@@ -380,7 +380,7 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
     ),
   'password-wrong': async (place) => {
     await place.made();
-    return place.refused('password-wrong', () => place.act('decommission', { password: bytes('no') }));
+    return place.refused('password-wrong', () => place.perform('decommission', { password: bytes('no') }));
   },
   'password-missing': async (place) => {
     const store = await place.open();
@@ -400,12 +400,12 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
       generation: 0,
       head: '00'.repeat(32),
     });
-    return place.refused('authority-refused', () => place.act('decommission', { permit }));
+    return place.refused('authority-refused', () => place.perform('decommission', { permit }));
   },
   'items-missing': async (place) => {
     await place.made();
     renameSync(place.secrets, `${place.secrets}-away`);
-    return place.refused('items-missing', () => place.act('decommission', { password }));
+    return place.refused('items-missing', () => place.perform('decommission', { password }));
   },
   'already-accepted': async (place) => {
     await place.made();
@@ -413,14 +413,14 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
     const ofFiles = (name: string): boolean => name.startsWith('store/');
     await place.visit();
     place.restore(place.backup, ofFiles);
-    await (await place.act('reanchor', { password })).close();
+    await (await place.perform('reanchor', { password })).close();
     place.keepWhole();
     place.restore(place.backup, ofFiles);
-    return place.refused('already-accepted', () => place.act('reanchor', { password }));
+    return place.refused('already-accepted', () => place.perform('reanchor', { password }));
   },
   'nothing-to-do': async (place) => {
     await place.made();
-    return place.refused('nothing-to-do', () => place.act('reanchor', { password }));
+    return place.refused('nothing-to-do', () => place.perform('reanchor', { password }));
   },
   unsupported: async (place) => {
     const store = await place.open();

@@ -160,7 +160,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
     return opens(scene);
   },
   'state-stale': async (scene, remedy) => {
-    await (await remedy.act(scene, 'reanchor')).close();
+    await (await remedy.perform(scene, 'reanchor')).close();
     await opens(scene);
   },
   'time-tamper-invalid': async (scene, remedy) => {
@@ -244,7 +244,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
   },
   'secret-store-unavailable': opensInTheKeyring,
   'library-missing': opensInTheKeyring,
-  'password-wrong': (scene) => scene.act('decommission', { password }),
+  'password-wrong': (scene) => scene.perform('decommission', { password }),
   'password-missing': async (scene, remedy) => {
     // The store has none and never gets one: the remedy says where the data can go.
     remedy.names(/new store/);
@@ -269,7 +269,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
       storageId,
       ...permitCheckpoint,
     });
-    await scene.act('decommission', { permit });
+    await scene.perform('decommission', { permit });
   },
   'already-accepted': async (scene) => {
     scene.restore(scene.whole, ofFiles);
@@ -278,7 +278,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
     const since = scene.snapshot();
     await scene.visit();
     scene.restore(since, ofFiles);
-    await (await scene.act('reanchor', { password })).close();
+    await (await scene.perform('reanchor', { password })).close();
     await opens(scene);
     // Files and SecretStore together, as they were.
     scene.restore(scene.backup);

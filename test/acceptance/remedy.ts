@@ -62,8 +62,8 @@ export class Remedy {
   }
 
   /** The same act by the library, under the clock of the place. */
-  act(place: Place, kind: 'reanchor' | 'recover' | 'reseal'): Promise<Persistence> {
+  perform(place: Place, kind: 'reanchor' | 'recover' | 'reseal'): Promise<Persistence> {
     this.says(kind);
-    return place.act(kind, { password });
+    return place.perform(kind, { password });
   }
 }

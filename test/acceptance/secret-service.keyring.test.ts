@@ -158,7 +158,7 @@ describe('acceptance: secret-service', function () {
   it('`ValidateColdstartSecretStore()`: with the keyring, another directory is no new trial, until an authorised decommission', async () => {
     await place.made();
     await place.refused('partial-restore', () => place.open({ directory: join(place.root, 'elsewhere') }));
-    await place.act('decommission', { password });
+    await place.perform('decommission', { password });
     const store: PersistenceService = await place.open({ directory: join(place.root, 'elsewhere') });
     assert.equal(store.startup, 'COLDSTART');
     await store.close();

@@ -447,9 +447,11 @@ describe('acceptance: the start', function () {
     it('`ValidateColdstartSecretStore()`: after an authorised decommission a clean COLDSTART follows', async () => {
       await place.made();
       const { storageId } = await place.inspect();
-      await place.refused('password-wrong', () => place.act('decommission', { password: Buffer.from('no') }));
-      await place.refused('password-missing', () => place.act('decommission', {}));
-      await place.act('decommission', { password });
+      await place.refused('password-wrong', () =>
+        place.perform('decommission', { password: Buffer.from('no') }),
+      );
+      await place.refused('password-missing', () => place.perform('decommission', {}));
+      await place.perform('decommission', { password });
       assert.deepEqual([...place.snapshot().keys()], []);
       const store = await place.open();
       assert.equal(store.startup, 'COLDSTART');
@@ -477,8 +479,8 @@ describe('acceptance: the start', function () {
             const opens = [
               () => open(real.options()),
               () => real.open(),
-              () => real.act('reanchor', { password }),
-              () => real.act('decommission', { password }),
+              () => real.perform('reanchor', { password }),
+              () => real.perform('decommission', { password }),
             ];
             for (const attempt of opens) {
               const start = performance.now();

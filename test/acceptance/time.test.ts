@@ -19,7 +19,7 @@ describe('acceptance: time', () => {
       place.clock.reboot(7 * day + 1000);
       const error = await place.refused('state-stale');
       assert.deepEqual([error.code, error.retryable], ['PERS_8003', true]);
-      const store = await place.act('reanchor', { password });
+      const store = await place.perform('reanchor', { password });
       assert.equal(text(store.vault.get('seats/1')), 'value 1');
       await store.close();
       await place.visit();

@@ -28,7 +28,7 @@ describe('acceptance: TPM root', function () {
 
   /** After a reseal by the password the store is what it was. */
   const reseals = async (protector: object = {}, continuity = 'proven'): Promise<void> => {
-    const store = await place.act('reseal', { password }, { protector: { type: 'tpm', ...protector } });
+    const store = await place.perform('reseal', { password }, { protector: { type: 'tpm', ...protector } });
     assert.equal(text(store.vault.get('seats/1')), 'value 1');
     assert.equal(store.status().continuity, continuity);
     await store.close();
@@ -43,7 +43,7 @@ describe('acceptance: TPM root', function () {
       await place.made();
       place.tpm.extend(16);
       await refusedAsFault('tpm-pcr-changed');
-      await rejection(place.act('reseal', { password: bytes('wrong') })).then((error) =>
+      await rejection(place.perform('reseal', { password: bytes('wrong') })).then((error) =>
         assert.equal(error.reason, 'password-wrong'),
       );
       await refusedAsFault('tpm-pcr-changed');
@@ -81,7 +81,7 @@ describe('acceptance: TPM root', function () {
       place.tpmOptions = { pin: bytes('1397') };
       await reseals({ pin: bytes('1397') });
       place.tpmOptions = {};
-      assert.equal((await rejection(place.act('reseal', { password }))).reason, 'pin-missing');
+      assert.equal((await rejection(place.perform('reseal', { password }))).reason, 'pin-missing');
       await reseals({ pin: 'none' });
     });
 
@@ -108,7 +108,7 @@ describe('acceptance: TPM root', function () {
       await place.tpm.replace();
       await refusedAsFault('tpm-replaced');
       await reseals({}, 'unproven');
-      const accepted = await place.act('reanchor', { password });
+      const accepted = await place.perform('reanchor', { password });
       await accepted.close();
       place.tpm.clear();
       await refusedAsFault('tpm-cleared');
@@ -214,8 +214,8 @@ describe('acceptance: TPM root', function () {
 
       place.restore(backup);
       await place.refused('vault-rolled-back');
-      assert.equal((await rejection(place.act('reseal', { password }))).reason, 'vault-rolled-back');
-      const store = await place.act('reanchor', { password });
+      assert.equal((await rejection(place.perform('reseal', { password }))).reason, 'vault-rolled-back');
+      const store = await place.perform('reanchor', { password });
       assert.equal(store.startup, 'WARMSTART');
       await store.close();
       await place.visit();

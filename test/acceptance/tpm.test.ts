@@ -120,7 +120,7 @@ describe('acceptance: TPM', function () {
       place.remove('tmtmp.bin');
       const error = await place.refused('witness-missing');
       assert.equal(error.code, 'PERS_8003');
-      const store = await place.act('reanchor', { password });
+      const store = await place.perform('reanchor', { password });
       await store.close();
       await place.visit();
     });
@@ -150,7 +150,7 @@ describe('acceptance: TPM', function () {
       const error = await place.refused('partial-restore', () => place.open({ recovery }));
       assert.equal(error.code, 'PERS_8003');
       place.restore(whole);
-      await place.act('decommission', { password });
+      await place.perform('decommission', { password });
       assert.deepEqual(place.tpm.handles('handles-nv-index'), []);
       await place.made();
       await place.visit();
@@ -172,7 +172,7 @@ describe('acceptance: TPM', function () {
       const store = await place.open();
       const { counterIndex } = store.status().tpm!;
       await store.close();
-      await place.act('decommission', { password });
+      await place.perform('decommission', { password });
       const foreign = `0x${counterIndex.toString(16)}`;
       place.tpm.tool('nvdefine', foreign, '-C', 'o', '-s', '8', '-a', 'ownerwrite|ownerread');
       writeFileSync(join(place.tpm.directory, 'value'), 'whoever!');
@@ -181,7 +181,7 @@ describe('acceptance: TPM', function () {
       const again = await place.open();
       assert.notEqual(again.status().tpm!.counterIndex, counterIndex);
       await again.close();
-      await place.act('decommission', { password });
+      await place.perform('decommission', { password });
       assert.equal(place.tpm.tool('nvread', foreign, '-C', 'o', '-s', '8'), 'whoever!');
     });
 
@@ -203,7 +203,7 @@ describe('acceptance: TPM', function () {
       place.tpm.tool('nvincrement', index);
       assert.equal((await place.refused('witness-replaced')).code, 'PERS_8003');
       place.tpm.tool('nvundefine', index, '-C', 'o');
-      const store = await place.act('reanchor', { password });
+      const store = await place.perform('reanchor', { password });
       assert.equal(text(store.vault.get('seats/1')), 'value 1');
       await store.close();
       await place.visit();

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { AdministrativeOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
-import { inspectWith, performAct } from '../../lib/maintenance.js';
+import { inspectWith, performOperation } from '../../lib/maintenance.js';
 import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
@@ -103,13 +103,13 @@ export class World {
     return newest;
   }
 
-  async act(
+  async perform(
     kind: 'reanchor' | 'recover' | 'reseal' | 'decommission',
     credential: AdministrativeOptions['credential'],
     changes: Partial<OpenOptions> = {},
   ): Promise<PersistenceService> {
     const options = { ...this.options(changes), credential } as AdministrativeOptions;
-    const service = await performAct(binding, kind, options, { clock: this.clock });
+    const service = await performOperation(binding, kind, options, { clock: this.clock });
     this.#services.add(service);
     return service;
   }

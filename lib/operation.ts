@@ -1,18 +1,18 @@
 // What a start does in place of its last steps: an administrative operation, or a restore.
 import type { StepReport } from './restore/steps.js';
 
-/** In place of the last steps of a start, or of the root. */
-export type Act =
+/** In place of the last steps of a start, or of the key protector. */
+export type Operation =
   | { readonly kind: 'open' }
   | {
       readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
       readonly password?: Uint8Array | undefined;
       readonly permit?: Uint8Array | undefined;
     }
-  | RestoreAct;
+  | RestoreOperation;
 
 /** In place of the last steps of a start: the restore up to its commit. */
-export interface RestoreAct {
+export interface RestoreOperation {
   readonly kind: 'restore';
   readonly password?: Uint8Array | undefined;
   readonly permit?: Uint8Array | undefined;

@@ -304,7 +304,7 @@ describe('strongroom reanchor, recover, decommission, permit sign', () => {
       assert.equal((await strongroom(['status', store.directory])).code, 0);
     });
 
-    it('recover needs the password and a permit; the refusal names the point to sign', async () => {
+    it('recover needs the password and a permit; the refusal names the checkpoint to sign', async () => {
       await rm(store.secrets, { recursive: true });
       const recover = ['recover', store.directory, '--json'];
       const refused = await strongroom(recover, withPassword);

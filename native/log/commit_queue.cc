@@ -171,7 +171,7 @@ void CommitQueue::start() {
 
 void CommitQueue::stop() {
   {
-    const std::lock_guard lock(queue_mutex_);
+    const MutexLock lock(queue_mutex_);
     closed_ = true;
   }
   queue_filled_.notify_all();
@@ -186,7 +186,7 @@ Status CommitQueue::submit(QueuedOperation operation) {
   const std::size_t bytes = operation.bytes();
   bool wake = false;
   {
-    const std::lock_guard lock(queue_mutex_);
+    const MutexLock lock(queue_mutex_);
     if (closed_) return {Reason::kClosed, "the store was closed"};
     if (waiting_count() >= limits::kQueueOperationsMax || waiting_bytes_ + bytes > limits::kQueueBytesMax) {
       return {Reason::kQueueFull, std::to_string(waiting_count()) + " operations wait already"};
@@ -204,7 +204,7 @@ Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
   for (const QueuedOperation& operation : operations) bytes += operation.bytes();
   bool wake = false;
   {
-    const std::lock_guard lock(queue_mutex_);
+    const MutexLock lock(queue_mutex_);
     if (closed_) return {Reason::kClosed, "the store was closed"};
     if (waiting_count() + operations.size() > limits::kQueueOperationsMax ||
         waiting_bytes_ + bytes > limits::kQueueBytesMax) {
@@ -228,7 +228,7 @@ Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
 void CommitQueue::take_waiting(std::vector<QueuedOperation>& taken) {
   taken.clear();
   if (taken.capacity() > kGroupOperationsMax) std::vector<QueuedOperation>().swap(taken);
-  const std::lock_guard lock(queue_mutex_);
+  const MutexLock lock(queue_mutex_);
   if (backlog_.empty()) {
     if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
       taken.swap(waiting_);
@@ -253,14 +253,14 @@ void CommitQueue::run() {
   std::vector<QueuedOperation> operations;
   for (;;) {
     {
-      std::unique_lock lock(queue_mutex_);
+      const MutexLock lock(queue_mutex_);
       busy_ = false;
-      queue_filled_.wait(lock, [this] { return waiting_count() != 0 || closed_; });
+      while (waiting_count() == 0 && !closed_) queue_filled_.wait(queue_mutex_);
       if (waiting_count() == 0) return;
       busy_ = true;
     }
     std::vector<Completion> completions;
-    const std::lock_guard commit(commit_mutex_);
+    const MutexLock commit(commit_mutex_);
     take_waiting(operations);
     commit_waiting(operations, completions);
     if (!completions.empty()) hooks_.completed(std::move(completions));
@@ -270,10 +270,10 @@ void CommitQueue::run() {
 
 void CommitQueue::drain() {
   std::vector<Completion> completions;
-  const std::lock_guard commit(commit_mutex_);
+  const MutexLock commit(commit_mutex_);
   std::size_t left = 0;
   {
-    const std::lock_guard lock(queue_mutex_);
+    const MutexLock lock(queue_mutex_);
     left = waiting_count();
   }
   std::vector<QueuedOperation> operations;
@@ -287,13 +287,13 @@ void CommitQueue::drain() {
 
 Completion CommitQueue::commit_now(QueuedOperation operation) {
   std::vector<Completion> completions;
-  const std::lock_guard commit(commit_mutex_);
+  const MutexLock commit(commit_mutex_);
   std::vector<QueuedOperation> operations;
   for (;;) {  // a long queue goes in several groups, this operation in the last
     take_waiting(operations);
     bool more = false;
     {
-      const std::lock_guard lock(queue_mutex_);
+      const MutexLock lock(queue_mutex_);
       more = waiting_count() != 0;
     }
     if (!more) {
@@ -323,7 +323,7 @@ void CommitQueue::commit_waiting(std::vector<QueuedOperation>& operations,
     }
     return;
   }
-  Group group(index_, cipher_, operations);
+  Group group(committed_index(), cipher_, operations);
   for (QueuedOperation& operation : operations) {
     Completion completion;
     completion.ticket = operation.ticket;
@@ -351,14 +351,15 @@ Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>
   std::vector<std::string_view> keys;
   keys.reserve(changes.size());
   for (const Change& change : changes) keys.push_back(as_text(change.key));
-  index_.prefetch(keys);
+  committed_index().prefetch(keys);
   std::vector<Record::Pointer> replaced;
   {
-    const std::lock_guard lock(index_mutex_);
+    const MutexLock lock(index_mutex_);
+    Index& index = changed_index();
     for (std::size_t i = 0; i < changes.size(); ++i) {
       Record::Pointer record = changes[i].operation == Operation::kPut
-                                   ? index_.put(changes[i].key, appended.values[i], records_held_)
-                                   : index_.erase(keys[i]);
+                                   ? index.put(changes[i].key, appended.values[i], records_held_)
+                                   : index.erase(keys[i]);
       if (record) replaced.push_back(std::move(record));
     }
   }
@@ -371,7 +372,7 @@ Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>
 }
 
 Result<CommitInfo> CommitQueue::commit_system(CommitKind kind, const std::vector<Change>& changes) {
-  const std::lock_guard commit(commit_mutex_);
+  const MutexLock commit(commit_mutex_);
   if (kind == CommitKind::kData && hooks_.gate) SR_TRY(hooks_.gate());
   std::vector<Change> decorated = changes;
   if (hooks_.decorate) hooks_.decorate(decorated);
@@ -379,14 +380,14 @@ Result<CommitInfo> CommitQueue::commit_system(CommitKind kind, const std::vector
 }
 
 void CommitQueue::exclusively(const std::function<void()>& work) {
-  const std::lock_guard commit(commit_mutex_);
+  const MutexLock commit(commit_mutex_);
   work();
 }
 
 Result<std::optional<std::size_t>> CommitQueue::read(
     ValueCipher& cipher, std::string_view key, const std::function<std::uint8_t*(std::size_t)>& take) const {
-  const std::lock_guard lock(index_mutex_);
-  const Record* record = index_.find(key);
+  const MutexLock lock(index_mutex_);
+  const Record* record = read_index().find(key);
   if (record == nullptr) return std::optional<std::size_t>();
   std::uint8_t* out = take(record->value_bytes());
   if (out != nullptr && !cipher.open(*record, out)) {
@@ -396,28 +397,29 @@ Result<std::optional<std::size_t>> CommitQueue::read(
 }
 
 void CommitQueue::scan(const KeyRange& range, const std::function<bool(const Record&)>& visit) const {
-  const std::lock_guard lock(index_mutex_);
-  index_.scan(range, visit);
+  const MutexLock lock(index_mutex_);
+  read_index().scan(range, visit);
 }
 
 std::size_t CommitQueue::size() const {
-  const std::lock_guard lock(index_mutex_);
-  return index_.size();
+  const MutexLock lock(index_mutex_);
+  return read_index().size();
 }
 
 std::uint64_t CommitQueue::live_bytes() const {
-  const std::lock_guard lock(index_mutex_);
-  return index_.live_bytes();
+  const MutexLock lock(index_mutex_);
+  return read_index().live_bytes();
 }
 
 std::vector<const Record*> CommitQueue::hold_records() {
+  commit_mutex_.assume_held();
   records_held_ = true;
-  return index_.all_records();
+  return committed_index().all_records();
 }
 
 void CommitQueue::release_records() {
   std::vector<Record::Pointer> retired;
-  const std::lock_guard commit(commit_mutex_);
+  const MutexLock commit(commit_mutex_);
   records_held_ = false;
   retired.swap(retired_);
 }

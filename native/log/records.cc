@@ -39,82 +39,82 @@ void Record::replace(const SealedValue& sealed) {
 }
 
 void EpochKeys::add_vault_key(std::uint32_t key_id, SecretBytes vault_key, bool present) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   vault_keys_.insert_or_assign(key_id, std::move(vault_key));
   if (present) key_id_ = key_id;
 }
 
 void EpochKeys::forget_former_vault_keys() {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(vault_keys_, [this](const auto& entry) { return entry.first != key_id_; });
+  const MutexLock lock(mutex_);
+  std::erase_if(vault_keys_, [present = key_id_](const auto& entry) { return entry.first != present; });
 }
 
 bool EpochKeys::set_file_key(std::uint32_t key_id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!vault_keys_.contains(key_id)) return false;
   file_key_id_ = key_id;
   return true;
 }
 
 std::uint32_t EpochKeys::file_key_id() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return file_key_id_;
 }
 
 std::uint32_t EpochKeys::key_id() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return key_id_;
 }
 
 std::uint16_t EpochKeys::announcement() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return key_id_ == file_key_id_ ? kHasSalt : kHasSalt | kNextKey;
 }
 
 void EpochKeys::add(std::uint32_t epoch, const EpochSalt& salt) {
-  const std::lock_guard lock(mutex_);
-  add(epoch, salt, key_id_);
+  const MutexLock lock(mutex_);
+  add_locked(epoch, salt, key_id_);
 }
 
 void EpochKeys::add_of_file(std::uint32_t epoch, const EpochSalt& salt) {
-  const std::lock_guard lock(mutex_);
-  add(epoch, salt, file_key_id_);
+  const MutexLock lock(mutex_);
+  add_locked(epoch, salt, file_key_id_);
 }
 
 void EpochKeys::add_of(std::uint32_t key_id, std::uint32_t epoch, const EpochSalt& salt) {
-  const std::lock_guard lock(mutex_);
-  add(epoch, salt, key_id);
+  const MutexLock lock(mutex_);
+  add_locked(epoch, salt, key_id);
 }
 
-void EpochKeys::add(std::uint32_t epoch, const EpochSalt& salt, std::uint32_t key_id) {
+void EpochKeys::add_locked(std::uint32_t epoch, const EpochSalt& salt, std::uint32_t key_id) {
   SecretBytes key = crypto::hkdf_sha256(vault_keys_.at(key_id).view(), salt, "strongroom/v5 epoch");
   epochs_.insert_or_assign(epoch, Epoch{salt, std::move(key), key_id});
 }
 
 bool EpochKeys::is_present(std::uint32_t epoch) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = epochs_.find(epoch);
   return found != epochs_.end() && found->second.key_id == key_id_;
 }
 
 bool EpochKeys::has(std::uint32_t epoch) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return epochs_.contains(epoch);
 }
 
 std::optional<EpochSalt> EpochKeys::salt(std::uint32_t epoch) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = epochs_.find(epoch);
   return found == epochs_.end() ? std::nullopt : std::optional(found->second.salt);
 }
 
 std::uint32_t EpochKeys::highest() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return epochs_.empty() ? 0 : epochs_.rbegin()->first;
 }
 
 std::optional<crypto::Aead> EpochKeys::cipher(std::uint32_t epoch) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = epochs_.find(epoch);
   if (found == epochs_.end()) return std::nullopt;
   return crypto::Aead(found->second.key.view());

@@ -5,9 +5,9 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 
+#include "base/thread_annotations.h"
 #include "log/format.h"
 
 namespace strongroom::log {
@@ -99,14 +99,14 @@ class EpochKeys {
     SecretBytes key;
     std::uint32_t key_id = 0;
   };
-  void add(std::uint32_t epoch, const EpochSalt& salt, std::uint32_t key_id);  // with the lock held
+  void add_locked(std::uint32_t epoch, const EpochSalt& salt, std::uint32_t key_id) SR_REQUIRES(mutex_);
 
-  mutable std::mutex mutex_;
-  std::map<std::uint32_t, SecretBytes> vault_keys_;  // by the id of their DEK
-  std::uint32_t key_id_;
-  std::uint32_t file_key_id_;
+  mutable Mutex mutex_;
+  std::map<std::uint32_t, SecretBytes> vault_keys_ SR_GUARDED_BY(mutex_);  // by the id of their DEK
+  std::uint32_t key_id_ SR_GUARDED_BY(mutex_);
+  std::uint32_t file_key_id_ SR_GUARDED_BY(mutex_);
   const StorageId storage_id_;
-  std::map<std::uint32_t, Epoch> epochs_;
+  std::map<std::uint32_t, Epoch> epochs_ SR_GUARDED_BY(mutex_);
 };
 
 // Seals and opens values; keeps one cipher an epoch. One per thread.

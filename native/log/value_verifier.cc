@@ -25,11 +25,12 @@ bool ValueVerifier::authentic(ValueCipher& cipher, const std::vector<const Recor
 
 void ValueVerifier::check(std::vector<const Record*> records) {
   if (threads_.empty()) {
+    const MutexLock lock(mutex_);
     failed_ = failed_ || !authentic(own_cipher_, records, own_out_);
     return;
   }
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return jobs_.size() < kJobsWaitingMax; });
+  const MutexLock lock(mutex_);
+  while (jobs_.size() >= kJobsWaitingMax) changed_.wait(mutex_);
   jobs_.push_back(std::move(records));
   changed_.notify_all();
 }
@@ -37,9 +38,9 @@ void ValueVerifier::check(std::vector<const Record*> records) {
 void ValueVerifier::run() {
   ValueCipher cipher(keys_);
   WipedBuffer out;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return !jobs_.empty() || done_; });
+    while (jobs_.empty() && !done_) changed_.wait(mutex_);
     if (jobs_.empty()) return;
     const std::vector<const Record*> records = std::move(jobs_.front());
     jobs_.pop_front();
@@ -53,18 +54,19 @@ void ValueVerifier::run() {
 
 bool ValueVerifier::finish() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     done_ = true;
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
+  const MutexLock lock(mutex_);
   return !failed_;
 }
 
 void ValueVerifier::discard() {
   discarded_.store(true, std::memory_order_relaxed);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   jobs_.clear();
 }
 

@@ -4,11 +4,10 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <thread>
 
+#include "base/thread_annotations.h"
 #include "log/records.h"
 
 namespace strongroom::log {
@@ -24,25 +23,25 @@ class ValueVerifier {
   ~ValueVerifier();
 
   // The records outlive finish(). Waits while too much is waiting already.
-  void check(std::vector<const Record*> records);
+  void check(std::vector<const Record*> records) SR_EXCLUDES(mutex_);
   // Waits for all checks. False when a value did not authenticate.
-  [[nodiscard]] bool finish();
+  [[nodiscard]] bool finish() SR_EXCLUDES(mutex_);
   // Drops the checks that wait: nothing of what was read is used.
-  void discard();
+  void discard() SR_EXCLUDES(mutex_);
 
  private:
   [[nodiscard]] bool authentic(ValueCipher& cipher, const std::vector<const Record*>& records,
                                WipedBuffer& out) const;
-  void run();
+  void run() SR_EXCLUDES(mutex_);
 
   const EpochKeys& keys_;
   ValueCipher own_cipher_;
   WipedBuffer own_out_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::vector<const Record*>> jobs_;  // guarded by mutex_
-  bool done_ = false;                            // guarded by mutex_
-  bool failed_ = false;                          // guarded by mutex_ once there are threads
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::vector<const Record*>> jobs_ SR_GUARDED_BY(mutex_);
+  bool done_ SR_GUARDED_BY(mutex_) = false;
+  bool failed_ SR_GUARDED_BY(mutex_) = false;
   std::atomic<bool> discarded_{false};
   std::vector<std::thread> threads_;
 };

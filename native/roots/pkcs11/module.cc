@@ -20,8 +20,8 @@ constexpr std::chrono::milliseconds kLookPause{50};
 constexpr std::string_view kSinceEarlier = "since an earlier call";
 
 struct Registry {
-  std::mutex mutex;
-  std::map<std::string, Module*> modules;
+  Mutex mutex;
+  std::map<std::string, Module*> modules SR_GUARDED_BY(mutex);
 };
 // Never destroyed: the modules' threads outlive every destructor.
 Registry& registry() {
@@ -223,7 +223,7 @@ Result<Module*> Module::get(const std::string& path, const std::string& init_arg
                   real.error().system_error);
   }
   Registry& all = registry();
-  const std::lock_guard guard(all.mutex);
+  const MutexLock lock(all.mutex);
   Module*& module = all.modules[*real];
   if (module == nullptr) module = new Module(*real, init_arguments);
   return module;
@@ -242,20 +242,21 @@ Status Module::wait_for(const std::shared_ptr<Job>& job, std::chrono::millisecon
   const auto deadline = std::chrono::steady_clock::now() + limit;
   std::vector<std::shared_ptr<Job>> refused;  // destroyed without the lock, as the wake-up is
   const CancellationWakeup wakeup([this, &job] {
-    const std::lock_guard guard(mutex_);
+    const MutexLock lock(mutex_);
     job->finished.notify_all();
   });
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (hung_) return does_not_answer(kSinceEarlier);
   SR_TRY(check_cancelled());
   queue_.push_back(job);
   wake_.notify_one();
-  job->finished.wait_until(lock, deadline, [&job] {
-    return job->state == State::kDone || job->state == State::kRefused || cancelled();
-  });
-  if (job->state == State::kDone) return Status();
-  if (job->state == State::kRefused) return does_not_answer(kSinceEarlier);
-  const bool waiting = job->state == State::kWaiting;
+  const State& state_now = state(*job);
+  while (state_now != State::kDone && state_now != State::kRefused && !cancelled() &&
+         job->finished.wait_until(mutex_, deadline) == std::cv_status::no_timeout) {
+  }
+  if (state_now == State::kDone) return Status();
+  if (state_now == State::kRefused) return does_not_answer(kSinceEarlier);
+  const bool waiting = state_now == State::kWaiting;
   if (waiting) std::erase(queue_, job);
   if (!waiting) job->given_up.store(true);
   if (cancelled()) {
@@ -271,8 +272,8 @@ Status Module::wait_for(const std::shared_ptr<Job>& job, std::chrono::millisecon
 
 void Module::refuse_waiting(std::vector<std::shared_ptr<Job>>& refused) {
   for (auto at = queue_.begin(); at != queue_.end();) {
-    if ((*at)->state == State::kWaiting) {
-      (*at)->state = State::kRefused;
+    if (state(**at) == State::kWaiting) {
+      state(**at) = State::kRefused;
       (*at)->finished.notify_all();
       refused.push_back(std::move(*at));
       at = queue_.erase(at);
@@ -282,30 +283,31 @@ void Module::refuse_waiting(std::vector<std::shared_ptr<Job>>& refused) {
   }
 }
 
-void Module::enqueue(std::shared_ptr<Job> job) {
+void Module::post_job(std::shared_ptr<Job> job) {
   if (os::process_id() != owner_) return;
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex_);
+  state(*job) = State::kPosted;
   queue_.push_back(std::move(job));
   wake_.notify_one();
 }
 
 bool Module::may_wait() {
-  const std::lock_guard guard(mutex_);
+  const MutexLock lock(mutex_);
   return !hung_ && os::process_id() == owner_ && std::this_thread::get_id() != thread_id_;
 }
 
 void Module::loop() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return !queue_.empty(); });
+    while (queue_.empty()) wake_.wait(mutex_);
     std::shared_ptr<Job> job = std::move(queue_.front());
     queue_.pop_front();
-    job->state = State::kRunning;
+    state(*job) = State::kRunning;
     lock.unlock();
     worker_.begin_job(&job->given_up);
     job->execute(worker_);
     lock.lock();
-    job->state = State::kDone;
+    state(*job) = State::kDone;
     // Of a call that its caller only stopped waiting for, nothing is to be thought.
     worker_.end_job(hung_);
     if (job->given_up.load()) hung_ = abandoned_ = false;

@@ -15,11 +15,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -29,6 +27,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/thread_annotations.h"
 #include "os/process.h"
 #include "roots/pkcs11/classify.h"
 
@@ -194,8 +193,7 @@ class Module {
       Work work;
     };
     auto job = std::make_shared<Typed>(std::move(work));
-    job->state = State::kPosted;
-    enqueue(std::move(job));
+    post_job(std::move(job));
   }
 
  private:
@@ -208,18 +206,23 @@ class Module {
     Job& operator=(Job&&) = delete;
     virtual ~Job() = default;
     virtual void execute(Worker& worker) = 0;
-    State state = State::kWaiting;  // under mutex_
     std::atomic<bool> given_up{false};
-    std::condition_variable finished;
+    CondVar finished;
+
+   private:
+    friend class Module;
+    State state_ = State::kWaiting;  // by Module::state() only
   };
 
   Module(const std::string& path, const std::string& init_arguments);
-  [[nodiscard]] Status wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit);
-  void enqueue(std::shared_ptr<Job> job);
-  [[nodiscard]] bool may_wait();
-  [[nodiscard]] Status does_not_answer(std::string_view since) const;  // with mutex_ held
-  void refuse_waiting(std::vector<std::shared_ptr<Job>>& refused);     // with mutex_ held
-  [[noreturn]] void loop();
+  [[nodiscard]] Status wait_for(const std::shared_ptr<Job>& job, std::chrono::milliseconds limit)
+      SR_EXCLUDES(mutex_);
+  void post_job(std::shared_ptr<Job> job) SR_EXCLUDES(mutex_);
+  [[nodiscard]] bool may_wait() SR_EXCLUDES(mutex_);
+  [[nodiscard]] State& state(Job& job) SR_REQUIRES(mutex_) { return job.state_; }
+  [[nodiscard]] Status does_not_answer(std::string_view since) const SR_REQUIRES(mutex_);
+  void refuse_waiting(std::vector<std::shared_ptr<Job>>& refused) SR_REQUIRES(mutex_);
+  [[noreturn]] void loop() SR_EXCLUDES(mutex_);
 
   const std::string path_;
   const pid_t owner_ = os::process_id();
@@ -227,12 +230,12 @@ class Module {
   std::atomic<const char*> current_{nullptr};  // the function that is being called
   Worker worker_;
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::shared_ptr<Job>> queue_;
-  bool hung_ = false;
-  bool abandoned_ = false;  // the running job's caller was cancelled
-  const char* hung_in_ = nullptr;
+  Mutex mutex_;
+  CondVar wake_;
+  std::deque<std::shared_ptr<Job>> queue_ SR_GUARDED_BY(mutex_);
+  bool hung_ SR_GUARDED_BY(mutex_) = false;
+  bool abandoned_ SR_GUARDED_BY(mutex_) = false;  // the running job's caller was cancelled
+  const char* hung_in_ SR_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace strongroom::roots::pkcs11

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <mutex>
 
 #include "base/cancellation.h"
+#include "base/thread_annotations.h"
 #include "crypto/crypto.h"
 #include "roots/tpm/connection.h"
 #include "roots/tpm/nv.h"
@@ -199,14 +199,21 @@ class EsysTpm final : public Tpm {
 };
 
 struct EsysTpm::State {
-  std::mutex mutex;
-  std::string tcti;
-  TpmName parent_name;  // as pinned by the caller, or as first seen
-  TpmName endorsement_name;
-  std::chrono::milliseconds limit{};
-  std::unique_ptr<Connection> connection;
+  Mutex mutex;
+  const std::string tcti;
+  const TpmName endorsement_name;
+  const std::chrono::milliseconds limit;
+  TpmName parent_name SR_GUARDED_BY(mutex);  // as pinned by the caller, or as first seen
+  std::unique_ptr<Connection> connection SR_GUARDED_BY(mutex);
 
-  Status connect() {
+  State(std::string tcti_in, TpmName parent_name_in, TpmName endorsement_name_in,
+        std::chrono::milliseconds limit_in)
+      : tcti(std::move(tcti_in)),
+        endorsement_name(std::move(endorsement_name_in)),
+        limit(limit_in),
+        parent_name(std::move(parent_name_in)) {}
+
+  Status connect() SR_REQUIRES(mutex) {
     if (connection) return Status();
     SR_ASSIGN(connection, Connection::open(tcti, parent_name, endorsement_name, limit));
     parent_name = connection->parent_name();
@@ -217,7 +224,7 @@ struct EsysTpm::State {
   // on a new connection when the TPM turned out to have been restarted; only for what can be done twice.
   template <typename Body>
   auto run(const Body& body, bool again = true) -> decltype(body(*connection)) {
-    const std::lock_guard guard(mutex);
+    const MutexLock lock(mutex);
     for (;;) {
       SR_TRY(connect());
       auto result = body(*connection);
@@ -234,18 +241,17 @@ struct EsysTpm::State {
 
 Result<std::unique_ptr<Tpm>> Tpm::open(const std::string& tcti, const TpmName& parent_name,
                                        const TpmName& endorsement_name, std::chrono::milliseconds limit) {
-  auto state = std::make_unique<EsysTpm::State>();
-  state->tcti = tcti;
-  state->parent_name = parent_name;
-  state->endorsement_name = endorsement_name;
-  state->limit = limit;
-  SR_TRY(state->connect());
+  auto state = std::make_unique<EsysTpm::State>(tcti, parent_name, endorsement_name, limit);
+  {
+    const MutexLock lock(state->mutex);
+    SR_TRY(state->connect());
+  }
   return std::unique_ptr<Tpm>(new EsysTpm(std::move(state)));
 }
 
 Status EsysTpm::shut_down() {
   Status done = state_->run([](Connection& connection) { return connection.shut_down(); });
-  const std::lock_guard guard(state_->mutex);
+  const MutexLock lock(state_->mutex);
   state_->connection.reset();
   return done;
 }

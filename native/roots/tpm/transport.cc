@@ -5,16 +5,15 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <string_view>
 #include <system_error>
 #include <thread>
 
 #include "base/bytes.h"
 #include "base/cancellation.h"
+#include "base/thread_annotations.h"
 #include "os/device.h"
 #include "roots/tpm/tpm_errors.h"
 
@@ -22,19 +21,21 @@ namespace strongroom::roots {
 
 // What the thread and the transport have in common; it lives until both are done with it.
 struct Transport::Shared {
-  std::mutex mutex;
-  std::condition_variable to_thread;
-  std::condition_variable to_caller;
+  Mutex mutex;
+  CondVar to_thread;
+  CondVar to_caller;
   const std::string configuration;
+  // The thread's while it is busy, and the caller's otherwise.
   Bytes command;
   Bytes response;
-  TSS2_RC rc = TSS2_RC_SUCCESS;
-  bool busy = true;    // the thread connects, or has a command
-  bool quit = false;   // the thread shall end
-  bool ended = false;  // it has let go of the TCTI
+  TSS2_RC rc SR_GUARDED_BY(mutex) = TSS2_RC_SUCCESS;
+  bool busy SR_GUARDED_BY(mutex) = true;    // the thread connects, or has a command
+  bool quit SR_GUARDED_BY(mutex) = false;   // the thread shall end
+  bool ended SR_GUARDED_BY(mutex) = false;  // it has released the TCTI
   std::thread thread;
 
   explicit Shared(std::string text) : configuration(std::move(text)) {}
+  void serve(const tss::Functions& functions) SR_EXCLUDES(mutex);  // the thread
 };
 
 // Laid out as a TCTI must be (TSS TCTI specification, 3.2): the common part first.
@@ -60,8 +61,8 @@ constexpr std::chrono::milliseconds kCancelledLimit{2000};
 
 // The configurations whose thread was left behind.
 struct LeftBehind {
-  std::mutex mutex;
-  std::map<std::string, std::weak_ptr<void>> threads;
+  Mutex mutex;
+  std::map<std::string, std::weak_ptr<void>> threads SR_GUARDED_BY(mutex);
 };
 LeftBehind& left_behind() {
   static auto* const instance = new LeftBehind;  // outlives every thread
@@ -70,7 +71,7 @@ LeftBehind& left_behind() {
 
 bool is_stuck(const std::string& configuration) {
   LeftBehind& all = left_behind();
-  const std::lock_guard guard(all.mutex);
+  const MutexLock lock(all.mutex);
   std::erase_if(all.threads, [](const auto& entry) { return entry.second.expired(); });
   return all.threads.contains(configuration);
 }
@@ -138,6 +139,28 @@ TSS2_RC exchange(TSS2_TCTI_CONTEXT* tcti, const Bytes& command, Bytes& response)
 
 }  // namespace
 
+void Transport::Shared::serve(const tss::Functions& functions) {
+  TSS2_TCTI_CONTEXT* tcti = nullptr;
+  TSS2_RC result =
+      functions.Tss2_TctiLdr_Initialize(configuration.empty() ? nullptr : configuration.c_str(), &tcti);
+  MutexLock lock(mutex);
+  for (;;) {
+    rc = result;
+    busy = false;
+    to_caller.notify_all();
+    while (!busy && !quit) to_thread.wait(mutex);
+    if (quit) break;
+    lock.unlock();
+    result = exchange(tcti, command, response);
+    lock.lock();
+  }
+  lock.unlock();
+  if (tcti != nullptr) functions.Tss2_TctiLdr_Finalize(&tcti);
+  lock.lock();
+  ended = true;
+  to_caller.notify_all();
+}
+
 Result<std::unique_ptr<Transport>> Transport::connect(const tss::Functions& functions,
                                                       const std::string& configuration,
                                                       std::chrono::milliseconds limit) {
@@ -148,27 +171,6 @@ Result<std::unique_ptr<Transport>> Transport::connect(const tss::Functions& func
                       ": an earlier call has not returned, and none is made until that call returns");
   }
   auto shared = std::make_shared<Shared>(configuration);
-  const auto run = [shared, &functions] {
-    TSS2_TCTI_CONTEXT* tcti = nullptr;
-    const std::string& text = shared->configuration;
-    TSS2_RC rc = functions.Tss2_TctiLdr_Initialize(text.empty() ? nullptr : text.c_str(), &tcti);
-    std::unique_lock lock(shared->mutex);
-    for (;;) {
-      shared->rc = rc;
-      shared->busy = false;
-      shared->to_caller.notify_all();
-      shared->to_thread.wait(lock, [&] { return shared->busy || shared->quit; });
-      if (shared->quit) break;
-      lock.unlock();
-      rc = exchange(tcti, shared->command, shared->response);
-      lock.lock();
-    }
-    lock.unlock();
-    if (tcti != nullptr) functions.Tss2_TctiLdr_Finalize(&tcti);
-    lock.lock();
-    shared->ended = true;
-    shared->to_caller.notify_all();
-  };
   // A thread takes over the mask of signals of the one that starts it.
   sigset_t all;
   sigset_t before;
@@ -176,7 +178,7 @@ Result<std::unique_ptr<Transport>> Transport::connect(const tss::Functions& func
   pthread_sigmask(SIG_SETMASK, &all, &before);
   bool started = true;
   try {
-    shared->thread = std::thread(run);
+    shared->thread = std::thread([shared, &functions] { shared->serve(functions); });
   } catch (const std::system_error&) {
     started = false;
   }
@@ -201,21 +203,26 @@ Transport::Transport(std::shared_ptr<Shared> shared, std::chrono::milliseconds l
 }
 
 Transport::~Transport() {
-  std::unique_lock lock(shared_->mutex);
-  shared_->quit = true;
-  shared_->to_thread.notify_all();
-  // To finalise a TCTI may block, too.
-  const bool ended =
-      shared_->to_caller.wait_for(lock, context_->timed_out ? std::chrono::milliseconds(0) : context_->limit,
-                                  [&] { return shared_->ended; });
-  lock.unlock();
+  bool ended = false;
+  {
+    const MutexLock lock(shared_->mutex);
+    shared_->quit = true;
+    shared_->to_thread.notify_all();
+    // To finalise a TCTI may block, too.
+    const auto deadline = std::chrono::steady_clock::now() +
+                          (context_->timed_out ? std::chrono::milliseconds(0) : context_->limit);
+    while (!shared_->ended &&
+           shared_->to_caller.wait_until(shared_->mutex, deadline) == std::cv_status::no_timeout) {
+    }
+    ended = shared_->ended;
+  }
   if (ended) {
     shared_->thread.join();
     return;
   }
   {
     LeftBehind& all = left_behind();
-    const std::lock_guard guard(all.mutex);
+    const MutexLock lock(all.mutex);
     all.threads[shared_->configuration] = shared_;
   }
   shared_->thread.detach();
@@ -227,15 +234,21 @@ bool Transport::timed_out() const { return context_->timed_out; }
 
 TSS2_RC Transport::Context::await() {
   const CancellationWakeup wakeup([this] {
-    const std::lock_guard guard(shared->mutex);
+    const MutexLock lock(shared->mutex);
     shared->to_caller.notify_all();
   });
-  const auto answered = [this] { return !shared->busy; };
-  std::unique_lock lock(shared->mutex);
-  static_cast<void>(shared->to_caller.wait_for(lock, limit, [&] { return answered() || cancelled(); }));
+  const MutexLock lock(shared->mutex);
+  auto deadline = std::chrono::steady_clock::now() + limit;
+  while (shared->busy && !cancelled() &&
+         shared->to_caller.wait_until(shared->mutex, deadline) == std::cv_status::no_timeout) {
+  }
   // A TPM that answers is left in order: what was loaded into it is flushed.
-  if (cancelled())
-    static_cast<void>(shared->to_caller.wait_for(lock, std::min(limit, kCancelledLimit), answered));
+  if (cancelled()) {
+    deadline = std::chrono::steady_clock::now() + std::min(limit, kCancelledLimit);
+    while (shared->busy &&
+           shared->to_caller.wait_until(shared->mutex, deadline) == std::cv_status::no_timeout) {
+    }
+  }
   if (shared->busy) {
     broken = timed_out = true;
     return TSS2_TCTI_RC_IO_ERROR;
@@ -248,7 +261,7 @@ TSS2_RC Transport::Context::transmit(TSS2_TCTI_CONTEXT* context, size_t size, ui
   Context& self = *of(context);
   if (self.broken || cancelled()) return TSS2_TCTI_RC_IO_ERROR;
   if (self.waiting) return TSS2_TCTI_RC_BAD_SEQUENCE;
-  const std::lock_guard guard(self.shared->mutex);
+  const MutexLock lock(self.shared->mutex);
   self.shared->command.assign(command, command + size);
   self.shared->busy = true;
   self.waiting = true;

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 
+#include "base/thread_annotations.h"
 #include "os/dynlib.h"
 
 extern "C" char**
@@ -52,15 +52,17 @@ Status load(Functions& table) {
 }  // namespace
 
 Result<const Functions*> functions() {
-  static std::mutex mutex;
-  static Functions table;
-  static bool loaded = false;
-  const std::lock_guard guard(mutex);
-  if (loaded) return &table;
+  static struct {
+    Mutex mutex;
+    Functions table SR_GUARDED_BY(mutex);  // changed by no one once it is loaded
+    bool loaded SR_GUARDED_BY(mutex) = false;
+  } shared;
+  const MutexLock lock(shared.mutex);
+  if (shared.loaded) return &shared.table;
   silence();
-  SR_TRY(load(table));
-  loaded = true;
-  return &table;
+  SR_TRY(load(shared.table));
+  shared.loaded = true;
+  return &shared.table;
 }
 
 }  // namespace strongroom::roots::tss

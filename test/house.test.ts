@@ -61,6 +61,10 @@ describe('check-house', () => {
         '  switch (y) {\n    case SlotType::kPassword:\n      break;\n  }\n' +
         '  f((core.witnesses & kWitnessTpm) != 0 ? 1 : 2);\n  if (state.has_token()) f();\n}\n',
     );
+    write(
+      'native/f.cc',
+      'std::mutex m;\nmutable std::condition_variable c;\nvoid f() { std::lock_guard lock(m); }\n',
+    );
     const { status, problems } = check();
     assert.equal(status, 1);
     assert.deepEqual(problems, [
@@ -70,6 +74,7 @@ describe('check-house', () => {
       'native/d.h:2: D::set: 2 positional bool; at most 0 (positional-bool)',
       'native/d.h:4: free: 1 positional bool; at most 0 (positional-bool)',
       'native/e.cc:2: 5 conditionals on a kind; at most 0 (kinds)',
+      'native/f.cc:1: 2 mutexes that clang does not check; at most 0 (mutexes)',
     ]);
   });
 
@@ -127,6 +132,8 @@ describe('check-house', () => {
       'native/e.cc',
       'auto kind = SlotType::kTpm;\nbool b = authority.type == AuthorityType::kPassword;\n',
     );
+    write('native/base/thread_annotations.h', 'std::mutex m;\n');
+    write('native/f.cc', 'Mutex m;\nvoid f() { const MutexLock lock(m); }\n');
     write('native/protectors/registry.cc', 'bool b = type == ProtectorType::kTpm;\n');
     write('lib/protectors/registry.ts', "export const f = (x: string) => x === 'tpm';\n");
     write(

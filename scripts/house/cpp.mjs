@@ -87,6 +87,7 @@ function withoutAttributes(tokens) {
       (/^(alignas|__attribute__)$/.test(tokens[i].text) || isAnnotation(tokens[i].text))
     )
       i = behindGroup(tokens, i + 1);
+    else if (isAnnotation(tokens[i].text) && tokens[i + 1]?.kind === 'word') i += 1;
     else kept.push(tokens[i++]);
   }
   return kept;

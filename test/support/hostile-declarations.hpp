@@ -7,8 +7,9 @@
   struct x {     \
     bool no_field;
 #define JOIN(a, b) a##b
-#define ATTRIBUTE_WITH(x)
+#define ATTRIBUTE_WITH(...)
 #define EMPTY_MACRO
+#define BARE_ATTRIBUTE
 
 template <typename T>
 struct Holder {};
@@ -156,9 +157,9 @@ struct Holder<bool> {
 };
 
 namespace {
-class Unnamed {
-  int hidden_;
-  int ask() { return hidden_; }
+class BARE_ATTRIBUTE Unnamed {
+  int hidden_ ATTRIBUTE_WITH(guarded, by) = 1, also_ ATTRIBUTE_WITH(it);
+  int ask() ATTRIBUTE_WITH(requires) { return hidden_; }
 };
 }  // namespace
 

@@ -6,6 +6,7 @@ import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
 import { wholeNumber } from './numbers.js';
+import { renamedFields } from './renamed.js';
 import { writeData, writeJson } from './terminal.js';
 
 const statusBytesMax = 1024 * 1024;
@@ -89,6 +90,9 @@ function readStatus(content: Buffer): SignedCheckpoint {
     throw wrongOption(`--status-file is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
   const { storageId, permitCheckpoint, ...rest } = Object(status) as Record<string, unknown>;
+  // Without its own checkpoint a TPM's store would be given a permit that fits nothing.
+  for (const [old, name] of renamedFields)
+    if (old in rest) throw wrongOption(`--status-file: ${old} is called ${name} now; take the status again`);
   const { generation, head } = Object(permitCheckpoint ?? rest) as Record<string, unknown>;
   if (typeof storageId === 'string' && typeof generation === 'number' && typeof head === 'string') {
     return { storageId, generation, head };

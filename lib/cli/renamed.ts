@@ -1,4 +1,4 @@
-// Old names of flags and commands, refused with the new ones.
+// Old names of flags, commands and fields, refused with the new ones.
 
 /** By its old name, the name of each renamed flag. */
 export const renamedFlags: ReadonlyMap<string, string> = new Map([
@@ -8,6 +8,9 @@ export const renamedFlags: ReadonlyMap<string, string> = new Map([
 
 /** By its old name, the name of each renamed command. */
 export const renamedCommands: ReadonlyMap<string, string> = new Map([['token', 'permit']]);
+
+/** By its old name, the name of each renamed field of a status that a command reads. */
+export const renamedFields: ReadonlyMap<string, string> = new Map([['tokenPoint', 'permitCheckpoint']]);
 
 /** The refusal of an old name, from commander's message about an unknown one; undefined for other messages. */
 export function refusalOfOldName(message: string): string | undefined {

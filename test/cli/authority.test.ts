@@ -3,6 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { copyFile, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { renamedFields } from '../../lib/cli/renamed.js';
 import {
   json,
   makeStore,
@@ -274,6 +275,16 @@ describe('strongroom reanchor, recover, decommission, permit sign', () => {
       for (const { code, stdout, stderr } of outcomes) {
         assert.deepEqual([code, stdout], [2, ''], stderr);
         assert.equal(json(stderr).code, 'PERS_8001');
+      }
+    });
+
+    it('permit sign refuses a status with the old name of a field, and gives the new one', async () => {
+      const { stdout: status } = await strongroom(['status', store.directory, '--json']);
+      for (const [old, name] of renamedFields) {
+        assert.ok(name in json(status));
+        const { code, stderr } = await sign('reanchor', status.replace(`"${name}"`, `"${old}"`), '--json');
+        assert.equal(code, 2, stderr);
+        assert.ok(json(stderr).message.includes(`${old} is called ${name} now`), stderr);
       }
     });
 

@@ -9,8 +9,9 @@ import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
 import { confirmGeneration, lossText } from './loss.js';
 import { wholeNumber } from './numbers.js';
-import { addCredentialOptions, readPassword, type CredentialOptions } from './password-options.js';
-import { readCredential, requirePermitOf, permitOf, withCredential } from './credential.js';
+import { refuseHsmOptions } from './hsm-options.js';
+import { addCredentialOptions, type CredentialOptions } from './password-options.js';
+import { readBoth, readCredential, refusePin, requirePermitOf, withCredential } from './credential.js';
 import { documentOf, look } from './status-command.js';
 import { workAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { tell, writeData, writeJson } from './terminal.js';
@@ -41,7 +42,8 @@ export function addAuthorityCommands(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .option('--plan', 'only print what would be accepted and given up, and change nothing')
     .option('--generation <n>', 'accept this generation without asking, and no other');
-  addLockOptions(addCredentialOptions(addTpmOptions(reanchorCommand))).action(runReanchor);
+  // Without --wait-for-lock: what is accepted is shown and confirmed, and another process could commit during the wait.
+  addCredentialOptions(addTpmOptions(reanchorCommand)).action(runReanchor);
 
   const recoverCommand = addCommand(
     program,
@@ -74,7 +76,7 @@ export function addAuthorityCommands(program: Command): void {
   addLockOptions(addCredentialOptions(addTpmOptions(resealCommand))).action(runReseal);
 }
 
-interface ReanchorOptions extends AdministrativeOptions {
+interface ReanchorOptions extends Omit<AdministrativeOptions, keyof LockOptions> {
   readonly plan?: true;
   readonly generation?: string;
 }
@@ -84,7 +86,8 @@ async function runReanchor(directory: string, options: ReanchorOptions): Promise
   const expected =
     options.generation === undefined ? undefined : wholeNumber('--generation', options.generation);
   await withPlaces(path, options, async (places) => {
-    const { verdict, status, protector: type } = await look(path, places);
+    const { verdict, status, protector: type, error } = await look(path, places);
+    refusePin(error);
     if (verdict === 'ok' && status?.continuity === 'proven') {
       throw new PersistenceError('nothing-to-do', 'every verdict is ok');
     }
@@ -105,12 +108,7 @@ async function runReanchor(directory: string, options: ReanchorOptions): Promise
     }
     if (expected === undefined && loss !== undefined && canAsk()) await confirmGeneration(loss);
     await withCredential(await readCredential(options, type), async (credential) => {
-      await tellResult(
-        await reanchor({ directory: path, ...places, ...lockOf(options), credential }),
-        options,
-        'Accepted',
-        loss,
-      );
+      await tellResult(await reanchor({ directory: path, ...places, credential }), options, 'Accepted', loss);
     });
   });
 }
@@ -125,13 +123,15 @@ async function runReseal(
     throw new PersistenceError('nothing-to-do', 'this store has no root in a TPM');
   if (options.secretStore !== undefined)
     throw wrongOption("--secret-store: protector 'tpm' has no SecretStore");
-  if (!options.pin && (options.pinFile !== undefined || options.pinFd !== undefined))
+  refuseHsmOptions(options);
+  const { pinFile, pinFd, pinCredential } = options;
+  if (!options.pin && [pinFile, pinFd, pinCredential].some((source) => source !== undefined))
     throw wrongOption('--no-pin contradicts the other options');
   const pin = options.pin ? await findPin(options, header.tpm?.pin === true ? 'twice' : 'no') : undefined;
   const { pcrs, tcti } = options;
   try {
     // The password opens the store; a vendor's permit, where there is a vendor, permits it.
-    const credential = { password: await readPassword(options), ...(await permitOf(options)) };
+    const credential = await readBoth(options);
     await withCredential(credential, async () => {
       const persistence = await reseal({
         directory: path,
@@ -172,7 +172,7 @@ async function runRecover(directory: string, options: AdministrativeOptions): Pr
     );
   }
   // The password opens the store; a vendor's permit, where there is a vendor, permits it.
-  const credential = { password: await readPassword(options), ...(await permitOf(options)) };
+  const credential = await readBoth(options);
   await withCredential(credential, async () => {
     const persistence = await recover({
       directory: path,

@@ -21,6 +21,14 @@ export function requirePermitOf(
 }
 
 /**
+ * Ends a command whose look at the store found that the PIN is refused: to go on would send it again.
+ * @throws PersistenceError `pin-wrong` or `pin-locked`
+ */
+export function refusePin(error: PersistenceError | undefined): void {
+  if (error?.reason === 'pin-wrong' || error?.reason === 'pin-locked') throw error;
+}
+
+/**
  * `authority-refused` where the vendor's permit is missing is said by the core. A TPM may refuse the root to the state that
  * a permit accepts; then the password is needed besides.
  */
@@ -32,7 +40,13 @@ export async function readCredential(
   const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;
   if (!withPassword) return permitOf(options);
   if (protector === 'software') throw wrongOption('--permit-file excludes a password here');
-  return { password: await readPassword(options), ...(await permitOf(options)) };
+  return readBoth(options);
+}
+
+/** The password, and the permit where there is a vendor. Last the one that its caller has to wipe. */
+export async function readBoth(options: CredentialOptions): Promise<Credential & { password: Buffer }> {
+  const permit = await permitOf(options);
+  return { ...permit, password: await readPassword(options) };
 }
 
 export async function permitOf({

@@ -7,7 +7,7 @@ import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { refuseHsmOptions, withToken } from './hsm-options.js';
 import { addCredentialOptions, type CredentialOptions } from './password-options.js';
-import { readCredential, requirePermitOf, withCredential } from './credential.js';
+import { readCredential, refusePin, requirePermitOf, withCredential } from './credential.js';
 import { ask, needTerminal } from './question.js';
 import { look } from './status-command.js';
 import { addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
@@ -87,7 +87,9 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     path,
     options,
     async (places) => {
-      const { status, protector: type } = await look(path, places);
+      const { status, protector: type, error } = await look(path, places);
+      // Another login with it could lock the token, and without --allow-leftovers the token must be reached.
+      if (type === 'pkcs11' && options.allowLeftovers !== true) refusePin(error);
       requirePermitOf(status?.rewindableBy, options);
       await withCredential(await readCredential(options, type), async (credential) => {
         ({ leftBehind } = await decommission({
@@ -108,7 +110,9 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
   tell(`Removed the store ${storageId} of the instance ${printable(instance)}.`);
   for (const name of leftBehind) tell(`  Not found, and so not removed: ${printable(name)}.`);
   if (leftBehind.length > 0)
-    tell('  If it appears again, remove it with `strongroom decommission DIR --leftovers`.');
+    tell(
+      `  If it appears again, remove it with \`strongroom decommission DIR --leftovers --instance ${printable(instance)}\` and its place.`,
+    );
 }
 
 async function removeLeftovers(directory: string, options: DecommissionOptions): Promise<void> {
@@ -160,6 +164,9 @@ async function withLeftoverPlaces<T>(
   if (object !== undefined && type !== 'pkcs11') throw wrongOption("--object belongs to protector 'pkcs11'");
   if (type === 'tpm') {
     refuseHsmOptions(options);
+    const { pinFile, pinFd, pinCredential } = options;
+    if ([pinFile, pinFd, pinCredential].some((source) => source !== undefined))
+      throw wrongOption("--leftovers with '--protector tpm' takes no PIN");
     if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other protectors');
     return work({ protector: { type, ...(tcti !== undefined && { tcti }) } });
   }

@@ -271,7 +271,12 @@ async function readRecoveryPassword(options: InitOptions): Promise<Buffer | unde
   } as const;
   const password = (await findPassword({ ...source, ask: 'no' })) ?? (await askNewPassword());
   if (password !== undefined) {
-    requireStrong(password, 'the backup password', 'invalid-option');
+    try {
+      requireStrong(password, 'the backup password', 'invalid-option');
+    } catch (error) {
+      password.fill(0);
+      throw error;
+    }
     return password;
   }
   throw wrongOption(

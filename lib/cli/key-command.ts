@@ -6,7 +6,7 @@ import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
 import { table, timeText } from './report.js';
-import { addLockOptions, withStore, withStoreForReading } from './store.js';
+import { addLockOptions, withStore, withStoreForReading, type LockOptions } from './store.js';
 import { addTpmOptions, type TpmOptions } from './tpm-options.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 
@@ -134,10 +134,12 @@ async function writePublicKey(
 async function chain(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions & { attach?: string; remove?: true },
+  options: CommonOptions & LockOptions & TpmOptions & { attach?: string; remove?: true },
 ): Promise<void> {
   const { attach, remove: forget } = options;
   if (attach !== undefined && forget === true) throw wrongOption('--attach and --remove exclude each other');
+  if (attach === undefined && forget !== true && options.waitForLock !== undefined)
+    throw wrongOption('--wait-for-lock belongs to --attach and --remove');
   if (attach !== undefined || forget === true) {
     const pem = attach === undefined ? '' : await readFile(attach, chainBytesMax);
     await changed(

@@ -104,7 +104,12 @@ async function readNewPassword(options: NewPasswordOptions): Promise<Buffer> {
   } as const;
   const password =
     (await findPassword(source)) ?? (await askNewPassword(source.name)) ?? (await needPassword(source));
-  requireStrong(password, 'the new password');
+  try {
+    requireStrong(password, 'the new password');
+  } catch (error) {
+    password.fill(0);
+    throw error;
+  }
   return password;
 }
 

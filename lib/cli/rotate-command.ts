@@ -99,7 +99,7 @@ async function confirmRemoval(
   if (yes === true) return;
   const answer = await ask('Type yes to go on: ');
   if (answer.trim() === 'yes') return;
-  tell('Nothing was changed.');
+  tell('No password was removed.');
   throw new PersistenceError('aborted', 'the removal of other backup passwords was not confirmed');
 }
 

@@ -75,12 +75,16 @@ export async function ask({
   const first = await askHidden(capitalised(hint === undefined ? name : `${name} (${hint})`));
   if (first.length === 0) return undefined;
   if (times === 'once') return first;
-  const second = await askHidden('The same again');
-  const same = first.equals(second);
-  second.fill(0);
-  if (same) return first;
-  first.fill(0);
-  throw wrongOption(`the two answers for the ${name} differ`);
+  try {
+    const second = await askHidden('The same again');
+    const same = first.equals(second);
+    second.fill(0);
+    if (!same) throw wrongOption(`the two answers for the ${name} differ`);
+  } catch (error) {
+    first.fill(0);
+    throw error;
+  }
+  return first;
 }
 
 /** 0 is standard input. */

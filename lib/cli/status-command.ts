@@ -215,6 +215,8 @@ function safetyOf(
   verdict: string,
   error: PersistenceError,
 ): string {
+  if (error.reason === 'state-stale')
+    return 'older files were put back, the machine was off for long, or the clock is ahead: it is not safe to use this state before that is known';
   if (error.retryable) return 'nothing is lost, and the store opens once that has passed';
   const exitCode = exitCodeOf(failureOf(error));
   if (exitCode === exitCodes.critical) {

@@ -45,6 +45,7 @@ export async function withStoreForReading<T>(
         ...(onProgress !== undefined && { onProgress }),
       }),
       work,
+      { changes: false },
     ),
   );
 }
@@ -65,7 +66,7 @@ export async function withStore<T>(
 
 /**
  * Tells the notices of the opening, works, and closes whatever happens. What the work threw comes before what closing says.
- * @param changes - whether the work, once it succeeded, has changed the store: then a close that could not move a witness is
+ * @param changes - whether the work, once it succeeded, has changed the store: then whatever closing fails with is
  *   `committed`, since to repeat the command would change it twice
  */
 export async function workAndClose<T>(
@@ -89,9 +90,9 @@ export async function workAndClose<T>(
   return result;
 }
 
-/** The error of a close behind a change, which is durable whatever became of the witness. */
+/** The error of a close behind a change, which is durable whatever became of the witness or of the log's end. */
 function durable(error: unknown): unknown {
-  if (!isPersistenceError(error) || error.reason !== 'witness-not-moved') return error;
+  if (!isPersistenceError(error)) return error;
   return new PersistenceError(error.reason, error.message, { cause: error, committed: true });
 }
 

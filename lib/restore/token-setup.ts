@@ -131,7 +131,9 @@ function checkSlot(
 ): void {
   const slot = tokens.find((token) => token.slotId === slotId);
   if (slot === undefined)
-    throw new PersistenceError('token-missing', `the module has no token in slot ${slotId}`);
+    throw new PersistenceError('token-missing', `the module has no slot ${slotId} for a token`, {
+      remedy: 'Name one of the slots that `strongroom hsm list MODULE` shows.',
+    });
   if (tokens.some((token) => token !== slot && token.initialised && token.label === label)) {
     throw new PersistenceError('token-exists', `the module has a token '${label}' already`);
   }

@@ -64,7 +64,12 @@ describe('a wrong clock', function () {
           `${second}: ${opened.code} ${opened.stderr}`,
         );
         // A clock that is ahead by more than the permitted age says nothing of how old the store is.
-        if (second === '+8d' && first !== '+8d') assert.equal(reason, 'state-stale');
+        if (second === '+8d' && first !== '+8d') {
+          assert.equal(reason, 'state-stale');
+          const { stdout } = await at(second, ['status', directory]);
+          assert.match(stdout, /not safe to use this\s+state before that is known/);
+          assert.doesNotMatch(stdout, /nothing is lost/);
+        }
         if (second === '-400d') assert.equal(reason, 'clock-rolled-back');
         const right = await at('+0', ['set', directory, 'key', 'value']);
         assert.equal(right.code, 0, `${second}, then right: ${right.stderr}`);

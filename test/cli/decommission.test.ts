@@ -250,6 +250,7 @@ describe('strongroom decommission', function () {
         await leftovers(store, '--allow-leftovers'),
         await leftovers(store, '--protector', 'tpm'),
         await leftovers(store, '--tcti', 'device:/dev/tpm0'),
+        await decommission(store.directory, '--leftovers', '--protector', 'tpm', '--pin-fd', '0'),
         await decommission(store.directory, '--instance', 'acme'),
         await decommission(store.directory, '--protector', 'tpm'),
       ]) {
@@ -352,6 +353,14 @@ describe('strongroom decommission', function () {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
       });
+
+    it('does not send a wrong PIN again, and asks for no password then', async () => {
+      const { stderr, code } = await strongroom(
+        ['decommission', directory, '--yes', '--module', softhsm, '--json'],
+        { env: { ...env, STRONGROOM_PIN: 'mistyped' } },
+      );
+      assert.deepEqual([code, json(stderr).reason], [1, 'pin-wrong']);
+    });
 
     it('is refused while the token or the SecretStore is away', async () => {
       renameSync(join(root, 'tokens'), join(root, 'away'));

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { workAndClose } from '../../lib/cli/store.js';
+import type { PersistenceError } from '../../lib/errors.js';
+import { open } from '../../lib/index.js';
 import { Swtpm } from '../support/swtpm.js';
 import { json, onTerminal, strongroom, temporaryDirectory } from './support.js';
 
@@ -121,6 +124,37 @@ describe('cli: protector tpm', function () {
     );
     assert.deepEqual([rotated.code, json(rotated.stdout).dek.keyId], [0, 2], rotated.stderr);
     assert.equal((await strongroom([...get, '--pin-file', file])).code, 0);
+  });
+
+  it('a change is reported as made when the TPM goes away before the close', async () => {
+    await made();
+    const store = await open({ directory, create: 'never' });
+    const failure = await workAndClose(store, async ({ vault }) => {
+      await vault.increment('seats', 1n);
+      await tpm.kill();
+    }).then(
+      () => undefined,
+      (error: unknown) => error as PersistenceError,
+    );
+    assert.equal(failure?.committed, true, String(failure));
+    await tpm.start();
+    const seats = await strongroom(['get', directory, 'seats']);
+    assert.equal(seats.code, 0, seats.stderr);
+    assert.notEqual(seats.stdout, '');
+  });
+
+  it('reseal refuses a source of a PIN with --no-pin, and the options of a token', async () => {
+    await made('--pin-file', await pinFile('2580'));
+    for (const more of [
+      ['--no-pin', '--pin-file', 'pin.txt'],
+      ['--no-pin', '--pin-fd', '0'],
+      ['--no-pin', '--pin-credential', 'pin'],
+      ['--module', '/usr/lib/softhsm/libsofthsm2.so'],
+      ['--token', 'acme'],
+    ]) {
+      const refused = await strongroom(['reseal', directory, ...more, '--json'], withPassword);
+      assert.deepEqual([refused.code, reasonOf(refused)], [2, 'invalid-option'], more.join(' '));
+    }
   });
 
   it('older files are exit code 3; reanchor by the password, once', async () => {

@@ -59,7 +59,6 @@ describe('strongroom --wait-for-lock', function () {
       'password add',
       'password change',
       'password remove',
-      'reanchor',
       'recover',
       'relocate',
       'reseal',

@@ -1,7 +1,7 @@
 // House rules: each kind of break is found, and the ledger is exact
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,8 +16,12 @@ const scripts = new URL('../scripts/', import.meta.url);
 const { readCpp } = (await import(new URL('house/cpp.mjs', scripts).href)) as {
   readCpp: (text: string) => CppReading;
 };
-const { subjectProblems } = (await import(new URL('house/commits.mjs', scripts).href)) as {
+const { checkCommits, subjectProblems, withoutGit } = (await import(
+  new URL('house/commits.mjs', scripts).href
+)) as {
+  checkCommits: (root: string, since: string) => { skipped?: string; problems?: string[]; count?: number };
   subjectProblems: (subject: string) => string[];
+  withoutGit: (env: NodeJS.ProcessEnv) => NodeJS.ProcessEnv;
 };
 
 const lines = (count: number, line: string): string => `${line}\n`.repeat(count);
@@ -41,6 +45,7 @@ describe('check-house', () => {
     const script = fileURLToPath(new URL('check-house.mjs', scripts));
     const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...options, root], {
       encoding: 'utf8',
+      env: withoutGit(process.env),
     });
     return { status, problems: stderr.split('\n').filter((line) => line !== ''), output: stdout };
   }
@@ -178,11 +183,16 @@ describe('check-house', () => {
   });
 
   describe('on commits', () => {
-    const git = (...args: string[]): string =>
-      execFileSync('git', ['-C', root, '-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], {
+    const gitIn = (directory: string, ...args: string[]): string =>
+      execFileSync('git', ['-C', directory, '-c', 'user.name=t', '-c', 'user.email=t@localhost', ...args], {
         encoding: 'utf8',
-        env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' },
+        env: {
+          ...withoutGit(process.env),
+          GIT_CONFIG_GLOBAL: '/dev/null',
+          GIT_CONFIG_SYSTEM: '/dev/null',
+        },
       });
+    const git = (...args: string[]): string => gitIn(root, ...args);
     const commit = (subject: string): string => git('commit', '-q', '--allow-empty', '-m', subject);
     const begin = (): void => {
       git('init', '-q', '-b', 'main');
@@ -205,6 +215,35 @@ describe('check-house', () => {
         'is a merge commit: log: merge',
         "is not 'area: imperative': Open a vault",
       ]);
+    });
+
+    it('neither reads nor touches the repository that the environment of a hook names', () => {
+      const hooked = mkdtempSync(join(tmpdir(), 'hooked-'));
+      const before = { ...process.env };
+      const hook = {
+        GIT_DIR: join(hooked, '.git'),
+        GIT_INDEX_FILE: join(hooked, '.git/index'),
+        GIT_WORK_TREE: hooked,
+      };
+      try {
+        gitIn(hooked, 'init', '-q', '-b', 'main');
+        gitIn(hooked, 'commit', '-q', '--allow-empty', '-m', 'log: write');
+        const untouched = gitIn(hooked, 'for-each-ref');
+        Object.assign(process.env, hook);
+        begin();
+        commit('Open a vault');
+        assert.match(
+          checkCommits(root, 'v1').problems?.join() ?? '',
+          /not 'area: imperative': Open a vault$/,
+        );
+        assert.match(check().problems.join(), /not 'area: imperative': Open a vault$/);
+        assert.equal(gitIn(hooked, 'for-each-ref'), untouched);
+        assert.deepEqual(readdirSync(hooked), ['.git']);
+      } finally {
+        for (const name of Object.keys(hook)) delete process.env[name];
+        Object.assign(process.env, before);
+        rmSync(hooked, { recursive: true });
+      }
     });
 
     it('says that it has no history, and passes', () => {

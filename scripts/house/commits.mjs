@@ -24,11 +24,17 @@ export function subjectProblems(subject) {
   return problems;
 }
 
+/** `env` without what points git elsewhere, as the environment of a hook does. */
+export function withoutGit(env) {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('GIT_')));
+}
+
 /**
  * Reads the commits from `since` to HEAD. `{ skipped }` says why there are none to read, else `{ problems, count }`.
  */
 export function checkCommits(root, since) {
-  const git = (...args) => spawnSync('git', ['-C', root, ...args], { encoding: 'utf8' });
+  const env = withoutGit(process.env);
+  const git = (...args) => spawnSync('git', ['-C', root, ...args], { encoding: 'utf8', env });
   const top = git('rev-parse', '--show-toplevel');
   // A tarball may be unpacked within the working tree of something else.
   if (top.status !== 0 || realpathSync(top.stdout.trim()) !== realpathSync(root))

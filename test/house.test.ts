@@ -278,6 +278,13 @@ describe('subjects of commits', () => {
     'cli: add a flag',
     'docs, cli: name it',
     'test/native: focus on one',
+    'log: succeed where nothing is left',
+    'vault: shred the old key',
+    'crypto: reseed after a fork',
+    'crypto: re-seed after a fork',
+    'docs: cross-reference the errors',
+    `Revert "a: ${'x'.repeat(69)}"`,
+    'Reapply "cli: add a flag."',
     `a: ${'x'.repeat(69)}`,
   ])
     it(`'${subject}' is one`, () => assert.deepEqual(subjectProblems(subject), []));
@@ -291,6 +298,9 @@ describe('subjects of commits', () => {
     'cli: added a flag': /'added', not an imperative/,
     'cli: adds a flag': /'adds', not an imperative/,
     'cli: adding a flag': /'adding', not an imperative/,
+    'cli: re-added a flag': /'re-added', not an imperative/,
+    'cli: feed-adds a flag': /'feed-adds', not an imperative/,
+    'Revert the flag': /not 'area: imperative'/,
     [`a: ${'x'.repeat(70)}`]: /73 columns; at most 72/,
   };
   for (const [subject, why] of Object.entries(refused))

@@ -5,12 +5,15 @@ import { realpathSync } from 'node:fs';
 const subjectMax = 72;
 // An area is one or more short names of a part: `cli`, `test/native`, `docs, cli`.
 const form = /^[\w./-]+(?:, [\w./-]+)*: (\S.*)$/;
-// The first word is an imperative. Words that only look like another form:
+// Git writes these subjects itself, around one of any length.
+const reverts = /^(Revert|Reapply) ".+"$/;
+// The first word is an imperative. Words that only look like another form, and `re` before one, as in `reseed`:
 const imperatives =
-  /^(bring|ring|string|spring|swing|sing|ping|need|embed|feed|seed|speed|exceed|proceed|shed|bias|focus|alias|canvas)$/;
+  /^(re)?(bring|ring|string|spring|swing|sing|sling|fling|cling|wring|ping|need|heed|embed|feed|seed|weed|breed|bleed|speed|exceed|proceed|succeed|shed|shred|bias|focus|alias|canvas)$/i;
 
 /** What is wrong with a subject; empty where nothing is. */
 export function subjectProblems(subject) {
+  if (reverts.test(subject)) return [];
   const problems = [];
   if ([...subject].length > subjectMax)
     problems.push(`has ${[...subject].length} columns; at most ${subjectMax}`);
@@ -19,7 +22,8 @@ export function subjectProblems(subject) {
   if (said === undefined || /^(fixup|squash|amend)!|^WIP\b/i.test(subject))
     return [...problems, "is not 'area: imperative'"];
   const [verb] = said.split(/[\s,:]/);
-  if (/(ing|ed|[^s]s)$/i.test(verb) && !imperatives.test(verb))
+  const last = verb.split('-').at(-1);
+  if (/(ing|ed|[^s]s)$/i.test(last) && !imperatives.test(last))
     problems.push(`begins with '${verb}', not an imperative`);
   return problems;
 }

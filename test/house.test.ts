@@ -263,6 +263,29 @@ describe('check-house', () => {
       assert.match(output, /not a git working tree/);
     });
 
+    it('reads subjects where git is configured to show signatures', () => {
+      begin();
+      commit('log: write');
+      const plain = git('cat-file', 'commit', 'HEAD');
+      const signature = ['-----BEGIN PGP SIGNATURE-----', '', 'none', '-----END PGP SIGNATURE-----'];
+      const signed = plain.replace('\n\n', `\ngpgsig ${signature.join('\n ')}\n\n`);
+      write('signed', signed);
+      git('reset', '-q', '--soft', git('hash-object', '-t', 'commit', '-w', join(root, 'signed')).trim());
+      git('config', 'log.showSignature', 'true');
+      const { status, problems, output } = check();
+      assert.deepEqual([status, problems], [0, []]);
+      assert.match(output, /^1 commits$/m);
+    });
+
+    it('says that HEAD does not descend from the commit, and passes', () => {
+      begin();
+      git('checkout', '-q', '--orphan', 'other');
+      commit('Not by the rule.');
+      const { status, problems, output } = check();
+      assert.deepEqual([status, problems], [0, []]);
+      assert.match(output, /commits: not checked, for HEAD does not descend from v1/);
+    });
+
     it('says that a shallow history lacks the commit, and passes', () => {
       begin();
       write('scripts/house-since', `${'0'.repeat(40)}\n`);

@@ -45,7 +45,11 @@ export function checkCommits(root, since) {
     return { skipped: 'this is not a git working tree' };
   if (git('rev-parse', '--verify', '--quiet', `${since}^{commit}`).status !== 0)
     return { skipped: `the history has no commit ${since}` };
-  const log = git('log', '--format=%h%x09%P%x09%s', `${since}..HEAD`);
+  const descends = git('merge-base', '--is-ancestor', since, 'HEAD');
+  if (descends.status === 1) return { skipped: `HEAD does not descend from ${since}` };
+  if (descends.status !== 0) return { problems: [`git merge-base: ${descends.stderr.trim()}`], count: 0 };
+  // Signatures would be lines between the commits.
+  const log = git('log', '--no-show-signature', '--format=%h%x09%P%x09%s', `${since}..HEAD`);
   if (log.status !== 0) return { problems: [`git log: ${log.stderr.trim()}`], count: 0 };
   const commits = log.stdout.split('\n').filter((line) => line !== '');
   const problems = [];

@@ -57,11 +57,14 @@ async function measure(checkout) {
     const strongroom = /** @type {typeof import('../dist/index.js')} */ (
       await import(pathToFileURL(join(checkout, 'dist/index.js')).href)
     );
-    const store = await strongroom.open({
+    // Releases without permits call the option by its old name.
+    const protector = 'signPermit' in strongroom ? 'protector' : 'storage';
+    const options = /** @type {import('../dist/index.js').OpenOptions} */ ({
       directory: join(place, 'store'),
-      protector: { type: 'tpm', tcti: `swtpm:path=${socket}` },
+      [protector]: { type: 'tpm', tcti: `swtpm:path=${socket}` },
       recovery: 'none',
     });
+    const store = await strongroom.open(options);
     const value = Buffer.alloc(inFlight);
     /** @param {number} i */
     const set = (i) => store.vault.set(`key/${i}`, value, { durability: 'witnessed' });

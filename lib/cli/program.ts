@@ -52,7 +52,7 @@ export async function run(args: readonly string[]): Promise<number> {
       report(failureOf(error.failure), json);
       return error.exitCode;
     }
-    const failure = failureOf(error instanceof CommanderError ? usageError(error) : error);
+    const failure = failureOf(error instanceof CommanderError ? usageError(error, args) : error);
     if (!(error instanceof Refused) || json) report(await withRunAs(failure, args), json);
     return exitCodeOf(failure);
   }
@@ -146,8 +146,19 @@ function asksForJson(args: readonly string[]): boolean {
   return args.slice(0, end === -1 ? args.length : end).includes('--json');
 }
 
-function usageError({ code, message }: CommanderError): Error {
+function usageError({ code, message }: CommanderError, args: readonly string[]): Error {
   const text = message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)/s, '; did you mean $1?');
-  const told = refusalOfOldName(text) ?? text;
+  const told = refusalOfOldName(text, commandOf(args)) ?? text;
   return code.toLowerCase().includes('option') ? wrongOption(told) : wrongArgument(told);
+}
+
+/** The command that the first words call, or the program. */
+function commandOf(args: readonly string[]): Command {
+  let command = createProgram(args[0]);
+  for (const word of args) {
+    const next = command.commands.find((each) => each.name() === word);
+    if (next === undefined) break;
+    command = next;
+  }
+  return command;
 }

@@ -164,6 +164,23 @@ describe('strongroom: help and usage', () => {
     });
   }
 
+  it('answers an old name plainly where the command does not have the new one either', async () => {
+    const plain: [args: string[], message: RegExp][] = [
+      [['status', 'DIR', '--storage', 'tpm'], /unknown option '--storage'/],
+      [['get', 'DIR', 'key', '--token-file', 'x'], /unknown option '--token-file'/],
+      [['password', 'verify', 'DIR', '--storage=tpm'], /unknown option '--storage=tpm'/],
+      [['--storage', 'tpm', 'init', 'DIR'], /unknown option '--storage'/],
+      [['hsm', 'token'], /unknown command 'token'/],
+      [['permit', 'token'], /unknown command 'token'/],
+    ];
+    for (const [args, message] of plain) {
+      const { code, stderr } = await strongroom(args);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, message);
+      assert.doesNotMatch(stderr, /is called/);
+    }
+  });
+
   it('tells usage errors in JSON too, each with a code, a reason and a remedy', async () => {
     const [option, argument] = await Promise.all([
       strongroom(['status', 'DIR', '--jsn', '--json']),

@@ -92,7 +92,10 @@ function readStatus(content: Buffer): SignedCheckpoint {
   const { storageId, permitCheckpoint, ...rest } = Object(status) as Record<string, unknown>;
   // Without its own checkpoint a TPM's store would be given a permit that fits nothing.
   for (const [old, name] of renamedFields)
-    if (old in rest) throw wrongOption(`--status-file: ${old} is called ${name} now; take the status again`);
+    if (old in rest)
+      throw wrongOption(
+        `--status-file: ${old} is called ${name} now; take the status again with this release, or give --storage-id, --generation and --head`,
+      );
   const { generation, head } = Object(permitCheckpoint ?? rest) as Record<string, unknown>;
   if (typeof storageId === 'string' && typeof generation === 'number' && typeof head === 'string') {
     return { storageId, generation, head };

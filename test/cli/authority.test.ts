@@ -278,13 +278,17 @@ describe('strongroom reanchor, recover, decommission, permit sign', () => {
       }
     });
 
-    it('permit sign refuses a status with the old name of a field, and gives the new one', async () => {
+    it('permit sign refuses a status with the old name of a field, and says what an old store can give', async () => {
       const { stdout: status } = await strongroom(['status', store.directory, '--json']);
       for (const [old, name] of renamedFields) {
         assert.ok(name in json(status));
         const { code, stderr } = await sign('reanchor', status.replace(`"${name}"`, `"${old}"`), '--json');
         assert.equal(code, 2, stderr);
         assert.ok(json(stderr).message.includes(`${old} is called ${name} now`), stderr);
+        assert.match(
+          json(stderr).message,
+          /with this release, or give --storage-id, --generation and --head$/,
+        );
       }
     });
 

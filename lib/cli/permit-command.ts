@@ -29,7 +29,7 @@ interface SignedCheckpoint {
 }
 
 export function addPermitCommand(program: Command): void {
-  const permit = program.command('permit').description("Make vendor's permits.");
+  const permit = program.command('permit').description("Make a vendor's permits.");
   addCommand(permit, 'sign', 'Sign a permit for one store, one checkpoint and one purpose.', [
     'strongroom status DIR --json > status.json',
     'strongroom permit sign --private-key-file vendor.pem --purpose reanchor --status-file status.json',

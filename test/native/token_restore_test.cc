@@ -437,7 +437,7 @@ TEST_F(TokenRestore, ASecondRestoreCountsItsOwnKeys) {
   }
 }
 
-TEST_F(TokenRestore, TheOperationLogTellsTheStory) {
+TEST_F(TokenRestore, TheAuditLogTellsTheStory) {
   make_store();
   lose_kek();
   Opened store = this->store();

@@ -3,7 +3,7 @@
 //   file header (64 bytes)
 //     0  magic "SRVAULT1"     8  u16 version = 1    10  u16 zero    12  u32 key id
 //    16  storage id (16)     32  log id (16 random bytes)           48  zero (16)
-//   snapshot frames:   one BASE_HEAD, then BASE_DATA frames; the last of them has flag kLast
+//   snapshot frames:   one SNAPSHOT_HEAD, then SNAPSHOT_DATA frames; the last of them has flag kLast
 //   commit frames: generation snapshot + 1, snapshot + 2, …
 //
 // Frame
@@ -18,7 +18,7 @@
 // Entry table (plaintext), one entry an operation: u8 operation, varint key length, key, and for a put: varint value
 // length, the value's GCM tag (16). The value of put i uses nonce counter + 1 + i.
 //
-// Associated data of a entry table: storage id | previous chain (32) | frame header | salt if any.
+// Associated data of an entry table: storage id | previous chain (32) | frame header | salt if any.
 // Associated data of a value:     storage id | generation (8) | key.
 // Chain: SHA-256(previous chain | frame header | salt if any | entry table tag). GCM authenticates the content, the
 // chain orders it; the chain after a commit frame is the head of that generation.

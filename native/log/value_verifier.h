@@ -1,4 +1,4 @@
-// Authenticates the values of a log beside the thread that reads it. Directories and the chain are checked by the
+// Authenticates the values of a log beside the thread that reads it. Entry tables and the chain are checked by the
 // reader as it goes; values, which are most of the bytes, are checked here, and nothing that was read is given to
 // anyone before finish() has said that every one of them is authentic.
 #pragma once

@@ -82,7 +82,7 @@ struct EngineOptions {
   std::optional<ProtectorType> protector;
   TpmOptions tpm;
   Pkcs11Options pkcs11;
-  // Needed at COLDSTART, unless the storage is kTpm. At WARMSTART, when absent, the place that the software key slot names.
+  // Needed at COLDSTART, unless the protector is kTpm. At WARMSTART, when absent, the place that the software key slot names.
   std::optional<SecretStoreConfig> secret_store;
   bool read_only = false;
   bool threads = true;

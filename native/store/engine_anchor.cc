@@ -103,8 +103,8 @@ bool Engine::State::anchor_due() {
   return (anchor_owed && !token_store) || until_anchor() == std::chrono::milliseconds(0);
 }
 
-// Whether the newest anchor is still where the TPM is: what an interrupted act of authority left can be completed then, and
-// is an older copy otherwise.
+// Whether the newest anchor is still where the TPM is: what an interrupted administrative operation left can be completed
+// then, and is an older copy otherwise.
 bool Engine::State::counter_unmoved() const {
   const CounterEvidence& found = evidence.counter;
   if (!has_counter() || !found.damage.ok()) return true;

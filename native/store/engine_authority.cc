@@ -1,4 +1,4 @@
-// Acts of authority: reanchor, recover, reseal.
+// Administrative operations: reanchor, recover, reseal.
 #include <algorithm>
 
 #include "base/limits.h"
@@ -44,7 +44,7 @@ Status Engine::reanchor(const Credential& credential) {
   log::Checkpoint accepted = present;
   Status authority =
       check_authority(credential, Purpose::kReanchor, state.core.authority, state.header, present);
-  // A reanchor that was cut between its commit and the witnesses is completed by the token that began it.
+  // A reanchor that was cut between its commit and the witnesses is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && earlier &&
       state.loaded.newest_kind == log::CommitKind::kReanchor && state.counter_unmoved()) {
     accepted = earlier->checkpoint;
@@ -115,7 +115,7 @@ Status Engine::recover(const Credential& credential) {
   log::Checkpoint accepted = state.loaded.newest;
   Status authority =
       check_authority(credential, Purpose::kRecover, state.core.authority, state.header, accepted);
-  // A recovery that was cut behind its commit is completed by the token that began it.
+  // A recovery that was cut behind its commit is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
     SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kContinuityKey));
     const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
@@ -152,7 +152,7 @@ Status Engine::recover(const Credential& credential) {
 }
 
 // The TPM's counter is part of what a permit is signed over: the checkpoint alone may come back with older files, the counter
-// does not, and so a token serves once.
+// does not, and so a permit serves once.
 log::Checkpoint Engine::State::authority_checkpoint(const log::Checkpoint& checkpoint,
                                                     std::uint64_t counter_value) const {
   if (!has_counter()) return checkpoint;
@@ -233,7 +233,7 @@ Status Engine::reseal(const Credential& credential) {
   log::Checkpoint accepted = state.authority_checkpoint(state.loaded.newest);
   Status authority =
       check_authority(credential, Purpose::kReseal, state.core.authority, state.header, accepted);
-  // A reseal that was cut behind its commit is completed by the token that began it.
+  // A reseal that was cut behind its commit is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kReseal &&
       state.counter_unmoved()) {
     SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kResealKey));

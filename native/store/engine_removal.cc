@@ -189,7 +189,7 @@ Status Engine::decommission(const Credential& credential) {
     SR_TRY(state.open_core(*candidate, std::move(dek)));
   }
   const bool resumed = is_being_removed(state.header.state);
-  // The checkpoint may be gone with the vault. That the act was begun is authentic; its token must be this store's still.
+  // The checkpoint may be gone with the vault. That the removal was begun is authentic; its permit must be this store's still.
   const log::Checkpoint checkpoint = resumed && state.core.authority.vendor_public_key
                                          ? permit_checkpoint(credential.permit)
                                          : state.authority_checkpoint(state.loaded.newest);

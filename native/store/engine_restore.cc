@@ -109,7 +109,7 @@ Status Engine::validate_restore(const Credential& credential) {
   if (state.recovering) {
     authority = check_authority(credential, Purpose::kRecover, state.core.authority, state.header,
                                 state.loaded.newest);
-    // A restore that was cut behind its commit is gone on with by the token that began it.
+    // A restore that was cut behind its commit is continued by the permit that began it.
     if (authority.is(Reason::kAuthorityRefused) && pending) {
       authority = check_authority(credential, Purpose::kRecover, state.core.authority, state.header,
                                   earlier->accepted);

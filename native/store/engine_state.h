@@ -203,7 +203,7 @@ struct Engine::State {
   std::vector<log::Completion> witnessed_waiting;  // in order of submission
   std::thread witness_thread;
 
-  // The TPM; with another storage all of this is empty.
+  // The TPM; with another protector all of this is empty.
   std::shared_ptr<roots::Tpm> tpm;
   std::string tpm_description;
   TpmSlot tpm_slot;  // of the persistence.bin on disk; guarded by persistence_mutex once the store is open
@@ -224,7 +224,7 @@ struct Engine::State {
   std::atomic<bool> anchor_owed{false};          // an anchor was asked for and failed
   std::atomic<std::uint64_t> token_retry_ms{0};  // how long the next try waits
 
-  // The token; with another storage all of this is empty.
+  // The token; with another protector all of this is empty.
   std::shared_ptr<roots::Token> token;
   TokenSlot token_slot;  // of the newest persistence.bin; guarded by persistence_mutex once the store is open
   std::unique_ptr<TokenStore> token_store;
@@ -446,7 +446,8 @@ struct Engine::State {
   }
   [[nodiscard]] log::Checkpoint authority_checkpoint(const log::Checkpoint& checkpoint,
                                                      std::uint64_t counter_value) const;
-  // The commit of an act of authority with a new seal, and where the counter is lost a new counter; leaves the store open.
+  // The commit of an administrative operation with a new seal, and where the counter is lost a new counter. Leaves the
+  // store open.
   [[nodiscard]] Status commit_with_new_seal(log::CommitKind kind, SystemRecordChanges& changes,
                                             const TimeStamp& stamp_now);
 

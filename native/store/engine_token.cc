@@ -1,4 +1,4 @@
-// Storage 'pkcs11': the KEK in a token, from COLDSTART to rotation.
+// Key protector 'pkcs11': the KEK in a token, from COLDSTART to rotation.
 #include <algorithm>
 
 #include "store/engine_state.h"

@@ -1,4 +1,4 @@
-// Storage 'tpm': the TPM and its counter from COLDSTART to decommission. What happens while a store is open stands in
+// Key protector 'tpm': the TPM and its counter from COLDSTART to decommission. What happens while a store is open stands in
 // engine_anchor.cc.
 #include <algorithm>
 
@@ -308,8 +308,8 @@ void Engine::State::adopt_anchor() {
   log::Checkpoint checkpoint{record->generation(), {}};
   const AnchorStanding standing = stand(*anchor_found, evidence.counter.tpm);
   const bool settled = standing == AnchorStanding::kComplete;
-  // Before the TPM moves for an ordinary anchor, and before a snapshot is written, the tamper file is synced; an act of
-  // authority names the counter as it stands, and only the anchor behind it moves the witnesses.
+  // Before the TPM moves for an ordinary anchor, and before a snapshot is written, the tamper file is synced; an
+  // administrative operation names the counter as it stands, and only the anchor behind it moves the witnesses.
   bool moved_before = record->generation() <= loaded.snapshot.generation;
   log::Checkpoint
       before;  // the anchor before it; the zero checkpoint when a compaction has taken that commit away

@@ -29,7 +29,8 @@ Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStam
                            bool replace_foreign) {
   if (!replace_foreign && known_) SR_TRY(check_present());
   const Bytes value = encode_vault_hash(target, key_.key.view(), key_.storage_id, key_.key_id);
-  // TimeTamper first: VaultHash remembers which proofs were used, so it completes an act of authority.
+  // TimeTamper first: VaultHash remembers at which checkpoints a reanchor was used, so it completes an
+  // administrative operation.
   if (keeps_time_ && stamp && (stamp != stamp_moved_ || replace_foreign)) {
     SR_TRY(store_.save(SecretName::kTimeTamper, key_.storage_id,
                        encode_witness_time(*stamp, key_.key.view(), key_.storage_id, key_.key_id)));

@@ -242,7 +242,7 @@ class Search {
     if (!state.nodes[disk].accepted) {
       ++acknowledgements_;
       std::uint32_t history = 0;
-      bool decided = false;  // this completes an act of authority: what it gives up is given up from here on
+      bool decided = false;  // this completes an administrative operation: what it gives up stays given up
       for (std::uint8_t at = disk; at != kNoNode; at = state.nodes[at].parent) {
         history |= 1U << at;
         decided |= state.nodes[at].accepted && (state.acknowledged >> at & 1U) == 0;

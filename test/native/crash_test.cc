@@ -257,8 +257,8 @@ TEST_F(Crash, PasswordAddedAndRemoved) {
   finish("password added, another removed", cut_everywhere(image, act, check, kStates));
 }
 
-// Acts of authority. After a cut either the store is open to everyone, or the refusal is the one from before and the
-// same act with the same credential completes.
+// Administrative operations. After a cut either the store is open to everyone, or the refusal is the one from before and
+// the same operation with the same credential completes.
 
 using MakeProof = std::function<Credential()>;
 

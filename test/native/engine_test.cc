@@ -1,4 +1,5 @@
-// The life of a store in software storage: COLDSTART, commits, close, WARMSTART, acts of authority, compaction.
+// The life of a store with key protector 'software': COLDSTART, commits, close, WARMSTART, administrative operations,
+// compaction.
 #include "base/limits.h"
 #include "engine_fixture.h"
 

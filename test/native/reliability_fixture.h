@@ -1,5 +1,5 @@
-// What the reliability tests share: a ledger of what a store may hold, sessions that keep it, acts of authority as
-// scenarios, and the loop that cuts the power at every call of one of them.
+// What the reliability tests share: a ledger of what a store may hold, sessions that keep it, administrative
+// operations as scenarios, and the loop that cuts the power at every call of one of them.
 //
 // Invariants: a scenario makes the same calls whenever it is run on the same image, so that call n of one run is
 // call n of the next. An operation that was answered with ok (or `committed`) is in every permitted state. One of unknown
@@ -235,7 +235,7 @@ class Session {
   Opened opened_;
 };
 
-// The steps before an act of authority.
+// The steps before an administrative operation.
 inline Status steps_to_identified(Engine& engine) {
   SR_TRY(engine.determine_startup_state().status());
   SR_TRY(engine.setup_persistence_files());

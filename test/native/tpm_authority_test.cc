@@ -1,4 +1,4 @@
-// Acts of authority over a store whose root is in a TPM: what each accepts, and that it serves once.
+// Administrative operations on a store whose root is in a TPM: what each accepts, and that it serves once.
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {

@@ -1,5 +1,5 @@
-// Acts of authority over a store with a TPM, cut at every call of the disk and the TPM: the refusal after a cut is one from
-// before, and the same act with the same credential completes.
+// Administrative operations on a store with a TPM, cut at every call of the disk and the TPM: the refusal after a cut is one
+// from before, and the same operation with the same credential completes.
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {

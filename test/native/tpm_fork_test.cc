@@ -354,7 +354,7 @@ TEST_F(TpmFork, RandomSchedules) {
     std::unique_ptr<World> copies[2] = {copy_of(original, bus), nullptr};
     std::unique_ptr<Session> sessions[2];
     std::set<std::string> acknowledged;
-    // What other schedules left does not disturb: each begins by an act of authority over the same files.
+    // What other schedules left does not disturb: each begins by an administrative operation on the same files.
     bus.open();
     other.open();
     const Status begun = reanchor_tpm(*copies[0], password_proof("backup"));

@@ -176,7 +176,8 @@ export class PersistenceService implements Persistence {
     }
     if (operation.kind === 'decommission') {
       // A vendor's permit names the present checkpoint, which the vault holds.
-      await native.createAndLoadVault().catch(() => undefined);
+      await native.createAndLoadVault(guarded('progress', this.#options.onProgress)).catch(() => undefined);
+      this.#throwIfAborted();
       this.leftBehind = Object.freeze(await native.decommission(operation.password, operation.permit));
       return;
     }
@@ -187,6 +188,8 @@ export class PersistenceService implements Persistence {
     step('InitializeStorageIdentifier');
     await native.initializeStorageIdentifier();
     if (this.#startup === 'COLDSTART') this.#validator?.endColdstart();
+    // The core does not stop a change, and so far an operation has made none.
+    this.#throwIfAborted();
     if (operation.kind === 'reanchor') {
       await native.reanchor(operation.password, operation.permit);
       this.#refuseWhileRestoring(native);
@@ -256,8 +259,10 @@ export class PersistenceService implements Persistence {
       operation.report.begin('witnesses');
       await fromNative(() => native.validateRestore(operation.password, operation.permit));
     });
+    this.#throwIfAborted();
     operation.report.begin('token');
     await operation.prepareToken(native.status()?.token === undefined);
+    this.#throwIfAborted();
     await native.restore(operation.report.core);
   }
 

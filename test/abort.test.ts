@@ -3,14 +3,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { OpenOptions } from '../lib/options.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
-import { World } from './support/stores.js';
+import { HsmWorld } from './support/softhsm.js';
+import { quickKdf, World } from './support/stores.js';
 
 /** Takes the place of what World gives. */
 const noSecretStore = { secretStore: undefined } as unknown as Partial<OpenOptions>;
@@ -139,6 +140,70 @@ describe('cancellation', () => {
     throwsReason(() => service.vault.get('k'), 'closed');
     const again = await world.open();
     assert.ok(again.vault.has('k'));
+  });
+
+  describe('of an administrative operation: nothing was changed', () => {
+    const password = Buffer.from('correct horse battery');
+    const contents = (): readonly (readonly [string, string])[] =>
+      readdirSync(world.root, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile() && !entry.name.endsWith('lock'))
+        .map(({ parentPath, name }) => join(parentPath, name))
+        .sort()
+        .map((path) => [path, readFileSync(path, 'hex')] as const);
+    const abortAt = (step: string): Partial<OpenOptions> => ({
+      trace: (name) => {
+        if (name === step) abort();
+      },
+    });
+    beforeEach(async () => {
+      const store = await world.open({ recovery: { password, kdf: quickKdf } });
+      await store.vault.set('k', value);
+      await store.close();
+    });
+    const loseSecrets = (): void => {
+      rmSync(world.secrets, { recursive: true });
+    };
+    const agedAYear = (): void => {
+      world.clock.advance(365 * 86_400_000);
+    };
+
+    for (const [kind, when, prepare, options] of [
+      ['decommission', 'while the vault is read', () => undefined, { onProgress: () => abort() }],
+      ['decommission', 'before the vault is read', () => undefined, abortAt('InitializeWarmstart')],
+      ['reanchor', 'before the last step', agedAYear, abortAt('InitializeStorageIdentifier')],
+      ['recover', 'before the last step', loseSecrets, abortAt('InitializeStorageIdentifier')],
+    ] as const) {
+      it(`${kind}, ${when}`, async () => {
+        prepare();
+        const before = contents();
+        const performed = world.perform(kind, { password }, { ...options, signal: controller.signal });
+        assert.equal((await rejectsReason(performed, 'aborted')).cause, reason);
+        assert.deepEqual(contents(), before);
+        // No lock is left, and the operation can be repeated.
+        await (await world.perform(kind, { password })).close();
+      });
+    }
+  });
+
+  it('of a restore, before the key is made: no key was made, and the same call goes on', async () => {
+    const hsm = new HsmWorld();
+    try {
+      await hsm.make();
+      await hsm.makeStore();
+      hsm.destroyKek();
+      const before = hsm.files();
+      const restoring = hsm.restore({
+        signal: controller.signal,
+        onStep: ({ step, state }) => {
+          if (step === 'witnesses' && state === 'begun') abort();
+        },
+      });
+      assert.equal((await rejectsReason(restoring, 'aborted')).cause, reason);
+      assert.deepEqual(hsm.files(), before);
+      await hsm.restore();
+    } finally {
+      await hsm.closeAll();
+    }
   });
 
   it('after the start: nothing happens', async () => {

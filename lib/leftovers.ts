@@ -1,6 +1,6 @@
 // The rest of a store whose files are gone: what SecretStore, TPM or token still hold of it.
 import { requireRecord } from './arguments.js';
-import { cancelling } from './abort.js';
+import { aborted, cancelling } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { loadNative } from './native.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from './native-binding.js';
@@ -62,6 +62,9 @@ export async function withLeftovers(
     }
     // As at a COLDSTART: nothing else names the key in the token.
     const { protector, wipe } = await locateProtector(binding, options, true, 'decommission');
+    const throwIfAborted = (): void => {
+      if (options.signal?.aborted === true) throw aborted(options.signal);
+    };
     let store: NativeStore;
     try {
       store = new binding.Store(
@@ -79,7 +82,10 @@ export async function withLeftovers(
           store.cancel();
         },
         async () => {
+          throwIfAborted();
           const found = await fromNative(() => store.findLeftovers());
+          // The core does not stop a removal.
+          throwIfAborted();
           if (remove) await fromNative(() => store.removeLeftovers());
           return Object.freeze(found.map((leftover) => Object.freeze(leftover)));
         },

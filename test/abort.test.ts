@@ -8,10 +8,12 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { withLeftovers } from '../lib/leftovers.js';
+import type { NativeBinding, NativeStore } from '../lib/native-binding.js';
 import type { OpenOptions } from '../lib/options.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { HsmWorld } from './support/softhsm.js';
-import { quickKdf, World } from './support/stores.js';
+import { binding, quickKdf, World } from './support/stores.js';
 
 /** Takes the place of what World gives. */
 const noSecretStore = { secretStore: undefined } as unknown as Partial<OpenOptions>;
@@ -183,6 +185,40 @@ describe('cancellation', () => {
         await (await world.perform(kind, { password })).close();
       });
     }
+  });
+
+  describe('of what is left of a store: nothing was removed', () => {
+    beforeEach(async () => {
+      await (await world.open()).close();
+      rmSync(world.directory, { recursive: true });
+    });
+    const leftovers = (remove: boolean, core: NativeBinding = binding): Promise<unknown> => {
+      const { directory, instance, secretStore } = world.options();
+      return withLeftovers(core, { directory, instance, secretStore, signal: controller.signal }, remove);
+    };
+
+    for (const remove of [false, true]) {
+      it(`before it is ${remove ? 'removed' : 'listed'}`, async () => {
+        const before = readdirSync(world.secrets);
+        abort();
+        assert.equal((await rejectsReason(leftovers(remove), 'aborted')).cause, reason);
+        assert.deepEqual(readdirSync(world.secrets), before);
+      });
+    }
+
+    it('between listing and removing', async () => {
+      const before = readdirSync(world.secrets);
+      class Store extends binding.Store {
+        override async findLeftovers(): ReturnType<NativeStore['findLeftovers']> {
+          const found = await super.findLeftovers();
+          abort();
+          return found;
+        }
+      }
+      const refusal = await rejectsReason(leftovers(true, { ...binding, Store }), 'aborted');
+      assert.equal(refusal.cause, reason);
+      assert.deepEqual(readdirSync(world.secrets), before);
+    });
   });
 
   it('of a restore, before the key is made: no key was made, and the same call goes on', async () => {

@@ -278,19 +278,27 @@ export async function decommissionWith(
       const removed = await withLeftovers(binding, rest, true, internals);
       return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
     }
-    const service = await performOperation(binding, 'decommission', rest, { ...internals, allowLeftovers });
-    return Object.freeze({ leftovers: Object.freeze([]), leftBehind: service.leftBehind });
+    let leftBehind: readonly string[] = Object.freeze([]);
+    const onRemoved = (names: readonly string[]): void => {
+      leftBehind = names;
+    };
+    await performOperation(binding, 'decommission', rest, { ...internals, allowLeftovers }, onRemoved);
+    return Object.freeze({ leftovers: Object.freeze([]), leftBehind });
   } catch (error) {
     throw toPersistenceError(error);
   }
 }
 
-/** The administrative operations with a binding of the caller's choice. */
+/**
+ * The administrative operations with a binding of the caller's choice.
+ * @param onRemoved - gets what a decommission did not find
+ */
 export async function performOperation(
   binding: NativeBinding,
   kind: Exclude<Operation['kind'], 'open' | 'restore'>,
   options: AdministrativeOptions,
   internals: Partial<NativeStoreOptions> = {},
+  onRemoved?: (leftBehind: readonly string[]) => void,
 ): Promise<PersistenceService> {
   let source: Secret | undefined;
   try {
@@ -305,7 +313,7 @@ export async function performOperation(
       ...(kind === 'decommission' && { removal: true }),
     });
     const password = await source?.take();
-    await service.initialize({ kind, password, permit });
+    await service.initialize({ kind, password, permit, onRemoved });
     return service;
   } catch (error) {
     const refusal = toPersistenceError(error);

@@ -5,9 +5,16 @@ import type { StepReport } from './restore/steps.js';
 export type Operation =
   | { readonly kind: 'open' }
   | {
-      readonly kind: 'reanchor' | 'recover' | 'reseal' | 'decommission';
+      readonly kind: 'reanchor' | 'recover' | 'reseal';
       readonly password?: Uint8Array | undefined;
       readonly permit?: Uint8Array | undefined;
+    }
+  | {
+      readonly kind: 'decommission';
+      readonly password?: Uint8Array | undefined;
+      readonly permit?: Uint8Array | undefined;
+      /** Called when the store is removed, with the items that were not found. */
+      readonly onRemoved?: ((leftBehind: readonly string[]) => void) | undefined;
     }
   | RestoreOperation;
 

@@ -65,7 +65,6 @@ export class PersistenceService implements Persistence {
   #closing: Promise<void> | undefined;
   #parts: { readonly fields: Fields; readonly keys: Keys; readonly tls: Tls } | undefined;
   #tasks: Promise<unknown> = Promise.resolve();
-  leftBehind: readonly string[] = []; // what a decommission did not find
   readonly #run: upkeep.RunTask = (work) => this.#task(work);
 
   /**
@@ -178,7 +177,8 @@ export class PersistenceService implements Persistence {
       // A vendor's permit names the present checkpoint, which the vault holds.
       await native.createAndLoadVault(guarded('progress', this.#options.onProgress)).catch(() => undefined);
       this.#throwIfAborted();
-      this.leftBehind = Object.freeze(await native.decommission(operation.password, operation.permit));
+      const leftBehind = await native.decommission(operation.password, operation.permit);
+      operation.onRemoved?.(Object.freeze(leftBehind));
       return;
     }
     step('LoadVaultAndValidate');

@@ -153,6 +153,11 @@ describe('Initialize()', () => {
     await (await world.open()).close();
   });
 
+  it('the open store has no property that a caller could change', async () => {
+    const store = await world.open();
+    assert.deepEqual(Reflect.ownKeys(store), []);
+  });
+
   it('can be given up by a signal between two steps', async () => {
     const controller = new AbortController();
     const service = world.service({

@@ -312,8 +312,7 @@ export async function performOperation(
       ...internals,
       ...(kind === 'decommission' && { removal: true }),
     });
-    const password = await source?.take();
-    await service.initialize({ kind, password, permit, onRemoved });
+    await service.initialize(async () => ({ kind, password: await source?.take(), permit, onRemoved }));
     return service;
   } catch (error) {
     const refusal = toPersistenceError(error);

@@ -1,4 +1,6 @@
 // What a start does in place of its last steps: an administrative operation, or a restore.
+import { untilAborted } from './abort.js';
+import { toPersistenceError } from './native-errors.js';
 import type { StepReport } from './restore/steps.js';
 
 /** In place of the last steps of a start, or of the key protector. */
@@ -28,4 +30,16 @@ export interface RestoreOperation {
   readonly prepareToken: (missing: boolean) => Promise<void>;
   /** Runs the part that tries the password. */
   readonly attempt: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
+/** What a caller's function for a secret throws is `invalid-argument`. */
+export async function asking(
+  given: () => Promise<Operation>,
+  signal: AbortSignal | undefined,
+): Promise<Operation> {
+  try {
+    return await (signal === undefined ? given() : untilAborted(given(), signal));
+  } catch (error) {
+    throw toPersistenceError(error);
+  }
 }

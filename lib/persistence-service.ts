@@ -5,7 +5,7 @@
 // - Tasks of the core run one at a time, in the order of the calls.
 // - After close() has been called every other call answers `closed`.
 import { aborted, cancelling, untilAborted } from './abort.js';
-import type { Operation, RestoreOperation } from './operation.js';
+import { asking, type Operation, type RestoreOperation } from './operation.js';
 import { PersistenceError } from './errors.js';
 import { EventHub, guarded, type Listener, type PersistenceEvents } from './events.js';
 import { Fields } from './fields.js';
@@ -23,7 +23,7 @@ import { PendingOperations } from './pending.js';
 import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { requireApart, sharesFileSystem } from './places.js';
-import { locateProtector } from './protector-place.js';
+import { isRefusedByTpm, locateProtector } from './protector-place.js';
 import { requireStrong, type PasswordSource } from './secrets.js';
 import {
   toStatus,
@@ -38,11 +38,6 @@ import { TimeRefresh } from './time-refresh.js';
 import { Vault } from './vault.js';
 
 export type { Persistence, VerifyOptions } from './persistence.js';
-
-interface FirstSteps {
-  readonly native: NativeStore;
-  readonly manifests: LoadedManifests | undefined;
-}
 
 type State = 'new' | 'starting' | 'open' | 'closed';
 
@@ -116,10 +111,11 @@ export class PersistenceService implements Persistence {
 
   /**
    * Initialize(): starts the store, once.
+   * @param given - or a function that reads the caller's secrets for it, as a part of the start
    * @throws PersistenceError: the verdict of a step; `already-open` at a second call; `initialization-failed`, with its
    * cause, for anything else that is thrown within a step.
    */
-  async initialize(operation: Operation = { kind: 'open' }): Promise<void> {
+  async initialize(given: Operation | (() => Promise<Operation>) = { kind: 'open' }): Promise<void> {
     if (this.#state === 'closed') throw new PersistenceError('closed', 'the store was closed');
     if (this.#state !== 'new') throw new PersistenceError('already-open', 'Initialize() was called before');
     this.#state = 'starting';
@@ -127,7 +123,9 @@ export class PersistenceService implements Persistence {
     const cancel = (): void => {
       this.#native?.cancel();
     };
+    let operation: Operation;
     try {
+      operation = typeof given === 'function' ? await asking(given, signal) : given;
       await cancelling(signal, cancel, () => this.#start(operation));
       // What an operation has changed is done; a start can be repeated.
       if (operation.kind === 'open') this.#throwIfAborted();
@@ -209,7 +207,10 @@ export class PersistenceService implements Persistence {
   }
 
   /** Up to the open key protector, of a restore up to the manifests. All locks are taken here, before any change. */
-  async #firstSteps(operation: Operation, step: (name: string) => void): Promise<FirstSteps> {
+  async #firstSteps(
+    operation: Operation,
+    step: (name: string) => void,
+  ): Promise<{ native: NativeStore; manifests: LoadedManifests | undefined }> {
     step('DetermineStartupState');
     const native = await this.#determine(operation);
     step('SetupPersistenceFiles');
@@ -353,7 +354,7 @@ export class PersistenceService implements Persistence {
     try {
       await native.initializeWarmstart();
     } catch (error) {
-      if (operation.kind === 'reanchor' && (await this.#isRefusedByTpm(error))) {
+      if (operation.kind === 'reanchor' && (await isRefusedByTpm(this.#binding, this.#options, error))) {
         if (operation.password === undefined) {
           const message =
             'the TPM does not open this state; only the backup password does, a permit alone cannot';
@@ -369,14 +370,6 @@ export class PersistenceService implements Persistence {
         this.#internals.allowLeftovers === true && reason !== 'locked' && reason !== 'aborted';
       if (retryable && !permitted) throw error;
     }
-  }
-
-  /** The TPM gives the root of an older state, or of one without its counter, to no one: reanchor needs the password. */
-  async #isRefusedByTpm(error: unknown): Promise<boolean> {
-    const { reason } = toPersistenceError(error, 'internal');
-    if (!['vault-rolled-back', 'witness-missing', 'witness-replaced'].includes(reason)) return false;
-    const header = await fromNative(() => this.#binding.inspect(this.#options.native.directory));
-    return header.storage === 'tpm';
   }
 
   async #loadManifests(): Promise<LoadedManifests | undefined> {

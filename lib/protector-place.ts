@@ -1,7 +1,7 @@
 // The place of a store's key protector, with the PIN that opens it.
 import { PersistenceError } from './errors.js';
 import type { NativeBinding, NativeStorage } from './native-binding.js';
-import { fromNative } from './native-errors.js';
+import { fromNative, toPersistenceError } from './native-errors.js';
 import type { GivenProtector, ReadOptions } from './options.js';
 import { locateToken } from './pkcs11-options.js';
 import { secretBytesMax } from './secrets.js';
@@ -32,6 +32,18 @@ export async function locateProtector(
   if (!cold || located.protector.object !== undefined) return located;
   const object = `strongroom ${instance === '' ? 'default' : instance}`;
   return { ...located, protector: { ...located.protector, object } };
+}
+
+/** The TPM gives the root of an older state, or of one without its counter, to no one: reanchor needs the password. */
+export async function isRefusedByTpm(
+  binding: NativeBinding,
+  { native }: Pick<ReadOptions, 'native'>,
+  error: unknown,
+): Promise<boolean> {
+  const { reason } = toPersistenceError(error, 'internal');
+  if (!['vault-rolled-back', 'witness-missing', 'witness-replaced'].includes(reason)) return false;
+  const header = await fromNative(() => binding.inspect(native.directory));
+  return header.storage === 'tpm';
 }
 
 async function withPin(

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { withLeftovers } from '../lib/leftovers.js';
 import type { NativeBinding, NativeStore } from '../lib/native-binding.js';
 import type { OpenOptions } from '../lib/options.js';
+import { restoreWith } from '../lib/restore/restore.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { HsmWorld } from './support/softhsm.js';
 import { binding, quickKdf, World } from './support/stores.js';
@@ -185,6 +186,21 @@ describe('cancellation', () => {
         await (await world.perform(kind, { password })).close();
       });
     }
+  });
+
+  it('while a callback is awaited for the password of a credential', async () => {
+    const password = (): Promise<Uint8Array> => {
+      setImmediate(abort);
+      return new Promise(() => undefined);
+    };
+    const { signal } = controller;
+    await (await world.open()).close();
+    const performed = world.perform('reanchor', { password }, { signal });
+    assert.equal((await rejectsReason(performed, 'aborted')).cause, reason);
+    controller = new AbortController();
+    const options = { ...world.options({ signal: controller.signal }), credential: { password } };
+    assert.equal((await rejectsReason(restoreWith(binding, options), 'aborted')).cause, reason);
+    await (await world.open()).close();
   });
 
   describe('of what is left of a store: nothing was removed', () => {

@@ -145,6 +145,24 @@ describe('copies of secrets are wiped', function () {
       watch.assertWiped('correct horse');
     });
 
+    it('a PIN of the options, where the password of a credential cannot be read or is not waited for', async () => {
+      const { directory } = world.options();
+      const protector = { type: 'tpm', pin: bytes('2580-PIN') } as const;
+      const missing = { file: join(world.root, 'missing') };
+      const never = (): Promise<Uint8Array> => new Promise(() => undefined);
+      for (const [source, reason, signal] of [
+        [missing, 'not-found', undefined],
+        [never, 'aborted', AbortSignal.timeout(1)],
+      ] as const) {
+        const credential = { password: source };
+        const options = { directory, protector, credential, ...(signal && { signal }) };
+        await rejectsReason(performOperation(watch.binding, 'reanchor', options), reason);
+        watch.assertGone('2580-PIN');
+        await rejectsReason(restoreWith(watch.binding, options), reason);
+        watch.assertGone('2580-PIN');
+      }
+    });
+
     it("a web server's key, where it was a string", async () => {
       const { key, certificate } = makeCertificates();
       const store = await open();

@@ -93,15 +93,14 @@ export async function restoreWith(
   try {
     report.begin('detect');
     service = new PersistenceService(binding, openOptions, internals);
-    const password = await plan.password?.take();
-    await service.initialize({
+    await service.initialize(async () => ({
       kind: 'restore',
-      password,
+      password: await plan.password?.take(),
       permit: plan.permit,
       report,
       prepareToken: (missing) => prepareToken(binding, missing, plan.setUp, openOptions.protector),
       attempt: (work) => throttle.attempt(directory, work),
-    });
+    }));
     await finish(service, plan, report);
     return service;
   } catch (error) {

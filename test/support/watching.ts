@@ -17,8 +17,9 @@ export class SecretWatch {
   /** The testing build of the core; what it is given of secrets is noted. */
   readonly binding: NativeBinding;
   readonly #allocate = Buffer.allocUnsafeSlow.bind(Buffer);
+  readonly #array = globalThis.Uint8Array;
   #seen: Seen[] = [];
-  #made: Buffer[] = [];
+  #made: Uint8Array[] = [];
 
   constructor() {
     Buffer.allocUnsafeSlow = (size) => {
@@ -27,6 +28,14 @@ export class SecretWatch {
       this.#made.push(made);
       return made;
     };
+    // A copy that is made here of bytes that someone gave; Buffers are made by a class of their own.
+    globalThis.Uint8Array = new Proxy(this.#array, {
+      construct: (target, given: unknown[], caller: () => unknown) => {
+        const made = Reflect.construct(target, given, caller) as Uint8Array;
+        this.#made.push(made);
+        return made;
+      },
+    });
     const note = (...given: unknown[]): void => {
       for (const bytes of given) {
         if (bytes instanceof Uint8Array) this.#seen.push({ bytes, text: Buffer.from(bytes).toString() });
@@ -106,11 +115,15 @@ export class SecretWatch {
     const made = this.#made;
     this.#made = [];
     for (const text of texts) {
-      assert.ok(!made.some((copy) => copy.includes(text)), `a copy of '${text.slice(0, 40)}' is left`);
+      assert.ok(
+        !made.some((copy) => Buffer.from(copy.buffer).includes(text)),
+        `a copy of '${text.slice(0, 40)}' is left`,
+      );
     }
   }
 
   stop(): void {
     Buffer.allocUnsafeSlow = this.#allocate;
+    globalThis.Uint8Array = this.#array;
   }
 }

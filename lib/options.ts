@@ -427,7 +427,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
   const protector = readProtector(given.protector);
   if (protector.native?.type === 'tpm' && native.secretStore !== undefined) {
     protector.pin?.forget();
-    throw invalid("secretStore belongs to protector 'software'");
+    throw invalid("secretStore: protector 'tpm' has none; leave the option out");
   }
   let password: Secret | undefined;
   try {

@@ -245,6 +245,11 @@ describe('Initialize()', () => {
       );
       assert.match(error.message, /'colour'/);
     });
+    it('names the protector that has no SecretStore', () => {
+      const error = throwsReason(() => world.service({ protector: { type: 'tpm' } }), 'invalid-option');
+      assert.match(error.message, /secretStore: protector 'tpm' has none/);
+    });
+
     it('refuses what is no object at all', () => {
       for (const options of [undefined, null, 5, 'x', [], true]) {
         throwsReason(() => new PersistenceService(binding, options), 'invalid-argument');

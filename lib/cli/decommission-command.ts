@@ -87,9 +87,9 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     path,
     options,
     async (places) => {
-      const { status, protector: type, error } = await look(path, places);
+      const { status, protector: type, token, error } = await look(path, places);
       // Another login with it could lock the token, and without --allow-leftovers the token must be reached.
-      if (type === 'pkcs11' && options.allowLeftovers !== true) refusePin(error);
+      if (token !== undefined && options.allowLeftovers !== true) refusePin(error);
       requirePermitOf(status?.rewindableBy, options);
       await withCredential(await readCredential(options, type), async (credential) => {
         ({ leftBehind } = await decommission({

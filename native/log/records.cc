@@ -38,10 +38,15 @@ void Record::replace(const SealedValue& sealed) {
   std::copy(sealed.tag.begin(), sealed.tag.end(), tag());
 }
 
-void EpochKeys::add_vault_key(std::uint32_t key_id, SecretBytes vault_key, bool present) {
+void EpochKeys::add_vault_key(std::uint32_t key_id, SecretBytes vault_key) {
   const MutexLock lock(mutex_);
   vault_keys_.insert_or_assign(key_id, std::move(vault_key));
-  if (present) key_id_ = key_id;
+}
+
+void EpochKeys::switch_vault_key(std::uint32_t key_id, SecretBytes vault_key) {
+  const MutexLock lock(mutex_);
+  vault_keys_.insert_or_assign(key_id, std::move(vault_key));
+  key_id_ = key_id;
 }
 
 void EpochKeys::forget_former_vault_keys() {

@@ -70,8 +70,10 @@ class EpochKeys {
     vault_keys_.emplace(key_id, std::move(vault_key));
   }
 
-  // Another DEK's vault key, for what is sealed under it; with `present`, for new epochs from now on.
-  void add_vault_key(std::uint32_t key_id, SecretBytes vault_key, bool present);
+  // Another DEK's vault key, for what is sealed under it.
+  void add_vault_key(std::uint32_t key_id, SecretBytes vault_key) SR_EXCLUDES(mutex_);
+  // The same, and new epochs are of this DEK from now on.
+  void switch_vault_key(std::uint32_t key_id, SecretBytes vault_key) SR_EXCLUDES(mutex_);
   void forget_former_vault_keys();
   // The DEK that the vault file's header names. False for one whose vault key is not here.
   [[nodiscard]] bool set_file_key(std::uint32_t key_id);

@@ -56,8 +56,7 @@ void Engine::State::make_epoch_keys() {
                                                 header.storage_id, header.key_id);
   if (!core.previous) return;
   const SecretBytes& former = core.previous->key;
-  epoch_keys->add_vault_key(core.previous->key_id, create_get_vault_key(former.view(), core.vault_salt),
-                            false);
+  epoch_keys->add_vault_key(core.previous->key_id, create_get_vault_key(former.view(), core.vault_salt));
 }
 
 Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
@@ -159,7 +158,7 @@ void Engine::State::adopt_keys(NextKeys& keys) {
 void Engine::State::follow_keys() {
   if (epoch_keys->key_id() != header.key_id) {
     queue->exclusively([this] {
-      epoch_keys->add_vault_key(header.key_id, create_get_vault_key(dek.view(), core.vault_salt), true);
+      epoch_keys->switch_vault_key(header.key_id, create_get_vault_key(dek.view(), core.vault_salt));
       writer->end_epoch();
     });
   }

@@ -29,7 +29,7 @@ constexpr log::EpochSalt kSalt = {42};
 // `rotating`: with the key of the next DEK.
 std::unique_ptr<log::EpochKeys> make_keys(bool rotating) {
   auto keys = std::make_unique<log::EpochKeys>(SecretBytes(Bytes(32, 0x5a)), kStorageId, 1);
-  if (rotating) keys->add_vault_key(2, SecretBytes(Bytes(32, 0xa5)), true);
+  if (rotating) keys->switch_vault_key(2, SecretBytes(Bytes(32, 0xa5)));
   return keys;
 }
 

@@ -26,38 +26,49 @@ Status SnapshotWriter::begin(const SnapshotInfo& info) {
   return {};
 }
 
+// A buffer that moves keeps its memory, so the views of the changes stay valid.
+void SnapshotWriter::Gathered::add(std::string_view key, WipedBuffer value) {
+  values_.push_back(std::move(value));
+  changes_.push_back(Change{Operation::kPut, as_bytes(key), values_.back().view()});
+  bytes_ += key.size() + values_.back().size();
+}
+
+void SnapshotWriter::Gathered::clear() {
+  changes_.clear();
+  values_.clear();
+  bytes_ = 0;
+}
+
 Status SnapshotWriter::add(const Record& record) {
-  if (!head_written_) SR_TRY(flush(false));
+  if (!head_written_) SR_TRY(write_frame(Place::kInside));
   WipedBuffer value;
   value.resize(record.value_bytes());
   if (!cipher_.open(record, value.span().data())) {
     return {Reason::kInternal, "a record in memory does not authenticate"};
   }
-  values_.push_back(std::move(value));
-  changes_.push_back(Change{Operation::kPut, as_bytes(record.key()), values_.back().view()});
-  pending_bytes_ += record.key().size() + record.value_bytes();
-  return pending_bytes_ >= kFrameTargetBytes ? flush(false) : Status();
+  gathered_.add(record.key(), std::move(value));
+  return gathered_.bytes() >= kFrameTargetBytes ? write_frame(Place::kInside) : Status();
 }
 
 Result<std::uint64_t> SnapshotWriter::finish() {
-  SR_TRY(flush(true));
+  SR_TRY(write_frame(Place::kLast));
   return offset_;
 }
 
-Status SnapshotWriter::flush(bool last) {
+Status SnapshotWriter::write_frame(Place place) {
   FrameHeader header;
   header.kind = head_written_ ? CommitKind::kSnapshotData : CommitKind::kSnapshotHead;
-  header.flags = static_cast<std::uint16_t>((head_written_ ? 0 : kHasSalt) | (last ? kLast : 0));
+  header.flags =
+      static_cast<std::uint16_t>((head_written_ ? 0 : kHasSalt) | (place == Place::kLast ? kLast : 0));
   header.generation = generation_;
   header.counter = counter_;
   header.epoch = epoch_;
-  counter_ += 1 + changes_.size();
-  chain_ = build_frame(header, salt_, chain_, changes_, head_written_ ? ByteView{} : ByteView(info_),
-                       *cipher_.find(epoch_), cipher_, keys_.storage_id(), frame_, nullptr);
+  counter_ += 1 + gathered_.changes().size();
+  chain_ =
+      build_frame(header, salt_, chain_, gathered_.changes(), head_written_ ? ByteView{} : ByteView(info_),
+                  *cipher_.find(epoch_), cipher_, keys_.storage_id(), frame_, nullptr);
   head_written_ = true;
-  changes_.clear();
-  values_.clear();
-  pending_bytes_ = 0;
+  gathered_.clear();
   SR_TRY(file_.write_at(offset_, frame_));
   offset_ += frame_.size();
   return {};

@@ -28,7 +28,23 @@ class SnapshotWriter {
   [[nodiscard]] Result<std::uint64_t> finish();
 
  private:
-  [[nodiscard]] Status flush(bool last);
+  // Records in the clear, gathered until they are worth a frame.
+  class Gathered {
+   public:
+    void add(std::string_view key, WipedBuffer value);
+    void clear();
+    [[nodiscard]] const std::vector<Change>& changes() const { return changes_; }
+    [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+   private:
+    std::vector<Change> changes_;
+    std::vector<WipedBuffer> values_;  // what the changes point to
+    std::size_t bytes_ = 0;
+  };
+  enum class Place : std::uint8_t { kInside, kLast };
+
+  // Writes what was gathered as one frame.
+  [[nodiscard]] Status write_frame(Place place);
 
   os::File& file_;
   EpochKeys& keys_;
@@ -40,9 +56,7 @@ class SnapshotWriter {
   std::uint64_t offset_ = 0;
   std::uint64_t generation_ = 0;
   Digest chain_{};
-  std::vector<Change> changes_;
-  std::vector<WipedBuffer> values_;
-  std::size_t pending_bytes_ = 0;
+  Gathered gathered_;
   Bytes info_;
   bool head_written_ = false;
   Bytes frame_;

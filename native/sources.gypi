@@ -29,6 +29,7 @@
       "log/compaction.cc",
       "log/commit_queue.cc",
       "log/records.cc",
+      "log/record_loader.cc",
       "log/value_verifier.cc",
       "roots/tpm/tss.cc",
       "roots/tpm/tpm_errors.cc",

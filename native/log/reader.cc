@@ -1,23 +1,20 @@
 #include "log/reader.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/cancellation.h"
 #include "base/limits.h"
-#include "log/value_verifier.h"
+#include "log/record_loader.h"
 
 namespace strongroom::log {
 namespace {
 
-constexpr std::size_t kPrefetchedKeys = 64;
 constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 // How far the newest synced tamper entry may trail and its checkpoint still be remembered for the snapshot.
 constexpr std::size_t kRecentHeadsMax = 16384;
 // A log below this is checked by the thread that reads it.
 constexpr std::uint64_t kVerifierFileBytesMin = std::uint64_t{4} << 20;
 constexpr unsigned kVerifierThreadsMax = 4;
-constexpr std::size_t kVerifierJobRecords = 512;
 constexpr std::uint64_t kReserveRecordsMax = std::uint64_t{1} << 24;
 
 // A window over the file that only moves forward: every byte is read from the system once.
@@ -66,67 +63,31 @@ class Window {
   std::size_t filled_ = 0;
 };
 
-// Entry table of one frame, checked as a whole before any is applied.
-struct Entry {
-  Operation operation = Operation::kPut;
-  ByteView key;
-  std::uint32_t value_bytes = 0;
-  ByteView tag;
-};
-
-bool parse_entry_table(ByteView entry_table, const FrameHeader& header, std::vector<Entry>& entries) {
-  ByteReader reader(entry_table);
-  std::uint64_t value_bytes = 0;
-  entries.clear();
-  for (std::uint32_t i = 0; i < header.operations; ++i) {
-    Entry entry;
-    const auto operation = reader.number<std::uint8_t>();
-    entry.operation = static_cast<Operation>(operation);
-    entry.key = reader.prefixed();
-    if (entry.key.empty() || entry.key.size() > limits::kKeyBytesMax) return false;
-    if (entry.operation == Operation::kPut) {
-      const std::uint64_t size = reader.varint();
-      if (size > limits::kValueBytesMax) return false;
-      entry.value_bytes = static_cast<std::uint32_t>(size);
-      entry.tag = reader.bytes(crypto::kTagBytes);
-      value_bytes += size;
-    } else if (entry.operation != Operation::kDelete) {
-      return false;
-    }
-    if (!reader.ok()) return false;
-    entries.push_back(entry);
-  }
-  return reader.done() && value_bytes == header.value_bytes;
-}
-
 class LogReader {
  public:
   LogReader(os::File& file, std::uint64_t file_bytes, const StorageId& storage_id, EpochKeys& keys,
-            Index& index, const ReadOptions& options)
+            Index& index, const ReadOptions& options, unsigned verifier_threads)
       : window_(file, file_bytes),
         storage_id_(storage_id),
         keys_(keys),
         cipher_(keys),
         index_(index),
-        options_(options) {
+        options_(options),
+        loader_(index, keys, verifier_threads) {
     loaded_.file_bytes = file_bytes;
   }
 
   // nullopt when a value did not authenticate that had been handed over: the log is to be read again, strictly.
-  Result<std::optional<LoadedLog>> run(unsigned verifier_threads) {
-    if (verifier_threads != 0) verifier_.emplace(keys_, verifier_threads);
+  Result<std::optional<LoadedLog>> run() {
     SR_TRY(read_file_header());
     index_.begin_bulk();
     const Status status = read_frames();
     index_.end_bulk();
     if (status.is(Reason::kAborted)) {
-      if (verifier_) verifier_->discard();
+      loader_.discard();
       return status;
     }
-    if (verifier_) {
-      verifier_->check(std::move(unchecked_));
-      if (!verifier_->finish()) return std::optional<LoadedLog>();
-    }
+    if (!loader_.finish()) return std::optional<LoadedLog>();
     if (!status.ok()) return status;
     return std::optional(std::move(loaded_));
   }
@@ -230,7 +191,7 @@ class LogReader {
       if (!info || !values.empty()) return end;
       snapshot = *std::move(info);
       index_.reserve(static_cast<std::size_t>(std::min<std::uint64_t>(snapshot.records, kReserveRecordsMax)));
-    } else if (!apply(header, values)) {
+    } else if (!loader_.apply(header, entry_table_, values)) {
       return end;
     }
     chain_ = next_link(chain_, header_and_salt, tag);
@@ -251,58 +212,6 @@ class LogReader {
     if (snapshot_done) return !is_snapshot && header.generation == loaded_.newest.generation + 1;
     if (!have_snapshot_head) return header.kind == CommitKind::kSnapshotHead;
     return header.kind == CommitKind::kSnapshotData && header.generation == snapshot.checkpoint.generation;
-  }
-
-  // A frame is all or nothing: its values are checked before the first operation takes effect, or all of the log's
-  // values are checked beside this thread and nothing of it is used when one fails.
-  bool apply(const FrameHeader& header, ByteView values) {
-    if (!parse_entry_table(entry_table_, header, entries_)) return false;
-    records_.clear();
-    std::uint64_t counter = header.counter;
-    for (const Entry& entry : entries_) {
-      if (entry.operation == Operation::kDelete) {
-        records_.push_back(nullptr);
-        continue;
-      }
-      const ByteView sealed = values.first(entry.value_bytes);
-      values = values.subspan(entry.value_bytes);
-      Record::Pointer record =
-          Record::make(header.generation, ++counter, header.epoch, entry.key, entry.value_bytes);
-      std::copy(sealed.begin(), sealed.end(), record->sealed());
-      std::copy(entry.tag.begin(), entry.tag.end(), record->tag());
-      records_.push_back(std::move(record));
-    }
-    if (!check_values()) return false;
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-      if (i % kPrefetchedKeys == 0) prefetch_from(i);
-      Record::Pointer replaced =
-          records_[i] ? index_.put(std::move(records_[i])) : index_.erase(as_text(entries_[i].key));
-      if (verifier_ && replaced) retired_.push_back(std::move(replaced));
-    }
-    return true;
-  }
-
-  void prefetch_from(std::size_t first) {
-    prefetched_.clear();
-    const std::size_t end = std::min(entries_.size(), first + kPrefetchedKeys);
-    for (std::size_t i = first; i < end; ++i) prefetched_.push_back(as_text(entries_[i].key));
-    index_.prefetch(prefetched_);
-  }
-
-  // At once, or handed over: then the frame counts as authentic until finish() says otherwise for all.
-  bool check_values() {
-    if (!verifier_) {
-      return std::all_of(records_.begin(), records_.end(), [this](const Record::Pointer& record) {
-        if (!record) return true;
-        if (plaintext_.size() < record->value_bytes()) plaintext_.resize(record->value_bytes());
-        return cipher_.open(*record, plaintext_.span().data());
-      });
-    }
-    for (const Record::Pointer& record : records_) {
-      if (record) unchecked_.push_back(record.get());
-    }
-    if (unchecked_.size() >= kVerifierJobRecords) verifier_->check(std::exchange(unchecked_, {}));
-    return true;
   }
 
   void note_commit(const FrameHeader& header) {
@@ -364,14 +273,8 @@ class LogReader {
   Digest chain_{};
   std::deque<Checkpoint> recent_;
   Bytes associated_data_;
-  std::vector<std::string_view> prefetched_;
-  WipedBuffer plaintext_;
   Bytes entry_table_;
-  std::vector<Entry> entries_;
-  std::vector<Record::Pointer> records_;
-  std::vector<Record::Pointer> retired_;  // replaced while the verifier may still look at them
-  std::vector<const Record*> unchecked_;
-  std::optional<ValueVerifier> verifier_;  // last: it ends before what it looks at
+  RecordLoader loader_;
 };
 
 }  // namespace
@@ -427,13 +330,13 @@ Result<LoadedLog> read_log(os::File& file, const StorageId& storage_id, EpochKey
   SR_ASSIGN(const os::FileInfo info, file.info());
   if (info.size_bytes >= kVerifierFileBytesMin) {
     const unsigned threads = std::clamp(std::thread::hardware_concurrency(), 2U, kVerifierThreadsMax + 1) - 1;
-    LogReader reader(file, info.size_bytes, storage_id, keys, index, options);
-    SR_ASSIGN(std::optional<LoadedLog> loaded, reader.run(threads));
+    LogReader reader(file, info.size_bytes, storage_id, keys, index, options, threads);
+    SR_ASSIGN(std::optional<LoadedLog> loaded, reader.run());
     if (loaded) return *std::move(loaded);
     index.clear();
   }
-  LogReader reader(file, info.size_bytes, storage_id, keys, index, options);
-  SR_ASSIGN(std::optional<LoadedLog> loaded, reader.run(0));
+  LogReader reader(file, info.size_bytes, storage_id, keys, index, options, 0);
+  SR_ASSIGN(std::optional<LoadedLog> loaded, reader.run());
   return *std::move(loaded);
 }
 

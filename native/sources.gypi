@@ -27,6 +27,8 @@
       "log/reader.cc",
       "log/writer.cc",
       "log/compaction.cc",
+      "log/operation.cc",
+      "log/operation_queue.cc",
       "log/commit_queue.cc",
       "log/records.cc",
       "log/record_loader.cc",

@@ -2,44 +2,7 @@
 
 #include <algorithm>
 
-#include "base/limits.h"
-
 namespace strongroom::log {
-namespace {
-
-// A group is cut here so that its frame stays small against the queue's limit; one batch may still be larger.
-constexpr std::size_t kGroupBytesTarget = std::size_t{8} << 20;
-constexpr std::size_t kGroupOperationsMax = 4096;
-
-}  // namespace
-
-void KeyAndValue::set_value(ByteView value) {
-  content_.resize(key_bytes_ + value.size());
-  std::copy(value.begin(), value.end(), content_.span().begin() + static_cast<std::ptrdiff_t>(key_bytes_));
-}
-
-std::size_t QueuedOperation::bytes() const {
-  std::size_t size = content.bytes();
-  for (const BatchItem& item : batch) size += item.content.bytes();
-  if (compare) {
-    size += (compare->expected ? compare->expected->size() : 0) + (compare->next ? compare->next->size() : 0);
-  }
-  return size;
-}
-
-std::array<std::uint8_t, kCounterBytes> encode_counter(std::int64_t number) {
-  std::array<std::uint8_t, kCounterBytes> out{};
-  const auto bits = static_cast<std::uint64_t>(number);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(bits >> (8 * (7 - i)));
-  return out;
-}
-
-std::optional<std::int64_t> parse_counter(ByteView value) {
-  if (value.size() != kCounterBytes) return std::nullopt;
-  std::uint64_t bits = 0;
-  for (const std::uint8_t byte : value) bits = (bits << 8) | byte;
-  return static_cast<std::int64_t>(bits);
-}
 
 // Decides the operations of one group in order and gathers what is to be written.
 class CommitQueue::Group {
@@ -170,11 +133,7 @@ void CommitQueue::start() {
 }
 
 void CommitQueue::stop() {
-  {
-    const MutexLock lock(queue_mutex_);
-    closed_ = true;
-  }
-  queue_filled_.notify_all();
+  waiting_.close();
   if (thread_.joinable()) {
     thread_.join();
   } else {
@@ -182,86 +141,12 @@ void CommitQueue::stop() {
   }
 }
 
-Status CommitQueue::submit(QueuedOperation operation) {
-  const std::size_t bytes = operation.bytes();
-  bool wake = false;
-  {
-    const MutexLock lock(queue_mutex_);
-    if (closed_) return {Reason::kClosed, "the store was closed"};
-    if (waiting_count() >= limits::kQueueOperationsMax || waiting_bytes_ + bytes > limits::kQueueBytesMax) {
-      return {Reason::kQueueFull, std::to_string(waiting_count()) + " operations wait already"};
-    }
-    wake = waiting_count() == 0 && !busy_;
-    waiting_.push_back(std::move(operation));
-    waiting_bytes_ += bytes;
-  }
-  if (wake) queue_filled_.notify_one();
-  return {};
-}
-
-Status CommitQueue::submit_all(std::vector<QueuedOperation>& operations) {
-  std::size_t bytes = 0;
-  for (const QueuedOperation& operation : operations) bytes += operation.bytes();
-  bool wake = false;
-  {
-    const MutexLock lock(queue_mutex_);
-    if (closed_) return {Reason::kClosed, "the store was closed"};
-    if (waiting_count() + operations.size() > limits::kQueueOperationsMax ||
-        waiting_bytes_ + bytes > limits::kQueueBytesMax) {
-      return {Reason::kQueueFull, std::to_string(waiting_count()) + " operations wait already"};
-    }
-    wake = waiting_count() == 0 && !busy_;
-    if (waiting_.empty()) {
-      waiting_.swap(operations);
-    } else {
-      waiting_.insert(waiting_.end(), std::make_move_iterator(operations.begin()),
-                      std::make_move_iterator(operations.end()));
-    }
-    waiting_bytes_ += bytes;
-  }
-  operations.clear();
-  if (wake) queue_filled_.notify_one();
-  return {};
-}
-
-// The memory of `taken` serves the next ones, unless a burst has left more than one group needs.
-void CommitQueue::take_waiting(std::vector<QueuedOperation>& taken) {
-  taken.clear();
-  if (taken.capacity() > kGroupOperationsMax) std::vector<QueuedOperation>().swap(taken);
-  const MutexLock lock(queue_mutex_);
-  if (backlog_.empty()) {
-    if (waiting_.size() <= kGroupOperationsMax && waiting_bytes_ <= kGroupBytesTarget) {
-      taken.swap(waiting_);
-      waiting_bytes_ = 0;
-      return;
-    }
-    backlog_.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
-    std::vector<QueuedOperation>().swap(waiting_);
-  }
-  std::size_t bytes = 0;
-  while (!backlog_.empty() && taken.size() < kGroupOperationsMax) {
-    const std::size_t next = backlog_.front().bytes();
-    if (!taken.empty() && bytes + next > kGroupBytesTarget) break;
-    bytes += next;
-    taken.push_back(std::move(backlog_.front()));
-    backlog_.pop_front();
-  }
-  waiting_bytes_ -= bytes;
-}
-
 void CommitQueue::run() {
   std::vector<QueuedOperation> operations;
-  for (;;) {
-    {
-      const MutexLock lock(queue_mutex_);
-      busy_ = false;
-      while (waiting_count() == 0 && !closed_) queue_filled_.wait(queue_mutex_);
-      if (waiting_count() == 0) return;
-      busy_ = true;
-    }
+  while (waiting_.await()) {
     std::vector<Completion> completions;
     const MutexLock commit(commit_mutex_);
-    take_waiting(operations);
+    waiting_.take_group(operations);
     commit_waiting(operations, completions);
     if (!completions.empty()) hooks_.completed(std::move(completions));
     operations.clear();  // after the answer, which need not wait for it
@@ -271,14 +156,10 @@ void CommitQueue::run() {
 void CommitQueue::drain() {
   std::vector<Completion> completions;
   const MutexLock commit(commit_mutex_);
-  std::size_t left = 0;
-  {
-    const MutexLock lock(queue_mutex_);
-    left = waiting_count();
-  }
+  std::size_t left = waiting_.count();
   std::vector<QueuedOperation> operations;
   while (left != 0) {  // what others submit meanwhile is not waited for
-    take_waiting(operations);
+    waiting_.take_group(operations);
     left -= std::min(left, operations.size());
     commit_waiting(operations, completions);
   }
@@ -290,18 +171,11 @@ Completion CommitQueue::commit_now(QueuedOperation operation) {
   const MutexLock commit(commit_mutex_);
   std::vector<QueuedOperation> operations;
   for (;;) {  // a long queue goes in several groups, this operation in the last
-    take_waiting(operations);
-    bool more = false;
-    {
-      const MutexLock lock(queue_mutex_);
-      more = waiting_count() != 0;
-    }
-    if (!more) {
-      operations.push_back(std::move(operation));
-      commit_waiting(operations, completions);
-      break;
-    }
+    waiting_.take_group(operations);
+    const bool is_last = waiting_.count() == 0;
+    if (is_last) operations.push_back(std::move(operation));
     commit_waiting(operations, completions);
+    if (is_last) break;
   }
   Completion own = std::move(completions.back());
   completions.pop_back();

@@ -6,84 +6,18 @@
 // - The index changes only after the commit is durable, under the index lock, whole frames at a time.
 // - Every submitted operation is completed exactly once, with success or a typed error, also at stop().
 // - Only the holder of the commit lock changes the index, so it may read it without the index lock.
-// Locks, in this order: commit, index; queue is a leaf.
+// Locks, in this order: commit, index. That of the OperationQueue is a leaf.
 #pragma once
 
-#include <atomic>
-#include <deque>
 #include <functional>
 #include <thread>
 
 #include "base/thread_annotations.h"
 #include "log/index.h"
+#include "log/operation_queue.h"
 #include "log/writer.h"
 
 namespace strongroom::log {
-
-enum class Durability : std::uint8_t {
-  kJournal,    // durable in the vault; the witnesses follow within the witness interval
-  kWitnessed,  // every expected witness has moved as well
-};
-
-// Counters are values of 8 bytes: two's complement, big-endian.
-inline constexpr std::size_t kCounterBytes = 8;
-[[nodiscard]] std::array<std::uint8_t, kCounterBytes> encode_counter(std::int64_t number);
-[[nodiscard]] std::optional<std::int64_t> parse_counter(ByteView value);
-
-// A key and a value in one block of memory: one thread makes it and another gives it back, which is what it costs.
-class KeyAndValue {
- public:
-  KeyAndValue() = default;
-  explicit KeyAndValue(ByteView key, ByteView value = {}) : content_(key, value), key_bytes_(key.size()) {}
-
-  [[nodiscard]] ByteView key() const { return content_.view().first(key_bytes_); }
-  [[nodiscard]] ByteView value() const { return content_.view().subspan(key_bytes_); }
-  [[nodiscard]] std::size_t bytes() const { return content_.size(); }
-  void set_value(ByteView value);  // views are void when it takes more room than there was
-
- private:
-  WipedBuffer content_;
-  std::size_t key_bytes_ = 0;
-};
-
-struct BatchItem {
-  Operation operation = Operation::kPut;
-  KeyAndValue content;
-};
-
-struct IncrementBounds {
-  std::int64_t delta = 0;
-  std::optional<std::int64_t> min;
-  std::optional<std::int64_t> max;
-};
-
-struct CompareAndSet {
-  std::optional<WipedBuffer> expected;  // nullopt: the key must be absent
-  std::optional<WipedBuffer> next;      // nullopt: delete
-};
-
-// One call of the application.
-struct QueuedOperation {
-  enum class Type : std::uint8_t { kSet, kDelete, kIncrement, kCompareAndSet, kBatch };
-  Type type = Type::kSet;
-  Durability durability = Durability::kJournal;
-  std::uint64_t ticket = 0;
-  KeyAndValue content;  // a set's value; an increment's is what it comes to
-  IncrementBounds increment;
-  std::unique_ptr<CompareAndSet> compare;
-  std::vector<BatchItem> batch;
-
-  [[nodiscard]] std::size_t bytes() const;
-};
-
-struct Completion {
-  std::uint64_t ticket = 0;
-  Durability durability = Durability::kJournal;
-  Status status;
-  std::uint64_t generation = 0;  // of the commit; 0 when nothing was written
-  std::int64_t number = 0;       // the counter after an increment
-  bool swapped = false;          // compare-and-set took place
-};
 
 class CommitQueue {
  public:
@@ -111,19 +45,21 @@ class CommitQueue {
   void start();  // begins the writer thread
   // Commits what waits, then ends the writer thread (without one, on the calling thread). Later submissions answer
   // kClosed.
-  void stop() SR_EXCLUDES(commit_mutex_, queue_mutex_);
+  void stop() SR_EXCLUDES(commit_mutex_);
 
   // kQueueFull, or kClosed. The operation is completed through the hook.
-  [[nodiscard]] Status submit(QueuedOperation operation) SR_EXCLUDES(queue_mutex_);
+  [[nodiscard]] Status submit(QueuedOperation operation) { return waiting_.add(std::move(operation)); }
   // All of them or none, in order, so that one group takes them together; on success `operations` is left empty.
-  [[nodiscard]] Status submit_all(std::vector<QueuedOperation>& operations) SR_EXCLUDES(queue_mutex_);
+  [[nodiscard]] Status submit_all(std::vector<QueuedOperation>& operations) {
+    return waiting_.add_all(operations);
+  }
   // Commits what waits and this operation on the calling thread.
-  [[nodiscard]] Completion commit_now(QueuedOperation operation) SR_EXCLUDES(commit_mutex_, queue_mutex_);
+  [[nodiscard]] Completion commit_now(QueuedOperation operation) SR_EXCLUDES(commit_mutex_);
   // A commit of the store's own.
   [[nodiscard]] Result<CommitInfo> commit_system(CommitKind kind, const std::vector<Change>& changes)
       SR_EXCLUDES(commit_mutex_);
   // When it returns, everything submitted before is done; what still waits is committed on the calling thread.
-  void drain() SR_EXCLUDES(commit_mutex_, queue_mutex_);
+  void drain() SR_EXCLUDES(commit_mutex_);
 
   // Runs with the commit lock held: no commit happens meanwhile.
   void exclusively(const std::function<void()>& work) SR_EXCLUDES(commit_mutex_);
@@ -146,23 +82,18 @@ class CommitQueue {
 
  private:
   class Group;
-  void run() SR_EXCLUDES(commit_mutex_, queue_mutex_);
+  void run() SR_EXCLUDES(commit_mutex_);
   void commit_waiting(std::vector<QueuedOperation>& operations, std::vector<Completion>& completions)
       SR_REQUIRES(commit_mutex_);
   [[nodiscard]] Result<CommitInfo> write(CommitKind kind, const std::vector<Change>& changes)
       SR_REQUIRES(commit_mutex_);
-  void take_waiting(std::vector<QueuedOperation>& taken) SR_REQUIRES(commit_mutex_) SR_EXCLUDES(queue_mutex_);
-  [[nodiscard]] std::size_t waiting_count() const SR_REQUIRES(queue_mutex_) {
-    return backlog_.size() + waiting_.size();
-  }
   // The index is read under either lock and changed under both. An annotation of the member cannot say so; these do.
   [[nodiscard]] const Index& read_index() const SR_REQUIRES(index_mutex_) { return index_; }
   [[nodiscard]] const Index& committed_index() const SR_REQUIRES(commit_mutex_) { return index_; }
   [[nodiscard]] Index& changed_index() SR_REQUIRES(commit_mutex_, index_mutex_) { return index_; }
 
-  mutable Mutex commit_mutex_ SR_ACQUIRED_BEFORE(index_mutex_, queue_mutex_);
+  mutable Mutex commit_mutex_ SR_ACQUIRED_BEFORE(index_mutex_);
   mutable Mutex index_mutex_;
-  Mutex queue_mutex_;
 
   Index& index_;
   LogWriter& writer_ SR_GUARDED_BY(commit_mutex_);
@@ -171,13 +102,7 @@ class CommitQueue {
   bool records_held_ SR_GUARDED_BY(commit_mutex_) = false;
   std::vector<Record::Pointer> retired_ SR_GUARDED_BY(commit_mutex_);
 
-  CondVar queue_filled_;
-  std::vector<QueuedOperation> waiting_ SR_GUARDED_BY(queue_mutex_);
-  std::deque<QueuedOperation> backlog_
-      SR_GUARDED_BY(queue_mutex_);  // more than one group, older than waiting_
-  std::size_t waiting_bytes_ SR_GUARDED_BY(queue_mutex_) = 0;
-  bool closed_ SR_GUARDED_BY(queue_mutex_) = false;
-  bool busy_ SR_GUARDED_BY(queue_mutex_) = false;  // the writer thread has taken operations
+  OperationQueue waiting_;
   std::thread thread_;
 };
 

@@ -232,12 +232,12 @@ Result<CommitInfo> CommitQueue::write(CommitKind kind, const std::vector<Change>
     Index& index = changed_index();
     for (std::size_t i = 0; i < changes.size(); ++i) {
       Record::Pointer record = changes[i].operation == Operation::kPut
-                                   ? index.put(changes[i].key, appended.values[i], records_held_)
+                                   ? index.put(changes[i].key, appended.values[i], old_records_)
                                    : index.erase(keys[i]);
       if (record) replaced.push_back(std::move(record));
     }
   }
-  if (records_held_) {
+  if (old_records_ == OldRecord::kKept) {
     retired_.insert(retired_.end(), std::make_move_iterator(replaced.begin()),
                     std::make_move_iterator(replaced.end()));
   }
@@ -287,14 +287,14 @@ std::uint64_t CommitQueue::live_bytes() const {
 
 std::vector<const Record*> CommitQueue::hold_records() {
   commit_mutex_.assume_held();
-  records_held_ = true;
+  old_records_ = OldRecord::kKept;
   return committed_index().all_records();
 }
 
 void CommitQueue::release_records() {
   std::vector<Record::Pointer> retired;
   const MutexLock commit(commit_mutex_);
-  records_held_ = false;
+  old_records_ = OldRecord::kOverwritten;
   retired.swap(retired_);
 }
 

@@ -99,7 +99,7 @@ class CommitQueue {
   LogWriter& writer_ SR_GUARDED_BY(commit_mutex_);
   ValueCipher cipher_ SR_GUARDED_BY(commit_mutex_);
   Hooks hooks_;
-  bool records_held_ SR_GUARDED_BY(commit_mutex_) = false;
+  OldRecord old_records_ SR_GUARDED_BY(commit_mutex_) = OldRecord::kOverwritten;  // kept while they are held
   std::vector<Record::Pointer> retired_ SR_GUARDED_BY(commit_mutex_);
 
   OperationQueue waiting_;

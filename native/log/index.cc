@@ -86,8 +86,8 @@ void Index::prefetch(const std::vector<std::string_view>& keys) const {
   }
 }
 
-Record::Pointer Index::put(ByteView key, const SealedValue& sealed, bool keep_replaced) {
-  if (!keep_replaced) {
+Record::Pointer Index::put(ByteView key, const SealedValue& sealed, OldRecord old) {
+  if (old == OldRecord::kOverwritten) {
     const Slot& slot = slots_[slot_of(as_text(key), hash_of(as_text(key)))];
     if (slot.id_plus_one != 0) {
       Record& record = *records_[slot.id_plus_one - 1];

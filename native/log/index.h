@@ -21,6 +21,12 @@ struct KeyRange {
   bool reverse = false;
 };
 
+// What becomes of the record that a put replaces.
+enum class OldRecord : std::uint8_t {
+  kKept,         // it is returned as it was
+  kOverwritten,  // by a value of the same size, so a steady vault asks for no memory and its records stay in place
+};
+
 class Index {
  public:
   Index();
@@ -34,9 +40,8 @@ class Index {
   [[nodiscard]] const Record* find(std::string_view key) const;
   // Returns the record that it replaced, if any, so that the caller decides when to free it.
   Record::Pointer put(Record::Pointer record);
-  // The same from a frame. Without `keep_replaced` a value of the same size is written over the old one, so that a
-  // steady vault asks for no memory and its records stay where they are.
-  Record::Pointer put(ByteView key, const SealedValue& sealed, bool keep_replaced);
+  // The same from a frame.
+  Record::Pointer put(ByteView key, const SealedValue& sealed, OldRecord old);
   Record::Pointer erase(std::string_view key);
   // Asks for the memory that the next changes of these keys will touch, all at once instead of one after the other.
   void prefetch(const std::vector<std::string_view>& keys) const;

@@ -81,7 +81,7 @@ Status Worker::ensure_ready() {
   ours_ = value == CKR_OK;
   if (ours_) made.clear();
   initialised_ = true;
-  fresh_ = true;
+  job_.is_fresh = true;
   ++epoch_;
   return Status();
 }
@@ -119,74 +119,61 @@ Status Worker::error(CK_RV value, Operation operation) const {
 Status Worker::check(CK_RV value, Operation operation) {
   if (value == CKR_OK) return Status();
   failed_ = value;
-  cure_ = std::max(cure_, classify(value, operation).cure);
+  attempt_.cure = std::max(attempt_.cure, classify(value, operation).cure);
   return error(value, operation);
 }
 
 Status Worker::begin_change() {
-  if (given_up_ != nullptr && given_up_->load()) {
+  if (job_.given_up != nullptr && job_.given_up->load()) {
     return Status(Reason::kHsmUnreachable, "given up before the token was changed");
   }
-  changed_ = true;
+  attempt_.has_changed = true;
   return Status();
 }
 
 void Worker::begin_job(const std::atomic<bool>* given_up) {
-  given_up_ = given_up;
-  fresh_ = false;
-  reopened_ = false;
-  reinitialised_ = false;
-  looks_ = 0;
-  begin_attempt();
+  job_ = {};
+  job_.given_up = given_up;
+  attempt_ = {};
   if (suspect_ && initialised_ && may_reinitialise())
     reinitialise().ignore("the job asks for a ready module and is told");
   suspect_ = false;
 }
 
-void Worker::end_job(bool hung) {
-  given_up_ = nullptr;
-  if (hung) suspect_ = true;
-}
-
-void Worker::begin_attempt() {
-  cure_ = Cure::kNone;
-  changed_ = false;
-}
-
 bool Worker::heal(const Status& status, Session& session) {
   if (status.ok()) return false;
-  Cure cure = cure_;
-  const bool repeatable = !changed_ || cure == Cure::kReopen;
-  if (cure == Cure::kReopen && reopened_) cure = Cure::kReinitialise;
+  Cure cure = attempt_.cure;
+  const bool repeatable = !attempt_.has_changed || cure == Cure::kReopen;
+  if (cure == Cure::kReopen && job_.has_reopened) cure = Cure::kReinitialise;
   const bool absence = is_absence(status);
   if (absence) cure = Cure::kReinitialise;
   if (cure == Cure::kNone) return false;
   // Another process may be writing the token's own file at this moment, as SoftHSM does at each login: what it truncated
   // looks like no token. A token is missing when it stays so.
-  if (status.is(Reason::kTokenMissing) && fresh_ && !changed_ && looks_ < kLooksMax && may_reinitialise() &&
-      !given_up_->load()) {
-    ++looks_;
+  if (status.is(Reason::kTokenMissing) && job_.is_fresh && !attempt_.has_changed && job_.looks < kLooksMax &&
+      may_reinitialise() && !job_.given_up->load()) {
+    ++job_.looks;
     std::this_thread::sleep_for(kLookPause);
     session.close(*this);
     reinitialise().ignore("the next attempt asks for a ready module and is told");
     return true;
   }
   // What came out of it is the answer.
-  if (cure == Cure::kReinitialise && absence && fresh_) return false;
-  if (cure == Cure::kReinitialise && reinitialised_) {
+  if (cure == Cure::kReinitialise && absence && job_.is_fresh) return false;
+  if (cure == Cure::kReinitialise && job_.has_reinitialised) {
     suspect_ = true;
     return false;
   }
   if (cure == Cure::kReinitialise && !may_reinitialise()) {
-    if (reopened_) return false;
+    if (job_.has_reopened) return false;
     cure = Cure::kReopen;
   }
   session.close(*this);
   if (cure == Cure::kReopen) {
-    reopened_ = true;
+    job_.has_reopened = true;
   } else {
     reinitialise().ignore("the next attempt asks for a ready module and is told");
-    reinitialised_ = true;
+    job_.has_reinitialised = true;
   }
   return repeatable;
 }
@@ -308,8 +295,9 @@ void Module::loop() {
     job->execute(worker_);
     lock.lock();
     state(*job) = State::kDone;
-    // Of a call that its caller only stopped waiting for, nothing is to be thought.
-    worker_.end_job(hung_);
+    worker_.end_job();
+    // A call that its caller only stopped waiting for says nothing about the module.
+    if (hung_) worker_.suspect();
     if (job->given_up.load()) hung_ = abandoned_ = false;
     job->finished.notify_all();
     lock.unlock();

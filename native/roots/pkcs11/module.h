@@ -47,7 +47,7 @@ class Worker {
   // C_Finalize (if ours) and C_Initialize: every session is lost, and what other processes did to the tokens is seen.
   [[nodiscard]] Status reinitialise();
   // A new C_Initialize has taken place in this job, so nothing that was found absent was only not seen.
-  [[nodiscard]] bool fresh() const { return fresh_; }
+  [[nodiscard]] bool fresh() const { return job_.is_fresh; }
   // Rises with every initialisation: a session of an earlier one is gone.
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
   // No open session would have to be unlocked by hand (protected authentication path).
@@ -72,11 +72,11 @@ class Worker {
   [[nodiscard]] CK_RV failed() const { return failed_; }
 
   // The token has been shown to be well since the note: the failure needs no cure.
-  void acquit() { cure_ = Cure::kNone; }
+  void acquit() { attempt_.cure = Cure::kNone; }
   // The note asks for a new session and no more: the call was not carried out, and is worth repeating.
-  [[nodiscard]] bool reopens() const { return cure_ == Cure::kReopen; }
+  [[nodiscard]] bool reopens() const { return attempt_.cure == Cure::kReopen; }
   // The module initialised anew may see what this one does not.
-  void distrust() { cure_ = std::max(cure_, Cure::kReinitialise); }
+  void distrust() { attempt_.cure = std::max(attempt_.cure, Cure::kReinitialise); }
 
   // Before a call that changes the token. kHsmUnreachable when the caller has stopped waiting: then nothing more is changed.
   [[nodiscard]] Status begin_change();
@@ -89,7 +89,9 @@ class Worker {
 
   // The thread's loop brackets every job with these.
   void begin_job(const std::atomic<bool>* given_up);
-  void end_job(bool hung);
+  void end_job() { job_.given_up = nullptr; }
+  // The module is initialised again before the next job.
+  void suspect() { suspect_ = true; }
 
   // Other users of the module's tokens.
   std::vector<Session*> sessions;
@@ -100,8 +102,19 @@ class Worker {
   [[nodiscard]] Status set_init_arguments(const std::string& arguments);
 
  private:
+  struct CurrentJob {
+    const std::atomic<bool>* given_up = nullptr;
+    bool is_fresh = false;
+    bool has_reopened = false;
+    bool has_reinitialised = false;  // as a cure
+    int looks = 0;                   // for a token that was missing on a fresh module
+  };
+  struct Attempt {
+    Cure cure = Cure::kNone;
+    bool has_changed = false;  // the token, or may have
+  };
+
   [[nodiscard]] Status load();
-  void begin_attempt();
   [[nodiscard]] bool heal(const Status& status, Session& session);
 
   const std::string path_;
@@ -113,27 +126,20 @@ class Worker {
   std::uint64_t epoch_ = 0;
   const char* called_ = "";
   CK_RV failed_ = CKR_OK;
-  // Of the running job.
-  const std::atomic<bool>* given_up_ = nullptr;
-  bool fresh_ = false;
-  bool reopened_ = false;
-  bool reinitialised_ = false;  // as a cure
-  int looks_ = 0;               // for a token that was missing on a fresh module
-  bool suspect_ = false;        // initialise anew before the next job
-  // Of the running attempt.
-  Cure cure_ = Cure::kNone;
-  bool changed_ = false;
+  bool suspect_ = false;
+  CurrentJob job_;
+  Attempt attempt_;
 };
 
 // Calls that clean up after a failure: what they answer is neither the failure's name nor its cure.
 class Worker::Cleanup {
  public:
   explicit Cleanup(Worker& worker)
-      : worker_(worker), called_(worker.called_), failed_(worker.failed_), cure_(worker.cure_) {}
+      : worker_(worker), called_(worker.called_), failed_(worker.failed_), cure_(worker.attempt_.cure) {}
   ~Cleanup() {
     worker_.called_ = called_;
     worker_.failed_ = failed_;
-    worker_.cure_ = cure_;
+    worker_.attempt_.cure = cure_;
   }
   Cleanup(const Cleanup&) = delete;
   Cleanup& operator=(const Cleanup&) = delete;

@@ -69,7 +69,7 @@ template <typename T>
 template <typename Work>
 auto Worker::perform(Session& session, Work work) -> decltype(work()) {
   for (;;) {
-    begin_attempt();
+    attempt_ = {};
     const Status ready = session.ensure_open(*this);
     auto outcome = ready.ok() ? work() : decltype(work())(ready);
     if (!heal(as_status(outcome), session)) return outcome;

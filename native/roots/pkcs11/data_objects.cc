@@ -38,7 +38,7 @@ constexpr Carrier kCarriers[] = {Carrier::kData, Carrier::kKeyId};
 
 // What names the object, for a search and for a new one.
 void name_object(Template& attributes, Carrier carrier, const std::string& label) {
-  attributes.flag(CKA_TOKEN, true).flag(CKA_PRIVATE, true);
+  attributes.set(CKA_TOKEN).set(CKA_PRIVATE);
   if (carrier == Carrier::kData) {
     attributes.number(CKA_CLASS, CKO_DATA).text(CKA_APPLICATION, kApplication).text(CKA_LABEL, label);
   } else {

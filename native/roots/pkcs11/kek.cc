@@ -66,7 +66,7 @@ struct Access {
 
   [[nodiscard]] Result<std::vector<CK_OBJECT_HANDLE>> find(CK_OBJECT_CLASS kind) const {
     Template search;
-    search.number(CKA_CLASS, kind).flag(CKA_TOKEN, true).text(CKA_LABEL, label).bytes(CKA_ID, kek.id);
+    search.number(CKA_CLASS, kind).set(CKA_TOKEN).text(CKA_LABEL, label).bytes(CKA_ID, kek.id);
     return find_objects(worker, session, search);
   }
 
@@ -90,10 +90,10 @@ struct Access {
       Template attributes;
       attributes.number(CKA_CLASS, CKO_SECRET_KEY)
           .number(CKA_KEY_TYPE, type)
-          .flag(CKA_TOKEN, false)
-          .flag(CKA_PRIVATE, true)
-          .flag(CKA_SENSITIVE, false)
-          .flag(CKA_EXTRACTABLE, true)
+          .unset(CKA_TOKEN)
+          .set(CKA_PRIVATE)
+          .unset(CKA_SENSITIVE)
+          .set(CKA_EXTRACTABLE)
           .refer(CKA_VALUE, key);
       const CK_RV value = SR_CALL(worker, C_CreateObject, session.handle(), attributes.data(),
                                   attributes.size(), &object.handle);
@@ -130,10 +130,10 @@ struct Access {
         Template attributes;
         attributes.number(CKA_CLASS, CKO_SECRET_KEY)
             .number(CKA_KEY_TYPE, type)
-            .flag(CKA_TOKEN, false)
-            .flag(CKA_PRIVATE, true)
-            .flag(CKA_SENSITIVE, false)
-            .flag(CKA_EXTRACTABLE, true);
+            .unset(CKA_TOKEN)
+            .set(CKA_PRIVATE)
+            .unset(CKA_SENSITIVE)
+            .set(CKA_EXTRACTABLE);
         if (with_length) attributes.number(CKA_VALUE_LEN, kKekBytes);
         CK_MECHANISM mechanism = aes_key_wrap();
         const CK_RV value =
@@ -236,10 +236,10 @@ struct Access {
 };
 
 Template& confined(Template& attributes, const std::string& label, ByteView id) {
-  return attributes.flag(CKA_TOKEN, true)
-      .flag(CKA_PRIVATE, true)
-      .flag(CKA_SENSITIVE, true)
-      .flag(CKA_EXTRACTABLE, false)
+  return attributes.set(CKA_TOKEN)
+      .set(CKA_PRIVATE)
+      .set(CKA_SENSITIVE)
+      .unset(CKA_EXTRACTABLE)
       .text(CKA_LABEL, label)
       .bytes(CKA_ID, id);
 }
@@ -249,13 +249,13 @@ Result<CK_OBJECT_HANDLE> generate_aes(const Access& access) {
   attributes.number(CKA_CLASS, CKO_SECRET_KEY)
       .number(CKA_KEY_TYPE, CKK_AES)
       .number(CKA_VALUE_LEN, kKekBytes)
-      .flag(CKA_WRAP, true)
-      .flag(CKA_UNWRAP, true)
-      .flag(CKA_ENCRYPT, false)
-      .flag(CKA_DECRYPT, false)
-      .flag(CKA_SIGN, false)
-      .flag(CKA_VERIFY, false)
-      .flag(CKA_DERIVE, false);
+      .set(CKA_WRAP)
+      .set(CKA_UNWRAP)
+      .unset(CKA_ENCRYPT)
+      .unset(CKA_DECRYPT)
+      .unset(CKA_SIGN)
+      .unset(CKA_VERIFY)
+      .unset(CKA_DERIVE);
   confined(attributes, access.label, access.kek.id);
   CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
@@ -281,16 +281,16 @@ Result<CK_OBJECT_HANDLE> generate_rsa(const Access& access) {
   CK_RV value = CKR_OK;
   for (const bool deny : {true, false}) {
     Template public_half;
-    public_half.flag(CKA_TOKEN, true)
+    public_half.set(CKA_TOKEN)
         .number(CKA_MODULUS_BITS, kRsaBits)
         .bytes(CKA_PUBLIC_EXPONENT, exponent)
-        .flag(CKA_ENCRYPT, true)
+        .set(CKA_ENCRYPT)
         .text(CKA_LABEL, access.label)
         .bytes(CKA_ID, access.kek.id);
-    if (deny) public_half.flag(CKA_VERIFY, false).flag(CKA_WRAP, false);
+    if (deny) public_half.unset(CKA_VERIFY).unset(CKA_WRAP);
     Template private_half;
-    private_half.flag(CKA_DECRYPT, true);
-    if (deny) private_half.flag(CKA_UNWRAP, false).flag(CKA_SIGN, false);
+    private_half.set(CKA_DECRYPT);
+    if (deny) private_half.unset(CKA_UNWRAP).unset(CKA_SIGN);
     confined(private_half, access.label, access.kek.id);
     CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, nullptr, 0};
     CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE;
@@ -431,7 +431,7 @@ Result<std::vector<Kek>> Token::find_keks(const std::string& label) {
     for (const KekType type : {KekType::kAesKeyWrap, KekType::kRsaOaep}) {
       Template search;
       search.number(CKA_CLASS, is_rsa(type) ? CKO_PRIVATE_KEY : CKO_SECRET_KEY)
-          .flag(CKA_TOKEN, true)
+          .set(CKA_TOKEN)
           .text(CKA_LABEL, label);
       SR_ASSIGN(const std::vector<CK_OBJECT_HANDLE> found, find_objects(worker, session, search));
       for (const CK_OBJECT_HANDLE object : found) {

@@ -52,7 +52,7 @@ std::optional<Algorithm> algorithm_of(KeyAlgorithm algorithm) {
 Result<std::vector<CK_OBJECT_HANDLE>> find_halves(Worker& worker, const Session& session,
                                                   CK_OBJECT_CLASS half, ByteView id) {
   Template search;
-  search.number(CKA_CLASS, half).flag(CKA_TOKEN, true).bytes(CKA_ID, id);
+  search.number(CKA_CLASS, half).set(CKA_TOKEN).bytes(CKA_ID, id);
   return find_objects(worker, session, search);
 }
 
@@ -99,11 +99,7 @@ Status generate_pair(Worker& worker, const Session& session, const std::string& 
   CK_RV value = CKR_OK;
   for (const ByteView parameters : algorithm.parameters) {
     Template public_half;
-    public_half.flag(CKA_TOKEN, true)
-        .flag(CKA_PRIVATE, false)
-        .flag(CKA_VERIFY, true)
-        .text(CKA_LABEL, label)
-        .bytes(CKA_ID, id);
+    public_half.set(CKA_TOKEN).unset(CKA_PRIVATE).set(CKA_VERIFY).text(CKA_LABEL, label).bytes(CKA_ID, id);
     if (algorithm.key_type == CKK_RSA) {
       const std::uint8_t exponent[] = {1, 0, 1};
       public_half.number(CKA_MODULUS_BITS, kRsaBits).bytes(CKA_PUBLIC_EXPONENT, exponent);
@@ -111,15 +107,15 @@ Status generate_pair(Worker& worker, const Session& session, const std::string& 
       public_half.bytes(CKA_EC_PARAMS, parameters);
     }
     Template private_half;
-    private_half.flag(CKA_TOKEN, true)
-        .flag(CKA_PRIVATE, true)
-        .flag(CKA_SENSITIVE, true)
-        .flag(CKA_EXTRACTABLE, false)
-        .flag(CKA_SIGN, true)
+    private_half.set(CKA_TOKEN)
+        .set(CKA_PRIVATE)
+        .set(CKA_SENSITIVE)
+        .unset(CKA_EXTRACTABLE)
+        .set(CKA_SIGN)
         .text(CKA_LABEL, label)
         .bytes(CKA_ID, id);
     // Not asked for where the attribute does not belong to the type of key.
-    if (algorithm.key_type == CKK_RSA) private_half.flag(CKA_DECRYPT, false).flag(CKA_UNWRAP, false);
+    if (algorithm.key_type == CKK_RSA) private_half.unset(CKA_DECRYPT).unset(CKA_UNWRAP);
     CK_MECHANISM mechanism = {algorithm.generation, nullptr, 0};
     CK_OBJECT_HANDLE public_key = CK_INVALID_HANDLE;
     CK_OBJECT_HANDLE private_key = CK_INVALID_HANDLE;

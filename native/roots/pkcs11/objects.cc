@@ -19,9 +19,14 @@ Status check_id(ByteView id) {
   return Status(Reason::kInvalidArgument, "the id of a key in a token has 1 to 64 bytes");
 }
 
-Template& Template::flag(CK_ATTRIBUTE_TYPE type, bool value) {
-  const std::uint8_t byte = value ? CK_TRUE : CK_FALSE;
-  return bytes(type, ByteView(&byte, 1));
+Template& Template::set(CK_ATTRIBUTE_TYPE type) {
+  constexpr std::uint8_t kByte = CK_TRUE;
+  return bytes(type, ByteView(&kByte, 1));
+}
+
+Template& Template::unset(CK_ATTRIBUTE_TYPE type) {
+  constexpr std::uint8_t kByte = CK_FALSE;
+  return bytes(type, ByteView(&kByte, 1));
 }
 
 Template& Template::number(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {

@@ -27,7 +27,9 @@ class Template {
   Template& operator=(Template&&) = delete;
   ~Template() = default;
 
-  Template& flag(CK_ATTRIBUTE_TYPE type, bool value);
+  // Flags: CK_TRUE or CK_FALSE. One that is not named is as the token likes.
+  Template& set(CK_ATTRIBUTE_TYPE type);
+  Template& unset(CK_ATTRIBUTE_TYPE type);
   Template& number(CK_ATTRIBUTE_TYPE type, CK_ULONG value);
   Template& bytes(CK_ATTRIBUTE_TYPE type, ByteView value);
   Template& text(CK_ATTRIBUTE_TYPE type, std::string_view value) { return bytes(type, as_bytes(value)); }

@@ -27,7 +27,7 @@ TpmName written_name(std::uint32_t number, const Connection::Index& index) {
 Status replaced(std::uint32_t number) {
   return Status(Reason::kWitnessReplaced, "the TPM's NV index " + hexadecimal(number) + " is another one");
 }
-Status unwritten(std::uint32_t number) {
+Status never_written(std::uint32_t number) {
   return Status(Reason::kTpmRefused, "the TPM's NV index " + hexadecimal(number) + " was never written");
 }
 Status other_secret(std::uint32_t number) {
@@ -50,25 +50,26 @@ Result<TSS2_RC> with_secret(Connection& connection, ESYS_TR handle, ByteView sec
 }
 
 // What a command that needs the index's secret answered, where it is not known to have been executed.
-Status refused(Connection& connection, std::uint32_t number, const TpmName& name, bool may_be_unwritten,
+Status refused(Connection& connection, std::uint32_t number, const TpmName& name, Unwritten unwritten,
                std::string_view command, TSS2_RC rc) {
   Status error = connection.check(command, rc);
   if (error.is(Reason::kTpmUnavailable)) return error;
-  SR_TRY(look_again(connection, number, name, may_be_unwritten));
+  SR_TRY(look_again(connection, number, name, unwritten));
   if (connection.lost()) return error;
   return is_wrong_authorisation(rc) ? other_secret(number) : error;
 }
 
 Status read_bytes(Connection& connection, std::uint32_t number, const TpmName& name, ByteView secret,
                   MutableBytes out) {
-  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, false));
+  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, Unwritten::kRefused));
   Owned<TPM2B_MAX_NV_BUFFER> data(connection.tss());
   SR_ASSIGN(const TSS2_RC rc, with_secret(connection, index->handle, secret, [&] {
               return connection.tss().Esys_NV_Read(connection.esys(), index->handle, index->handle,
                                                    connection.session(), ESYS_TR_NONE, ESYS_TR_NONE,
                                                    static_cast<UINT16>(out.size()), 0, data.out());
             }));
-  if (rc != TSS2_RC_SUCCESS) return refused(connection, number, name, false, "TPM2_NV_Read", rc);
+  if (rc != TSS2_RC_SUCCESS)
+    return refused(connection, number, name, Unwritten::kRefused, "TPM2_NV_Read", rc);
   if (data->size != out.size())
     return {Reason::kTpmRefused, "the TPM's NV index " + hexadecimal(number) + " has another size"};
   std::copy_n(data->buffer, out.size(), out.begin());
@@ -106,21 +107,21 @@ Status check_owner(Connection& connection, std::string_view command, TSS2_RC rc)
 }
 
 Result<const Connection::Index*> expected(Connection& connection, std::uint32_t number, const TpmName& name,
-                                          bool may_be_unwritten) {
+                                          Unwritten unwritten) {
   SR_ASSIGN(const Connection::Index* index, connection.index(number));
   if (index->name == name) return index;
   connection.forget_index(number);
   SR_ASSIGN(index, connection.index(number));
   if (index->name == name) return index;
   if (!is_ours(*index) || written_name(number, *index) != name) return replaced(number);
-  if (!may_be_unwritten) return unwritten(number);
+  if (unwritten == Unwritten::kRefused) return never_written(number);
   return index;
 }
 
-Status look_again(Connection& connection, std::uint32_t number, const TpmName& name, bool may_be_unwritten) {
+Status look_again(Connection& connection, std::uint32_t number, const TpmName& name, Unwritten unwritten) {
   connection.forget_index(number);
   if (connection.lost()) return Status();
-  return expected(connection, number, name, may_be_unwritten).status();
+  return expected(connection, number, name, unwritten).status();
 }
 
 Result<std::vector<NvIndexInfo>> find(Connection& connection, std::uint32_t first, std::uint32_t count) {
@@ -207,19 +208,20 @@ Result<Digest> read_extend(Connection& connection, std::uint32_t number, const T
 // has moved; and a command that was executed has changed the session's nonce, so that its bytes, sent again, would not
 // authenticate.
 Status increment(Connection& connection, std::uint32_t number, const TpmName& name, ByteView secret) {
-  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, true));
+  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, Unwritten::kAllowed));
   SR_ASSIGN(const TSS2_RC rc, with_secret(connection, index->handle, secret, [&] {
               return connection.tss().Esys_NV_Increment(connection.esys(), index->handle, index->handle,
                                                         connection.session(), ESYS_TR_NONE, ESYS_TR_NONE);
             }));
-  if (rc != TSS2_RC_SUCCESS) return refused(connection, number, name, true, "TPM2_NV_Increment", rc);
+  if (rc != TSS2_RC_SUCCESS)
+    return refused(connection, number, name, Unwritten::kAllowed, "TPM2_NV_Increment", rc);
   connection.index_written(number);
   return {};
 }
 
 Status extend(Connection& connection, std::uint32_t number, const TpmName& name, ByteView secret,
               const Digest& data) {
-  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, true));
+  SR_ASSIGN(const Connection::Index* const index, expected(connection, number, name, Unwritten::kAllowed));
   TPM2B_MAX_NV_BUFFER buffer{};
   buffer.size = static_cast<UINT16>(data.size());
   std::ranges::copy(data, buffer.buffer);
@@ -228,7 +230,8 @@ Status extend(Connection& connection, std::uint32_t number, const TpmName& name,
                                                      connection.session(), ESYS_TR_NONE, ESYS_TR_NONE,
                                                      &buffer);
             }));
-  if (rc != TSS2_RC_SUCCESS) return refused(connection, number, name, true, "TPM2_NV_Extend", rc);
+  if (rc != TSS2_RC_SUCCESS)
+    return refused(connection, number, name, Unwritten::kAllowed, "TPM2_NV_Extend", rc);
   connection.index_written(number);
   return {};
 }

@@ -23,14 +23,17 @@ namespace strongroom::roots::nv {
 [[nodiscard]] Status extend(Connection& connection, std::uint32_t number, const TpmName& name,
                             ByteView secret, const Digest& data);
 
+// Whether an index that was never written will do.
+enum class Unwritten : std::uint8_t { kRefused, kAllowed };
+
 // The index if its name is the expected one, or, where allowed, will be after its first write. What the library kept
 // of it may be out of date, so "no" is only said after it was read anew. kWitnessMissing, kWitnessReplaced, kTpmRefused.
 [[nodiscard]] Result<const Connection::Index*> expected(Connection& connection, std::uint32_t number,
-                                                        const TpmName& name, bool may_be_unwritten);
+                                                        const TpmName& name, Unwritten unwritten);
 // After an error of a command on an index: what reading the index anew says about it; ok when it is as expected, and when
 // the connection is lost.
 [[nodiscard]] Status look_again(Connection& connection, std::uint32_t number, const TpmName& name,
-                                bool may_be_unwritten);
+                                Unwritten unwritten);
 // As Connection::check(), for a command that the owner hierarchy authorises, whose authorisation is empty unless somebody
 // set one.
 [[nodiscard]] Status check_owner(Connection& connection, std::string_view command, TSS2_RC rc);

@@ -51,7 +51,8 @@ Status load(Connection& connection, const SealedObject& object, Flushed& handle)
 }
 
 Status satisfy_bound(Connection& connection, const CounterBound& bound, ESYS_TR policy_session) {
-  SR_ASSIGN(const Connection::Index* const index, nv::expected(connection, bound.index, bound.name, false));
+  SR_ASSIGN(const Connection::Index* const index,
+            nv::expected(connection, bound.index, bound.name, nv::Unwritten::kRefused));
   TPM2B_OPERAND operand{};
   const auto bytes = counter_bytes(bound.at_most);
   operand.size = bytes.size();
@@ -65,7 +66,7 @@ Status satisfy_bound(Connection& connection, const CounterBound& bound, ESYS_TR 
     return Status(Reason::kVaultRolledBack, "the TPM's counter " + hexadecimal(bound.index) +
                                                 " is past what this root key was sealed to");
   }
-  SR_TRY(nv::look_again(connection, bound.index, bound.name, false));
+  SR_TRY(nv::look_again(connection, bound.index, bound.name, nv::Unwritten::kRefused));
   return error;
 }
 

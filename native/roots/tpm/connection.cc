@@ -79,7 +79,7 @@ Status other_parent(const std::string& why, Reason reason) {
   return Status(reason, "the storage parent that sealed the root key is not in this TPM: " + why);
 }
 
-Status has_password(const std::string& hierarchy, const std::string& key, TSS2_RC rc) {
+Status refused_by_password(const std::string& hierarchy, const std::string& key, TSS2_RC rc) {
   return Status(Reason::kTpmRefused, "the TPM's " + hierarchy + " hierarchy has a password, so no " + key +
                                          " key can be made in it: " + describe_code(rc));
 }
@@ -302,7 +302,7 @@ Result<bool> Connection::create_parent(const TPM2B_PUBLIC& area, const TpmName& 
   const TSS2_RC rc = functions_.Esys_CreatePrimary(esys_, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
                                                    ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs,
                                                    handle.out(), made.out(), nullptr, nullptr, nullptr);
-  if (is_wrong_authorisation(rc)) return has_password("owner", "storage", rc);
+  if (is_wrong_authorisation(rc)) return refused_by_password("owner", "storage", rc);
   SR_TRY(check("TPM2_CreatePrimary", rc));
   SR_ASSIGN(TpmName name, name_of(made->publicArea));
   if (!pinned.empty() && name != pinned) return false;
@@ -328,7 +328,7 @@ Result<TpmName> Connection::endorsement_name() {
       esys_, ESYS_TR_RH_ENDORSEMENT, session_ == ESYS_TR_NONE ? ESYS_TR_PASSWORD : session(), ESYS_TR_NONE,
       ESYS_TR_NONE, &sensitive, &area, &outside, &no_pcrs, handle.out(), made.out(), nullptr, nullptr,
       nullptr);
-  if (is_wrong_authorisation(rc)) return has_password("endorsement", "endorsement", rc);
+  if (is_wrong_authorisation(rc)) return refused_by_password("endorsement", "endorsement", rc);
   SR_TRY(check("TPM2_CreatePrimary (endorsement)", rc));
   SR_ASSIGN(endorsement_name_, name_of(made->publicArea));
   return endorsement_name_;

@@ -11,7 +11,7 @@ thread_local Cancellation* current = nullptr;
 
 void Cancellation::request() {
   requested_.store(true, std::memory_order_release);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const std::function<void()>* wake : wakeups_) (*wake)();
 }
 
@@ -23,14 +23,14 @@ CancellationScope::~CancellationScope() { current = former_; }
 CancellationWakeup::CancellationWakeup(std::function<void()> wake)
     : cancellation_(current), wake_(std::move(wake)) {
   if (cancellation_ == nullptr) return;
-  const std::lock_guard lock(cancellation_->mutex_);
+  const MutexLock lock(cancellation_->mutex_);
   cancellation_->wakeups_.push_back(&wake_);
   if (cancellation_->requested()) wake_();
 }
 
 CancellationWakeup::~CancellationWakeup() {
   if (cancellation_ == nullptr) return;
-  const std::lock_guard lock(cancellation_->mutex_);
+  const MutexLock lock(cancellation_->mutex_);
   std::erase(cancellation_->wakeups_, &wake_);
 }
 

@@ -8,25 +8,25 @@
 
 #include <atomic>
 #include <functional>
-#include <mutex>
 #include <vector>
 
 #include "base/status.h"
+#include "base/thread_annotations.h"
 
 namespace strongroom {
 
 class Cancellation {
  public:
   // From any thread; repeated calls change nothing.
-  void request();
+  void request() SR_EXCLUDES(mutex_);
   [[nodiscard]] bool requested() const { return requested_.load(std::memory_order_acquire); }
 
  private:
   friend class CancellationWakeup;
 
   std::atomic<bool> requested_{false};
-  std::mutex mutex_;
-  std::vector<const std::function<void()>*> wakeups_;  // guarded by mutex_
+  Mutex mutex_;
+  std::vector<const std::function<void()>*> wakeups_ SR_GUARDED_BY(mutex_);
 };
 
 // Makes `cancellation`, which outlives the scope, that of the calling thread.

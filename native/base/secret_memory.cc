@@ -12,8 +12,9 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <mutex>
 #include <new>
+
+#include "base/thread_annotations.h"
 
 namespace strongroom {
 namespace {
@@ -40,8 +41,8 @@ std::uint8_t* map_pages(std::size_t size) {
 
 class Arena {
  public:
-  std::uint8_t* take() {
-    const std::lock_guard guard(mutex_);
+  std::uint8_t* take() SR_EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     if (free_ == nullptr) add_page();
     Slot* const slot = free_;
     if (slot == nullptr) std::abort();  // a page has at least one slot
@@ -50,8 +51,8 @@ class Arena {
     return reinterpret_cast<std::uint8_t*>(slot);
   }
 
-  void release(std::uint8_t* wiped) {
-    const std::lock_guard guard(mutex_);
+  void release(std::uint8_t* wiped) SR_EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     push(wiped);
   }
 
@@ -60,15 +61,15 @@ class Arena {
     Slot* next;
   };
 
-  void push(std::uint8_t* memory) { free_ = ::new (memory) Slot{free_}; }
+  void push(std::uint8_t* memory) SR_REQUIRES(mutex_) { free_ = ::new (memory) Slot{free_}; }
 
-  void add_page() {
+  void add_page() SR_REQUIRES(mutex_) {
     std::uint8_t* const page = map_pages(page_bytes());
     for (std::size_t at = page_bytes(); at != 0; at -= kSlotBytes) push(page + at - kSlotBytes);
   }
 
-  std::mutex mutex_;
-  Slot* free_ = nullptr;
+  Mutex mutex_;
+  Slot* free_ SR_GUARDED_BY(mutex_) = nullptr;
 };
 
 Arena& arena() {

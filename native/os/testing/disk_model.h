@@ -15,12 +15,12 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/thread_annotations.h"
 #include "os/testing/simulated_disk.h"
 
 namespace strongroom::os::testing {
@@ -197,26 +197,26 @@ inline FileInfo to_info(const Node& node) {
 struct SimulatedDisk::Core {
   enum class Outcome : std::uint8_t { kDone, kCut, kFailed, kFailedPartly };
 
-  mutable std::mutex mutex;
-  std::map<std::string, DirectoryPtr> directories;  // visible ones, by path
+  mutable Mutex mutex;
+  std::map<std::string, DirectoryPtr> directories SR_GUARDED_BY(mutex);  // visible ones, by path
   // Locks are of what bears a name, not of the name: what is removed stays locked, and what takes its name is not.
-  std::set<const Node*> locked_files;
-  std::set<const DirectoryState*> locked_directories;
-  std::set<std::string> locked_on_host;
-  bool directories_lock = true;  // whether the file system can lock a directory
-  bool host_locks = true;        // whether there is a place for the locks of lock_on_host()
-  std::vector<std::string> log;
-  std::vector<Fault> faults;
-  std::uint64_t cut_at = kNever;
-  std::uint64_t inodes = 0;
-  bool cut = false;
-  bool lies = false;
-  Reason failed_with = Reason::kIoError;  // of the last call that failed
+  std::set<const Node*> locked_files SR_GUARDED_BY(mutex);
+  std::set<const DirectoryState*> locked_directories SR_GUARDED_BY(mutex);
+  std::set<std::string> locked_on_host SR_GUARDED_BY(mutex);
+  bool directories_lock SR_GUARDED_BY(mutex) = true;  // whether the file system can lock a directory
+  bool host_locks SR_GUARDED_BY(mutex) = true;  // whether there is a place for the locks of lock_on_host()
+  std::vector<std::string> log SR_GUARDED_BY(mutex);
+  std::vector<Fault> faults SR_GUARDED_BY(mutex);
+  std::uint64_t cut_at SR_GUARDED_BY(mutex) = kNever;
+  std::uint64_t inodes SR_GUARDED_BY(mutex) = 0;
+  bool cut SR_GUARDED_BY(mutex) = false;
+  bool lies SR_GUARDED_BY(mutex) = false;
+  Reason failed_with SR_GUARDED_BY(mutex) = Reason::kIoError;  // of the last call that failed
 
-  [[nodiscard]] std::uint64_t calls() const { return log.size(); }
+  [[nodiscard]] std::uint64_t calls() const SR_REQUIRES(mutex) { return log.size(); }
 
   // Numbers a mutating call and says what becomes of it.
-  Outcome begin(const std::string& what, bool takes_space) {
+  Outcome begin(const std::string& what, bool takes_space) SR_REQUIRES(mutex) {
     const std::uint64_t number = log.size() + 1;
     log.push_back(std::to_string(number) + " " + what);
     if (number >= cut_at) {
@@ -236,7 +236,7 @@ struct SimulatedDisk::Core {
   [[nodiscard]] Status power_cut(const std::string& path) const {
     return {Reason::kIoError, path + ": power cut", EIO};
   }
-  [[nodiscard]] Status finish(Outcome outcome, const std::string& path) const {
+  [[nodiscard]] Status finish(Outcome outcome, const std::string& path) const SR_REQUIRES(mutex) {
     if (outcome == Outcome::kDone) return {};
     if (outcome == Outcome::kCut) return power_cut(path);
     return {failed_with, path + ": simulated failure", failed_with == Reason::kNoSpace ? ENOSPC : EIO};
@@ -245,7 +245,7 @@ struct SimulatedDisk::Core {
     return outcome == Outcome::kDone || outcome == Outcome::kCut;
   }
 
-  NodePtr new_node() {
+  NodePtr new_node() SR_REQUIRES(mutex) {
     auto node = std::make_shared<Node>();
     node->inode = ++inodes;
     touch(*node);
@@ -259,15 +259,17 @@ struct SimulatedDisk::Core {
       directory->inode = (directory->inode ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
     return directory;
   }
-  void touch(Node& node) const { node.modified_ns = static_cast<std::int64_t>(calls() + 1) * 1'000'000; }
+  void touch(Node& node) const SR_REQUIRES(mutex) {
+    node.modified_ns = static_cast<std::int64_t>(calls() + 1) * 1'000'000;
+  }
 
-  void change_name(DirectoryState& directory, NameOperation operation) {
+  void change_name(DirectoryState& directory, NameOperation operation) SR_REQUIRES(mutex) {
     operation.call = calls();
     apply(directory.visible, operation);
     directory.pending.push_back(std::move(operation));
   }
 
-  void change_file(Node& node, FileOperation operation) {
+  void change_file(Node& node, FileOperation operation) SR_REQUIRES(mutex) {
     operation.call = calls();
     operation.grows = operation.end() > node.visible.size();
     apply(node.visible, operation, {Survival::Kind::kWhole, 0});
@@ -292,7 +294,7 @@ struct SimulatedDisk::Core {
   }
 
   // Durable and visible at once; with all parents.
-  DirectoryPtr settled_directory(const std::string& path) {
+  DirectoryPtr settled_directory(const std::string& path) SR_REQUIRES(mutex) {
     if (!plain_path(path)) std::abort();
     if (const auto found = directories.find(path); found != directories.end()) return found->second;
     auto made = new_directory(path);
@@ -307,7 +309,7 @@ struct SimulatedDisk::Core {
     return made;
   }
 
-  NodePtr put_settled(const std::string& path, Bytes bytes) {
+  NodePtr put_settled(const std::string& path, Bytes bytes) SR_REQUIRES(mutex) {
     const auto [directory_path, name] = split(path);
     if (!check_name(name).ok()) std::abort();
     const DirectoryPtr directory = settled_directory(directory_path);
@@ -322,7 +324,7 @@ struct SimulatedDisk::Core {
     return node;
   }
 
-  [[nodiscard]] NodePtr find(const std::string& path) const {
+  [[nodiscard]] NodePtr find(const std::string& path) const SR_REQUIRES(mutex) {
     const auto [directory_path, name] = split(path);
     const auto directory = directories.find(directory_path);
     if (directory == directories.end()) return nullptr;
@@ -331,7 +333,8 @@ struct SimulatedDisk::Core {
   }
 
   // Every pending operation of a file that a crash can leave reachable, in the order of the calls.
-  [[nodiscard]] std::vector<std::pair<const Node*, const FileOperation*>> pending_operations() const {
+  [[nodiscard]] std::vector<std::pair<const Node*, const FileOperation*>> pending_operations() const
+      SR_REQUIRES(mutex) {
     std::map<std::uint64_t, const Node*> nodes;
     for (const auto& [path, directory] : directories) {
       for (const auto& [name, node] : directory->durable.files) nodes[node->inode] = node.get();
@@ -350,9 +353,9 @@ struct SimulatedDisk::Core {
     return pending;
   }
 
-  [[nodiscard]] Tree tree_after(const std::map<std::string, std::size_t>& survived) const {
+  [[nodiscard]] Tree tree_after(const std::map<std::string, std::size_t>& survived) const SR_REQUIRES(mutex) {
     Tree tree;
-    const std::function<void(const std::string&)> visit = [&](const std::string& path) {
+    const std::function<void(const std::string&)> visit = [&](const std::string& path) SR_REQUIRES(mutex) {
       const DirectoryState& directory = *directories.at(path);
       Names names = directory.durable;
       const auto choice = survived.find(path);
@@ -368,7 +371,7 @@ struct SimulatedDisk::Core {
 
   // Every combination of a prefix per directory; where those are too many, the prefixes of all calls in one
   // order.
-  [[nodiscard]] std::vector<std::map<std::string, std::size_t>> name_choices() const {
+  [[nodiscard]] std::vector<std::map<std::string, std::size_t>> name_choices() const SR_REQUIRES(mutex) {
     std::map<std::string, std::size_t> choice;
     std::vector<std::pair<std::uint64_t, std::string>> in_order;
     std::size_t combinations = 1;

@@ -5,8 +5,8 @@
 #pragma once
 
 #include <deque>
-#include <mutex>
 
+#include "base/thread_annotations.h"
 #include "os/os.h"
 
 namespace strongroom::os::testing {
@@ -34,11 +34,11 @@ class ManualClock final : public Clock {
   void reboot(std::uint64_t off_ms = 0, std::uint64_t boot_ms = kBootMsAfterReboot);
 
  private:
-  std::mutex mutex_;
-  std::int64_t wall_ms_;
-  std::uint64_t boot_ms_;
-  bool unsynchronised_ = false;
-  std::deque<BootId> boot_ids_;  // a deque, so that references survive a reboot
+  Mutex mutex_;
+  std::int64_t wall_ms_ SR_GUARDED_BY(mutex_);
+  std::uint64_t boot_ms_ SR_GUARDED_BY(mutex_);
+  bool unsynchronised_ SR_GUARDED_BY(mutex_) = false;
+  std::deque<BootId> boot_ids_ SR_GUARDED_BY(mutex_);  // a deque, so that references survive a reboot
 };
 
 }  // namespace strongroom::os::testing

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <functional>
 #include <limits>
-#include <mutex>
 #include <set>
 #include <utility>
 
@@ -29,7 +28,7 @@ class SimulatedFile final : public File {
       : core_(std::move(core)), node_(std::move(node)), path_(std::move(path)), writable_(writable) {}
 
   Result<std::size_t> read_at(std::uint64_t offset, MutableBytes out) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
     SR_TRY(check_range(offset, out.size()));
     const Bytes& content = node_->visible;
@@ -40,7 +39,7 @@ class SimulatedFile final : public File {
   }
 
   Status write_at(std::uint64_t offset, ByteView data) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check_change(offset, data.size()));
     if (data.empty()) return {};
     const Outcome outcome = core_->begin("write " + range(offset, data.size()), true);
@@ -57,7 +56,7 @@ class SimulatedFile final : public File {
   }
 
   Status sync() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
     const Outcome outcome = core_->begin("sync " + path_, false);
     if (outcome == Outcome::kDone && !core_->lies) Core::settle(*node_);
@@ -68,21 +67,21 @@ class SimulatedFile final : public File {
   }
 
   Status truncate(std::uint64_t size) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check_change(size, 0));
     return change(FileOperation::Kind::kTruncate, 0, size,
                   "truncate " + path_ + " to " + std::to_string(size));
   }
 
   Status allocate(std::uint64_t offset, std::uint64_t length) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check_change(offset, length));
     if (length == 0) return {};
     return change(FileOperation::Kind::kAllocate, offset, length, "allocate " + range(offset, length));
   }
 
   Result<FileInfo> info() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
     return to_info(*node_);
   }
@@ -98,7 +97,8 @@ class SimulatedFile final : public File {
     return {Reason::kInvalidArgument, path_ + ": an offset is beyond the largest file"};
   }
 
-  [[nodiscard]] Status check_change(std::uint64_t offset, std::uint64_t length) const {
+  [[nodiscard]] Status check_change(std::uint64_t offset, std::uint64_t length) const
+      SR_REQUIRES(core_->mutex) {
     if (core_->cut) return core_->power_cut(path_);
     SR_TRY(check_range(offset, length));
     if (!writable_) return {Reason::kIoError, path_ + ": opened for reading", EBADF};
@@ -106,7 +106,8 @@ class SimulatedFile final : public File {
     return {};
   }
 
-  Status change(FileOperation::Kind kind, std::uint64_t offset, std::uint64_t size, const std::string& what) {
+  Status change(FileOperation::Kind kind, std::uint64_t offset, std::uint64_t size, const std::string& what)
+      SR_REQUIRES(core_->mutex) {
     const Outcome outcome = core_->begin(what, kind == FileOperation::Kind::kAllocate);
     if (Core::happened(outcome)) {
       FileOperation operation;
@@ -132,7 +133,7 @@ class SimulatedLock final : public FileLock {
   SimulatedLock(const SimulatedLock&) = delete;
   SimulatedLock& operator=(const SimulatedLock&) = delete;
   ~SimulatedLock() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     core_->locked_files.erase(node_.get());
     if (directory_) core_->locked_directories.erase(directory_.get());
     if (!core_->cut) set_owner(*node_, "");
@@ -158,7 +159,7 @@ class SimulatedHostLock final : public FileLock {
   SimulatedHostLock(const SimulatedHostLock&) = delete;
   SimulatedHostLock& operator=(const SimulatedHostLock&) = delete;
   ~SimulatedHostLock() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     core_->locked_on_host.erase(key_);
   }
 
@@ -173,7 +174,7 @@ class SimulatedDirectory final : public Directory {
       : core_(std::move(core)), state_(std::move(state)), path_(std::move(path)), foreign_(foreign) {}
 
   Result<std::unique_ptr<File>> open(std::string_view name, OpenMode mode) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check(name, mode != OpenMode::kRead));
     NodePtr node = node_of(name);
     if (mode == OpenMode::kCreate) {
@@ -186,14 +187,14 @@ class SimulatedDirectory final : public Directory {
   }
 
   Result<std::optional<FileInfo>> stat(std::string_view name) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check(name, false));
     const NodePtr node = node_of(name);
     return node ? std::optional<FileInfo>(to_info(*node)) : std::nullopt;
   }
 
   Status replace(std::string_view from, std::string_view to) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check(from, true));
     SR_TRY(check(to, true));
     const NodePtr node = node_of(from);
@@ -207,7 +208,7 @@ class SimulatedDirectory final : public Directory {
   }
 
   Status remove(std::string_view name) override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     SR_TRY(check(name, true));
     if (!node_of(name)) return {};
     const Outcome outcome = core_->begin("remove " + full(name), false);
@@ -218,7 +219,7 @@ class SimulatedDirectory final : public Directory {
   }
 
   Result<std::vector<std::string>> list() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
     std::vector<std::string> names;
     for (const auto& [name, node] : state_->visible.files) names.push_back(name);
@@ -226,7 +227,7 @@ class SimulatedDirectory final : public Directory {
   }
 
   Status sync() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
     const Outcome outcome = core_->begin("sync directory " + path_, false);
     if (outcome == Outcome::kDone && !core_->lies) Core::settle(*state_);
@@ -234,7 +235,7 @@ class SimulatedDirectory final : public Directory {
   }
 
   Result<FileInfo> info() override {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
     FileInfo info;
     info.inode = state_->inode;
@@ -255,7 +256,7 @@ class SimulatedDirectory final : public Directory {
   [[nodiscard]] std::string full(std::string_view name) const { return join(path_, name); }
 
   [[nodiscard]] Result<std::unique_ptr<FileLock>> take(std::string_view name, Scope scope) {
-    const std::lock_guard guard(core_->mutex);
+    const MutexLock lock(core_->mutex);
     const bool with_directory = scope == Scope::kDirectory && core_->directories_lock;
     SR_TRY(check(name, true));
     NodePtr node = node_of(name);
@@ -283,7 +284,7 @@ class SimulatedDirectory final : public Directory {
     return found == state_->visible.files.end() ? nullptr : found->second;
   }
 
-  [[nodiscard]] Status check(std::string_view name, bool changes) const {
+  [[nodiscard]] Status check(std::string_view name, bool changes) const SR_REQUIRES(core_->mutex) {
     if (core_->cut) return core_->power_cut(path_);
     SR_TRY(check_name(name));
     if (changes && foreign_) return {Reason::kPermissionDenied, path_ + ": opened for reading only"};
@@ -293,7 +294,7 @@ class SimulatedDirectory final : public Directory {
     return {};
   }
 
-  Result<NodePtr> create(std::string_view name) {
+  Result<NodePtr> create(std::string_view name) SR_REQUIRES(core_->mutex) {
     const Outcome outcome = core_->begin("create " + full(name), true);
     NodePtr node = core_->new_node();
     if (Core::happened(outcome)) {
@@ -317,7 +318,7 @@ SimulatedDisk::~SimulatedDisk() = default;
 
 Result<std::shared_ptr<Directory>> SimulatedDisk::open_directory(const std::string& given,
                                                                  DirectoryMode mode) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   const std::string path = trimmed(given);
   if (core_->cut) return core_->power_cut(path);
   if (!plain_path(path)) return Status(Reason::kInvalidArgument, "not a plain absolute path: " + path);
@@ -351,7 +352,7 @@ Result<std::shared_ptr<Directory>> SimulatedDisk::open_directory(const std::stri
 
 Result<std::unique_ptr<FileLock>> SimulatedDisk::lock_on_host(std::string_view key) {
   SR_TRY(check_name(key));
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   if (core_->cut) return core_->power_cut("the host's lock " + std::string(key));
   if (!core_->host_locks) return std::unique_ptr<FileLock>();
   if (!core_->locked_on_host.emplace(key).second) {
@@ -364,59 +365,59 @@ Result<std::unique_ptr<FileLock>> SimulatedDisk::lock_on_host(std::string_view k
 }
 
 void SimulatedDisk::can_lock_directories(bool can) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->directories_lock = can;
 }
 
 void SimulatedDisk::can_lock_on_host(bool can) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->host_locks = can;
 }
 
 std::uint64_t SimulatedDisk::calls() const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   return core_->calls();
 }
 
 std::vector<std::string> SimulatedDisk::call_log() const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   return core_->log;
 }
 
 void SimulatedDisk::power_cut_at(std::uint64_t number) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->cut_at = number;
 }
 
 void SimulatedDisk::cut_power_now() {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->cut = true;
 }
 
 bool SimulatedDisk::power_is_cut() const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   return core_->cut;
 }
 
 void SimulatedDisk::fail_at(std::uint64_t number, Reason reason, bool sticky, bool partial) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->faults.push_back({number, reason, sticky, partial});
 }
 
 void SimulatedDisk::clear_faults() {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->faults.clear();
   core_->cut_at = kNever;
 }
 
 void SimulatedDisk::lie_about_sync(bool lies) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->lies = lies;
 }
 
 std::vector<CrashState> SimulatedDisk::crash_states(std::size_t limit) const {
   if (limit < 2) std::abort();
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   const Pending pending = core_->pending_operations();
   const std::vector<FileChoice> of_files = file_choices(pending);
   const std::vector<std::map<std::string, std::size_t>> of_names = core_->name_choices();
@@ -475,12 +476,13 @@ std::vector<CrashState> SimulatedDisk::crash_states(std::size_t limit) const {
 }
 
 std::unique_ptr<SimulatedDisk> SimulatedDisk::after_crash(const CrashState& state) const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   const Pending pending = core_->pending_operations();
   if (pending.size() != state.operations.size()) std::abort();  // the disk went on since it named this state
   const std::map<const Node*, Bytes> contents = contents_after(pending, state.operations);
   const Tree tree = core_->tree_after(state.names);
   auto core = std::make_shared<Core>();
+  const MutexLock made(core->mutex);
   for (const std::string& path : tree.directories) core->settled_directory(path);
   for (const auto& [path, node] : tree.files) {
     const auto found = contents.find(node.get());
@@ -490,8 +492,9 @@ std::unique_ptr<SimulatedDisk> SimulatedDisk::after_crash(const CrashState& stat
 }
 
 std::unique_ptr<SimulatedDisk> SimulatedDisk::clone() const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   auto core = std::make_shared<Core>();
+  const MutexLock made(core->mutex);
   for (const auto& [path, directory] : core_->directories) {
     core->settled_directory(path);
     for (const auto& [name, node] : directory->visible.files)
@@ -501,18 +504,18 @@ std::unique_ptr<SimulatedDisk> SimulatedDisk::clone() const {
 }
 
 std::optional<Bytes> SimulatedDisk::content(const std::string& path) const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   const NodePtr node = core_->find(path);
   return node ? std::optional<Bytes>(node->visible) : std::nullopt;
 }
 
 void SimulatedDisk::set_content(const std::string& path, Bytes bytes) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->put_settled(path, std::move(bytes));
 }
 
 void SimulatedDisk::remove(const std::string& path) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   const auto [directory_path, name] = split(path);
   const auto directory = core_->directories.find(directory_path);
   if (directory == core_->directories.end()) return;
@@ -521,12 +524,12 @@ void SimulatedDisk::remove(const std::string& path) {
 }
 
 void SimulatedDisk::make_directory(const std::string& path) {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   core_->settled_directory(trimmed(path));
 }
 
 std::vector<std::string> SimulatedDisk::list(const std::string& directory) const {
-  const std::lock_guard guard(core_->mutex);
+  const MutexLock lock(core_->mutex);
   const auto found = core_->directories.find(trimmed(directory));
   if (found == core_->directories.end()) return {};
   std::vector<std::string> names;

@@ -1,7 +1,6 @@
 #include "store/libsecret.h"
 
-#include <mutex>
-
+#include "base/thread_annotations.h"
 #include "os/dynlib.h"
 
 namespace strongroom::store::libsecret {
@@ -48,10 +47,10 @@ SecretService* new_service(const Functions& functions, GDBusConnection* connecti
 }
 
 Result<const Functions*> functions() {
-  static std::mutex mutex;
+  static Mutex mutex;
   static Functions table;
   static bool loaded = false;
-  const std::lock_guard guard(mutex);
+  const MutexLock lock(mutex);
   if (loaded) return &table;
 #define SR_FUNCTION(name) {#name, table.name}
   SR_TRY(os::load_functions("the secret-service SecretStore", "libsecret-1-0", {"libsecret-1.so.0"},

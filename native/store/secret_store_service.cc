@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdlib>
-#include <mutex>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -12,6 +10,7 @@
 
 #include "base/cancellation.h"
 #include "base/limits.h"
+#include "base/thread_annotations.h"
 #include "store/libsecret.h"
 #include "store/secret_record.h"
 
@@ -43,24 +42,19 @@ class Watchdog {
  public:
   Watchdog(const Functions& glib, GCancellable* cancellable, std::uint32_t deadline_ms)
       : thread_([this, &glib, cancellable, deadline_ms] {
-          std::unique_lock lock(mutex_);
-          const bool in_time = ended_.wait_for(lock, std::chrono::milliseconds(deadline_ms),
-                                               [this] { return done_ || given_up_; });
-          if (done_) return;
-          expired_ = !in_time;
-          lock.unlock();  // cancelling runs the handlers of whatever waits
-          glib.g_cancellable_cancel(cancellable);
+          // Without the lock: cancelling runs the handlers of whatever waits.
+          if (must_cancel(std::chrono::milliseconds(deadline_ms))) glib.g_cancellable_cancel(cancellable);
         }),
         wakeup_([this] {
           {
-            const std::lock_guard lock(mutex_);
+            const MutexLock lock(mutex_);
             given_up_ = true;
           }
           ended_.notify_one();
         }) {}
   ~Watchdog() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       done_ = true;
     }
     ended_.notify_one();
@@ -68,17 +62,28 @@ class Watchdog {
   }
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
-  [[nodiscard]] bool expired() {
-    const std::lock_guard lock(mutex_);
+  [[nodiscard]] bool expired() SR_EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     return expired_;
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool done_ = false;
-  bool expired_ = false;
-  bool given_up_ = false;
+  // Waits for whatever comes first. True when it was not the end of the operation.
+  [[nodiscard]] bool must_cancel(std::chrono::milliseconds limit) SR_EXCLUDES(mutex_) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    const MutexLock lock(mutex_);
+    while (!done_ && !given_up_ && ended_.wait_until(mutex_, deadline) == std::cv_status::no_timeout) {
+    }
+    if (done_) return false;
+    expired_ = !given_up_;
+    return true;
+  }
+
+  Mutex mutex_;
+  CondVar ended_;
+  bool done_ SR_GUARDED_BY(mutex_) = false;
+  bool expired_ SR_GUARDED_BY(mutex_) = false;
+  bool given_up_ SR_GUARDED_BY(mutex_) = false;
   std::thread thread_;         // after what it uses
   CancellationWakeup wakeup_;  // last: it ends first
 };

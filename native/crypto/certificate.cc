@@ -16,10 +16,10 @@ using MemoryReader = std::unique_ptr<BIO, Free<BIO_free>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;
 
 MemoryReader reader_of(ByteView pem) {
-  require(pem.size() <= INT_MAX);
+  SR_REQUIRE(pem.size() <= INT_MAX);
   static const std::uint8_t nothing = 0;
   MemoryReader reader(BIO_new_mem_buf(non_null(pem.data(), &nothing), static_cast<int>(pem.size())));
-  require(reader != nullptr);
+  SR_REQUIRE(reader != nullptr);
   return reader;
 }
 

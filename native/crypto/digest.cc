@@ -15,7 +15,7 @@ const EVP_MD* fetched_sha256() {
     prepare_library();
     return EVP_MD_fetch(nullptr, "SHA256", nullptr);
   }();
-  require(digest != nullptr);
+  SR_REQUIRE(digest != nullptr);
   return digest;
 }
 
@@ -24,23 +24,23 @@ EVP_MAC* fetched_hmac() {
     prepare_library();
     return EVP_MAC_fetch(nullptr, "HMAC", nullptr);
   }();
-  require(mac != nullptr);
+  SR_REQUIRE(mac != nullptr);
   return mac;
 }
 
 DigestContext started_context() {
   prepare_library();
   DigestContext context(EVP_MD_CTX_new());
-  require(context != nullptr);
-  require(EVP_DigestInit_ex2(context.get(), fetched_sha256(), nullptr) == 1);
+  SR_REQUIRE(context != nullptr);
+  SR_REQUIRE(EVP_DigestInit_ex2(context.get(), fetched_sha256(), nullptr) == 1);
   return context;
 }
 
 // Leaves the context ready for the next message.
 Digest finish_context(EVP_MD_CTX* context) {
   Digest out;
-  require(EVP_DigestFinal_ex(context, out.data(), nullptr) == 1);
-  require(EVP_DigestInit_ex2(context, nullptr, nullptr) == 1);
+  SR_REQUIRE(EVP_DigestFinal_ex(context, out.data(), nullptr) == 1);
+  SR_REQUIRE(EVP_DigestInit_ex2(context, nullptr, nullptr) == 1);
   return out;
 }
 
@@ -66,7 +66,7 @@ EVP_MD_CTX* context_of_thread() {
 }
 
 Digest digest_with(EVP_MD_CTX* context, std::initializer_list<ByteView> parts) {
-  for (const ByteView part : parts) require(EVP_DigestUpdate(context, part.data(), part.size()) == 1);
+  for (const ByteView part : parts) SR_REQUIRE(EVP_DigestUpdate(context, part.data(), part.size()) == 1);
   return finish_context(context);
 }
 
@@ -82,7 +82,7 @@ Sha256::Sha256(Sha256&&) noexcept = default;
 Sha256& Sha256::operator=(Sha256&&) noexcept = default;
 
 void Sha256::update(ByteView data) {
-  require(EVP_DigestUpdate(state_->context.get(), data.data(), data.size()) == 1);
+  SR_REQUIRE(EVP_DigestUpdate(state_->context.get(), data.data(), data.size()) == 1);
 }
 
 Digest Sha256::finish() { return finish_context(state_->context.get()); }
@@ -95,16 +95,16 @@ Digest sha256(std::initializer_list<ByteView> parts) {
 Digest hmac_sha256(ByteView key, std::initializer_list<ByteView> parts) {
   // A context of its own for each call: one that is kept would keep the key.
   const MacContext context(EVP_MAC_CTX_new(fetched_hmac()));
-  require(context != nullptr);
+  SR_REQUIRE(context != nullptr);
   char name[] = "SHA256";
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
                                    OSSL_PARAM_construct_end()};
   const std::uint8_t nothing = 0;
-  require(EVP_MAC_init(context.get(), non_null(key.data(), &nothing), key.size(), parameters) == 1);
-  for (const ByteView part : parts) require(EVP_MAC_update(context.get(), part.data(), part.size()) == 1);
+  SR_REQUIRE(EVP_MAC_init(context.get(), non_null(key.data(), &nothing), key.size(), parameters) == 1);
+  for (const ByteView part : parts) SR_REQUIRE(EVP_MAC_update(context.get(), part.data(), part.size()) == 1);
   Digest out;
   std::size_t written = 0;
-  require(EVP_MAC_final(context.get(), out.data(), &written, out.size()) == 1 && written == out.size());
+  SR_REQUIRE(EVP_MAC_final(context.get(), out.data(), &written, out.size()) == 1 && written == out.size());
   return out;
 }
 

@@ -21,7 +21,7 @@ EVP_KDF* fetched_hkdf() {
     prepare_library();
     return EVP_KDF_fetch(nullptr, "HKDF", nullptr);
   }();
-  require(kdf != nullptr);
+  SR_REQUIRE(kdf != nullptr);
   return kdf;
 }
 
@@ -36,13 +36,13 @@ OSSL_PARAM octets(const char* name, ByteView data) {
 
 SecretBytes hkdf_sha256(ByteView input_key, ByteView salt, std::string_view info, std::size_t length) {
   const KdfContext context(EVP_KDF_CTX_new(fetched_hkdf()));
-  require(context != nullptr);
+  SR_REQUIRE(context != nullptr);
   char digest[] = "SHA256";
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
                                    octets(OSSL_KDF_PARAM_KEY, input_key), octets(OSSL_KDF_PARAM_SALT, salt),
                                    octets(OSSL_KDF_PARAM_INFO, as_bytes(info)), OSSL_PARAM_construct_end()};
   SecretBytes out(length);
-  require(EVP_KDF_derive(context.get(), out.span().data(), out.size(), parameters) == 1);
+  SR_REQUIRE(EVP_KDF_derive(context.get(), out.span().data(), out.size(), parameters) == 1);
   return out;
 }
 

@@ -66,7 +66,7 @@ void prepare_library() {
       // Refused once OpenSSL has allocated anything: whoever uses it first calls this before.
       CRYPTO_set_mem_functions(take, resize, release) == 1 &&
       OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, nullptr) == 1;
-  require(ready);
+  SR_REQUIRE(ready);
 }
 
 }  // namespace strongroom::crypto

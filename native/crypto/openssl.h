@@ -16,12 +16,13 @@
 #include <cstdlib>
 #include <memory>
 
-namespace strongroom::crypto {
-
 // For library failures that leave nothing to report to: they can only be want of memory or a broken library.
-inline void require(bool success) {
-  if (!success) std::abort();
-}
+#define SR_REQUIRE(success)       \
+  do {                            \
+    if (!(success)) std::abort(); \
+  } while (false)
+
+namespace strongroom::crypto {
 
 // Before the first use of OpenSSL. In library.cc.
 void prepare_library();

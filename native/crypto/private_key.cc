@@ -57,7 +57,7 @@ const Traits& traits_of(KeyAlgorithm algorithm) {
 const EVP_MD* fetched_digest(KeyAlgorithm algorithm) {
   static const EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   static const EVP_MD* const sha384 = EVP_MD_fetch(nullptr, "SHA384", nullptr);
-  require(sha256 != nullptr && sha384 != nullptr);
+  SR_REQUIRE(sha256 != nullptr && sha384 != nullptr);
   return algorithm == KeyAlgorithm::kEcP384 ? sha384 : sha256;
 }
 
@@ -179,13 +179,13 @@ Bytes der_from_raw(ByteView raw, const Traits& traits) {
   BigNumber r(BN_bin2bn(raw.data(), half, nullptr));
   BigNumber s(BN_bin2bn(raw.data() + half, half, nullptr));
   const EcdsaSignature signature(ECDSA_SIG_new());
-  require(r != nullptr && s != nullptr && signature != nullptr);
-  require(ECDSA_SIG_set0(signature.get(), r.release(), s.release()) == 1);
+  SR_REQUIRE(r != nullptr && s != nullptr && signature != nullptr);
+  SR_REQUIRE(ECDSA_SIG_set0(signature.get(), r.release(), s.release()) == 1);
   const int size = i2d_ECDSA_SIG(signature.get(), nullptr);
-  require(size > 0);
+  SR_REQUIRE(size > 0);
   Bytes der(static_cast<std::size_t>(size));
   std::uint8_t* at = der.data();
-  require(i2d_ECDSA_SIG(signature.get(), &at) == size);
+  SR_REQUIRE(i2d_ECDSA_SIG(signature.get(), &at) == size);
   return der;
 }
 
@@ -203,8 +203,8 @@ Bytes to_be_signed(KeyAlgorithm algorithm, ByteView message) {
   const std::size_t size = digest_bytes(algorithm);
   if (size == 0) return {message.begin(), message.end()};
   Bytes digest(size);
-  require(EVP_Digest(message.data(), message.size(), digest.data(), nullptr, fetched_digest(algorithm),
-                     nullptr) == 1);
+  SR_REQUIRE(EVP_Digest(message.data(), message.size(), digest.data(), nullptr, fetched_digest(algorithm),
+                        nullptr) == 1);
   return digest;
 }
 

@@ -24,7 +24,7 @@ Status invalid(const char* what) { return Status(Reason::kInvalidArgument, what)
 
 Number number(ByteView bytes) {
   Number value(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr));
-  require(value != nullptr);
+  SR_REQUIRE(value != nullptr);
   return value;
 }
 
@@ -32,7 +32,7 @@ Number number(ByteView bytes) {
 PublicKey key_from(const char* algorithm, const OSSL_PARAM* params) {
   prepare_library();
   const KeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, algorithm, nullptr));
-  require(context != nullptr);
+  SR_REQUIRE(context != nullptr);
   EVP_PKEY* key = nullptr;
   if (EVP_PKEY_fromdata_init(context.get()) != 1 ||
       EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, const_cast<OSSL_PARAM*>(params)) != 1) {
@@ -43,7 +43,7 @@ PublicKey key_from(const char* algorithm, const OSSL_PARAM* params) {
 
 bool is_valid(EVP_PKEY* key) {
   const KeyContext context(EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr));
-  require(context != nullptr);
+  SR_REQUIRE(context != nullptr);
   return EVP_PKEY_public_check(context.get()) == 1;
 }
 
@@ -52,7 +52,7 @@ Result<Bytes> encode(EVP_PKEY* key) {
   if (size <= 0) return Status(Reason::kInternal, "a public key cannot be encoded");
   Bytes out(static_cast<std::size_t>(size));
   unsigned char* at = out.data();
-  require(i2d_PUBKEY(key, &at) == size);
+  SR_REQUIRE(i2d_PUBKEY(key, &at) == size);
   return out;
 }
 
@@ -64,11 +64,11 @@ PublicKey rsa_key(const RsaPublicKey& key) {
   const Number modulus = number(key.modulus);
   const Number exponent = number(key.exponent);
   const ParamBuilder builder(OSSL_PARAM_BLD_new());
-  require(builder != nullptr &&
-          OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get()) == 1 &&
-          OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get()) == 1);
+  SR_REQUIRE(builder != nullptr &&
+             OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get()) == 1 &&
+             OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get()) == 1);
   const Params params(OSSL_PARAM_BLD_to_param(builder.get()));
-  require(params != nullptr);
+  SR_REQUIRE(params != nullptr);
   return key_from("RSA", params.get());
 }
 
@@ -108,15 +108,15 @@ Result<Bytes> ecdsa_signature_to_der(ByteView raw) {
     return invalid("not two halves of an ECDSA signature");
   prepare_library();
   const Signature signature(ECDSA_SIG_new());
-  require(signature != nullptr);
+  SR_REQUIRE(signature != nullptr);
   Number r = number(raw.first(raw.size() / 2));
   Number s = number(raw.subspan(raw.size() / 2));
-  require(ECDSA_SIG_set0(signature.get(), r.release(), s.release()) == 1);
+  SR_REQUIRE(ECDSA_SIG_set0(signature.get(), r.release(), s.release()) == 1);
   const int size = i2d_ECDSA_SIG(signature.get(), nullptr);
-  require(size > 0);
+  SR_REQUIRE(size > 0);
   Bytes out(static_cast<std::size_t>(size));
   unsigned char* at = out.data();
-  require(i2d_ECDSA_SIG(signature.get(), &at) == size);
+  SR_REQUIRE(i2d_ECDSA_SIG(signature.get(), &at) == size);
   return out;
 }
 
@@ -124,7 +124,7 @@ Result<Bytes> rsa_oaep_encrypt(const RsaPublicKey& key, OaepHash hash, ByteView 
   const PublicKey handle = rsa_key(key);
   if (handle == nullptr || !is_valid(handle.get())) return invalid("not an RSA public key");
   const KeyContext context(EVP_PKEY_CTX_new_from_pkey(nullptr, handle.get(), nullptr));
-  require(context != nullptr);
+  SR_REQUIRE(context != nullptr);
   char padding[] = OSSL_PKEY_RSA_PAD_MODE_OAEP;
   char sha256[] = "SHA256";
   char sha1[] = "SHA1";

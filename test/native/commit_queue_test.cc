@@ -204,7 +204,8 @@ TEST(CommitQueue, Full) {
   }
   EXPECT_TRUE(status.is(Reason::kQueueFull)) << describe(status);
   EXPECT_EQ(taken, limits::kQueueBytesMax / (large.size() + 1));
-  world.disk.fail_at(world.disk.calls() + 1, Reason::kNoSpace, true);  // they need not be written for this
+  world.disk.fail_at(world.disk.calls() + 1,
+                     {.reason = Reason::kNoSpace, .sticky = true});  // they need not be written for this
   world.queue->drain();
   world.expect_all(taken, 1);
   for (const Completion& completion : world.completed) EXPECT_TRUE(completion.status.is(Reason::kNoSpace));
@@ -227,7 +228,8 @@ TEST(CommitQueue, FullForWhatIsSubmittedTogether) {
   ASSERT_OK(world.queue->submit_all(operations));
   EXPECT_TRUE(operations.empty());
   EXPECT_REASON(world.queue->submit(set_operation(room + 1, "k", large)), Reason::kQueueFull);
-  world.disk.fail_at(world.disk.calls() + 1, Reason::kNoSpace, true);  // they need not be written for this
+  world.disk.fail_at(world.disk.calls() + 1,
+                     {.reason = Reason::kNoSpace, .sticky = true});  // they need not be written for this
   world.queue->drain();
   world.expect_all(room, 1);
 
@@ -278,7 +280,7 @@ TEST(CommitQueue, ConcurrentlyPoisoned) {
       if (number == count / 2) {
         const std::lock_guard lock(fault_mutex);
         // Every later call fails: a write, its taking back, a sync.
-        if (!std::exchange(failed, true)) world.disk.fail_at(world.disk.calls() + 1, Reason::kIoError, true);
+        if (!std::exchange(failed, true)) world.disk.fail_at(world.disk.calls() + 1, {.sticky = true});
       }
       ASSERT_OK(world.queue->submit(
           set_operation(ticket_of(thread, number), "k" + std::to_string(thread), std::to_string(number))));

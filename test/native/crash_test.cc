@@ -162,7 +162,7 @@ TEST_F(Crash, WarmstartThatRepairsATornTail) {
   {
     Session session(*torn);
     ASSERT_OK(session.open());
-    torn->disk->fail_at(torn->disk->calls() + 1, Reason::kIoError, true);  // half a frame, not taken back
+    torn->disk->fail_at(torn->disk->calls() + 1, {.sticky = true});  // half a frame, not taken back
     EXPECT_FALSE(session.set("torn", std::string(2000, 't')).ok());
   }
   torn->disk->clear_faults();

@@ -74,7 +74,7 @@ Tally kill_then_cut(const Image& image, const Act& act, bool partial, std::size_
     // First without a cut, for the number of calls; then at every `cut_step`th, beginning elsewhere for each n.
     for (std::uint64_t cut = 0; cut <= restart_calls; cut += cut == 0 ? killed % cut_step + 1 : cut_step) {
       const std::unique_ptr<World> world = image.start();
-      world->disk->fail_at(killed, Reason::kIoError, true, partial);
+      world->disk->fail_at(killed, {.sticky = true, .partial = partial});
       act(*world).ignore("the process was killed");
       world->disk->clear_faults();
       const std::string killed_at = "killed at '" + world->disk->call_log()[killed - 1] + "'";
@@ -158,7 +158,7 @@ Tally fail_each_call(const Image& image, const Act& act, Reason reason, bool sti
   for (std::uint64_t number = 1; number <= calls; number += short_campaign() ? 5 : 1) {
     for (const bool partial : {true, false}) {
       const std::unique_ptr<World> world = image.start();
-      world->disk->fail_at(number, reason, sticky, partial);
+      world->disk->fail_at(number, {.reason = reason, .sticky = sticky, .partial = partial});
       const Status status = act(*world);
       if (!status.ok()) reasons.insert(std::string(error_info(status.error().reason).reason));
       const std::string where = std::string("failed ") + (partial ? "partly" : "wholly") + " at '" +
@@ -237,7 +237,7 @@ TEST_F(Fault, AFailedSyncPoisons) {
     ASSERT_OK(session.set("acknowledged", "1"));
     const Contents before = session.contents();
     const std::uint64_t number = now->disk->calls() + 2;  // write, sync
-    now->disk->fail_at(number, Reason::kIoError);
+    now->disk->fail_at(number, {.reason = Reason::kIoError});
     const Status unknown = session.set("k0", "lost");
     EXPECT_REASON(unknown, Reason::kPoisoned);
     EXPECT_TRUE(!unknown.ok() && unknown.error().outcome_unknown && !unknown.error().committed);
@@ -266,7 +266,7 @@ TEST_F(Fault, AFailedChangeOfThePasswordAndAnotherOne) {
     Session session(now);
     SR_TRY(session.open());
     const std::uint64_t calls = now.disk->calls();
-    if (failing != 0) now.disk->fail_at(calls + failing, Reason::kIoError);
+    if (failing != 0) now.disk->fail_at(calls + failing, {.reason = Reason::kIoError});
     if (cut != 0) now.disk->power_cut_at(calls + cut);
     const auto change = [&] {
       return session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("first"))).status();
@@ -304,7 +304,7 @@ TEST_F(Fault, ADiskThatLiesAboutSync) {
     World empty;
     empty.options = world.options;
     const std::unique_ptr<World> now = from_the_start ? Image(empty).start() : image.start();
-    now->disk->lie_about_sync(true);
+    now->disk->lie_about_sync();
     {
       Session session(*now);
       ASSERT_OK(session.open());
@@ -315,7 +315,7 @@ TEST_F(Fault, ADiskThatLiesAboutSync) {
         if (i == 3) ASSERT_OK(session.engine().compact());
       }
     }
-    now->disk->lie_about_sync(false);
+    now->disk->clear_faults();
     for (const CrashState& state : now->disk->crash_states(bounded(1500, 20'000))) {
       ++tally.states;
       const std::unique_ptr<World> after = after_crash(*now, state);

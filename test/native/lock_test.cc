@@ -139,8 +139,8 @@ TEST_F(LockTest, WhatAnOpenStoreHasInTheTpmIsNotLeftOver) {
 
 // The lock files are what is left.
 TEST_F(LockTest, ASystemWithoutTheOtherLocksStillExcludes) {
-  disk_->can_lock_directories(false);
-  disk_->can_lock_on_host(false);
+  disk_->refuse_directory_locks();
+  disk_->refuse_host_locks();
   auto original = make_store();
   copy_directory(*disk_, kStore, kCopy);
   expect_locked(at(store_options(kPassword), kCopy));

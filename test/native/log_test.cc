@@ -143,8 +143,8 @@ class LogEnds : public ::testing::Test {
     put("a", "1");
     const std::vector<log::Change> change{{log::Operation::kPut, as_bytes("b"), as_bytes("2")}};
     const std::uint64_t write = disk_->calls() + 1;
-    disk_->fail_at(write, Reason::kNoSpace);
-    disk_->fail_at(write + behind_the_write, Reason::kIoError);
+    disk_->fail_at(write, {.reason = Reason::kNoSpace});
+    disk_->fail_at(write + behind_the_write, {.reason = Reason::kIoError});
     const Status failed = writer_->append(log::CommitKind::kData, change, 0, 0).status();
     EXPECT_REASON(failed, Reason::kPoisoned);
     EXPECT_TRUE(!failed.ok() && failed.error().outcome_unknown);
@@ -320,7 +320,7 @@ TEST_F(LogEnds, CancelledBehindTheHistory) {
 TEST_F(LogEnds, AFailedWriteIsTakenBack) {
   put("a", "1");
   const Bytes before = bytes();
-  disk_->fail_at(disk_->calls() + 1, Reason::kNoSpace);
+  disk_->fail_at(disk_->calls() + 1, {.reason = Reason::kNoSpace});
   EXPECT_TRUE(
       writer_->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes("b"), as_bytes("2")}}, 0, 0)
           .is(Reason::kNoSpace));
@@ -337,7 +337,7 @@ TEST_F(LogEnds, AFailedWriteWhoseRemovalIsNotSyncedIsOfUnknownOutcome) { expect_
 // The frame that was to announce the epoch is not in the file; the next one announces one.
 TEST_F(LogEnds, AFailedFirstWriteAnnouncesNoEpoch) {
   for (int round = 0; round < 2; ++round) {
-    disk_->fail_at(disk_->calls() + 1, Reason::kNoSpace);
+    disk_->fail_at(disk_->calls() + 1, {.reason = Reason::kNoSpace});
     EXPECT_TRUE(
         writer_->append(log::CommitKind::kData, {{log::Operation::kPut, as_bytes("a"), as_bytes("1")}}, 0, 0)
             .is(Reason::kNoSpace));
@@ -545,7 +545,8 @@ TEST(LogNonces, NeverRepeat) {
       const std::uint64_t calls = now->disk->calls();
       if (opening % 3 == 0) now->disk->power_cut_at(calls + 1 + random() % 20);
       if (opening % 3 == 1)
-        now->disk->fail_at(calls + 1 + random() % 20, Reason::kNoSpace, random() % 2 == 0);
+        now->disk->fail_at(calls + 1 + random() % 20,
+                           {.reason = Reason::kNoSpace, .sticky = random() % 2 == 0});
       for (int i = 0; i < 8; ++i) {
         opened.set("k" + std::to_string(random() % 5), std::string(random() % 700, 'x'))
             .status.ignore("may fail");

@@ -260,7 +260,7 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
       Session session(*now);
       ASSERT_OK(session.open());
       const Slots before = slots_of(session.engine());
-      now->disk->fail_at(now->disk->calls() + number, Reason::kNoSpace);
+      now->disk->fail_at(now->disk->calls() + number, {.reason = Reason::kNoSpace});
       const Status failed = first(session.engine());
       now->disk->clear_faults();
       if (failed.ok()) break;

@@ -112,7 +112,7 @@ struct World {
     const auto powered = [this] { return !disk->power_is_cut() && disk->calls() < killed_at; };
     out.tpm.open = chip->opener(powered, [this] {
       if (cut_kills) {
-        disk->fail_at(disk->calls() + 1, Reason::kIoError, true, false);
+        disk->fail_at(disk->calls() + 1, {.sticky = true, .partial = false});
         killed_at = disk->calls();
       } else {
         disk->cut_power_now();

@@ -416,7 +416,7 @@ TEST_F(Rollback, ASaveThatFailedRaisesNoAlarm) {
     const std::unique_ptr<World> next = image.start();
     Session session(*next);
     ASSERT_OK(session.open());
-    next->disk->fail_at(next->disk->calls() + number, Reason::kIoError);
+    next->disk->fail_at(next->disk->calls() + number, {.reason = Reason::kIoError});
     const Status failed = session.set("k0", "1", Durability::kWitnessed);
     next->disk->clear_faults();
     if (failed.ok()) break;

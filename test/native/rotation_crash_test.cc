@@ -127,7 +127,7 @@ TEST_F(Rotation, EveryCallFails) {
           ASSERT_OK(session.open());
           ASSERT_OK(session.set("k0", "before"));
           const std::uint64_t from = world->disk->calls();
-          world->disk->fail_at(from + number, reason, sticky);
+          world->disk->fail_at(from + number, {.reason = reason, .sticky = sticky});
           const Status rotated = session.engine().rotate_dek(as_bytes(kBackup));
           reached = world->disk->calls() >= from + number;
           world->disk->clear_faults();

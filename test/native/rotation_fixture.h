@@ -65,7 +65,7 @@ inline void fail_in_move(World& world, Session& session) {
     }
     ASSERT_NE(number, 0U);
   }
-  world.disk->fail_at(world.disk->calls() + number, Reason::kNoSpace);
+  world.disk->fail_at(world.disk->calls() + number, {.reason = Reason::kNoSpace});
   EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kNoSpace);
   world.disk->clear_faults();
 }

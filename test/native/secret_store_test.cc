@@ -439,7 +439,7 @@ TEST_F(SecretFile, AFullOrFailingDiskLeavesTheOldItem) {
     ASSERT_TRUE(succeeded(open(*whole)->save(SecretName::kVaultHash, id_of(5), as_bytes("newer"))));
     for (std::uint64_t call = 1; call <= whole->calls(); ++call) {
       const std::unique_ptr<SimulatedDisk> disk = disk_.clone();
-      disk->fail_at(call, reason, true);
+      disk->fail_at(call, {.reason = reason, .sticky = true});
       const auto store = open(*disk);
       const Status status = store->save(SecretName::kVaultHash, id_of(5), as_bytes("newer"));
       disk->clear_faults();

@@ -243,14 +243,14 @@ TEST_F(SimulatedDiskTest, ADirectoryWhoseNameIsLostTakesItsFilesAlong) {
 
 TEST_F(SimulatedDiskTest, OneFailureOrALastingOne) {
   auto file = open("a", OpenMode::kCreate);  // 1
-  disk_.fail_at(2, Reason::kIoError, false, false);
+  disk_.fail_at(2, {.partial = false});
   const Status failed = file->write_at(0, as_bytes("abcd"));
   ASSERT_TRUE(failed.is(Reason::kIoError));
   EXPECT_EQ(failed.error().system_error, EIO);
   EXPECT_EQ(text_of(disk_, "/s/a"), "");
   ASSERT_TRUE(file->write_at(0, as_bytes("abcd")).ok());
 
-  disk_.fail_at(4, Reason::kNoSpace, true);
+  disk_.fail_at(4, {.reason = Reason::kNoSpace, .sticky = true});
   const Status full = file->write_at(4, as_bytes("efgh"));
   ASSERT_TRUE(full.is(Reason::kNoSpace));
   EXPECT_EQ(full.error().system_error, ENOSPC);
@@ -265,7 +265,7 @@ TEST_F(SimulatedDiskTest, OneFailureOrALastingOne) {
   disk_.clear_faults();
   EXPECT_TRUE(file->write_at(4, as_bytes("efgh")).ok());
 
-  disk_.fail_at(disk_.calls() + 1, Reason::kIoError, true);
+  disk_.fail_at(disk_.calls() + 1, {.sticky = true});
   EXPECT_TRUE(directory_->remove("c").is(Reason::kIoError));
   EXPECT_TRUE(directory_->replace("c", "d").is(Reason::kIoError));
   EXPECT_TRUE(directory_->sync().is(Reason::kIoError));
@@ -278,7 +278,7 @@ TEST_F(SimulatedDiskTest, AFailedSyncDropsWhatItShouldHaveWritten) {
   disk_.set_content("/s/a", bytes("...."));
   auto file = open("a");
   ASSERT_TRUE(file->write_at(0, as_bytes("x")).ok());
-  disk_.fail_at(2, Reason::kIoError);
+  disk_.fail_at(2, {.reason = Reason::kIoError});
   EXPECT_TRUE(file->sync().is(Reason::kIoError));
   ASSERT_TRUE(file->write_at(1, as_bytes("y")).ok());
   ASSERT_TRUE(file->sync().ok());  // says ok, yet the first write is not on the disk
@@ -290,7 +290,7 @@ TEST_F(SimulatedDiskTest, AFailedSyncThatDropsNothingCanBeRepeated) {
   disk_.set_content("/s/a", bytes("."));
   auto file = open("a");
   ASSERT_TRUE(file->write_at(0, as_bytes("x")).ok());
-  disk_.fail_at(2, Reason::kIoError, false, false);
+  disk_.fail_at(2, {.partial = false});
   EXPECT_TRUE(file->sync().is(Reason::kIoError));
   EXPECT_EQ(images_after_crash(disk_), (std::set<std::string>{"a=.", "a=x"}));
   ASSERT_TRUE(file->sync().ok());
@@ -301,7 +301,7 @@ TEST_F(SimulatedDiskTest, SyncedWritesLieOverDroppedOnes) {
   disk_.set_content("/s/a", bytes("."));
   auto file = open("a");
   ASSERT_TRUE(file->write_at(0, as_bytes("x")).ok());
-  disk_.fail_at(2, Reason::kIoError);
+  disk_.fail_at(2, {.reason = Reason::kIoError});
   EXPECT_FALSE(file->sync().ok());
   ASSERT_TRUE(file->write_at(0, as_bytes("y")).ok());
   ASSERT_TRUE(file->sync().ok());
@@ -309,13 +309,13 @@ TEST_F(SimulatedDiskTest, SyncedWritesLieOverDroppedOnes) {
 }
 
 TEST_F(SimulatedDiskTest, ALyingDiskMakesNothingDurable) {
-  disk_.lie_about_sync(true);
+  disk_.lie_about_sync();
   auto file = open("a", OpenMode::kCreate);
   ASSERT_TRUE(file->write_at(0, as_bytes("x")).ok());
   ASSERT_TRUE(file->sync().ok());
   ASSERT_TRUE(directory_->sync().ok());
   EXPECT_EQ(images_after_crash(disk_), (std::set<std::string>{"", "a=", "a=x", std::string("a=\0", 3)}));
-  disk_.lie_about_sync(false);
+  disk_.clear_faults();
   ASSERT_TRUE(file->sync().ok());
   ASSERT_TRUE(directory_->sync().ok());
   EXPECT_EQ(images_after_crash(disk_), (std::set<std::string>{"a=x"}));
@@ -382,12 +382,12 @@ TEST_F(SimulatedDiskTest, ClonesAreDurableAndIndependent) {
 }
 
 TEST_F(SimulatedDiskTest, LocksThatTheSystemHasNotLeaveTheLockFile) {
-  disk_.can_lock_directories(false);
+  disk_.refuse_directory_locks();
   auto lock = directory_->lock_directory("lock");
   ASSERT_TRUE(lock.ok());
   EXPECT_TRUE(directory_->lock_directory("lock").is(Reason::kLocked));
   EXPECT_TRUE(directory_->lock_directory("another").ok());
-  disk_.can_lock_on_host(false);
+  disk_.refuse_host_locks();
   const auto none = disk_.lock_on_host("key");
   ASSERT_TRUE(none.ok());
   EXPECT_EQ(*none, nullptr);
@@ -464,7 +464,7 @@ TEST(SimulatedDiskUse, ReplaceFileThatFailsLeavesTheOldContentAndNothingElse) {
       SimulatedDisk disk;
       disk.set_content("/s/a", bytes("old"));
       auto directory = *disk.open_directory("/s", DirectoryMode::kExisting);
-      disk.fail_at(number, reason);
+      disk.fail_at(number, {.reason = reason});
       EXPECT_TRUE(replace_file(*directory, "a", as_bytes("new")).is(reason));
       EXPECT_EQ(image(disk), "a=old") << number;
     }

@@ -300,7 +300,7 @@ TEST(TamperFile, FailureAtEveryCallIsHealedByTheNextAppend) {
                      << rehearsal.disk->call_log()[static_cast<std::size_t>(at - 1)] << ", reason "
                      << error_info(reason).reason << ", sticky and partial " << how);
         Store store;
-        store.disk->fail_at(at, reason, (how & 1) != 0, (how & 2) != 0);
+        store.disk->fail_at(at, {.reason = reason, .sticky = (how & 1) != 0, .partial = (how & 2) != 0});
         attempted = 0;
         const Status failed = run_script(store, attempted);
         if (failed.ok()) {
@@ -336,7 +336,7 @@ TEST(TamperFile, FailedSyncIsNotTrustedByTheRetry) {
   Store store;
   ASSERT_TRUE(store.create().ok());
   store.disk->fail_at(store.disk->calls() + 2,
-                      Reason::kIoError);  // the sync: what it had to write is dropped
+                      {.reason = Reason::kIoError});  // the sync: what it had to write is dropped
   ASSERT_TRUE(store.file->append(entries_between(1, 2)).is(Reason::kIoError));
   EXPECT_EQ(store.file->newest().generation, 0U);
   const std::size_t before = store.disk->call_log().size();
@@ -365,8 +365,9 @@ TEST(TamperFile, RandomHistories) {
       switch (below(8)) {
         case 0:
           store->disk->fail_at(store->disk->calls() + 1 + below(6),
-                               below(2) == 0 ? Reason::kIoError : Reason::kNoSpace, below(2) == 0,
-                               below(2) == 0);
+                               {.reason = below(2) == 0 ? Reason::kIoError : Reason::kNoSpace,
+                                .sticky = below(2) == 0,
+                                .partial = below(2) == 0});
           break;
         case 1: {
           store->disk->clear_faults();

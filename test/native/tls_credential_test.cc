@@ -171,7 +171,7 @@ TEST_F(TlsCredentialTest, WhateverFailsTheFormerFilesStay) {
     for (const Reason reason : {Reason::kIoError, Reason::kNoSpace}) {
       for (std::uint64_t call = 1;; ++call) {
         const std::unique_ptr<SimulatedDisk> disk_now = image->clone();
-        disk_now->fail_at(disk_now->calls() + call, reason);
+        disk_now->fail_at(disk_now->calls() + call, {.reason = reason});
         const Status status = extract_tls(*store, *disk_now, kTls);
         if (status.ok()) break;
         ++faults;

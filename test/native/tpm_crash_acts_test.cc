@@ -129,7 +129,7 @@ void tear_tamper_file(World& world) {
     Session session(*trial);
     ASSERT_OK(session.open());
     ASSERT_OK(session.set("k0", "journal"));
-    trial->disk->fail_at(trial->disk->calls() + ahead, Reason::kIoError, true, true);
+    trial->disk->fail_at(trial->disk->calls() + ahead, {.sticky = true});
     session.engine().anchor().ignore("it fails");
     trial->disk->clear_faults();
     const std::string last = trial->disk->call_log().back();

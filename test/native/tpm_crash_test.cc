@@ -216,7 +216,7 @@ TEST_F(TpmCrash, EveryDiskCallFails) {
       for (std::uint64_t number = 1; number <= calls; number += short_campaign() ? 7 : 1) {
         for (const bool partial : {true, false}) {
           const std::unique_ptr<World> now = image.start();
-          now->disk->fail_at(number, reason, sticky, partial);
+          now->disk->fail_at(number, {.reason = reason, .sticky = sticky, .partial = partial});
           const Status status = life(*now);
           if (!status.ok()) reasons.insert(std::string(error_info(status.error().reason).reason));
           const std::string where = std::string("failed ") + (partial ? "partly" : "wholly") + " at '" +
@@ -255,7 +255,7 @@ TEST_F(TpmCrash, KilledAndThenAPowerCut) {
     std::unique_ptr<World> now = image.start();
     std::string where;
     if (number <= disk_calls) {
-      now->disk->fail_at(number, Reason::kIoError, true, false);
+      now->disk->fail_at(number, {.sticky = true, .partial = false});
       now->killed_at = number;
       life(*now).ignore("killed");
       where = "killed at '" + now->disk->call_log()[number - 1] + "'";

@@ -501,7 +501,7 @@ TEST_F(TpmEngine, AFailedNewEpochHoldsTheCounter) {
       ASSERT_OK(session.open());
       const std::uint64_t before = now->chip->value();
       if (disk_fails) {
-        now->disk->fail_at(now->disk->calls() + 3, Reason::kNoSpace, true);
+        now->disk->fail_at(now->disk->calls() + 3, {.reason = Reason::kNoSpace, .sticky = true});
       } else {
         now->chip->fail_at(now->chip->calls() + 3, SimulatedChip::When::kBefore);  // read, clock, seal
       }

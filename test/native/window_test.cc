@@ -70,7 +70,8 @@ constexpr std::uint64_t kHourMs = 3'600'000;
 
 // One attempt, during which the disk has no room for a witness.
 void fail_to_move(World& world, Session& session) {
-  world.disk->fail_at(world.disk->calls() + 1, Reason::kNoSpace, true, false);
+  world.disk->fail_at(world.disk->calls() + 1,
+                      {.reason = Reason::kNoSpace, .sticky = true, .partial = false});
   EXPECT_REASON(session.engine().anchor(), Reason::kWitnessNotMoved);
   world.disk->clear_faults();
 }

@@ -82,9 +82,7 @@ using DirectoryPtr = std::shared_ptr<DirectoryState>;
 
 struct Fault {
   std::uint64_t number = kNever;
-  Reason reason = Reason::kIoError;
-  bool sticky = false;
-  bool partial = true;
+  SimulatedDisk::Failure failure;
 };
 
 // What a power cut leaves of the names: full path to file.
@@ -196,6 +194,8 @@ inline FileInfo to_info(const Node& node) {
 
 struct SimulatedDisk::Core {
   enum class Outcome : std::uint8_t { kDone, kCut, kFailed, kFailedPartly };
+  // Whether a call needs more of the disk than before.
+  enum class Space : std::uint8_t { kNotTaken, kTaken };
 
   mutable Mutex mutex;
   std::map<std::string, DirectoryPtr> directories SR_GUARDED_BY(mutex);  // visible ones, by path
@@ -216,7 +216,7 @@ struct SimulatedDisk::Core {
   [[nodiscard]] std::uint64_t calls() const SR_REQUIRES(mutex) { return log.size(); }
 
   // Numbers a mutating call and says what becomes of it.
-  Outcome begin(const std::string& what, bool takes_space) SR_REQUIRES(mutex) {
+  Outcome begin(const std::string& what, Space space) SR_REQUIRES(mutex) {
     const std::uint64_t number = log.size() + 1;
     log.push_back(std::to_string(number) + " " + what);
     if (number >= cut_at) {
@@ -224,11 +224,12 @@ struct SimulatedDisk::Core {
       return Outcome::kCut;
     }
     for (const Fault& fault : faults) {
-      const bool later =
-          fault.sticky && number > fault.number && (fault.reason != Reason::kNoSpace || takes_space);
+      const SimulatedDisk::Failure& failure = fault.failure;
+      const bool later = failure.sticky && number > fault.number &&
+                         (failure.reason != Reason::kNoSpace || space == Space::kTaken);
       if (number != fault.number && !later) continue;
-      failed_with = fault.reason;
-      return fault.partial ? Outcome::kFailedPartly : Outcome::kFailed;
+      failed_with = failure.reason;
+      return failure.partial ? Outcome::kFailedPartly : Outcome::kFailed;
     }
     return Outcome::kDone;
   }

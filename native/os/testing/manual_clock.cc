@@ -31,16 +31,6 @@ const BootId& ManualClock::boot_id() {
   return boot_ids_.back();
 }
 
-bool ManualClock::unsynchronised() {
-  const MutexLock lock(mutex_);
-  return unsynchronised_;
-}
-
-void ManualClock::set_unsynchronised(bool unsynchronised) {
-  const MutexLock lock(mutex_);
-  unsynchronised_ = unsynchronised;
-}
-
 void ManualClock::advance(std::uint64_t ms) {
   const MutexLock lock(mutex_);
   wall_ms_ += static_cast<std::int64_t>(ms);

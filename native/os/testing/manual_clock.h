@@ -22,14 +22,13 @@ class ManualClock final : public Clock {
   std::int64_t wall_ms() override;
   std::uint64_t boot_ms() override;
   const BootId& boot_id() override;
-  bool unsynchronised() override;
+  bool unsynchronised() override { return false; }
 
   void advance(std::uint64_t ms);      // time passes: both move
   void suspend(std::uint64_t ms);      // the machine sleeps: both move, as CLOCK_BOOTTIME does
   void set_wall(std::int64_t ms);      // someone sets the wall clock
   void advance_wall(std::int64_t ms);  // the same, relative; negative for backwards
   void set_boot(std::uint64_t ms);     // an arbitrary uptime, for tests that begin in the middle
-  void set_unsynchronised(bool unsynchronised);
   // Another boot: a new boot id, a small boot time; `off_ms` is how long the machine was off.
   void reboot(std::uint64_t off_ms = 0, std::uint64_t boot_ms = kBootMsAfterReboot);
 
@@ -37,7 +36,6 @@ class ManualClock final : public Clock {
   Mutex mutex_;
   std::int64_t wall_ms_ SR_GUARDED_BY(mutex_);
   std::uint64_t boot_ms_ SR_GUARDED_BY(mutex_);
-  bool unsynchronised_ SR_GUARDED_BY(mutex_) = false;
   std::deque<BootId> boot_ids_ SR_GUARDED_BY(mutex_);  // a deque, so that references survive a reboot
 };
 

@@ -21,6 +21,7 @@ namespace {
 
 using Core = SimulatedDisk::Core;
 using Outcome = Core::Outcome;
+using Space = Core::Space;
 
 class SimulatedFile final : public File {
  public:
@@ -42,7 +43,7 @@ class SimulatedFile final : public File {
     const MutexLock lock(core_->mutex);
     SR_TRY(check_change(offset, data.size()));
     if (data.empty()) return {};
-    const Outcome outcome = core_->begin("write " + range(offset, data.size()), true);
+    const Outcome outcome = core_->begin("write " + range(offset, data.size()), Space::kTaken);
     ByteView written = data;
     if (outcome == Outcome::kFailedPartly) written = data.first(data.size() / 2);
     if (outcome != Outcome::kFailed && !written.empty()) {
@@ -58,7 +59,7 @@ class SimulatedFile final : public File {
   Status sync() override {
     const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
-    const Outcome outcome = core_->begin("sync " + path_, false);
+    const Outcome outcome = core_->begin("sync " + path_, Space::kNotTaken);
     if (outcome == Outcome::kDone && !core_->lies) Core::settle(*node_);
     if (outcome == Outcome::kFailedPartly) {
       for (FileOperation& operation : node_->operations) operation.dropped = !operation.durable;
@@ -108,7 +109,8 @@ class SimulatedFile final : public File {
 
   Status change(FileOperation::Kind kind, std::uint64_t offset, std::uint64_t size, const std::string& what)
       SR_REQUIRES(core_->mutex) {
-    const Outcome outcome = core_->begin(what, kind == FileOperation::Kind::kAllocate);
+    const Outcome outcome =
+        core_->begin(what, kind == FileOperation::Kind::kAllocate ? Space::kTaken : Space::kNotTaken);
     if (Core::happened(outcome)) {
       FileOperation operation;
       operation.kind = kind;
@@ -199,7 +201,7 @@ class SimulatedDirectory final : public Directory {
     SR_TRY(check(to, true));
     const NodePtr node = node_of(from);
     if (!node) return {Reason::kNotFound, full(from) + ": no such file", ENOENT};
-    const Outcome outcome = core_->begin("replace " + full(from) + " to " + full(to), false);
+    const Outcome outcome = core_->begin("replace " + full(from) + " to " + full(to), Space::kNotTaken);
     if (Core::happened(outcome)) {
       core_->change_name(*state_,
                          {NameOperation::Kind::kReplace, 0, std::string(from), std::string(to), node});
@@ -211,7 +213,7 @@ class SimulatedDirectory final : public Directory {
     const MutexLock lock(core_->mutex);
     SR_TRY(check(name, true));
     if (!node_of(name)) return {};
-    const Outcome outcome = core_->begin("remove " + full(name), false);
+    const Outcome outcome = core_->begin("remove " + full(name), Space::kNotTaken);
     if (Core::happened(outcome)) {
       core_->change_name(*state_, {NameOperation::Kind::kRemove, 0, std::string(name), "", nullptr});
     }
@@ -229,7 +231,7 @@ class SimulatedDirectory final : public Directory {
   Status sync() override {
     const MutexLock lock(core_->mutex);
     if (core_->cut) return core_->power_cut(path_);
-    const Outcome outcome = core_->begin("sync directory " + path_, false);
+    const Outcome outcome = core_->begin("sync directory " + path_, Space::kNotTaken);
     if (outcome == Outcome::kDone && !core_->lies) Core::settle(*state_);
     return core_->finish(outcome, path_);
   }
@@ -295,7 +297,7 @@ class SimulatedDirectory final : public Directory {
   }
 
   Result<NodePtr> create(std::string_view name) SR_REQUIRES(core_->mutex) {
-    const Outcome outcome = core_->begin("create " + full(name), true);
+    const Outcome outcome = core_->begin("create " + full(name), Space::kTaken);
     NodePtr node = core_->new_node();
     if (Core::happened(outcome)) {
       core_->change_name(*state_, {NameOperation::Kind::kCreate, 0, std::string(name), "", node});
@@ -332,14 +334,14 @@ Result<std::shared_ptr<Directory>> SimulatedDisk::open_directory(const std::stri
     if (parent == core_->directories.end())
       return Status(Reason::kNotFound, parent_path + ": no such directory", ENOENT);
     if (found == core_->directories.end()) {
-      const Outcome made = core_->begin("make " + path, true);
+      const Outcome made = core_->begin("make " + path, Space::kTaken);
       if (Core::happened(made)) {
         core_->change_name(*parent->second, {NameOperation::Kind::kMake, 0, name, "", nullptr});
         found = core_->directories.emplace(path, Core::new_directory(path)).first;
       }
       SR_TRY(core_->finish(made, path));
     }
-    const Outcome synced = core_->begin("sync directory " + parent_path, false);
+    const Outcome synced = core_->begin("sync directory " + parent_path, Space::kNotTaken);
     if (synced == Outcome::kDone && !core_->lies) Core::settle(*parent->second);
     SR_TRY(core_->finish(synced, parent_path));
   }
@@ -364,14 +366,14 @@ Result<std::unique_ptr<FileLock>> SimulatedDisk::lock_on_host(std::string_view k
   return std::unique_ptr<FileLock>(std::make_unique<SimulatedHostLock>(core_, std::string(key)));
 }
 
-void SimulatedDisk::can_lock_directories(bool can) {
+void SimulatedDisk::refuse_directory_locks() {
   const MutexLock lock(core_->mutex);
-  core_->directories_lock = can;
+  core_->directories_lock = false;
 }
 
-void SimulatedDisk::can_lock_on_host(bool can) {
+void SimulatedDisk::refuse_host_locks() {
   const MutexLock lock(core_->mutex);
-  core_->host_locks = can;
+  core_->host_locks = false;
 }
 
 std::uint64_t SimulatedDisk::calls() const {
@@ -399,20 +401,21 @@ bool SimulatedDisk::power_is_cut() const {
   return core_->cut;
 }
 
-void SimulatedDisk::fail_at(std::uint64_t number, Reason reason, bool sticky, bool partial) {
+void SimulatedDisk::fail_at(std::uint64_t number, const Failure& failure) {
   const MutexLock lock(core_->mutex);
-  core_->faults.push_back({number, reason, sticky, partial});
+  core_->faults.push_back({number, failure});
 }
 
 void SimulatedDisk::clear_faults() {
   const MutexLock lock(core_->mutex);
   core_->faults.clear();
+  core_->lies = false;
   core_->cut_at = kNever;
 }
 
-void SimulatedDisk::lie_about_sync(bool lies) {
+void SimulatedDisk::lie_about_sync() {
   const MutexLock lock(core_->mutex);
-  core_->lies = lies;
+  core_->lies = true;
 }
 
 std::vector<CrashState> SimulatedDisk::crash_states(std::size_t limit) const {

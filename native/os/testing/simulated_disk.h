@@ -80,22 +80,25 @@ class SimulatedDisk final : public FileSystem {
   void cut_power_now();
   [[nodiscard]] bool power_is_cut() const;
 
-  // Call `number` fails with `reason` (kIoError or kNoSpace; system_error is EIO or ENOSPC).
-  // - `sticky`: and every later mutating call; for kNoSpace only those that need space (make, create, write,
-  //   allocate), as on a disk that stays full.
-  // - `partial`: a failed write has written its first half. A failed sync of a file has dropped what it
-  // should have
-  //   written: the data stay visible, later syncs do not write them, and a crash may lose them (as Linux
-  //   marks pages clean after EIO). Without it a failed call changed nothing. A failed sync of a directory
-  //   leaves names pending.
-  void fail_at(std::uint64_t number, Reason reason, bool sticky = false, bool partial = true);
-  // No more faults are planned; a power cut that happened stays.
+  // How a planned call fails.
+  struct Failure {
+    Reason reason = Reason::kIoError;  // or kNoSpace; system_error is EIO or ENOSPC
+    // And every later mutating call does; for kNoSpace only those that need space (make, create, write, allocate), as on
+    // a disk that stays full.
+    bool sticky = false;
+    // A failed write has written its first half. A failed sync of a file has dropped what it should have written: the
+    // data stay visible, later syncs do not write them, and a crash may lose them (as Linux marks pages clean after EIO).
+    // Otherwise a failed call changes nothing. A failed sync of a directory leaves names pending.
+    bool partial = true;
+  };
+  void fail_at(std::uint64_t number, const Failure& failure);
+  // From here on, syncs of files and directories answer ok and make nothing durable.
+  void lie_about_sync();
+  // No more faults are planned, and syncs are true again; a power cut that happened stays.
   void clear_faults();
-  // While set, syncs of files and directories answer ok and make nothing durable.
-  void lie_about_sync(bool lies);
-  // Whether directories can be locked, and whether the host has a place for locks; true at first.
-  void can_lock_directories(bool can);
-  void can_lock_on_host(bool can);
+  // As on a file system that cannot lock a directory, and a host that has no place for locks.
+  void refuse_directory_locks();
+  void refuse_host_locks();
 
   // What the disk may hold if power fails now (or failed at the cut), each different from the others by its
   // contents. Pending file operations: none, all, every prefix, every single one alone, every single one

@@ -15,7 +15,7 @@ std::string TokenStore::label(SecretName name) const {
 }
 
 Result<std::optional<Secret>> TokenStore::load(SecretName name) {
-  SR_ASSIGN(const std::vector<Bytes> records, token_->load_objects(label(name)));
+  SR_ASSIGN(const std::vector<Bytes> records, token_->objects().load_all(label(name)));
   if (records.empty()) return std::optional<Secret>();
   const Bytes* record = &records.front();
   if (!secret_record_intact(*record) && records.size() > kObjectsKept) record = &records[1];
@@ -26,11 +26,11 @@ Result<std::optional<Secret>> TokenStore::load(SecretName name) {
 
 Status TokenStore::save(SecretName name, const StorageId& storage_id, ByteView value) {
   SR_TRY(check_secret_value(value));
-  return token_->save_object(label(name), encode_secret_record(name, instance_, storage_id, value).view());
+  return token_->objects().save(label(name), encode_secret_record(name, instance_, storage_id, value).view());
 }
 
-Status TokenStore::remove(SecretName name) { return token_->remove_object(label(name)); }
+Status TokenStore::remove(SecretName name) { return token_->objects().remove(label(name)); }
 
-Status TokenStore::remove_previous(SecretName name) { return token_->keep_newest_object(label(name)); }
+Status TokenStore::remove_previous(SecretName name) { return token_->objects().keep_newest(label(name)); }
 
 }  // namespace strongroom::store

@@ -429,8 +429,8 @@ TEST(TokenEngineFaults, AnIntervalLongerThanTheLongestPauseIsThePause) {
 // With two objects both saves were acknowledged. What is wrong with the newest came later, and the other does not count.
 TEST_F(TokenEngine, TheOlderObjectDoesNotStandInForADamagedOne) {
   make_store();
-  ASSERT_OK((*token_.open("acme"))->save_object("strongroom VaultHash acme", as_bytes("damaged")));
-  ASSERT_EQ((*token_.open("acme"))->load_objects("strongroom VaultHash acme")->size(), 2U);
+  ASSERT_OK((*token_.open("acme"))->objects().save("strongroom VaultHash acme", as_bytes("damaged")));
+  ASSERT_EQ((*token_.open("acme"))->objects().load_all("strongroom VaultHash acme")->size(), 2U);
   Opened store = this->store();
   EXPECT_REASON(store.open(), Reason::kWitnessReplaced);
 }
@@ -446,7 +446,7 @@ TEST_F(TokenEngine, AnObjectThatNoSaveAcknowledgedDoesNotCount) {
   ASSERT_TRUE(token_.tool({"--write-object", file.string(), "--type", "data", "--private", "--label",
                            "strongroom VaultHash acme", "--application-label", "strongroom"},
                           "acme"));
-  ASSERT_EQ((*token_.open("acme"))->load_objects("strongroom VaultHash acme")->size(), 3U);
+  ASSERT_EQ((*token_.open("acme"))->objects().load_all("strongroom VaultHash acme")->size(), 3U);
   Opened store = this->store();
   ASSERT_OK(store.open());
 }
@@ -480,7 +480,7 @@ TEST_F(TokenEngine, ARotationOfTheDekLeavesOneObject) {
   const auto key_ids = [&] {
     std::vector<std::optional<std::uint32_t>> ids;
     const auto token = token_.open("acme");
-    const auto records = (*token)->load_objects("strongroom VaultHash acme");
+    const auto records = (*token)->objects().load_all("strongroom VaultHash acme");
     for (const Bytes& record : *records) ids.push_back(peek_key_id(ByteView(record).subspan(36)));
     return ids;
   };

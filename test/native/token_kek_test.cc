@@ -153,8 +153,8 @@ TEST_F(TokenKek, OtherFormsOfATemplateAreTriedForUnclearErrors) {
     faults->fail("C_CreateObject", value, 1);  // the key to be wrapped
     expect_unwraps(kek, wrap(kek));
     faults->fail("C_CreateObject", value, 1);  // a data object: then a key that carries the value
-    EXPECT_TRUE(token->save_object("witness", as_bytes("value")).ok()) << value;
-    EXPECT_EQ(as_text(**token->load_object("witness")), "value");
+    EXPECT_TRUE(token->objects().save("witness", as_bytes("value")).ok()) << value;
+    EXPECT_EQ(as_text(**token->objects().load("witness")), "value");
   }
 }
 

@@ -172,14 +172,14 @@ TEST(TokenRemote, AServerThatIsGoneIsAnOutage) {
   const auto opened = Token::open(remote.locator(), pin(PrivateToken::kPin));
   ASSERT_TRUE(opened.ok()) << opened.error().detail;
   Token& token = **opened;
-  ASSERT_OK(token.save_object("probe", as_bytes("value")));
+  ASSERT_OK(token.objects().save("probe", as_bytes("value")));
   remote.stop();
-  EXPECT_REASON(token.load_object("probe"), Reason::kHsmUnreachable);
+  EXPECT_REASON(token.objects().load("probe"), Reason::kHsmUnreachable);
   const auto again = Token::open(remote.locator(), pin(PrivateToken::kPin));
   EXPECT_REASON(again, Reason::kHsmUnreachable);
   EXPECT_NE(again.error().detail.find("no slot"), std::string::npos) << again.error().detail;
   remote.start();
-  const auto loaded = token.load_object("probe");
+  const auto loaded = token.objects().load("probe");
   ASSERT_OK(loaded);
   ASSERT_TRUE(loaded->has_value());
   EXPECT_EQ(as_text(**loaded), "value");
@@ -264,18 +264,18 @@ TEST_P(TokenModules, KeyEncryptionKeys) {
 }
 
 TEST_P(TokenModules, Objects) {
-  EXPECT_FALSE(token->load_object("witness")->has_value());
+  EXPECT_FALSE(token->objects().load("witness")->has_value());
   for (const std::size_t size : {0U, 1U, 64U, 4096U}) {
     const Bytes value(size, static_cast<std::uint8_t>(size + 1));
-    const Status saved = token->save_object("witness", value);
+    const Status saved = token->objects().save("witness", value);
     ASSERT_TRUE(saved.ok()) << saved.error().detail;
     reopen();
-    const auto loaded = token->load_object("witness");
+    const auto loaded = token->objects().load("witness");
     ASSERT_TRUE(loaded.ok()) << loaded.error().detail;
     EXPECT_EQ(**loaded, value);
   }
-  ASSERT_TRUE(token->remove_object("witness").ok());
-  EXPECT_FALSE(token->load_object("witness")->has_value());
+  ASSERT_TRUE(token->objects().remove("witness").ok());
+  EXPECT_FALSE(token->objects().load("witness")->has_value());
 }
 
 using PublicKey = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
@@ -384,8 +384,8 @@ TEST_P(TokenModules, Timing) {
   time("check value", 50, [&] { EXPECT_TRUE(token->kek_check_value("kek", *kek).ok()); });
   time("sign P-256", 50,
        [&] { EXPECT_TRUE(token->sign(id, KeyAlgorithm::kEcP256, secret, SignatureFormat::kDer).ok()); });
-  time("save object", 20, [&] { EXPECT_TRUE(token->save_object("w", secret).ok()); });
-  time("load object", 20, [&] { EXPECT_TRUE(token->load_object("w").ok()); });
+  time("save object", 20, [&] { EXPECT_TRUE(token->objects().save("w", secret).ok()); });
+  time("load object", 20, [&] { EXPECT_TRUE(token->objects().load("w").ok()); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Modules, TokenModules,

@@ -34,9 +34,9 @@ constexpr milliseconds kHasty{1000};
 class TokenSession : public ::testing::Test {
  protected:
   void expect_works(Token& token) {
-    const auto saved = token.save_object("probe", as_bytes("value"));
+    const auto saved = token.objects().save("probe", as_bytes("value"));
     EXPECT_TRUE(saved.ok()) << saved.error().detail;
-    const auto loaded = token.load_object("probe");
+    const auto loaded = token.objects().load("probe");
     ASSERT_TRUE(loaded.ok()) << loaded.error().detail;
     ASSERT_TRUE(loaded->has_value());
     EXPECT_EQ(as_text(**loaded), "value");
@@ -170,7 +170,7 @@ TEST_F(TokenSession, AnEmptyDirectoryIsAMissingTokenAndAMissingOneAnOutage) {
   std::filesystem::rename(hsm.tokens(), away);
   const auto gone = hsm.open("acme2");
   EXPECT_TRUE(gone.is(Reason::kHsmUnreachable)) << gone.error().detail;
-  const auto lost = token->load_object("probe");
+  const auto lost = token->objects().load("probe");
   EXPECT_TRUE(lost.is(Reason::kHsmUnreachable)) << (lost.ok() ? "loaded" : lost.error().detail);
   const auto missing = token->find_kek("kek", Kek{KekType::kAesKeyWrap, Bytes(16)});
   EXPECT_TRUE(missing.is(Reason::kHsmUnreachable));
@@ -237,7 +237,7 @@ TEST_F(TokenSession, PinStates) {
   EXPECT_TRUE(hsm.open("acme").ok()) << "somebody asked for it";
   faults->fail("C_FindObjectsInit", kSessionHandleInvalid, 1);
   const unsigned before = faults->calls("C_Login");
-  EXPECT_TRUE(token->load_object("probe").is(Reason::kPinWrong));
+  EXPECT_TRUE(token->objects().load("probe").is(Reason::kPinWrong));
   EXPECT_EQ(faults->calls("C_Login"), before) << "the last try is not used without being asked for";
   faults->set_flags(0, 0);
   expect_works(*token);
@@ -264,9 +264,9 @@ TEST_F(TokenSession, ARefusedPinIsNotSentAgain) {
   const auto token = open();
   faults->fail("C_FindObjectsInit", kSessionHandleInvalid, 1);
   faults->fail("C_Login", kPinIncorrect, 1);
-  EXPECT_TRUE(token->load_object("probe").is(Reason::kPinWrong));
+  EXPECT_TRUE(token->objects().load("probe").is(Reason::kPinWrong));
   const unsigned before = faults->calls("C_Login");
-  EXPECT_TRUE(token->load_object("probe").is(Reason::kPinWrong));
+  EXPECT_TRUE(token->objects().load("probe").is(Reason::kPinWrong));
   EXPECT_EQ(faults->calls("C_Login"), before);
   expect_works(*open());
 }
@@ -280,14 +280,14 @@ TEST_F(TokenSession, HealsFromEveryPassingError) {
         kSessionHandleInvalid, kTokenNotPresent, 0x101UL, kNotInitialised, kVendor}) {
     for (const char* function : {"C_FindObjectsInit", "C_FindObjects", "C_GetAttributeValue"}) {
       faults->fail(function, value, 1);
-      const auto loaded = token->load_object("probe");
+      const auto loaded = token->objects().load("probe");
       EXPECT_TRUE(loaded.ok() && loaded->has_value())
           << function << " " << value << ": " << (loaded.ok() ? "empty" : loaded.error().detail);
     }
   }
   // An error that lasts is reported, and is over when it is over.
   faults->fail("C_FindObjectsInit", kDeviceError, 1000);
-  EXPECT_TRUE(token->load_object("probe").is(Reason::kHsmUnreachable));
+  EXPECT_TRUE(token->objects().load("probe").is(Reason::kHsmUnreachable));
   EXPECT_TRUE(token->find_kek("kek", Kek{KekType::kAesKeyWrap, Bytes(16)}).is(Reason::kHsmUnreachable));
   EXPECT_LE(faults->calls("C_FindObjectsInit"), 400U);
   faults->fail("C_FindObjectsInit", 0, 0);
@@ -303,13 +303,13 @@ TEST_F(TokenSession, AChangeIsNotRepeated) {
   hsm.make("acme");
   const auto token = open();
   faults->fail_after("C_CreateObject", kDeviceError, 1);
-  EXPECT_TRUE(token->save_object("probe", as_bytes("value")).is(Reason::kTokenWriteFailed));
+  EXPECT_TRUE(token->objects().save("probe", as_bytes("value")).is(Reason::kTokenWriteFailed));
   EXPECT_EQ(faults->calls("C_CreateObject"), 1U);
-  EXPECT_TRUE(token->load_object("probe")->has_value());
+  EXPECT_TRUE(token->objects().load("probe")->has_value());
   // Refused for the session, it did not take place.
   faults->fail("C_CreateObject", kSessionHandleInvalid, 1);
-  EXPECT_TRUE(token->save_object("probe", as_bytes("later")).ok());
-  EXPECT_EQ(as_text(**token->load_object("probe")), "later");
+  EXPECT_TRUE(token->objects().save("probe", as_bytes("later")).ok());
+  EXPECT_EQ(as_text(**token->objects().load("probe")), "later");
 }
 
 TEST_F(TokenSession, InitialisedElsewhereIsAdoptedAndNotFinalised) {
@@ -317,11 +317,11 @@ TEST_F(TokenSession, InitialisedElsewhereIsAdoptedAndNotFinalised) {
   auto token = open();
   faults->fail_after("C_Initialize", kAlreadyInitialised, 1);
   faults->fail("C_FindObjectsInit", kDeviceError, 1);
-  EXPECT_TRUE(token->load_object("probe").ok());  // initialised anew, and somebody else was first
+  EXPECT_TRUE(token->objects().load("probe").ok());  // initialised anew, and somebody else was first
   const unsigned finalised = faults->calls("C_Finalize");
   EXPECT_GT(finalised, 0U);
   faults->fail("C_FindObjectsInit", kDeviceError, 1);
-  EXPECT_TRUE(token->load_object("probe").ok());
+  EXPECT_TRUE(token->objects().load("probe").ok());
   expect_works(*token);
   (void)hsm.list();
   EXPECT_EQ(faults->calls("C_Finalize"), finalised);
@@ -390,7 +390,7 @@ TEST_F(TokenSession, AHungModuleCostsOneCallItsTimeAndOthersNothing) {
   const PrivateToken* const fixture = &hsm;
   faults->hang("C_FindObjectsInit");
   const auto start = std::chrono::steady_clock::now();
-  const auto hung = token->load_object("probe");
+  const auto hung = token->objects().load("probe");
   ASSERT_TRUE(hung.is(Reason::kHsmUnreachable));
   EXPECT_NE(hung.error().detail.find("C_FindObjectsInit"), std::string::npos) << hung.error().detail;
   EXPECT_NE(hung.error().detail.find("not returned in time"), std::string::npos) << hung.error().detail;
@@ -402,16 +402,16 @@ TEST_F(TokenSession, AHungModuleCostsOneCallItsTimeAndOthersNothing) {
   for (const char* const part : {"C_FindObjectsInit", "since an earlier call", "until that call returns"})
     EXPECT_NE(later.error().detail.find(part), std::string::npos) << later.error().detail;
   EXPECT_TRUE(Token::list(hsm.module).is(Reason::kHsmUnreachable));
-  EXPECT_TRUE(token->save_object("probe", as_bytes("never")).is(Reason::kHsmUnreachable));
+  EXPECT_TRUE(token->objects().save("probe", as_bytes("never")).is(Reason::kHsmUnreachable));
   EXPECT_LT(std::chrono::steady_clock::now() - asked, milliseconds(5000));
   // Another module is not concerned.
   EXPECT_TRUE(Token::list(testing::softhsm_module()).ok());
   faults->release();
-  Result<std::optional<Bytes>> again = token->load_object("probe");
+  Result<std::optional<Bytes>> again = token->objects().load("probe");
   while (!again.ok()) {
     ASSERT_TRUE(again.is(Reason::kHsmUnreachable)) << again.error().detail;
     std::this_thread::yield();
-    again = token->load_object("probe");
+    again = token->objects().load("probe");
   }
   ASSERT_TRUE(again->has_value());
   EXPECT_EQ(as_text(**again), "value");
@@ -422,10 +422,10 @@ TEST_F(TokenSession, ThoseWhoWaitForAHungModuleAreToldAtOnce) {
   const auto patient = open();  // 10 s
   const auto hasty = std::move(*hsm.open("acme", PrivateToken::kPin, kHasty));
   faults->hang("C_FindObjectsInit");
-  std::thread other([&] { EXPECT_TRUE(hasty->load_object("probe").is(Reason::kHsmUnreachable)); });
+  std::thread other([&] { EXPECT_TRUE(hasty->objects().load("probe").is(Reason::kHsmUnreachable)); });
   faults->await_hang();
   const auto start = std::chrono::steady_clock::now();
-  EXPECT_TRUE(patient->load_object("probe").is(Reason::kHsmUnreachable));
+  EXPECT_TRUE(patient->objects().load("probe").is(Reason::kHsmUnreachable));
   EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(8000));
   other.join();
   faults->release();
@@ -436,9 +436,9 @@ TEST_F(TokenSession, ABusyModuleIsNotAHungOne) {
   const auto patient = open();
   const auto hasty = std::move(*hsm.open("acme", PrivateToken::kPin, kHasty));
   faults->hang("C_FindObjectsInit");
-  std::thread other([&] { EXPECT_TRUE(patient->load_object("probe").ok()); });
+  std::thread other([&] { EXPECT_TRUE(patient->objects().load("probe").ok()); });
   faults->await_hang();
-  const auto waited = hasty->load_object("probe");
+  const auto waited = hasty->objects().load("probe");
   EXPECT_TRUE(waited.is(Reason::kHsmUnreachable));
   EXPECT_NE(waited.error().detail.find("busy"), std::string::npos) << waited.error().detail;
   faults->release();
@@ -455,13 +455,13 @@ TEST_F(TokenSession, ACancelledCallIsLeftAtOnceAndLaterOnesWait) {
   Cancellation cancellation;
   std::thread caller([&] {
     const CancellationScope scope(&cancellation);
-    EXPECT_TRUE(token->load_object("probe").is(Reason::kAborted));
-    EXPECT_TRUE(token->load_object("probe").is(Reason::kAborted)) << "it is not even asked";
+    EXPECT_TRUE(token->objects().load("probe").is(Reason::kAborted));
+    EXPECT_TRUE(token->objects().load("probe").is(Reason::kAborted)) << "it is not even asked";
   });
   faults->await_hang();
   cancellation.request();
   caller.join();
-  std::thread other([&] { EXPECT_TRUE(token->load_object("probe").ok()) << "the module only was slow"; });
+  std::thread other([&] { EXPECT_TRUE(token->objects().load("probe").ok()) << "the module only was slow"; });
   faults->release();
   other.join();
   EXPECT_EQ(faults->calls("C_Initialize"), initialised) << "other users would lose their sessions";
@@ -475,12 +475,12 @@ TEST_F(TokenSession, ACallThatWasCancelledAndNeverReturnsIsNamed) {
   Cancellation cancellation;
   std::thread caller([&] {
     const CancellationScope scope(&cancellation);
-    EXPECT_TRUE(token->load_object("probe").is(Reason::kAborted));
+    EXPECT_TRUE(token->objects().load("probe").is(Reason::kAborted));
   });
   faults->await_hang();
   cancellation.request();
   caller.join();
-  const auto later = hasty->load_object("probe");
+  const auto later = hasty->objects().load("probe");
   ASSERT_TRUE(later.is(Reason::kHsmUnreachable));
   EXPECT_NE(later.error().detail.find("until that call returns"), std::string::npos) << later.error().detail;
   faults->release();
@@ -500,7 +500,7 @@ TEST_F(TokenSession, AChangeThatNobodyWaitsForIsNotBegun) {
   hsm.make("acme");
   const auto token = std::move(*hsm.open("acme", PrivateToken::kPin, kHasty));
   faults->hang("C_FindObjectsInit");
-  EXPECT_TRUE(token->save_object("probe", as_bytes("value")).is(Reason::kHsmUnreachable));
+  EXPECT_TRUE(token->objects().save("probe", as_bytes("value")).is(Reason::kHsmUnreachable));
   faults->release();
   while (!Token::list(hsm.module).ok()) std::this_thread::yield();
   EXPECT_EQ(faults->calls("C_CreateObject"), 0U);
@@ -524,7 +524,7 @@ TEST_F(TokenSession, AChildAfterForkIsRefused) {
   const pid_t child = fork();
   if (child == 0) {
     int failures = 0;
-    if (!token->load_object("probe").is(Reason::kHsmUnreachable)) failures |= 1;
+    if (!token->objects().load("probe").is(Reason::kHsmUnreachable)) failures |= 1;
     if (!Token::list(hsm.module).is(Reason::kHsmUnreachable)) failures |= 2;
     token.reset();
     _exit(failures);
@@ -546,8 +546,8 @@ TEST_F(TokenSession, ManyThreads) {
       Token& token = i % 2 == 0 ? *first : *second;
       const std::string label = "object " + std::to_string(i);
       for (std::uint8_t round = 0; round < 20; ++round) {
-        EXPECT_TRUE(token.save_object(label, Bytes(4, round)).ok());
-        EXPECT_EQ(**token.load_object(label), Bytes(4, round));
+        EXPECT_TRUE(token.objects().save(label, Bytes(4, round)).ok());
+        EXPECT_EQ(**token.objects().load(label), Bytes(4, round));
         if (i == 3) {
           EXPECT_TRUE(Token::list(hsm.module).ok());
         }
@@ -577,8 +577,8 @@ TEST_F(TokenSession, InitialiseErasesOnlyWhatIsConfirmed) {
   EXPECT_TRUE(Token::initialise(hsm.module, slot, "new", "acme", pin("wrong so pin"), pin(PrivateToken::kPin))
                   .is(Reason::kPinWrong));
   ASSERT_TRUE(initialise(slot, "new", "acme").ok()) << "with a session of ours open";
-  EXPECT_TRUE(token->load_object("probe").is(Reason::kTokenMissing));
-  EXPECT_FALSE(open("new")->load_object("probe")->has_value());
+  EXPECT_TRUE(token->objects().load("probe").is(Reason::kTokenMissing));
+  EXPECT_FALSE(open("new")->objects().load("probe")->has_value());
 }
 
 TEST_F(TokenSession, PinLengthsAreComparedBeforeAnythingIsErased) {
@@ -613,77 +613,77 @@ TEST_F(TokenSession, PinLengthsAreComparedBeforeAnythingIsErased) {
 TEST_F(TokenSession, DataObjects) {
   hsm.make("acme");
   const auto token = open();
-  const auto none = token->load_object("witness");
+  const auto none = token->objects().load("witness");
   ASSERT_TRUE(none.ok()) << none.error().detail;
   EXPECT_FALSE(none->has_value());
   for (const std::size_t size : {0U, 1U, 100U, 4096U}) {
     const Bytes value(size, static_cast<std::uint8_t>(size));
-    ASSERT_TRUE(token->save_object("witness", value).ok());
-    EXPECT_EQ(**token->load_object("witness"), value);
+    ASSERT_TRUE(token->objects().save("witness", value).ok());
+    EXPECT_EQ(**token->objects().load("witness"), value);
   }
-  EXPECT_TRUE(token->save_object("witness", Bytes(4097)).is(Reason::kInvalidArgument));
-  ASSERT_TRUE(token->save_object("other", as_bytes("x")).ok());
+  EXPECT_TRUE(token->objects().save("witness", Bytes(4097)).is(Reason::kInvalidArgument));
+  ASSERT_TRUE(token->objects().save("other", as_bytes("x")).ok());
   // Interrupted between the new object and the removal of the former: the newer one counts, and both go in the end.
   faults->fail("C_DestroyObject", kGeneralError, 1);
-  ASSERT_TRUE(token->save_object("witness", as_bytes("newest")).ok());
-  EXPECT_EQ(as_text(**token->load_object("witness")), "newest");
-  EXPECT_EQ(as_text(**open()->load_object("witness")), "newest");
-  ASSERT_TRUE(token->remove_object("witness").ok());
-  EXPECT_FALSE(token->load_object("witness")->has_value());
-  EXPECT_EQ(as_text(**token->load_object("other")), "x");
-  EXPECT_TRUE(token->remove_object("witness").ok());
+  ASSERT_TRUE(token->objects().save("witness", as_bytes("newest")).ok());
+  EXPECT_EQ(as_text(**token->objects().load("witness")), "newest");
+  EXPECT_EQ(as_text(**open()->objects().load("witness")), "newest");
+  ASSERT_TRUE(token->objects().remove("witness").ok());
+  EXPECT_FALSE(token->objects().load("witness")->has_value());
+  EXPECT_EQ(as_text(**token->objects().load("other")), "x");
+  EXPECT_TRUE(token->objects().remove("witness").ok());
 }
 
 TEST_F(TokenSession, ASaveLeavesThePreviousObject) {
   hsm.make("acme");
   const auto token = open();
   for (const char* value : {"1", "2", "3", "4"})
-    ASSERT_TRUE(token->save_object("witness", as_bytes(value)).ok());
+    ASSERT_TRUE(token->objects().save("witness", as_bytes(value)).ok());
   EXPECT_EQ(hsm.object_files().size(), 2U);
-  const auto values = token->load_objects("witness");
+  const auto values = token->objects().load_all("witness");
   ASSERT_TRUE(values.ok());
   ASSERT_EQ(values->size(), 2U);
   EXPECT_EQ(as_text(values->front()), "4");
   EXPECT_EQ(as_text(values->back()), "3");
-  ASSERT_TRUE(token->keep_newest_object("witness").ok());
+  ASSERT_TRUE(token->objects().keep_newest("witness").ok());
   EXPECT_EQ(hsm.object_files().size(), 1U);
-  EXPECT_EQ(as_text(**token->load_object("witness")), "4");
+  EXPECT_EQ(as_text(**token->objects().load("witness")), "4");
 }
 
 TEST_F(TokenSession, ASaveThatTheTokenDidNotKeepFailsAndTakesNothing) {
   hsm.make("acme");
   const auto token = open();
-  ASSERT_TRUE(token->save_object("witness", as_bytes("1")).ok());
-  ASSERT_TRUE(token->save_object("witness", as_bytes("2")).ok());
+  ASSERT_TRUE(token->objects().save("witness", as_bytes("1")).ok());
+  ASSERT_TRUE(token->objects().save("witness", as_bytes("2")).ok());
   const auto before = hsm.object_files();
   for (int times = 0; times < 3; ++times) {
     faults->fail("C_CreateObject", 0, 1);  // CKR_OK, and nothing was made
-    const Status saved = token->save_object("witness", as_bytes("lost"));
+    const Status saved = token->objects().save("witness", as_bytes("lost"));
     ASSERT_TRUE(saved.is(Reason::kTokenWriteFailed));
     EXPECT_NE(saved.error().detail.find("'acme'"), std::string::npos) << saved.error().detail;
     EXPECT_NE(saved.error().detail.find("'witness'"), std::string::npos) << saved.error().detail;
     EXPECT_EQ(hsm.object_files(), before);
-    EXPECT_EQ(as_text(**token->load_object("witness")), "2");
+    EXPECT_EQ(as_text(**token->objects().load("witness")), "2");
   }
-  ASSERT_TRUE(token->save_object("witness", as_bytes("3")).ok());
-  EXPECT_EQ(as_text(**token->load_object("witness")), "3");
+  ASSERT_TRUE(token->objects().save("witness", as_bytes("3")).ok());
+  EXPECT_EQ(as_text(**token->objects().load("witness")), "3");
 }
 
 TEST_F(TokenSession, ATokenThatIsNotWrittenIsNamedWithTheObject) {
   hsm.make("acme");
   const auto token = open();
-  ASSERT_TRUE(token->save_object("witness", as_bytes("1")).ok());
+  ASSERT_TRUE(token->objects().save("witness", as_bytes("1")).ok());
   // Full, read-only session, write-protected; and what SoftHSM2 says of read-only files.
   for (const unsigned long value : {0x31UL, 0xb5UL, 0xe2UL, kGeneralError, 0x6UL, kDeviceError, kVendor}) {
     faults->fail("C_CreateObject", value, 2);
-    const Status saved = token->save_object("witness", as_bytes("2"));
+    const Status saved = token->objects().save("witness", as_bytes("2"));
     ASSERT_TRUE(saved.is(Reason::kTokenWriteFailed)) << value;
     EXPECT_NE(saved.error().detail.find("the token 'acme' does not take the object 'witness'"),
               std::string::npos)
         << saved.error().detail;
     EXPECT_NE(saved.error().detail.find("C_CreateObject"), std::string::npos) << saved.error().detail;
     faults->fail("C_CreateObject", 0, 0);
-    EXPECT_EQ(as_text(**token->load_object("witness")), "1");
+    EXPECT_EQ(as_text(**token->objects().load("witness")), "1");
   }
   // One that does not even answer a search is an outage.
   faults->hang("C_CreateObject");
@@ -693,7 +693,7 @@ TEST_F(TokenSession, ATokenThatIsNotWrittenIsNamedWithTheObject) {
     faults->fail("C_FindObjectsInit", kGeneralError, 1000);
     faults->release();
   });
-  EXPECT_TRUE(token->save_object("witness", as_bytes("2")).is(Reason::kHsmUnreachable));
+  EXPECT_TRUE(token->objects().save("witness", as_bytes("2")).is(Reason::kHsmUnreachable));
   device.join();
 }
 
@@ -702,32 +702,33 @@ TEST_F(TokenSession, NoNumberOfSavesTakesTheLastThatWasStored) {
   hsm.make("acme");
   const auto token = open();
   const Bytes first(300, 1);
-  ASSERT_TRUE(token->save_object("witness", first).ok());
+  ASSERT_TRUE(token->objects().save("witness", first).ok());
   ASSERT_EQ(hsm.list().size(), 2U);  // initialises the module again
   std::vector<Status> saved;
   {
     const testing::FullVolume full;
-    for (int times = 0; times < 4; ++times) saved.push_back(token->save_object("witness", Bytes(300, 2)));
+    for (int times = 0; times < 4; ++times) saved.push_back(token->objects().save("witness", Bytes(300, 2)));
   }
   for (const Status& status : saved) EXPECT_TRUE(status.ok()) << status.error().detail;
   EXPECT_EQ(hsm.object_files().size(), 2U);
-  EXPECT_EQ(**token->load_object("witness"), Bytes(300, 2));
+  EXPECT_EQ(**token->objects().load("witness"), Bytes(300, 2));
   ASSERT_EQ(hsm.list().size(), 2U);
-  const auto left = token->load_object("witness");
+  const auto left = token->objects().load("witness");
   ASSERT_TRUE(left.ok() && left->has_value());
   EXPECT_EQ(**left, first);
-  ASSERT_TRUE(token->save_object("witness", Bytes(300, 3)).ok());
-  EXPECT_EQ(**token->load_object("witness"), Bytes(300, 3));
+  ASSERT_TRUE(token->objects().save("witness", Bytes(300, 3)).ok());
+  EXPECT_EQ(**token->objects().load("witness"), Bytes(300, 3));
 }
 
 // Only what an initialisation after it shows was stored; of that the newest stays.
 TEST_F(TokenSession, TheNewestObjectThatIsKnownToBeStoredStays) {
   hsm.make("acme");
   const auto token = open();
-  for (const char* value : {"1", "2", "3"}) ASSERT_TRUE(token->save_object("witness", as_bytes(value)).ok());
+  for (const char* value : {"1", "2", "3"})
+    ASSERT_TRUE(token->objects().save("witness", as_bytes(value)).ok());
   ASSERT_EQ(hsm.list().size(), 2U);
-  for (const char* value : {"4", "5"}) ASSERT_TRUE(token->save_object("witness", as_bytes(value)).ok());
-  const auto values = token->load_objects("witness");
+  for (const char* value : {"4", "5"}) ASSERT_TRUE(token->objects().save("witness", as_bytes(value)).ok());
+  const auto values = token->objects().load_all("witness");
   ASSERT_TRUE(values.ok());
   ASSERT_EQ(values->size(), 2U);
   EXPECT_EQ(as_text(values->front()), "5");
@@ -737,14 +738,14 @@ TEST_F(TokenSession, TheNewestObjectThatIsKnownToBeStoredStays) {
 TEST_F(TokenSession, WhatIsToStayAloneIsReadFromTheModuleInitialisedAgain) {
   hsm.make("acme");
   const auto token = open();
-  ASSERT_TRUE(token->save_object("witness", as_bytes("1")).ok());
+  ASSERT_TRUE(token->objects().save("witness", as_bytes("1")).ok());
   ASSERT_EQ(hsm.list().size(), 2U);
   {
     const testing::FullVolume full;
-    ASSERT_TRUE(token->save_object("witness", Bytes(300, 2)).ok());
+    ASSERT_TRUE(token->objects().save("witness", Bytes(300, 2)).ok());
   }
-  EXPECT_TRUE(token->keep_newest_object("witness").is(Reason::kTokenWriteFailed));
-  EXPECT_EQ(as_text(**token->load_object("witness")), "1");
+  EXPECT_TRUE(token->objects().keep_newest("witness").is(Reason::kTokenWriteFailed));
+  EXPECT_EQ(as_text(**token->objects().load("witness")), "1");
 }
 
 }  // namespace

@@ -134,10 +134,10 @@ Status not_written(Worker& worker, const Session& session, const std::string& la
 
 }  // namespace
 
-Result<std::vector<Bytes>> Token::load_objects(const std::string& label) {
+Result<std::vector<Bytes>> Token::Objects::load_all(const std::string& label) {
   SR_TRY(check_label(label));
   Result<std::vector<Bytes>> found =
-      state_->run([label](Worker& worker, Session& session) -> Result<std::vector<Bytes>> {
+      state_.run([label](Worker& worker, Session& session) -> Result<std::vector<Bytes>> {
         SR_ASSIGN(std::vector<Stored> all, find_stored(worker, session, label));
         // As an error, so that it is asked for again on the module initialised anew before it is believed.
         if (all.empty()) return Status(Reason::kNotFound, label);
@@ -151,17 +151,17 @@ Result<std::vector<Bytes>> Token::load_objects(const std::string& label) {
   return found;
 }
 
-Result<std::optional<Bytes>> Token::load_object(const std::string& label) {
-  SR_ASSIGN(std::vector<Bytes> values, load_objects(label));
+Result<std::optional<Bytes>> Token::Objects::load(const std::string& label) {
+  SR_ASSIGN(std::vector<Bytes> values, load_all(label));
   if (values.empty()) return std::optional<Bytes>();
   return std::optional<Bytes>(std::move(values.front()));
 }
 
-Status Token::save_object(const std::string& label, ByteView value) {
+Status Token::Objects::save(const std::string& label, ByteView value) {
   SR_TRY(check_label(label));
   if (value.size() > kValueBytesMax)
     return Status(Reason::kInvalidArgument, "an object in a token has at most 4,096 bytes");
-  return state_->run(
+  return state_.run(
       [label, value = Bytes(value.begin(), value.end())](Worker& worker, Session& session) -> Status {
         SR_ASSIGN(const std::vector<Stored> former, find_stored(worker, session, label));
         const std::uint64_t sequence = former.empty() ? 1 : former.back().sequence + 1;
@@ -191,9 +191,9 @@ Status Token::save_object(const std::string& label, ByteView value) {
       });
 }
 
-Status Token::keep_newest_object(const std::string& label) {
+Status Token::Objects::keep_newest(const std::string& label) {
   SR_TRY(check_label(label));
-  return state_->run([label](Worker& worker, Session& session) -> Status {
+  return state_.run([label](Worker& worker, Session& session) -> Status {
     SR_ASSIGN(std::vector<Stored> all, find_stored(worker, session, label));
     if (all.size() < 2) return Status();
     const std::uint64_t sequence = all.back().sequence;
@@ -212,9 +212,9 @@ Status Token::keep_newest_object(const std::string& label) {
   });
 }
 
-Status Token::remove_object(const std::string& label) {
+Status Token::Objects::remove(const std::string& label) {
   SR_TRY(check_label(label));
-  return state_->run([label](Worker& worker, Session& session) -> Status {
+  return state_.run([label](Worker& worker, Session& session) -> Status {
     SR_ASSIGN(const std::vector<Stored> all, find_stored(worker, session, label));
     // The newest last: what remains of an interrupted removal is not an earlier state.
     for (const Stored& stored : all) {

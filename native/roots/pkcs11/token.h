@@ -140,20 +140,9 @@ class Token {
   // kKekMissing, kKekDuplicate, and kKekReplaced when the check value is another.
   [[nodiscard]] Status verify_kek(const std::string& label, const Kek& kek, ByteView check_value);
 
-  // Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes. Where a token has no
-  // such objects, the CKA_ID of a secret key of no use carries the value.
-  //
-  // A save leaves the previous object in the token besides the new one, which it reads back: a module may answer CKR_OK and
-  // store nothing. kTokenWriteFailed when it did; what was there before stays.
-  [[nodiscard]] Status save_object(const std::string& label, ByteView value);
-  // The newest value, if any.
-  [[nodiscard]] Result<std::optional<Bytes>> load_object(const std::string& label);
-  // Every value, the newest first. With more than two the newest belongs to a save that was cut off or failed.
-  [[nodiscard]] Result<std::vector<Bytes>> load_objects(const std::string& label);
-  // Removes all but the newest, which is read again from the module initialised anew, where that is possible: for values
-  // that must not be read again.
-  [[nodiscard]] Status keep_newest_object(const std::string& label);
-  [[nodiscard]] Status remove_object(const std::string& label);
+  // Lives as long as the token.
+  class Objects;
+  [[nodiscard]] Objects objects();
 
   // Managed keys. `id` is CKA_ID of both halves.
   [[nodiscard]] Status generate_key(const std::string& label, ByteView id, KeyAlgorithm algorithm);
@@ -170,5 +159,29 @@ class Token {
   explicit Token(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// Private data objects (CKO_DATA), found by label and application "strongroom". At most 4,096 bytes. Where a token has no
+// such objects, the CKA_ID of a secret key of no use carries the value.
+class Token::Objects {
+ public:
+  // Leaves the previous object in the token in addition to the new one, which it reads back: a module may answer CKR_OK and
+  // store nothing. kTokenWriteFailed when it did; the earlier objects stay.
+  [[nodiscard]] Status save(const std::string& label, ByteView value);
+  // The newest value, if any.
+  [[nodiscard]] Result<std::optional<Bytes>> load(const std::string& label);
+  // Every value, the newest first. With more than two the newest belongs to a save that was cut off or failed.
+  [[nodiscard]] Result<std::vector<Bytes>> load_all(const std::string& label);
+  // Removes all but the newest, for values that must not be read again. Where the module can be initialised again, it must
+  // show the newest after that.
+  [[nodiscard]] Status keep_newest(const std::string& label);
+  [[nodiscard]] Status remove(const std::string& label);
+
+ private:
+  friend class Token;
+  explicit Objects(State& state) : state_(state) {}
+  State& state_;
+};
+
+inline Token::Objects Token::objects() { return Objects(*state_); }
 
 }  // namespace strongroom::roots

@@ -270,7 +270,7 @@ Result<std::unique_ptr<TamperFile>> TamperFile::create(os::Directory& directory,
 Result<std::unique_ptr<TamperFile>> TamperFile::resume(os::Directory& directory, std::string name,
                                                        SecretBytes tamper_key, const StorageId& storage_id,
                                                        std::uint32_t key_id, const TamperContent& content,
-                                                       bool known_durable) {
+                                                       Entries entries) {
   if (!acceptable_capacity(content.capacity)) return invalid("capacity out of bounds");
   if (content.entries.size() > content.capacity) return invalid("more entries than its capacity");
   if (content.key_id != key_id) return invalid("resumed under another key id");
@@ -279,8 +279,8 @@ Result<std::unique_ptr<TamperFile>> TamperFile::resume(os::Directory& directory,
   made->checkpoint_ = made->newest_ = content.checkpoint;
   SR_ASSIGN(made->records_, encode_records(content.entries, made->tamper_key_.view(), made->newest_));
   if (made->newest_.chain != content.newest.chain) return invalid("resumed under another key");
-  made->file_known_ = known_durable;
-  if (!known_durable) return made;
+  made->file_known_ = entries == Entries::kDurable;
+  if (!made->file_known_) return made;
   SR_TRY(made->open_file());
   SR_ASSIGN(const os::FileInfo info, made->file_->info());
   if (info.size_bytes != tamper_file_bytes(content.capacity)) {

@@ -91,11 +91,12 @@ class TamperFile {
       std::uint32_t key_id, const AuditCheckpoint& checkpoint, const std::vector<AuditEntry>& entries,
       std::uint32_t capacity);
   // Goes on with a file just read under the same key, or says kInvalidArgument. Bytes after the authentic run
-  // are zeroed (and synced) if it was not clean; a file of the wrong size is replaced. Unless the entries are
-  // `known_durable`, the next append writes the whole file anew.
+  // are zeroed (and synced) if it was not clean; a file of the wrong size is replaced. Entries that may not be
+  // durable make the next append write the whole file again.
+  enum class Entries : std::uint8_t { kDurable, kMaybeNotDurable };
   [[nodiscard]] static Result<std::unique_ptr<TamperFile>> resume(
       os::Directory& directory, std::string name, SecretBytes tamper_key, const StorageId& storage_id,
-      std::uint32_t key_id, const TamperContent& content, bool known_durable = true);
+      std::uint32_t key_id, const TamperContent& content, Entries entries = Entries::kDurable);
 
   TamperFile(const TamperFile&) = delete;
   TamperFile& operator=(const TamperFile&) = delete;

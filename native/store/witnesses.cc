@@ -208,9 +208,11 @@ Status Witnesses::move_tamper(const Target& target) {
   if (!tamper_ && tamper_found_) {
     // A file whose run ends before the noted log begins cannot be gone on with without a gap.
     if (tamper_found_->newest.generation >= target.start.generation) {
+      const auto entries =
+          tamper_found_durable_ ? TamperFile::Entries::kDurable : TamperFile::Entries::kMaybeNotDurable;
       Result<std::unique_ptr<TamperFile>> resumed =
           TamperFile::resume(directory_, std::string(kTamperFileName), keys_.tamper.clone(), keys_.storage_id,
-                             keys_.key_id, *tamper_found_, tamper_found_durable_);
+                             keys_.key_id, *tamper_found_, entries);
       if (!resumed.ok()) return resumed.status();
       tamper_ = *std::move(resumed);
     }

@@ -336,7 +336,7 @@ Status Engine::initialize_coldstart() {
   state.make_witnesses(header.key_id);
   const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp =
-      first_stamp(read_clock(state.environment.clock), state.environment.clock.unsynchronised());
+      first_stamp(read_clock(state.environment.clock), wall_clock(state.environment.clock));
   state.stamp = stamp;
   state.witnesses->begin(AuditCheckpoint{0, genesis.head, {}});
   if (with_tpm) {

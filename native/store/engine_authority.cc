@@ -83,7 +83,7 @@ Status Engine::reanchor(const Credential& credential) {
   SystemRecordChanges changes;
   changes.put(kReanchorKey, encode_reanchor_record(record));
   if (continuity) changes.remove(kContinuityKey);
-  state.stamp = first_stamp(now, false);  // authority has looked at the clock
+  state.stamp = first_stamp(now, WallClock::kSet);  // authority has looked at the clock
   if (state.has_counter())
     return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, *state.stamp);
   state.put_header_done(changes);

@@ -73,8 +73,12 @@ Status check_first_clock(const Now& now) {
                                         " behind the time when this release was made; set it first"};
 }
 
-TimeStamp first_stamp(const Now& now, bool unsynchronised) {
-  const bool at_its_word = !unsynchronised && now.wall_ms <= kPlausibleWallMs;
+WallClock wall_clock(os::Clock& clock) {
+  return clock.unsynchronised() ? WallClock::kNeverSet : WallClock::kSet;
+}
+
+TimeStamp first_stamp(const Now& now, WallClock clock) {
+  const bool at_its_word = clock == WallClock::kSet && now.wall_ms <= kPlausibleWallMs;
   const std::int64_t jump_ms = at_its_word ? 0 : std::max<std::int64_t>(0, now.wall_ms - kReleaseWallMs);
   return TimeStamp{now.wall_ms, now.boot_ms, now.boot_id, static_cast<std::uint64_t>(jump_ms)};
 }

@@ -46,9 +46,11 @@ struct Now {
 [[nodiscard]] std::uint64_t age_ms(const TimeStamp& stamp, const Now& now);
 
 // The stamp that follows; its floor is never below that of the one before it.
-// With nothing before it, a stamp is taken at the clock's word, unless nothing has set that clock (`unsynchronised`), or it is
-// more than ten years past this release: such a first boot leaves the floor at the release, so that the clock can be put right.
-[[nodiscard]] TimeStamp first_stamp(const Now& now, bool unsynchronised);
+// With nothing before it, a stamp is taken at the clock's word, unless nothing has set that clock, or it is more than ten
+// years past this release: such a first boot leaves the floor at the release, so that the clock can be corrected.
+enum class WallClock : std::uint8_t { kSet, kNeverSet };
+[[nodiscard]] WallClock wall_clock(os::Clock& clock);
+[[nodiscard]] TimeStamp first_stamp(const Now& now, WallClock clock);
 // kClockRolledBack for a clock that is behind this release: no stamp is to begin there.
 [[nodiscard]] Status check_first_clock(const Now& now);
 inline constexpr std::int64_t kReleaseWallMs = 1'795'305'600'000;  // 2026-11-22

@@ -65,7 +65,7 @@ TEST(TimeStamp, Table) {
   };
   for (const Row& row : rows) {
     ManualClock clock;
-    const TimeStamp stamp = first_stamp(now_of(clock), false);
+    const TimeStamp stamp = first_stamp(now_of(clock), WallClock::kSet);
     if (row.reboot) clock.reboot();
     clock.set_wall(stamp.wall_ms);
     clock.advance(static_cast<std::uint64_t>(row.boot_passed));
@@ -77,7 +77,7 @@ TEST(TimeStamp, Table) {
 // Where the kernel shows no boot id each boot seems to have the same one: an uptime that is smaller tells them apart.
 TEST(TimeStamp, ASmallerUptimeIsAnotherBoot) {
   ManualClock clock;
-  const TimeStamp first = first_stamp(now_of(clock), false);
+  const TimeStamp first = first_stamp(now_of(clock), WallClock::kSet);
   clock.set_boot(ManualClock::kBootMsAfterReboot);
   clock.advance_wall(-30 * kMinute);
   EXPECT_REASON(check_clock(first, now_of(clock), kTolerance), Reason::kClockRolledBack);
@@ -96,8 +96,8 @@ TEST(TimeStamp, TheFirstOneUnderAClockThatNothingHadSet) {
   for (const std::int64_t ahead : {std::int64_t{0}, 2 * kDay, 8 * kDay, 400 * kDay}) {
     ManualClock clock;
     clock.advance_wall(ahead);
-    const TimeStamp taken_at_its_word = first_stamp(now_of(clock), false);
-    const TimeStamp stamp = first_stamp(now_of(clock), true);
+    const TimeStamp taken_at_its_word = first_stamp(now_of(clock), WallClock::kSet);
+    const TimeStamp stamp = first_stamp(now_of(clock), WallClock::kNeverSet);
     clock.reboot();
     clock.advance_wall(-ahead - kHour);
     EXPECT_OK(check_clock(stamp, now_of(clock), kTolerance));
@@ -125,7 +125,7 @@ TEST(TimeStamp, AClockBeyondAllYears) {
        {INT64_MIN, std::int64_t{-1}, std::int64_t{253'402'300'799'001}, INT64_MAX - kDay}) {
     SCOPED_TRACE(wall_ms);
     ManualClock clock(wall_ms);
-    const TimeStamp stamp = first_stamp(now_of(clock), false);
+    const TimeStamp stamp = first_stamp(now_of(clock), WallClock::kSet);
     EXPECT_OK(parse_time_stamp(encode_time_stamp(stamp)));
     clock.reboot();
     EXPECT_OK(parse_time_stamp(encode_time_stamp(next_stamp(stamp, now_of(clock)))));
@@ -138,7 +138,7 @@ TEST(TimeStamp, TheFloorNeverSinks) {
   std::size_t steps = 0;
   for (int history = 0; history < 300; ++history) {
     ManualClock clock;
-    TimeStamp stamp = first_stamp(now_of(clock), false);
+    TimeStamp stamp = first_stamp(now_of(clock), WallClock::kSet);
     for (int step = 0; step < 60; ++step, ++steps) {
       switch (random() % 5) {
         case 0:

@@ -209,8 +209,8 @@ Status Engine::validate_coldstart_secret_store() {
         state.secret_config.type == SecretStoreType::kFile &&
         state.environment.files.open_directory(state.secret_config.directory, os::DirectoryMode::kExisting)
             .is(Reason::kNotFound);
-    SR_ASSIGN(state.secrets,
-              open_secret_store(state.environment, state.secret_config, state.options.instance, true));
+    SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.options.instance,
+                                               os::DirectoryMode::kCreate));
   }
   std::optional<StorageId> planned;
   Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();

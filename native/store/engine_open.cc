@@ -167,7 +167,7 @@ Result<SecretBytes> Engine::State::open_by_root(const PersistenceHeader& candida
 Result<SecretBytes> Engine::State::open_by_software(const PersistenceHeader& candidate, const KeySlot& slot) {
   SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
   secret_config = options.secret_store.value_or(named);
-  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance, false));
+  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance));
   SR_TRY(lock_shared(candidate.storage_id, slot.type));
   SR_ASSIGN(std::optional<Secret> root, secrets->load(SecretName::kRootKey));
   if (!root) {
@@ -245,8 +245,8 @@ Status Engine::initialize_recovery(ByteView password) {
       return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
     state.secret_config = *state.options.secret_store;
   }
-  SR_ASSIGN(state.secrets,
-            open_secret_store(state.environment, state.secret_config, state.header.instance, true));
+  SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.header.instance,
+                                             os::DirectoryMode::kCreate));
   SR_TRY(state.lock_shared(state.header.storage_id, root));
   state.make_witnesses(state.header.key_id);
   state.recovering = true;

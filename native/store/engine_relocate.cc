@@ -43,7 +43,7 @@ Status Engine::State::nothing_to_recover() const {
 }
 
 Status Engine::State::check_left(const SecretStoreConfig& place) {
-  Result<std::unique_ptr<SecretStore>> left = open_secret_store(environment, place, header.instance, false);
+  Result<std::unique_ptr<SecretStore>> left = open_secret_store(environment, place, header.instance);
   if (!left.ok()) return {};
   for (const SecretName name : {SecretName::kRootKey, SecretName::kVaultHash, SecretName::kTimeTamper}) {
     const Result<std::optional<Secret>> found = (*left)->load(name);

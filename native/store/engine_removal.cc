@@ -300,8 +300,7 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
           state.environment.files.open_directory(state.secret_config.directory, os::DirectoryMode::kExisting)
               .status());
     }
-    SR_ASSIGN(state.secrets,
-              open_secret_store(state.environment, state.secret_config, options.instance, false));
+    SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, options.instance));
     SR_TRY(add_items(*state.secrets, "the SecretStore " + place_text(state.secret_config), kSecretNames));
   }
   if (options.protector == ProtectorType::kTpm) {

@@ -68,7 +68,7 @@ Status Engine::State::unless_misnamed(const TokenSlot& named, Status lost) const
 Result<SecretBytes> Engine::State::open_by_token(const PersistenceHeader& candidate, const KeySlot& slot) {
   SR_ASSIGN(TokenSlot named, parse_token_parameters(slot.parameters));
   secret_config = options.secret_store.value_or(named.secret_store);
-  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance, false));
+  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance));
   SR_TRY(lock_shared(candidate.storage_id, slot.type));
   header.instance = candidate.instance;
   const auto open = [&]() -> Result<SecretBytes> {

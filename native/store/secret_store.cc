@@ -66,7 +66,7 @@ std::string_view secret_name_text(SecretName name) {
 
 Result<std::unique_ptr<SecretStore>> open_secret_store(os::Environment environment,
                                                        const SecretStoreConfig& config,
-                                                       const std::string& instance, bool create) {
+                                                       const std::string& instance, os::DirectoryMode mode) {
   SR_TRY(check_instance(instance));
   switch (config.type) {
     case SecretStoreType::kFile:
@@ -75,7 +75,7 @@ Result<std::unique_ptr<SecretStore>> open_secret_store(os::Environment environme
         return Status(Reason::kInvalidOption,
                       "the directory of the file SecretStore must be an absolute path");
       }
-      return open_file_secret_store(environment.files, config.directory, instance, create);
+      return open_file_secret_store(environment.files, config.directory, instance, mode);
     case SecretStoreType::kSecretService:
       if (!config.directory.empty()) {
         return Status(Reason::kInvalidOption, "the secret-service SecretStore takes no directory");

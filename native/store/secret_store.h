@@ -67,7 +67,7 @@ enum class SecretStoreType : std::uint8_t { kFile = 1, kSecretService = 2 };
 // How a SecretStore is found; stands in the software key slot of persistence.bin.
 struct SecretStoreConfig {
   SecretStoreType type = SecretStoreType::kFile;
-  std::string directory;  // kFile only: an absolute path; the directory is made (0700) when `create` is set
+  std::string directory;  // kFile only: an absolute path; the directory is made (0700) with kCreate
 };
 
 // As the command line writes it: "file:/var/lib/acme/secrets", "secret-service".
@@ -76,12 +76,11 @@ struct SecretStoreConfig {
 }
 
 // kInvalidOption for an unusable instance name (1 to 128 bytes of well-formed UTF-8, no control characters)
-// or configuration. kLibraryMissing when libsecret is not installed. kFile without `create` and without the
+// or configuration. kLibraryMissing when libsecret is not installed. kFile with kExisting and without the
 // directory: the items are absent (load answers nullopt, save kNotFound). kSecretService reads the session
 // bus's address from the environment here; the bus is first met by load or save.
-[[nodiscard]] Result<std::unique_ptr<SecretStore>> open_secret_store(os::Environment environment,
-                                                                     const SecretStoreConfig& config,
-                                                                     const std::string& instance,
-                                                                     bool create);
+[[nodiscard]] Result<std::unique_ptr<SecretStore>> open_secret_store(
+    os::Environment environment, const SecretStoreConfig& config, const std::string& instance,
+    os::DirectoryMode mode = os::DirectoryMode::kExisting);
 
 }  // namespace strongroom::store

@@ -167,13 +167,13 @@ Result<Secret> parse_secret_file(ByteView file, SecretName name, const std::stri
 
 Result<std::unique_ptr<SecretStore>> open_file_secret_store(os::FileSystem& files,
                                                             const std::string& directory,
-                                                            const std::string& instance, bool create) {
+                                                            const std::string& instance,
+                                                            os::DirectoryMode mode) {
   std::shared_ptr<os::Directory> opened;
-  Result<std::shared_ptr<os::Directory>> found =
-      files.open_directory(directory, create ? os::DirectoryMode::kCreate : os::DirectoryMode::kExisting);
+  Result<std::shared_ptr<os::Directory>> found = files.open_directory(directory, mode);
   if (found.ok()) {
     opened = *std::move(found);
-  } else if (create || !found.is(Reason::kNotFound)) {
+  } else if (mode == os::DirectoryMode::kCreate || !found.is(Reason::kNotFound)) {
     return found.status();
   }
   return std::unique_ptr<SecretStore>(

@@ -27,7 +27,7 @@ namespace strongroom::store {
 [[nodiscard]] Result<std::unique_ptr<SecretStore>> open_file_secret_store(os::FileSystem& files,
                                                                           const std::string& directory,
                                                                           const std::string& instance,
-                                                                          bool create);
+                                                                          os::DirectoryMode mode);
 
 // "acme.VaultHash"
 [[nodiscard]] std::string secret_file_name(const std::string& instance, SecretName name);

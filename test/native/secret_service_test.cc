@@ -28,12 +28,12 @@ namespace {
 
 Result<std::unique_ptr<SecretStore>> open_store(const std::string& instance = "acme") {
   return open_secret_store({os::posix_files(), os::posix_clock()}, {SecretStoreType::kSecretService, ""},
-                           instance, true);
+                           instance, os::DirectoryMode::kCreate);
 }
 
 class ServiceWorld {
  public:
-  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, bool) {
+  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, os::DirectoryMode) {
     return open_store(instance);
   }
   void make_unreachable() { ASSERT_TRUE(keyring_.lock()); }

@@ -1,5 +1,5 @@
 // The conformance suite of the SecretStore back ends. A back end brings a world: a type with
-//   open(instance, create) -> Result<std::unique_ptr<SecretStore>>   another handle on the same place
+//   open(instance, mode) -> Result<std::unique_ptr<SecretStore>>   another handle on the same place
 //   make_unreachable(), make_reachable()
 // An empty place at construction.
 #pragma once
@@ -58,8 +58,9 @@ inline ::testing::AssertionResult absent(SecretStore& store, SecretName name) {
 template <typename World>
 class SecretStoreConformance : public ::testing::Test {
  protected:
-  std::unique_ptr<SecretStore> open(const std::string& instance = "acme", bool create = true) {
-    Result<std::unique_ptr<SecretStore>> store = world_.open(instance, create);
+  std::unique_ptr<SecretStore> open(const std::string& instance = "acme",
+                                    os::DirectoryMode mode = os::DirectoryMode::kCreate) {
+    Result<std::unique_ptr<SecretStore>> store = world_.open(instance, mode);
     if (!store.ok()) ADD_FAILURE() << instance << ": " << store.error().detail;
     return store.ok() ? *std::move(store) : nullptr;
   }
@@ -153,7 +154,8 @@ TYPED_TEST_P(SecretStoreConformance, InstancesAreApart) {
 
 TYPED_TEST_P(SecretStoreConformance, ReopenedHandleSeesIt) {
   ASSERT_TRUE(succeeded(this->open()->save(SecretName::kRootKey, id_of(7), every_byte(32))));
-  EXPECT_TRUE(holds(*this->open("acme", false), SecretName::kRootKey, id_of(7), every_byte(32)));
+  EXPECT_TRUE(holds(*this->open("acme", os::DirectoryMode::kExisting), SecretName::kRootKey, id_of(7),
+                    every_byte(32)));
   const auto one = this->open();
   const auto two = this->open();
   ASSERT_TRUE(succeeded(one->save(SecretName::kRootKey, id_of(7), as_bytes("newer"))));
@@ -205,7 +207,8 @@ TYPED_TEST_P(SecretStoreConformance, UnusableInstancesAreRefused) {
                                   "beyond \xF4\x90\x80\x80",
                                   "lone \x80"};
   for (const std::string& instance : unusable) {
-    EXPECT_TRUE(this->world_.open(instance, true).is(Reason::kInvalidOption)) << to_hex(as_bytes(instance));
+    EXPECT_TRUE(this->world_.open(instance, os::DirectoryMode::kCreate).is(Reason::kInvalidOption))
+        << to_hex(as_bytes(instance));
   }
 }
 

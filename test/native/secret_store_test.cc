@@ -110,9 +110,9 @@ class SwitchedFiles final : public os::FileSystem {
 
 class PosixWorld {
  public:
-  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, bool create) {
+  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, os::DirectoryMode mode) {
     return open_secret_store({files_, os::posix_clock()},
-                             {SecretStoreType::kFile, directory_.path() + "/secrets"}, instance, create);
+                             {SecretStoreType::kFile, directory_.path() + "/secrets"}, instance, mode);
   }
   void make_unreachable() { files_.off = true; }
   void make_reachable() { files_.off = false; }
@@ -124,8 +124,8 @@ class PosixWorld {
 
 class SimulatedWorld {
  public:
-  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, bool create) {
-    return open_secret_store({files_, clock_}, {SecretStoreType::kFile, "/secrets"}, instance, create);
+  Result<std::unique_ptr<SecretStore>> open(const std::string& instance, os::DirectoryMode mode) {
+    return open_secret_store({files_, clock_}, {SecretStoreType::kFile, "/secrets"}, instance, mode);
   }
   void make_unreachable() { files_.off = true; }
   void make_reachable() { files_.off = false; }
@@ -148,9 +148,9 @@ class SecretFile : public ::testing::Test {
   SecretFile() { disk_.make_directory("/secrets"); }
 
   std::unique_ptr<SecretStore> open(SimulatedDisk& disk, const std::string& instance = "acme",
-                                    bool create = false) {
+                                    os::DirectoryMode mode = os::DirectoryMode::kExisting) {
     Result<std::unique_ptr<SecretStore>> store =
-        open_secret_store({disk, clock_}, {SecretStoreType::kFile, "/secrets"}, instance, create);
+        open_secret_store({disk, clock_}, {SecretStoreType::kFile, "/secrets"}, instance, mode);
     EXPECT_TRUE(store.ok()) << store.error().detail;
     return *std::move(store);
   }
@@ -403,8 +403,8 @@ TEST_F(SecretFile, PowerCutsOfTheFirstSaveLeaveNothingOrTheItem) {
   cut_everywhere(
       *empty.clone(),
       [&](SimulatedDisk& disk) -> Status {
-        SR_ASSIGN(const auto store,
-                  open_secret_store({disk, clock_}, {SecretStoreType::kFile, "/secrets"}, "acme", true));
+        SR_ASSIGN(const auto store, open_secret_store({disk, clock_}, {SecretStoreType::kFile, "/secrets"},
+                                                      "acme", os::DirectoryMode::kCreate));
         return store->save(SecretName::kRootKey, id_of(5), kValue);
       },
       [&](SimulatedDisk& disk, bool acknowledged, const std::string& when) {
@@ -462,27 +462,32 @@ TEST_F(SecretFile, MissingDirectoryWithoutCreateIsAbsent) {
     EXPECT_TRUE(succeeded(store->remove(name)));
   }
   EXPECT_EQ(empty.calls(), 0U);
-  ASSERT_TRUE(succeeded(open(empty, "acme", true)->save(SecretName::kRootKey, id_of(1), kValue)));
+  ASSERT_TRUE(succeeded(
+      open(empty, "acme", os::DirectoryMode::kCreate)->save(SecretName::kRootKey, id_of(1), kValue)));
   EXPECT_TRUE(holds(*store, SecretName::kRootKey, id_of(1), kValue)) << "the directory appeared since";
 }
 
 TEST(SecretStoreOptions, AreChecked) {
   const os::Environment environment{os::posix_files(), os::posix_clock()};
   for (const std::string& directory : {std::string(), std::string("relative"), std::string("/tmp\0x", 6)}) {
-    const auto store = open_secret_store(environment, {SecretStoreType::kFile, directory}, "acme", true);
+    const auto store = open_secret_store(environment, {SecretStoreType::kFile, directory}, "acme",
+                                         os::DirectoryMode::kCreate);
     EXPECT_TRUE(store.is(Reason::kInvalidOption)) << directory;
   }
-  EXPECT_TRUE(open_secret_store(environment, {SecretStoreType::kSecretService, "/tmp"}, "acme", true)
+  EXPECT_TRUE(open_secret_store(environment, {SecretStoreType::kSecretService, "/tmp"}, "acme",
+                                os::DirectoryMode::kCreate)
                   .is(Reason::kInvalidOption));
-  EXPECT_TRUE(open_secret_store(environment, {static_cast<SecretStoreType>(9), "/tmp"}, "acme", true)
+  EXPECT_TRUE(open_secret_store(environment, {static_cast<SecretStoreType>(9), "/tmp"}, "acme",
+                                os::DirectoryMode::kCreate)
                   .is(Reason::kInvalidOption));
 }
 
 class SecretFilePosix : public ::testing::Test {
  protected:
   std::unique_ptr<SecretStore> open() {
-    Result<std::unique_ptr<SecretStore>> store = open_secret_store(
-        {os::posix_files(), os::posix_clock()}, {SecretStoreType::kFile, secrets_}, "acme", true);
+    Result<std::unique_ptr<SecretStore>> store =
+        open_secret_store({os::posix_files(), os::posix_clock()}, {SecretStoreType::kFile, secrets_}, "acme",
+                          os::DirectoryMode::kCreate);
     EXPECT_TRUE(store.ok()) << store.error().detail;
     return *std::move(store);
   }
@@ -515,7 +520,7 @@ TEST_F(SecretFilePosix, LinksAndOpenDirectoriesAreUnsafe) {
       << "a dangling link is not absence";
   ASSERT_EQ(chmod(secrets_.c_str(), 0777), 0);
   EXPECT_TRUE(open_secret_store({os::posix_files(), os::posix_clock()}, {SecretStoreType::kFile, secrets_},
-                                "acme", false)
+                                "acme", os::DirectoryMode::kExisting)
                   .is(Reason::kUnsafePath));
 }
 

@@ -51,103 +51,100 @@ Evidence evidence_of(const Row& row) {
   return evidence;
 }
 
+const Row kVerdictRows[] = {
+    {.what = "all agree"},
+    {.what = "reserved space", .end = LogEnd::kPadded},
+    {.what = "torn tail", .end = LogEnd::kDamaged, .torn = true},
+    {.what = "torn tail, witnesses lag", .end = LogEnd::kDamaged, .secret = 8, .tamper = 9, .torn = true},
+    {.what = "VaultHash lags", .secret = 3},
+    {.what = "tmtmp.bin lags", .tamper = 2},
+    {.what = "tmtmp.bin older than the base", .tamper = 2, .tamper_standing = Standing::kForgotten},
+    {.what = "VaultHash leads",
+     .secret = 11,
+     .secret_standing = Standing::kAhead,
+     .reason = Reason::kVaultRolledBack},
+    {.what = "VaultHash leads a damaged vault",
+     .end = LogEnd::kDamaged,
+     .secret = 11,
+     .secret_standing = Standing::kAhead,
+     .reason = Reason::kVaultTampered},
+    {.what = "VaultHash leads over reserved space",
+     .end = LogEnd::kPadded,
+     .secret = 11,
+     .secret_standing = Standing::kAhead,
+     .reason = Reason::kVaultRolledBack},
+    {.what = "VaultHash disagrees", .secret_standing = Standing::kDiffers, .reason = Reason::kVaultTampered},
+    {.what = "VaultHash is not in the history",
+     .secret = 4,
+     .secret_standing = Standing::kForgotten,
+     .reason = Reason::kWitnessReplaced},
+    {.what = "VaultHash absent", .secret = 0, .reason = Reason::kWitnessMissing},
+    {.what = "VaultHash absent with the root", .secret = 0, .root_lost = true},
+    {.what = "VaultHash leads, the root lost",
+     .secret = 11,
+     .secret_standing = Standing::kAhead,
+     .reason = Reason::kVaultRolledBack,
+     .root_lost = true},
+    {.what = "tmtmp.bin absent", .tamper = 0, .anew = true},
+    {.what = "tmtmp.bin and VaultHash absent", .secret = 0, .tamper = 0, .reason = Reason::kWitnessMissing},
+    {.what = "tmtmp.bin absent, VaultHash leads",
+     .secret = 11,
+     .secret_standing = Standing::kAhead,
+     .tamper = 0,
+     .reason = Reason::kVaultRolledBack},
+    {.what = "tmtmp.bin leads",
+     .secret = 8,
+     .tamper = 12,
+     .tamper_standing = Standing::kAhead,
+     .reason = Reason::kVaultRolledBack},
+    {.what = "tmtmp.bin leads a damaged vault",
+     .end = LogEnd::kDamaged,
+     .secret = 8,
+     .tamper = 12,
+     .tamper_standing = Standing::kAhead,
+     .reason = Reason::kVaultTampered},
+    {.what = "tmtmp.bin disagrees", .tamper_standing = Standing::kDiffers, .reason = Reason::kVaultTampered},
+    {.what = "a torn append of tmtmp.bin", .secret = 8, .tamper = 8, .tamper_clean = false},
+    {.what = "damage before what a frame names as synced",
+     .secret = 8,
+     .tamper = 7,
+     .tamper_clean = false,
+     .reason = Reason::kTamperFileTampered},
+    {.what = "damage before what VaultHash remembers",
+     .synced = 2,
+     .secret = 8,
+     .tamper = 7,
+     .tamper_clean = false,
+     .reason = Reason::kTamperFileTampered},
+    {.what = "damage before what a frame names as synced, VaultHash lags",
+     .secret = 3,
+     .tamper = 7,
+     .tamper_clean = false,
+     .reason = Reason::kTamperFileTampered},
+    {.what = "damage behind the newest commit",
+     .tamper = 10,
+     .tamper_clean = false,
+     .reason = Reason::kTamperFileTampered},
+    {.what = "a later commit behind the damage",
+     .end = LogEnd::kDamagedInside,
+     .secret = 3,
+     .reason = Reason::kVaultTampered},
+    {.what = "more than a crash can leave", .end = LogEnd::kTooLong, .reason = Reason::kVaultTampered},
+    {.what = "the same, tmtmp.bin leads",
+     .end = LogEnd::kTooLong,
+     .secret = 8,
+     .tamper = 12,
+     .tamper_standing = Standing::kAhead,
+     .reason = Reason::kVaultTampered},
+    {.what = "a later commit behind the damage, VaultHash leads",
+     .end = LogEnd::kDamagedInside,
+     .secret = 11,
+     .secret_standing = Standing::kAhead,
+     .reason = Reason::kVaultTampered},
+};
+
 TEST(Verdict, Table) {
-  const Row rows[] = {
-      {.what = "all agree"},
-      {.what = "reserved space", .end = LogEnd::kPadded},
-      {.what = "torn tail", .end = LogEnd::kDamaged, .torn = true},
-      {.what = "torn tail, witnesses lag", .end = LogEnd::kDamaged, .secret = 8, .tamper = 9, .torn = true},
-      {.what = "VaultHash lags", .secret = 3},
-      {.what = "tmtmp.bin lags", .tamper = 2},
-      {.what = "tmtmp.bin older than the base", .tamper = 2, .tamper_standing = Standing::kForgotten},
-      {.what = "VaultHash leads",
-       .secret = 11,
-       .secret_standing = Standing::kAhead,
-       .reason = Reason::kVaultRolledBack},
-      {.what = "VaultHash leads a damaged vault",
-       .end = LogEnd::kDamaged,
-       .secret = 11,
-       .secret_standing = Standing::kAhead,
-       .reason = Reason::kVaultTampered},
-      {.what = "VaultHash leads over reserved space",
-       .end = LogEnd::kPadded,
-       .secret = 11,
-       .secret_standing = Standing::kAhead,
-       .reason = Reason::kVaultRolledBack},
-      {.what = "VaultHash disagrees",
-       .secret_standing = Standing::kDiffers,
-       .reason = Reason::kVaultTampered},
-      {.what = "VaultHash is not in the history",
-       .secret = 4,
-       .secret_standing = Standing::kForgotten,
-       .reason = Reason::kWitnessReplaced},
-      {.what = "VaultHash absent", .secret = 0, .reason = Reason::kWitnessMissing},
-      {.what = "VaultHash absent with the root", .secret = 0, .root_lost = true},
-      {.what = "VaultHash leads, the root lost",
-       .secret = 11,
-       .secret_standing = Standing::kAhead,
-       .reason = Reason::kVaultRolledBack,
-       .root_lost = true},
-      {.what = "tmtmp.bin absent", .tamper = 0, .anew = true},
-      {.what = "tmtmp.bin and VaultHash absent", .secret = 0, .tamper = 0, .reason = Reason::kWitnessMissing},
-      {.what = "tmtmp.bin absent, VaultHash leads",
-       .secret = 11,
-       .secret_standing = Standing::kAhead,
-       .tamper = 0,
-       .reason = Reason::kVaultRolledBack},
-      {.what = "tmtmp.bin leads",
-       .secret = 8,
-       .tamper = 12,
-       .tamper_standing = Standing::kAhead,
-       .reason = Reason::kVaultRolledBack},
-      {.what = "tmtmp.bin leads a damaged vault",
-       .end = LogEnd::kDamaged,
-       .secret = 8,
-       .tamper = 12,
-       .tamper_standing = Standing::kAhead,
-       .reason = Reason::kVaultTampered},
-      {.what = "tmtmp.bin disagrees",
-       .tamper_standing = Standing::kDiffers,
-       .reason = Reason::kVaultTampered},
-      {.what = "a torn append of tmtmp.bin", .secret = 8, .tamper = 8, .tamper_clean = false},
-      {.what = "damage before what a frame names as synced",
-       .secret = 8,
-       .tamper = 7,
-       .tamper_clean = false,
-       .reason = Reason::kTamperFileTampered},
-      {.what = "damage before what VaultHash remembers",
-       .synced = 2,
-       .secret = 8,
-       .tamper = 7,
-       .tamper_clean = false,
-       .reason = Reason::kTamperFileTampered},
-      {.what = "damage before what a frame names as synced, VaultHash lags",
-       .secret = 3,
-       .tamper = 7,
-       .tamper_clean = false,
-       .reason = Reason::kTamperFileTampered},
-      {.what = "damage behind the newest commit",
-       .tamper = 10,
-       .tamper_clean = false,
-       .reason = Reason::kTamperFileTampered},
-      {.what = "a later commit behind the damage",
-       .end = LogEnd::kDamagedInside,
-       .secret = 3,
-       .reason = Reason::kVaultTampered},
-      {.what = "more than a crash can leave", .end = LogEnd::kTooLong, .reason = Reason::kVaultTampered},
-      {.what = "the same, tmtmp.bin leads",
-       .end = LogEnd::kTooLong,
-       .secret = 8,
-       .tamper = 12,
-       .tamper_standing = Standing::kAhead,
-       .reason = Reason::kVaultTampered},
-      {.what = "a later commit behind the damage, VaultHash leads",
-       .end = LogEnd::kDamagedInside,
-       .secret = 11,
-       .secret_standing = Standing::kAhead,
-       .reason = Reason::kVaultTampered},
-  };
-  for (const Row& row : rows) {
+  for (const Row& row : kVerdictRows) {
     const Verdict verdict = judge(evidence_of(row));
     if (row.reason == Reason::kInternal) {
       EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
@@ -218,61 +215,73 @@ TEST(Verdict, CounterTable) {
 }
 
 // With an extend index. `head` is what it has: the value before the newest anchor, the one after it, or another one.
+enum class ExtendHead : std::uint8_t { kBefore, kAfter, kOther };
+struct HeadRow {
+  const char* what;
+  std::uint64_t v;
+  ExtendHead head;
+  LogEnd end = LogEnd::kExact;
+  bool accepted = false;              // the newest record is one of authority
+  Reason reason = Reason::kInternal;  // expected; kInternal stands for ok
+  bool pending = false;
+};
+const HeadRow kHeadRows[] = {
+    {.what = "complete", .v = 7, .head = ExtendHead::kAfter},
+    {.what = "nothing sent", .v = 8, .head = ExtendHead::kBefore, .pending = true},
+    {.what = "extended", .v = 8, .head = ExtendHead::kAfter, .pending = true},
+    {.what = "nothing sent, torn tail",
+     .v = 8,
+     .head = ExtendHead::kBefore,
+     .end = LogEnd::kDamaged,
+     .pending = true},
+    {.what = "accepted as it was", .v = 7, .head = ExtendHead::kAfter, .accepted = true},
+    {.what = "accepted with an increment to come",
+     .v = 8,
+     .head = ExtendHead::kAfter,
+     .accepted = true,
+     .pending = true},
+    {.what = "an older copy", .v = 6, .head = ExtendHead::kOther, .reason = Reason::kVaultRolledBack},
+    {.what = "a much older copy", .v = 1, .head = ExtendHead::kOther, .reason = Reason::kVaultRolledBack},
+    {.what = "an older copy, damaged",
+     .v = 6,
+     .head = ExtendHead::kOther,
+     .end = LogEnd::kDamaged,
+     .reason = Reason::kVaultTampered},
+    {.what = "a fork that reserved the number",
+     .v = 7,
+     .head = ExtendHead::kOther,
+     .reason = Reason::kVaultForked},
+    {.what = "a fork while the counter is still to follow",
+     .v = 8,
+     .head = ExtendHead::kOther,
+     .reason = Reason::kVaultForked},
+    {.what = "a fork, damaged",
+     .v = 7,
+     .head = ExtendHead::kOther,
+     .end = LogEnd::kDamaged,
+     .reason = Reason::kVaultTampered},
+    {.what = "the counter moved without it",
+     .v = 7,
+     .head = ExtendHead::kBefore,
+     .reason = Reason::kWitnessReplaced},
+    {.what = "the counter moved beyond it",
+     .v = 6,
+     .head = ExtendHead::kAfter,
+     .reason = Reason::kWitnessReplaced},
+    {.what = "the counter is far behind",
+     .v = 9,
+     .head = ExtendHead::kAfter,
+     .reason = Reason::kWitnessReplaced},
+    {.what = "both are far behind", .v = 9, .head = ExtendHead::kBefore, .reason = Reason::kWitnessReplaced},
+    {.what = "the counter is far behind, another head",
+     .v = 9,
+     .head = ExtendHead::kOther,
+     .reason = Reason::kWitnessReplaced},
+};
+
 TEST(Verdict, ExtendIndexTable) {
-  enum class Head : std::uint8_t { kBefore, kAfter, kOther };
-  struct HeadRow {
-    const char* what;
-    std::uint64_t v;
-    Head head;
-    LogEnd end = LogEnd::kExact;
-    bool accepted = false;              // the newest record is one of authority
-    Reason reason = Reason::kInternal;  // expected; kInternal stands for ok
-    bool pending = false;
-  };
-  using R = Reason;
   constexpr std::uint64_t kCounter = 7;
-  const HeadRow rows[] = {
-      {.what = "complete", .v = 7, .head = Head::kAfter},
-      {.what = "nothing sent", .v = 8, .head = Head::kBefore, .pending = true},
-      {.what = "extended", .v = 8, .head = Head::kAfter, .pending = true},
-      {.what = "nothing sent, torn tail",
-       .v = 8,
-       .head = Head::kBefore,
-       .end = LogEnd::kDamaged,
-       .pending = true},
-      {.what = "accepted as it was", .v = 7, .head = Head::kAfter, .accepted = true},
-      {.what = "accepted with an increment to come",
-       .v = 8,
-       .head = Head::kAfter,
-       .accepted = true,
-       .pending = true},
-      {.what = "an older copy", .v = 6, .head = Head::kOther, .reason = R::kVaultRolledBack},
-      {.what = "a much older copy", .v = 1, .head = Head::kOther, .reason = R::kVaultRolledBack},
-      {.what = "an older copy, damaged",
-       .v = 6,
-       .head = Head::kOther,
-       .end = LogEnd::kDamaged,
-       .reason = R::kVaultTampered},
-      {.what = "a fork that reserved the number", .v = 7, .head = Head::kOther, .reason = R::kVaultForked},
-      {.what = "a fork while the counter is still to follow",
-       .v = 8,
-       .head = Head::kOther,
-       .reason = R::kVaultForked},
-      {.what = "a fork, damaged",
-       .v = 7,
-       .head = Head::kOther,
-       .end = LogEnd::kDamaged,
-       .reason = R::kVaultTampered},
-      {.what = "the counter moved without it", .v = 7, .head = Head::kBefore, .reason = R::kWitnessReplaced},
-      {.what = "the counter moved beyond it", .v = 6, .head = Head::kAfter, .reason = R::kWitnessReplaced},
-      {.what = "the counter is far behind", .v = 9, .head = Head::kAfter, .reason = R::kWitnessReplaced},
-      {.what = "both are far behind", .v = 9, .head = Head::kBefore, .reason = R::kWitnessReplaced},
-      {.what = "the counter is far behind, another head",
-       .v = 9,
-       .head = Head::kOther,
-       .reason = R::kWitnessReplaced},
-  };
-  for (const HeadRow& row : rows) {
+  for (const HeadRow& row : kHeadRows) {
     Evidence evidence = evidence_of({.what = row.what, .end = row.end, .secret = 0});
     evidence.expected = kWitnessTamperFile | kWitnessTpm | kWitnessTpmExtend;
     AnchorRecord& newest = evidence.counter.newest.emplace();
@@ -280,11 +289,11 @@ TEST(Verdict, ExtendIndexTable) {
     newest.head = AnchorHead{crypto::sha256({as_bytes("before")}), crypto::sha256({as_bytes("data")})};
     if (row.accepted) newest.head->data.reset();
     evidence.counter.tpm.counter = kCounter;
-    evidence.counter.tpm.head = row.head == Head::kBefore  ? newest.head->before
-                                : row.head == Head::kAfter ? value_after(*newest.head)
-                                                           : crypto::sha256({as_bytes("other")});
+    evidence.counter.tpm.head = row.head == ExtendHead::kBefore  ? newest.head->before
+                                : row.head == ExtendHead::kAfter ? value_after(*newest.head)
+                                                                 : crypto::sha256({as_bytes("other")});
     const Verdict verdict = judge(evidence);
-    if (row.reason == R::kInternal) {
+    if (row.reason == Reason::kInternal) {
       EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
       EXPECT_EQ(verdict.increment_pending, row.pending) << row.what;
     } else {

@@ -25,6 +25,9 @@ class Passwords : public ::testing::Test {
     return out;
   }
   using Slots = std::vector<std::string>;
+  // With the n-th call of the first act failing, until none does.
+  static void after_a_failed(const Image& image, const std::function<Status(Engine&)>& first,
+                             const std::function<void(Engine&)>& second);
 
   World world;
 };
@@ -242,6 +245,41 @@ TEST_F(Passwords, AnyRecoversALostRoot) {
 
 // A change whose file could not be written is gone on with before the next one is judged: what that one proves, keeps and
 // removes are the passwords that are there by then.
+void Passwords::after_a_failed(const Image& image, const std::function<Status(Engine&)>& first,
+                               const std::function<void(Engine&)>& second) {
+  std::size_t met = 0;
+  std::size_t unknown_met = 0;
+  for (std::uint64_t number = 1;; ++number) {
+    const std::unique_ptr<World> now = image.start();
+    Session session(*now);
+    ASSERT_OK(session.open());
+    const Slots before = slots_of(session.engine());
+    now->disk->fail_at(now->disk->calls() + number, {.reason = Reason::kNoSpace});
+    const Status failed = first(session.engine());
+    now->disk->clear_faults();
+    if (failed.ok()) break;
+    const bool unknown = failed.error().outcome_unknown || failed.error().committed;
+    unknown_met += unknown ? 1U : 0U;
+    if (!unknown) {  // then nothing of it is there after a restart
+      const std::unique_ptr<World> restarted = Image(*now).start();
+      Session next(*restarted);
+      ASSERT_OK(next.open());
+      EXPECT_EQ(slots_of(next.engine()), before) << number << " " << describe(failed);
+    }
+    if (session.engine().status().poisoned || failed.error().committed) continue;
+    ++met;
+    second(session.engine());
+    const Slots left = slots_of(session.engine());
+    ASSERT_OK(session.close());
+    Session again(*now);
+    ASSERT_OK(again.open());
+    EXPECT_EQ(slots_of(again.engine()), left) << number;
+    EXPECT_FALSE(left.empty()) << number;
+  }
+  EXPECT_GT(met, 3U);
+  EXPECT_GT(unknown_met, 3U);
+}
+
 TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
   {
     Session session(world);
@@ -250,54 +288,21 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
     ASSERT_OK(session.close());
   }
   const Image image(world);
-  // With the n-th call of the first act failing, until none does.
-  const auto after_a_failed = [&](const std::function<Status(Engine&)>& first,
-                                  const std::function<void(Engine&)>& second) {
-    std::size_t met = 0;
-    std::size_t unknown_met = 0;
-    for (std::uint64_t number = 1;; ++number) {
-      const std::unique_ptr<World> now = image.start();
-      Session session(*now);
-      ASSERT_OK(session.open());
-      const Slots before = slots_of(session.engine());
-      now->disk->fail_at(now->disk->calls() + number, {.reason = Reason::kNoSpace});
-      const Status failed = first(session.engine());
-      now->disk->clear_faults();
-      if (failed.ok()) break;
-      const bool unknown = failed.error().outcome_unknown || failed.error().committed;
-      unknown_met += unknown ? 1U : 0U;
-      if (!unknown) {  // then nothing of it is there after a restart
-        const std::unique_ptr<World> restarted = Image(*now).start();
-        Session next(*restarted);
-        ASSERT_OK(next.open());
-        EXPECT_EQ(slots_of(next.engine()), before) << number << " " << describe(failed);
-      }
-      if (session.engine().status().poisoned || failed.error().committed) continue;
-      ++met;
-      second(session.engine());
-      const Slots left = slots_of(session.engine());
-      ASSERT_OK(session.close());
-      Session again(*now);
-      ASSERT_OK(again.open());
-      EXPECT_EQ(slots_of(again.engine()), left) << number;
-      EXPECT_FALSE(left.empty()) << number;
-    }
-    EXPECT_GT(met, 3U);
-    EXPECT_GT(unknown_met, 3U);
-  };
   const auto opens = [](Engine& engine, const char* password) {
     return engine.verify_password(as_bytes(password)).ok();
   };
 
   // The last password stays, though the one that is gone meanwhile would still have counted.
-  after_a_failed([](Engine& engine) { return engine.remove_password(as_bytes("first"), 3); },
-                 [&](Engine& engine) {
-                   const Status removed = engine.remove_password(as_bytes("second"), 2);
-                   EXPECT_NE(removed.ok(), opens(engine, "first")) << describe(removed);
-                   EXPECT_EQ(slots_of(engine).size(), 1U);
-                 });
+  after_a_failed(
+      image, [](Engine& engine) { return engine.remove_password(as_bytes("first"), 3); },
+      [&](Engine& engine) {
+        const Status removed = engine.remove_password(as_bytes("second"), 2);
+        EXPECT_NE(removed.ok(), opens(engine, "first")) << describe(removed);
+        EXPECT_EQ(slots_of(engine).size(), 1U);
+      });
   // A change that is tried again does not leave two slots with one password.
   after_a_failed(
+      image,
       [](Engine& engine) { return engine.change_password(as_bytes("first"), secret("third")).status(); },
       [&](Engine& engine) {
         engine.change_password(as_bytes("first"), secret("third")).status().ignore("it may be done already");
@@ -307,6 +312,7 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
         EXPECT_TRUE(opens(engine, "third"));
       });
   after_a_failed(
+      image,
       [](Engine& engine) { return engine.add_password(as_bytes("first"), secret("third"), "").status(); },
       [&](Engine& engine) {
         engine.add_password(as_bytes("first"), secret("third"), "")

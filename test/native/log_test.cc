@@ -398,6 +398,43 @@ void compare_ranges(Engine& engine, const Contents& model, std::mt19937_64& rand
   }
 }
 
+// One change of the store, a compaction, or time that passes. The ledger is told what comes of it.
+void act_at_random(World& world, Session& session, std::mt19937_64& random, std::size_t& compactions) {
+  const std::string key = "k" + std::to_string(random() % 40);
+  const auto value = [&] {
+    return std::string(random() % 8 == 0 ? random() % 3000 : random() % 40, static_cast<char>(random()));
+  };
+  const log::Durability durability =
+      random() % 5 == 0 ? log::Durability::kWitnessed : log::Durability::kJournal;
+  switch (random() % 8) {
+    case 0:
+      session.remove(key).ignore("told to the ledger");
+      break;
+    case 1: {
+      KeyChanges changes;
+      for (std::size_t n = random() % 6 + 1; n > 0; --n) {
+        const std::string name = "k" + std::to_string(random() % 40);
+        changes.emplace_back(name, random() % 3 == 0 ? std::nullopt : std::optional(value()));
+      }
+      session.batch(changes, durability).ignore("told to the ledger");
+      break;
+    }
+    case 2:
+      session.increment("counter", static_cast<std::int64_t>(random() % 100) - 50)
+          .ignore("told to the ledger");
+      break;
+    case 3:
+      if (random() % 6 == 0) {
+        session.engine().compact().ignore("the power may be cut");
+        ++compactions;
+      }
+      world.clock.advance(random() % 40'000);
+      break;
+    default:
+      session.set(key, value(), durability).ignore("told to the ledger");
+  }
+}
+
 TEST(LogHistory, RandomAgainstAModel) {
   const std::size_t histories = bounded(24, 2000);
   std::size_t operations = 0;
@@ -423,40 +460,7 @@ TEST(LogHistory, RandomAgainstAModel) {
       const bool crashes_now = random() % 3 == 0;
       if (crashes_now) world->disk->power_cut_at(world->disk->calls() + random() % 60);
       for (int i = 0; i < 25; ++i, ++operations) {
-        const std::string key = "k" + std::to_string(random() % 40);
-        const auto value = [&] {
-          return std::string(random() % 8 == 0 ? random() % 3000 : random() % 40,
-                             static_cast<char>(random()));
-        };
-        const log::Durability durability =
-            random() % 5 == 0 ? log::Durability::kWitnessed : log::Durability::kJournal;
-        switch (random() % 8) {
-          case 0:
-            session->remove(key).ignore("told to the ledger");
-            break;
-          case 1: {
-            KeyChanges changes;
-            for (std::size_t n = random() % 6 + 1; n > 0; --n) {
-              const std::string name = "k" + std::to_string(random() % 40);
-              changes.emplace_back(name, random() % 3 == 0 ? std::nullopt : std::optional(value()));
-            }
-            session->batch(changes, durability).ignore("told to the ledger");
-            break;
-          }
-          case 2:
-            session->increment("counter", static_cast<std::int64_t>(random() % 100) - 50)
-                .ignore("told to the ledger");
-            break;
-          case 3:
-            if (random() % 6 == 0) {
-              session->engine().compact().ignore("the power may be cut");
-              ++compactions;
-            }
-            world->clock.advance(random() % 40'000);
-            break;
-          default:
-            session->set(key, value(), durability).ignore("told to the ledger");
-        }
+        act_at_random(*world, *session, random, compactions);
         if (world->disk->power_is_cut()) break;
         ASSERT_EQ(session->contents(), world->ledger.newest());
       }

@@ -37,6 +37,67 @@ class Answers {
   std::map<std::uint64_t, Status> answers_;
 };
 
+// What runs until `stop`, each on a thread of its own.
+class Traffic {
+ public:
+  Traffic(Engine& engine, Answers& answers) : engine_(engine), answers_(answers) {}
+
+  void write(int writer) {
+    Contents& mine = written[static_cast<std::size_t>(writer)];
+    for (int i = 0; !stop; ++i) {
+      const std::string key = "w" + std::to_string(writer) + "/" + std::to_string(i % 40);
+      const std::string value(static_cast<std::size_t>(20 + i % 200), static_cast<char>('a' + i % 26));
+      log::QueuedOperation operation;
+      operation.ticket = ++tickets_;
+      operation.durability = i % 5 == 0 ? Durability::kWitnessed : Durability::kJournal;
+      operation.content = log::KeyAndValue(as_bytes(key), as_bytes(value));
+      const std::uint64_t ticket = operation.ticket;
+      ASSERT_OK(engine_.submit(std::move(operation)));
+      ASSERT_OK(answers_.wait(ticket));
+      mine[key] = value;
+      ++commits;
+    }
+  }
+
+  void read() {
+    log::ValueCipher cipher(engine_.epoch_keys());
+    while (!stop) {
+      for (int i = 0; i < 40; ++i) {
+        const std::string key = "w0/" + std::to_string(i);
+        Bytes value;
+        const auto read = engine_.queue().read(cipher, key, [&value](std::size_t bytes) {
+          value.resize(bytes);
+          return value.data();
+        });
+        ASSERT_OK(read.status());
+        ++reads;
+      }
+      const EngineStatus status = engine_.status();
+      ASSERT_FALSE(status.poisoned);
+      ASSERT_OK(engine_.field_sealer().status());
+      ASSERT_OK(engine_.validate_before_write());
+    }
+  }
+
+  void anchor() {
+    while (!stop) {
+      ASSERT_OK(engine_.anchor());
+      ++anchors;
+    }
+  }
+
+  std::atomic<bool> stop{false};
+  std::atomic<std::size_t> commits{0};
+  std::atomic<std::size_t> reads{0};
+  std::atomic<std::size_t> anchors{0};
+  std::vector<Contents> written = std::vector<Contents>(kWriters);
+
+ private:
+  Engine& engine_;
+  Answers& answers_;
+  std::atomic<std::uint64_t> tickets_{0};
+};
+
 TEST(EngineRotation, BesideCommitsReadsAnchorsAndCompactions) {
   World world;
   EngineOptions options = rotation_options();
@@ -45,80 +106,44 @@ TEST(EngineRotation, BesideCommitsReadsAnchorsAndCompactions) {
   options.tamper_capacity = 64;         // replaced again and again
   options.compaction_bytes_min = 4096;  // so are logs
   Answers answers;
-  std::vector<Contents> written(kWriters);
-  std::atomic<std::size_t> commits{0};
-  std::atomic<std::size_t> reads{0};
-  std::atomic<std::size_t> anchors{0};
+  Contents all;
+  std::size_t commits = 0;
+  std::size_t reads = 0;
+  std::size_t anchors = 0;
   {
     Engine engine(os::Environment{*world.disk, world.clock}, std::move(options), answers.hook());
     ASSERT_OK(open_steps(engine));
-    std::atomic<bool> stop{false};
-    std::atomic<std::uint64_t> tickets{0};
+    Traffic traffic(engine, answers);
     std::vector<std::thread> threads;
     for (int writer = 0; writer < kWriters; ++writer) {
-      threads.emplace_back([&, writer] {
-        Contents& mine = written[static_cast<std::size_t>(writer)];
-        for (int i = 0; !stop; ++i) {
-          const std::string key = "w" + std::to_string(writer) + "/" + std::to_string(i % 40);
-          const std::string value(static_cast<std::size_t>(20 + i % 200), static_cast<char>('a' + i % 26));
-          log::QueuedOperation operation;
-          operation.ticket = ++tickets;
-          operation.durability = i % 5 == 0 ? Durability::kWitnessed : Durability::kJournal;
-          operation.content = log::KeyAndValue(as_bytes(key), as_bytes(value));
-          const std::uint64_t ticket = operation.ticket;
-          ASSERT_OK(engine.submit(std::move(operation)));
-          ASSERT_OK(answers.wait(ticket));
-          mine[key] = value;
-          ++commits;
-        }
-      });
+      threads.emplace_back([&, writer] { traffic.write(writer); });
     }
-    threads.emplace_back([&] {
-      log::ValueCipher cipher(engine.epoch_keys());
-      while (!stop) {
-        for (int i = 0; i < 40; ++i) {
-          const std::string key = "w0/" + std::to_string(i);
-          Bytes value;
-          const auto read = engine.queue().read(cipher, key, [&value](std::size_t bytes) {
-            value.resize(bytes);
-            return value.data();
-          });
-          ASSERT_OK(read.status());
-          ++reads;
-        }
-        const EngineStatus status = engine.status();
-        ASSERT_FALSE(status.poisoned);
-        ASSERT_OK(engine.field_sealer().status());
-        ASSERT_OK(engine.validate_before_write());
-      }
-    });
-    threads.emplace_back([&] {
-      while (!stop) {
-        ASSERT_OK(engine.anchor());
-        ++anchors;
-      }
-    });
+    threads.emplace_back([&] { traffic.read(); });
+    threads.emplace_back([&] { traffic.anchor(); });
     for (int i = 0; i < kRotations; ++i) {
       ASSERT_OK(engine.rotate_dek(as_bytes(kBackup)));
-      const std::size_t before = commits;
-      while (commits < before + 20) std::this_thread::yield();  // between two rotations the store goes on
+      const std::size_t before = traffic.commits;
+      while (traffic.commits < before + 20)
+        std::this_thread::yield();  // between two rotations the store goes on
     }
-    stop = true;
+    traffic.stop = true;
     for (std::thread& thread : threads) thread.join();
+    for (const Contents& mine : traffic.written) all.insert(mine.begin(), mine.end());
+    commits = traffic.commits;
+    reads = traffic.reads;
+    anchors = traffic.anchors;
     EXPECT_EQ(engine.status().key_id, 1U + kRotations);
     EXPECT_FALSE(engine.status().rotation_pending);
     ASSERT_OK(engine.verify({}).status());
     ASSERT_OK(engine.close());
   }
-  Contents all;
-  for (const Contents& mine : written) all.insert(mine.begin(), mine.end());
   Session session(world);
   ASSERT_OK(session.open());
   EXPECT_EQ(session.contents(), all);
   EXPECT_EQ(session.engine().status().key_id, 1U + kRotations);
   ASSERT_OK(session.close());
   std::printf("rotation beside a live store: rotations=%d commits=%zu reads=%zu anchors=%zu lost=0\n",
-              kRotations, commits.load(), reads.load(), anchors.load());
+              kRotations, commits, reads, anchors);
 }
 
 // A reader that has begun before the rotation ends is told to begin again; it is never told of an attack.

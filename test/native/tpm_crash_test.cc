@@ -235,6 +235,30 @@ TEST_F(TpmCrash, EveryDiskCallFails) {
   }
 }
 
+// What the process leaves that is killed in its life(): at a call of the disk, or before or after one of the TPM.
+std::pair<std::unique_ptr<World>, std::string> killed_at(const Image& image, std::uint64_t number,
+                                                         std::uint64_t disk_calls) {
+  std::unique_ptr<World> now = image.start();
+  std::string where;
+  if (number <= disk_calls) {
+    now->disk->fail_at(number, {.sticky = true, .partial = false});
+    now->killed_at = number;
+    life(*now).ignore("killed");
+    where = "killed at '" + now->disk->call_log()[number - 1] + "'";
+  } else {
+    now->cut_kills = true;
+    const std::uint64_t call = (number - disk_calls + 1) / 2;
+    now->chip->power_cut_at(call, number % 2 == 0 ? When::kBefore : When::kAfter);
+    life(*now).ignore("killed");
+    where = "killed at TPM call " + std::to_string(call) + " '" + now->chip->call_log()[call - 1] + "'";
+  }
+  now->disk->clear_faults();
+  now->chip->clear_faults();
+  now->killed_at = UINT64_MAX;
+  now->clock.advance(5000);
+  return std::pair(std::move(now), where);
+}
+
 // The process is killed at a call of the disk or the TPM; the next one starts on what is visible, and the power is cut in
 // that next life.
 TEST_F(TpmCrash, KilledAndThenAPowerCut) {
@@ -251,27 +275,6 @@ TEST_F(TpmCrash, KilledAndThenAPowerCut) {
     disk_calls = now->disk->calls();
     tpm_calls = now->chip->calls();
   }
-  const auto killed = [&](std::uint64_t number) {
-    std::unique_ptr<World> now = image.start();
-    std::string where;
-    if (number <= disk_calls) {
-      now->disk->fail_at(number, {.sticky = true, .partial = false});
-      now->killed_at = number;
-      life(*now).ignore("killed");
-      where = "killed at '" + now->disk->call_log()[number - 1] + "'";
-    } else {
-      now->cut_kills = true;
-      const std::uint64_t call = (number - disk_calls + 1) / 2;
-      now->chip->power_cut_at(call, number % 2 == 0 ? When::kBefore : When::kAfter);
-      life(*now).ignore("killed");
-      where = "killed at TPM call " + std::to_string(call) + " '" + now->chip->call_log()[call - 1] + "'";
-    }
-    now->disk->clear_faults();
-    now->chip->clear_faults();
-    now->killed_at = UINT64_MAX;
-    now->clock.advance(5000);
-    return std::pair(std::move(now), where);
-  };
   const auto next_life = [&](World& now, const std::string& where) {
     Session session(now);
     const Status opened = session.open();
@@ -286,7 +289,7 @@ TEST_F(TpmCrash, KilledAndThenAPowerCut) {
     std::uint64_t restart_disk = 0;
     std::uint64_t restart_tpm = 0;
     {
-      auto [now, where] = killed(number);
+      auto [now, where] = killed_at(image, number, disk_calls);
       restart_disk = now->disk->calls();
       restart_tpm = now->chip->calls();
       next_life(*now, where);
@@ -294,7 +297,7 @@ TEST_F(TpmCrash, KilledAndThenAPowerCut) {
       restart_tpm = now->chip->calls() - restart_tpm;
     }
     for (std::uint64_t cut = number % step + 1; cut <= restart_disk + restart_tpm; cut += step) {
-      auto [now, where] = killed(number);
+      auto [now, where] = killed_at(image, number, disk_calls);
       now->cut_kills = false;
       if (cut <= restart_disk) {
         now->disk->power_cut_at(now->disk->calls() + cut);

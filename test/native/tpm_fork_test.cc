@@ -1,5 +1,6 @@
 // Forks of one store, on a real swtpm: copies that continue from one checkpoint, and an owner who delays, withholds, delivers
 // and answers the commands between them and the TPM.
+#include <array>
 #include <random>
 #include <set>
 
@@ -338,97 +339,126 @@ TEST_F(TpmFork, TwinsWithinAMoment) {
 
 // --- Random schedules ---
 
+// One random schedule of the two copies. Counted over all schedules.
+struct ScheduleCounts {
+  std::size_t opened = 0;
+  std::size_t refused = 0;
+  std::size_t acknowledged = 0;
+  std::size_t late = 0;
+};
+class Schedule {
+ public:
+  Schedule(std::size_t seed, std::array<Bus*, 2> ways, std::array<std::unique_ptr<World>, 2> copies,
+           ScheduleCounts& counts)
+      : seed_(seed),
+        random_(static_cast<std::mt19937::result_type>(seed)),
+        ways_(ways),
+        copies_(std::move(copies)),
+        counts_(counts) {}
+
+  void step(std::size_t step) {
+    const std::size_t i = draw(2);
+    std::unique_ptr<Session>& session = sessions_[i];
+    switch (draw(8)) {
+      case 0:
+      case 1:
+      case 2:
+        start(i, step);
+        break;
+      case 3:
+      case 4:
+        if (session) {
+          const std::string key = "w" + std::to_string(step);
+          if (session->set(key, "1", Durability::kWitnessed).ok()) {
+            acknowledged_.insert(key);
+            ++counts_.acknowledged;
+          }
+        }
+        break;
+      case 5:
+        if (session) session->set("j" + std::to_string(step), "1").ignore("a journal commit may be rewound");
+        break;
+      case 6:
+        ++counts_.late;
+        ways_[i]->deliver();
+        break;
+      case 7: {
+        if (session && draw(2) == 0) {
+          session->close().ignore("a stopped bus");
+          session.reset();
+        } else if (!sessions_[1 - i]) {
+          copies_[1 - i]->disk = copies_[i]->disk->clone();
+        }
+        break;
+      }
+    }
+  }
+
+ private:
+  std::size_t draw(std::size_t n) { return static_cast<std::size_t>(random_() % n); }
+
+  // Started, or killed and started, perhaps to be stopped.
+  void start(std::size_t i, std::size_t step) {
+    std::unique_ptr<Session>& session = sessions_[i];
+    session.reset();
+    if (draw(2) == 0) {
+      ways_[i]->stop_at(1 + draw(110));
+    } else {
+      ways_[i]->open();
+    }
+    session = std::make_unique<Session>(*copies_[i]);
+    if (!session->open().ok()) {
+      ++counts_.refused;
+      session.reset();
+      return;
+    }
+    ++counts_.opened;
+    const Contents contents = session->contents();
+    for (const std::string& key : acknowledged_)
+      ASSERT_TRUE(contents.contains(key))
+          << "seed " << seed_ << ", step " << step << ": " << key << " is undone";
+  }
+
+  const std::size_t seed_;
+  std::mt19937 random_;
+  const std::array<Bus*, 2> ways_;
+  const std::array<std::unique_ptr<World>, 2> copies_;
+  std::array<std::unique_ptr<Session>, 2> sessions_;
+  std::set<std::string> acknowledged_;
+  ScheduleCounts& counts_;
+};
+
 // Copies that are started, stopped at any command, used, killed and cloned, with writes that reach the TPM late. What was
 // acknowledged as witnessed is held by every copy that opens.
 TEST_F(TpmFork, RandomSchedules) {
   constexpr std::size_t kSteps = 14;
   const std::size_t schedules = bounded(10, 1000);
-  std::size_t opened = 0;
-  std::size_t refused = 0;
-  std::size_t acknowledged_all = 0;
-  std::size_t late = 0;
+  ScheduleCounts counts;
   for (std::size_t seed = 0; seed < schedules; ++seed) {
-    std::mt19937 random(static_cast<std::mt19937::result_type>(seed));
-    const auto draw = [&random](std::size_t n) { return static_cast<std::size_t>(random() % n); };
-    Bus* const ways[] = {&bus, &other};
-    std::unique_ptr<World> copies[2] = {copy_of(original, bus), nullptr};
-    std::unique_ptr<Session> sessions[2];
-    std::set<std::string> acknowledged;
+    std::array<std::unique_ptr<World>, 2> copies = {copy_of(original, bus), nullptr};
     // What other schedules left does not disturb: each begins by an administrative operation on the same files.
     bus.open();
     other.open();
     const Status begun = reanchor_tpm(*copies[0], password_proof("backup"));
     ASSERT_TRUE(begun.ok() || begun.is(Reason::kNothingToDo)) << "seed " << seed << ": " << describe(begun);
     copies[1] = copy_of(*copies[0], other);
-    for (std::size_t step = 0; step < kSteps; ++step) {
-      const std::size_t i = draw(2);
-      World& world = *copies[i];
-      std::unique_ptr<Session>& session = sessions[i];
-      switch (draw(8)) {
-        case 0:
-        case 1:
-        case 2: {  // started, or killed and started, perhaps to be stopped
-          session.reset();
-          if (draw(2) == 0) {
-            ways[i]->stop_at(1 + draw(110));
-          } else {
-            ways[i]->open();
-          }
-          session = std::make_unique<Session>(world);
-          if (!session->open().ok()) {
-            ++refused;
-            session.reset();
-            break;
-          }
-          ++opened;
-          const Contents contents = session->contents();
-          for (const std::string& key : acknowledged)
-            ASSERT_TRUE(contents.contains(key))
-                << "seed " << seed << ", step " << step << ": " << key << " is undone";
-          break;
-        }
-        case 3:
-        case 4:
-          if (session) {
-            const std::string key = "w" + std::to_string(step);
-            if (session->set(key, "1", Durability::kWitnessed).ok()) {
-              acknowledged.insert(key);
-              ++acknowledged_all;
-            }
-          }
-          break;
-        case 5:
-          if (session)
-            session->set("j" + std::to_string(step), "1").ignore("a journal commit may be rewound");
-          break;
-        case 6:
-          ++late;
-          ways[i]->deliver();
-          break;
-        case 7: {
-          if (session && draw(2) == 0) {
-            session->close().ignore("a stopped bus");
-            session.reset();
-          } else if (!sessions[1 - i]) {
-            copies[1 - i]->disk = world.disk->clone();
-          }
-          break;
-        }
+    {
+      Schedule schedule(seed, {&bus, &other}, std::move(copies), counts);
+      for (std::size_t step = 0; step < kSteps; ++step) {
+        schedule.step(step);
+        if (HasFatalFailure()) return;
       }
-      if (HasFatalFailure()) return;
     }
-    sessions[0].reset();
-    sessions[1].reset();
-    ways[0]->open();
-    ways[1]->open();
+    bus.open();
+    other.open();
     // What a killed client left loaded stays without a resource manager.
     device.restart();
   }
   std::printf(
       "tpm fork: random schedules=%zu opened=%zu refused=%zu acknowledged=%zu late deliveries=%zu undone=0\n",
-      schedules, opened, refused, acknowledged_all, late);
-  EXPECT_GT(opened, schedules);
-  EXPECT_GT(acknowledged_all, 0U);
+      schedules, counts.opened, counts.refused, counts.acknowledged, counts.late);
+  EXPECT_GT(counts.opened, schedules);
+  EXPECT_GT(counts.acknowledged, 0U);
 }
 
 // The same machine with nothing but faults: kills, commands and answers that are lost. It is never refused.

@@ -97,22 +97,16 @@ inline std::size_t frames_of(const Bytes& vault, ByteView dek, const Bytes& vaul
   return found;
 }
 
-// What of these files and secrets still opens or authenticates under `dek`, which is not the present one. `vault_before`
-// is the vault file of its time: none of the bytes that it sealed may be there.
-inline std::vector<std::string> left_of(const Files& files, ByteView dek, const Bytes& vault_before) {
-  std::vector<std::string> left;
+inline void find_in_slots(const Files& files, ByteView dek, std::vector<std::string>& left) {
   const PersistenceHeader header = header_in(files);
   const StorageId& id = header.storage_id;
-  const auto parsed = parse_persistence(files.at(kPersistencePath));
-  if (open_core_data(parsed->front(), dek).ok()) left.emplace_back("core data");
   for (const KeySlot& slot : header.slots) {
     if (slot.type != SlotType::kPassword) continue;
     const auto opened = open_by_password(header, as_bytes(kBackup));
     if (opened.ok() && equal(opened->view(), dek)) left.emplace_back("password slot");
   }
   // A store with a TPM has no SecretStore.
-  const bool has_secrets = files.contains(kRootKeyPath);
-  if (has_secrets) {
+  if (files.contains(kRootKeyPath)) {
     const Bytes root = secret_value(files.at(kRootKeyPath));
     for (const KeySlot& slot : header.slots) {
       if (slot.type != SlotType::kSoftware) continue;
@@ -122,13 +116,10 @@ inline std::vector<std::string> left_of(const Files& files, ByteView dek, const 
       if (opened.ok() && equal(opened->view(), dek)) left.emplace_back("root slot");
     }
   }
-  const CoreData core = core_in(files);
-  if (core.previous) left.emplace_back("previous DEK in the core data");
-  const Bytes salt(core.vault_salt.begin(), core.vault_salt.end());
-  if (frames_of(files.at(kVaultPath), dek, salt, id) != 0) left.emplace_back("frames of vault.bin");
-  const SecretBytes present = dek_in(files);
-  if (frames_of(files.at(kVaultPath), present.view(), salt, id) == 0)
-    left.emplace_back("the search finds no frame of the present DEK: it searches wrongly");
+}
+
+inline void find_in_tamper_file(const Files& files, ByteView dek, const StorageId& id,
+                                std::vector<std::string>& left) {
   const SecretBytes tamper = tamper_key(dek, id);
   if (parse_tamper_file(files.at(kTamperPath), tamper.view(), id).ok()) left.emplace_back("tmtmp.bin");
   const Bytes& entries = files.at(kTamperPath);
@@ -142,33 +133,63 @@ inline std::vector<std::string> left_of(const Files& files, ByteView dek, const 
     if (equal(chain, ByteView(entries).subspan(at + kTamperEntryBytes - 32, 32)))
       left.emplace_back("an entry of tmtmp.bin");
   }
+}
+
+inline constexpr std::size_t kSealedRun = 24;
+// Every run of 24 bytes that a vault file sealed: all but zeros, headers and salts.
+inline std::set<std::string_view> sealed_runs(const Bytes& vault, const StorageId& id) {
+  std::set<std::string_view> runs;
+  std::size_t at = log::kFileHeaderBytes;
+  while (at + log::kFrameHeaderBytes <= vault.size()) {
+    const auto frame = log::parse_frame_header(ByteView(vault).subspan(at), id);
+    if (!frame) break;
+    const std::size_t begin = at + log::kFrameHeaderBytes + frame->salt_bytes();
+    const std::size_t end = at + frame->content_bytes();
+    for (std::size_t run = begin; run + kSealedRun <= end; run += 8)
+      runs.insert(as_text(ByteView(vault).subspan(run, kSealedRun)));
+    at += frame->frame_bytes();
+  }
+  return runs;
+}
+
+inline void find_sealed_bytes(const Files& files, const Bytes& vault_before, const StorageId& id,
+                              std::vector<std::string>& left) {
+  const std::set<std::string_view> runs = sealed_runs(vault_before, id);
+  if (runs.empty()) left.emplace_back("nothing to search for");
+  for (const auto& [path, content] : files) {
+    for (std::size_t from = 0; from + kSealedRun <= content.size(); ++from) {
+      if (!runs.contains(as_text(ByteView(content).subspan(from, kSealedRun)))) continue;
+      left.push_back("sealed bytes of the former vault in " + path);
+      break;
+    }
+  }
+}
+
+// What of these files and secrets still opens or authenticates under `dek`, which is not the present one. `vault_before`
+// is the vault file of its time: none of the bytes that it sealed may be there.
+inline std::vector<std::string> left_of(const Files& files, ByteView dek, const Bytes& vault_before) {
+  std::vector<std::string> left;
+  const PersistenceHeader header = header_in(files);
+  const StorageId& id = header.storage_id;
+  const auto parsed = parse_persistence(files.at(kPersistencePath));
+  if (open_core_data(parsed->front(), dek).ok()) left.emplace_back("core data");
+  find_in_slots(files, dek, left);
+  const CoreData core = core_in(files);
+  if (core.previous) left.emplace_back("previous DEK in the core data");
+  const Bytes salt(core.vault_salt.begin(), core.vault_salt.end());
+  if (frames_of(files.at(kVaultPath), dek, salt, id) != 0) left.emplace_back("frames of vault.bin");
+  const SecretBytes present = dek_in(files);
+  if (frames_of(files.at(kVaultPath), present.view(), salt, id) == 0)
+    left.emplace_back("the search finds no frame of the present DEK: it searches wrongly");
+  find_in_tamper_file(files, dek, id, left);
+  const bool has_secrets = files.contains(kRootKeyPath);
   const SecretBytes witness = witness_key(dek, id);
   if (has_secrets && parse_vault_hash(secret_value(files.at(kVaultHashPath)), witness.view(), id).ok())
     left.emplace_back("VaultHash");
   if (has_secrets && parse_witness_time(secret_value(files.at(kTimeTamperPath)), witness.view(), id).ok())
     left.emplace_back("TimeTamper");
 
-  // The bytes themselves: every run of 24 that stood in the former vault file, but for zeros, headers and salts.
-  constexpr std::size_t kRun = 24;
-  std::set<std::string_view> runs;
-  std::size_t at = log::kFileHeaderBytes;
-  while (at + log::kFrameHeaderBytes <= vault_before.size()) {
-    const auto frame = log::parse_frame_header(ByteView(vault_before).subspan(at), id);
-    if (!frame) break;
-    const std::size_t begin = at + log::kFrameHeaderBytes + frame->salt_bytes();
-    const std::size_t end = at + frame->content_bytes();
-    for (std::size_t run = begin; run + kRun <= end; run += 8)
-      runs.insert(as_text(ByteView(vault_before).subspan(run, kRun)));
-    at += frame->frame_bytes();
-  }
-  if (runs.empty()) left.emplace_back("nothing to search for");
-  for (const auto& [path, content] : files) {
-    for (std::size_t from = 0; from + kRun <= content.size(); ++from) {
-      if (!runs.contains(as_text(ByteView(content).subspan(from, kRun)))) continue;
-      left.push_back("sealed bytes of the former vault in " + path);
-      break;
-    }
-  }
+  find_sealed_bytes(files, vault_before, id, left);
   return left;
 }
 

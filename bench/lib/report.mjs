@@ -21,17 +21,10 @@ export function terminalReport(results) {
   return `${parts.join('\n\n')}\n`;
 }
 
-/**
- * @param {Results} results
- * @param {string} image file name of the chart
- */
-export function markdownReport(results, image) {
-  const measured = new Set(results.samples.map(({ work }) => work));
-  const described = works.filter(({ name, gates }) => measured.has(name) || gates.length > 0);
-  const syscalls =
-    results.syscalls.length === 0
-      ? ''
-      : `
+/** @param {Results} results */
+function syscallSection(results) {
+  if (results.syscalls.length === 0) return '';
+  return `
 ## System calls
 
 Counted with \`npm run bench -- --syscalls\` under strace, in a run of its own: calls on files of the store's directory,
@@ -41,28 +34,9 @@ neither the size of the file nor where it lies. What is left is the audit log an
 
 ${markdownTable(syscallRows(results), 3)}
 `;
-  return `# Performance
+}
 
-Made by \`npm run bench\`; do not edit. [How it is measured](#method) stands at the end.
-
-![Bars of strongroom, its peers and the machine's limit for four works](${image})
-
-## Claims
-
-Each claim is a ratio (or figure) inside one round; the table has the median over the rounds and, in brackets, the
-spread. "Best peer" is the fastest peer that encrypts *and authenticates*; lmdb's encryption has no MAC, so it counts
-for \`get\` only.
-
-${markdownTable(verdictRows(results), 3)}
-
-## Figures
-
-Median over the rounds, spread in brackets. \`limit\` is what the machine itself allows. N is the number of records in the
-store. A dash: the engine has no such operation.
-
-${markdownTable(figureRows(results), 3)}
-${syscalls}
-## Root in a TPM
+const tpmSection = `## Root in a TPM
 
 On swtpm 0.7.1, with Node 20 on two cores. "Before" is version 0.1.0, built from its tag and run on the same machine in the same
 minutes. A chip takes 10 to 100 ms for each NV write, so there the two writes decide; [tpm.md](tpm.md) tells what that means.
@@ -78,18 +52,11 @@ minutes. A chip takes 10 to 100 ms for each NV write, so there the two writes de
 | warm-tpm, reading: x (warm + device) | 1.20 | 1.28 | \`node bench/warm-tpm.mjs 15\`, medians |
 | warm-tpm, writing: x (warm + device) | 1.46 | 1.37 | the same |
 | commands of a reading process, of a writing one | 19, 29 | 23, 37 | the same |
+`;
 
-## Machine and engines
-
-${markdownTable([['', ''], ...headerRows(results)], 2)}
-
-## Works
-
-A record is a 24-byte key and 256 random bytes. Puts overwrite random existing keys, so that N stays what it is.
-
-${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, title])], 2)}
-
-## Method
+/** @param {Results} results */
+function methodSection(results) {
+  return `## Method
 
 - Each engine runs in a process of its own, with a fresh process per round, on a directory of its own on the same disk.
   Work by work and N by N the engines run one right after the other, in an order that moves on with each round, on the
@@ -111,6 +78,48 @@ ${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, 
   version 0.1.0 within two days gave put-64 against the best peer 1.85, 1.89, 1.98, 2.06, 2.07, 2.09 and 2.11 at 1 k, and
   3.83, 4.40, 4.45, 5.08, 5.08, 5.39 and 5.45 at 1 M. Compare versions within one run only.
 `;
+}
+
+/**
+ * @param {Results} results
+ * @param {string} image file name of the chart
+ */
+export function markdownReport(results, image) {
+  const measured = new Set(results.samples.map(({ work }) => work));
+  const described = works.filter(({ name, gates }) => measured.has(name) || gates.length > 0);
+  return `# Performance
+
+Made by \`npm run bench\`; do not edit. [How it is measured](#method) stands at the end.
+
+![Bars of strongroom, its peers and the machine's limit for four works](${image})
+
+## Claims
+
+Each claim is a ratio (or figure) inside one round; the table has the median over the rounds and, in brackets, the
+spread. "Best peer" is the fastest peer that encrypts *and authenticates*; lmdb's encryption has no MAC, so it counts
+for \`get\` only.
+
+${markdownTable(verdictRows(results), 3)}
+
+## Figures
+
+Median over the rounds, spread in brackets. \`limit\` is what the machine itself allows. N is the number of records in the
+store. A dash: the engine has no such operation.
+
+${markdownTable(figureRows(results), 3)}
+${syscallSection(results)}
+${tpmSection}
+## Machine and engines
+
+${markdownTable([['', ''], ...headerRows(results)], 2)}
+
+## Works
+
+A record is a 24-byte key and 256 random bytes. Puts overwrite random existing keys, so that N stays what it is.
+
+${markdownTable([['name', 'work'], ...described.map(({ name, title }) => [name, title])], 2)}
+
+${methodSection(results)}`;
 }
 
 /**

@@ -316,16 +316,8 @@ describe('strongroom on a token', function () {
     assert.deepEqual([...codes], [['ok', 72]]);
   });
 
-  // SoftHSM2 answers CKR_OK to C_CreateObject on a volume without room, and stores nothing.
-  it('a full volume under the token: exit 4, nothing is lost, and it recovers when there is room', async function () {
-    if (!hasNamespaces()) this.skip();
-    const value = join(root, 'value');
-    writeFileSync(value, '12');
-    const script = join(root, 'full');
-    // In a mount namespace: 96 KiB for the token, and the rest of the world as it is.
-    writeFileSync(
-      script,
-      `#!/bin/sh
+  /** In a mount namespace: 96 KiB for the token, and the rest of the world as it is. */
+  const fullVolume = (value: string): string => `#!/bin/sh
 mount -t tmpfs -o size=96k tmpfs "$TOKENS" || exit 99
 run() { shown=$1; shift; "$@" >"$OUT/$shown" 2>&1; echo "$shown $?"; }
 run setup $STRONGROOM hsm setup ${softhsm} 0 acme --so-pin-file ${files.soPin} --pin-file ${files.pin}
@@ -345,9 +337,15 @@ mount -o remount,ro "$TOKENS"
 run set-read-only $STRONGROOM set $PLACE seats --file ${value}
 mount -o remount,rw "$TOKENS"
 run set-writable $STRONGROOM set $PLACE seats --file ${value}
-`,
-      { mode: 0o700 },
-    );
+`;
+
+  // SoftHSM2 answers CKR_OK to C_CreateObject on a volume without room, and stores nothing.
+  it('a full volume under the token: exit 4, nothing is lost, and it recovers when there is room', async function () {
+    if (!hasNamespaces()) this.skip();
+    const value = join(root, 'value');
+    writeFileSync(value, '12');
+    const script = join(root, 'full');
+    writeFileSync(script, fullVolume(value), { mode: 0o700 });
     const outcome = await ended('unshare', ['--mount', script], {
       env: environment({
         ...env,

@@ -61,12 +61,9 @@ describe('hostile arguments of every public function', () => {
     await world.closeAll();
   });
 
-  /** Functions that take bytes, and what their message calls them. */
-  const takeBytes = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
+  /** Functions of an open store that take bytes, and what their message calls them. */
+  const takeBytesOpen = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
     const { vault, fields, keys } = store;
-    const directory = world.directory;
-    const place = { slotId: 0, label: 'x', module: '/nowhere.so' };
-    const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
     const sealed = fields.seal(bytes, { context: 'c' });
     return [
       ['vault.set', /a value/, (value) => vault.set('k', value)],
@@ -87,6 +84,19 @@ describe('hostile arguments of every public function', () => {
       ['removePassword', /password/, (value) => store.removePassword(value, 2)],
       ['verifyPassword', /password/, (value) => store.verifyPassword(value)],
       ['rotateDek', /password/, (password) => store.rotateDek({ password })],
+      [
+        'fields.open of another kind',
+        /the sealed field/,
+        (value) => fields.open(value === bytes ? sealed : value, { context: 'c' }),
+      ],
+    ];
+  };
+
+  /** The same for functions that take them as a member of their options. */
+  const takeBytesInOptions = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
+    const directory = world.directory;
+    const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
+    return [
       ['open, recovery.password', /recovery\.password/, (password) => world.open({ recovery: { password } })],
       ['open, protector.pin', /protector\.pin/, (pin) => world.open({ protector: { type: 'tpm', pin } })],
       [
@@ -129,6 +139,15 @@ describe('hostile arguments of every public function', () => {
         /protector\.pin/,
         (pin) => serveGateWith(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
+    ];
+  };
+
+  /** The same for a restore, the set-up of a token and the wizard. */
+  const takeBytesToRestore = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
+    const directory = world.directory;
+    const place = { slotId: 0, label: 'x', module: '/nowhere.so' };
+    const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
+    return [
       [
         'restore, credential.password',
         /credential\.password/,
@@ -168,13 +187,13 @@ describe('hostile arguments of every public function', () => {
         /protector\.pin/,
         (pin) => createWizardWith(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
-      [
-        'fields.open of another kind',
-        /the sealed field/,
-        (value) => fields.open(value === bytes ? sealed : value, { context: 'c' }),
-      ],
     ];
   };
+  const takeBytes = (): [string, RegExp, (value: Uint8Array) => unknown][] => [
+    ...takeBytesOpen(),
+    ...takeBytesInOptions(),
+    ...takeBytesToRestore(),
+  ];
 
   /** Functions that take text or bytes. */
   const takeText = (): [string, RegExp, (value: Uint8Array) => unknown][] => {
@@ -327,30 +346,48 @@ describe('hostile arguments of every public function', () => {
     assert.deepEqual(image(world.root), before);
   });
 
-  it('members of options: every one with every kind of thing is refused by its name, or taken', async () => {
-    const before = image(world.root);
+  const openNames = [
+    'directory',
+    'instance',
+    'protector',
+    'secretStore',
+    'manifests',
+    'recovery',
+    'readOnly',
+    'clockToleranceMs',
+    'maxAgeMs',
+    'maxAge',
+    'vendorPublicKey',
+    'witnessIntervalMs',
+    'trace',
+    'onProgress',
+    'signal',
+  ];
+  const wizardNames = [
+    'directory',
+    'protector',
+    'secretStore',
+    'tls',
+    'hook',
+    'hookTimeLimitMs',
+    'soPin',
+    'permit',
+    'names',
+    'origin',
+    'onEvent',
+    'sessionIdleMs',
+    'detectEveryMs',
+    'resultGraceMs',
+    'resultLimitMs',
+    'signal',
+  ];
+  /** Functions, options that they take, and the members to try in their place. */
+  const takeMembers = (): [string, object, string[], (options: never) => unknown][] => {
     const base = { ...world.options(), credential: { password: bytes } };
     const pkcs11 = { type: 'pkcs11', module: '/nowhere.so', token: 'x' } as const;
     const place = { module: '/nowhere.so', slotId: 0, label: 'x', soPin: bytes, pin: bytes };
     const permitOptions = { purpose: 'recover', storageId: '', generation: 1, head: '', privateKey: 'x' };
-    const openNames = [
-      'directory',
-      'instance',
-      'protector',
-      'secretStore',
-      'manifests',
-      'recovery',
-      'readOnly',
-      'clockToleranceMs',
-      'maxAgeMs',
-      'maxAge',
-      'vendorPublicKey',
-      'witnessIntervalMs',
-      'trace',
-      'onProgress',
-      'signal',
-    ];
-    const tables: [string, object, string[], (options: never) => unknown][] = [
+    return [
       ['open', world.options(), openNames, (options) => new PersistenceService(binding, options)],
       [
         'recover',
@@ -386,34 +423,21 @@ describe('hostile arguments of every public function', () => {
       [
         'createWizard',
         { directory: world.directory, protector: pkcs11 },
-        [
-          'directory',
-          'protector',
-          'secretStore',
-          'tls',
-          'hook',
-          'hookTimeLimitMs',
-          'soPin',
-          'permit',
-          'names',
-          'origin',
-          'onEvent',
-          'sessionIdleMs',
-          'detectEveryMs',
-          'resultGraceMs',
-          'resultLimitMs',
-          'signal',
-        ],
+        wizardNames,
         (options) => createWizardWith(binding, options),
       ],
       ['signPermit', permitOptions, Object.keys(permitOptions), (options) => signPermit(options)],
     ];
+  };
+
+  it('members of options: every one with every kind of thing is refused by its name, or taken', async () => {
+    const before = image(world.root);
     const things: [string, unknown][] = [
       ...noOptions.filter(([kind]) => kind !== 'a string'),
       ['NaN', NaN],
       ['a bigint', 7n],
     ];
-    for (const [name, options, members, call] of tables) {
+    for (const [name, options, members, call] of takeMembers()) {
       for (const member of members) {
         for (const [kind, value] of things) {
           const what = `${name}, ${member}: ${kind}`;

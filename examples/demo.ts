@@ -19,7 +19,7 @@ const killAfter = 4_000;
 const inFlight = 64;
 const password = Buffer.from('a backup password for the demonstration');
 
-const [role, place] = process.argv.slice(2);
+const [role, given] = process.argv.slice(2);
 
 function optionsIn(directory: string): OpenOptions {
   return {
@@ -143,14 +143,15 @@ async function flipByte(path: string, offset: number): Promise<void> {
   }
 }
 
-async function demonstrate(directory: string): Promise<void> {
-  const options = optionsIn(directory);
-  const files = join(directory, 'persistence');
-  const vaultFile = join(files, 'vault.bin');
+interface Place {
+  readonly directory: string;
+  readonly files: string;
+  readonly vaultFile: string;
+  readonly options: OpenOptions;
+}
+type Store = Awaited<ReturnType<typeof open>>;
 
-  console.log(`strongroom, software protection, ${libraryVersion()}, Node.js ${process.versions.node}`);
-  console.log(paint('dim', `in ${directory}`));
-
+async function coldStart({ directory, files, options }: Place): Promise<Store> {
   title('1. Cold start');
   const first = await timed('cold start, with a backup password', () =>
     open({ ...options, recovery: { password } }),
@@ -158,9 +159,12 @@ async function demonstrate(directory: string): Promise<void> {
   must(first.startup === 'COLDSTART', 'an empty directory became a store');
   say('files', [...(await readdir(files))].sort().join('  '));
   say('SecretStore', [...(await readdir(join(directory, 'secrets')))].sort().join('  '));
+  return first;
+}
 
+async function writeRecords({ vaultFile }: Place, store: Store): Promise<void> {
   title(`2. ${count(records)} licence records`);
-  const { vault } = first;
+  const { vault } = store;
   await timed(
     `${count(records)} records, ${inFlight} in flight`,
     async () => {
@@ -180,8 +184,11 @@ async function demonstrate(directory: string): Promise<void> {
   must([...vault.keys({ prefix: 'seats/' })].length === records, 'every record is there');
   say('vault.bin', `${count((await stat(vaultFile)).size)} bytes`);
   must(!(await readFile(vaultFile)).includes('example.com'), 'none of it is readable in the file');
-  await timed('close', () => first.close());
+  await timed('close', () => store.close());
+}
 
+/** The numbers of the records that the killed process had named. */
+async function killWriter({ directory }: Place): Promise<number[]> {
   title('3. kill -9 while another process writes');
   const child = spawn(
     process.execPath,
@@ -203,7 +210,10 @@ async function demonstrate(directory: string): Promise<void> {
     end === 'SIGKILL',
     `process ${child.pid} was killed after ${count(acknowledged.length)} acknowledged writes`,
   );
+  return acknowledged;
+}
 
+async function warmStart({ options }: Place, acknowledged: readonly number[]): Promise<void> {
   title('4. Warm start');
   const second = await timed('warm start after kill -9', () => open(options));
   const sessions = [...second.vault.keys({ prefix: 'sessions/' })];
@@ -218,7 +228,9 @@ async function demonstrate(directory: string): Promise<void> {
     `and the ${count(records)} from before`,
   );
   await second.close();
+}
 
+async function changeByte({ directory, vaultFile, options }: Place): Promise<void> {
   title('5. One bit of vault.bin is changed');
   const offset = Math.floor((await stat(vaultFile)).size / 2);
   await flipByte(vaultFile, offset);
@@ -229,21 +241,28 @@ async function demonstrate(directory: string): Promise<void> {
   await flipByte(vaultFile, offset);
   const third = await timed('warm start with the byte put back', () => open(options));
   must(third.startup === 'WARMSTART', 'with the byte put back the store opens');
-
-  title('6. An older copy is put in place');
   await third.close();
+}
+
+async function putBack({ directory, files }: Place): Promise<void> {
+  await rm(files, { recursive: true });
+  await cp(join(directory, 'backup'), files, { recursive: true });
+}
+
+async function putOlderCopy(place: Place): Promise<void> {
+  const { directory, files, options } = place;
+  title('6. An older copy is put in place');
   await cp(files, join(directory, 'backup'), { recursive: true });
   const fourth = await open(options);
   const left = await fourth.vault.increment('tokens/cad', -900n, { min: 0n });
   await fourth.close();
   say('meanwhile', `900 of 1,000 tokens are used, ${left} are left; then the older files come back`);
-  const restore = async (): Promise<void> => {
-    await rm(files, { recursive: true });
-    await cp(join(directory, 'backup'), files, { recursive: true });
-  };
-  await restore();
+  await putBack(place);
   await refused('refusal of an older copy', 'vault-rolled-back', () => open(options));
+}
 
+async function acceptOlderCopy(place: Place): Promise<void> {
+  const { options } = place;
   title('7. A legitimate restore: reanchor, with the backup password');
   const wrong = Buffer.from('not the backup password');
   const guess = await reanchor({ ...options, credential: { password: wrong } }).catch(
@@ -263,13 +282,15 @@ async function demonstrate(directory: string): Promise<void> {
   const report = await timed('verify: everything read again', () => fifth.verify());
   say('verified', `${count(report.commits)} commits, ${count(report.records)} records`);
   await fifth.close();
-  await restore();
+  await putBack(place);
   const again = await reanchor({ ...options, credential: { password } }).catch((error: unknown) => error);
   must(
     isPersistenceError(again) && again.reason === 'authority-refused',
     'the same copy cannot be accepted a second time',
   );
+}
 
+function printTimings(): void {
   title('Timings');
   const width = Math.max(...timings.map(({ what }) => what.length));
   for (const { what, ms, note } of timings) {
@@ -278,8 +299,25 @@ async function demonstrate(directory: string): Promise<void> {
   console.log();
 }
 
-if (role === 'writer' && place !== undefined) {
-  await writeUntilKilled(place);
+async function demonstrate(directory: string): Promise<void> {
+  const files = join(directory, 'persistence');
+  const place = { directory, files, vaultFile: join(files, 'vault.bin'), options: optionsIn(directory) };
+
+  console.log(`strongroom, software protection, ${libraryVersion()}, Node.js ${process.versions.node}`);
+  console.log(paint('dim', `in ${directory}`));
+
+  const store = await coldStart(place);
+  await writeRecords(place, store);
+  const acknowledged = await killWriter(place);
+  await warmStart(place, acknowledged);
+  await changeByte(place);
+  await putOlderCopy(place);
+  await acceptOlderCopy(place);
+  printTimings();
+}
+
+if (role === 'writer' && given !== undefined) {
+  await writeUntilKilled(given);
 } else {
   const directory = await mkdtemp(join(tmpdir(), 'strongroom-demo-'));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -50,6 +50,7 @@
       "roots/pkcs11/token.cc",
       "roots/pkcs11/token_init.cc",
       "roots/pkcs11/uri.cc",
+      "store/key_ring.cc",
       "store/key_slots.cc",
       "store/field_sealer.cc",
       "store/persistence_file.cc",

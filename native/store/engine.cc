@@ -26,26 +26,6 @@ SlotType root_of(std::optional<ProtectorType> storage) {
 
 }  // namespace
 
-Bytes encode_persistence_record(const PersistenceRecord& record) {
-  Bytes out;
-  ByteWriter writer(out);
-  writer.number(static_cast<std::uint8_t>(record.intent ? 1 : 2));
-  writer.bytes(record.old_hash);
-  writer.bytes(record.new_hash);
-  return out;
-}
-
-std::optional<PersistenceRecord> parse_persistence_record(ByteView bytes) {
-  ByteReader reader(bytes);
-  PersistenceRecord record;
-  const auto state = reader.number<std::uint8_t>();
-  record.intent = state == 1;
-  record.old_hash = reader.array<32>();
-  record.new_hash = reader.array<32>();
-  if (!reader.done() || state == 0 || state > 2) return std::nullopt;
-  return record;
-}
-
 Bytes encode_reanchor_record(const ReanchorRecord& record) {
   Bytes out;
   ByteWriter writer(out);
@@ -154,7 +134,7 @@ Result<StartupState> Engine::determine_startup_state() {
     return Status(Reason::kPartialRestore,
                   "persistence.bin is missing, and other files of the store are there");
   } else {
-    const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
+    const Result<std::vector<ParsedPersistence>> parsed = state.ring.read(*state.directory);
     if (parsed.ok() && parsed->front().header.state == ProvisionState::kProvisioning) {
       if (state.options.read_only) {
         return Status(Reason::kNoStore,
@@ -213,7 +193,7 @@ Status Engine::validate_coldstart_secret_store() {
                                                os::DirectoryMode::kCreate));
   }
   std::optional<StorageId> planned;
-  Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
+  Result<std::vector<ParsedPersistence>> parsed = state.ring.read(*state.directory);
   if (parsed.ok()) {
     planned = parsed->front().header.storage_id;
     if (parsed->front().header.instance != state.options.instance) {
@@ -236,11 +216,11 @@ Status Engine::validate_coldstart_secret_store() {
     SR_TRY(locked);
     SR_TRY(state.refuse_indices_left_over(parsed.ok() ? std::optional(std::move(parsed->front()))
                                                       : std::nullopt));
-    if (planned) state.header.storage_id = *planned;
+    if (planned) state.ring.planned_header().storage_id = *planned;
     return {};
   }
   if (state.options.protector == ProtectorType::kPkcs11) {
-    state.header.instance = state.options.instance;
+    state.ring.planned_header().instance = state.options.instance;
     SR_TRY(state.connect_token(nullptr));
     SR_ASSIGN(const std::optional<Secret> present, state.token_store->load(SecretName::kVaultHash));
     if (present &&
@@ -264,7 +244,7 @@ Status Engine::validate_coldstart_secret_store() {
   }
   SR_TRY(locked);
   SR_TRY(state.secrets->try_write());
-  if (planned) state.header.storage_id = *planned;
+  if (planned) state.ring.planned_header().storage_id = *planned;
   if (state.token && planned) SR_TRY(state.remove_stray_keks({}));
   return {};
 }
@@ -297,12 +277,12 @@ Status Engine::initialize_coldstart() {
   SR_TRY(validate_coldstart_secret_store());
 
   const Uncancellable writes;
-  PersistenceHeader& header = state.header;
+  PersistenceHeader& header = state.ring.planned_header();
   if (all_zero(header.storage_id)) header.storage_id = crypto::random_array<16>();
   SR_TRY(state.lock_shared(header.storage_id, root_of(options.protector)));
   header.state = ProvisionState::kProvisioning;
   header.instance = options.instance;
-  CoreData& core = state.core;
+  CoreData& core = state.ring.planned_core();
   core.vault_file_name = options.vault_file_name;
   core.vault_salt = crypto::random_array<32>();
   if (options.clock_tolerance_ms) core.clock_tolerance_ms = *options.clock_tolerance_ms;
@@ -310,8 +290,7 @@ Status Engine::initialize_coldstart() {
   if (options.window_ms_max) core.window_ms_max = *options.window_ms_max;
   core.authority.vendor_public_key = options.vendor_public_key;
 
-  state.dek = SecretBytes(crypto::kKeyBytes);
-  crypto::random_bytes(state.dek.span());
+  state.ring.draw_dek();
   SecretBytes root;
   if (with_tpm) {
     SR_TRY(state.provision_tpm());
@@ -321,18 +300,18 @@ Status Engine::initialize_coldstart() {
     root = SecretBytes(crypto::kKeyBytes);
     crypto::random_bytes(root.span());
     header.slots.push_back(wrap_dek(1, SlotType::kSoftware, encode_software_parameters(state.secret_config),
-                                    software_kek(root.view(), header.storage_id).view(), state.dek.view(),
-                                    header.storage_id, header.key_id));
+                                    software_kek(root.view(), header.storage_id).view(),
+                                    state.ring.dek().view(), header.storage_id, header.key_id));
   }
   if (!options.recovery_password.empty()) {
     const PasswordParameters parameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(const SecretBytes kek, password_kek(options.recovery_password.view(), parameters));
     header.slots.push_back(wrap_dek(2, SlotType::kPassword, encode_password_parameters(parameters),
-                                    kek.view(), state.dek.view(), header.storage_id, header.key_id));
+                                    kek.view(), state.ring.dek().view(), header.storage_id, header.key_id));
   }
 
   // Provisioning order: persistence.bin first, so that everything after it is known to belong to this attempt.
-  SR_TRY(state.write_persistence(header, &state.persistence_hash));
+  SR_TRY(state.ring.write(*state.directory, header));
   state.make_witnesses(header.key_id);
   const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp =
@@ -340,7 +319,7 @@ Status Engine::initialize_coldstart() {
   state.stamp = stamp;
   state.witnesses->begin(AuditCheckpoint{0, genesis.head, {}});
   if (with_tpm) {
-    SR_ASSIGN(const std::uint64_t value, state.make_indices(PlannedIndices::of(state.core)));
+    SR_ASSIGN(const std::uint64_t value, state.make_indices(PlannedIndices::of(state.ring.core())));
     if (value != state.tpm_slot.at_most) {
       SR_TRY(state.remove_indices());
       return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
@@ -354,7 +333,7 @@ Status Engine::initialize_coldstart() {
   } else {
     SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
   }
-  const SecretBytes key = witness_key(state.dek.view(), header.storage_id);
+  const SecretBytes key = witness_key(state.ring.dek().view(), header.storage_id);
   Bytes vault_hash =
       encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
   SR_TRY(state.secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
@@ -370,19 +349,19 @@ Status Engine::initialize_coldstart() {
 }
 
 Status Engine::State::create_vault() {
-  const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
+  const log::Checkpoint genesis{0, log::genesis_head(ring.header().storage_id, ring.core().vault_salt)};
   make_epoch_keys();
-  const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
+  const std::string fresh = ring.core().vault_file_name + std::string(kNewSuffix);
   SR_TRY(directory->remove(fresh));
   SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
   constexpr std::uint32_t kFirstEpoch = 1;
-  log::SnapshotWriter snapshot(*vault_file, *epoch_keys, header.key_id, kFirstEpoch);
+  log::SnapshotWriter snapshot(*vault_file, *epoch_keys, ring.header().key_id, kFirstEpoch);
   log::SnapshotInfo info;
   info.checkpoint = genesis;
   SR_TRY(snapshot.begin(info));
   SR_ASSIGN(const std::uint64_t offset, snapshot.finish());
   SR_TRY(vault_file->sync());
-  SR_TRY(directory->replace(fresh, core.vault_file_name));
+  SR_TRY(directory->replace(fresh, ring.core().vault_file_name));
   SR_TRY(directory->sync());
   loaded.newest = loaded.snapshot = genesis;
   loaded.epoch_highest = kFirstEpoch;
@@ -418,15 +397,15 @@ Status Engine::initialize_storage_identifier() {
   SR_TRY(state.require(State::Stage::kVaultLoaded));
   if (state.startup == StartupState::kColdstart) {
     // The first commit. It names the persistence.bin that will complete the provisioning; the file itself is last.
-    PersistenceHeader complete = state.header;
+    PersistenceHeader complete = state.ring.header();
     complete.state = ProvisionState::kComplete;
     SystemRecordChanges changes;
-    changes.put(kStorageIdKey, state.header.storage_id);
-    SR_ASSIGN(State::HeaderChange completion, state.plan_header(std::move(complete), changes));
+    changes.put(kStorageIdKey, state.ring.header().storage_id);
+    SR_ASSIGN(KeyRing::Change completion, state.plan_header(std::move(complete), changes));
     std::optional<AnchorRecord> anchor;
     if (state.counter) {
-      anchor =
-          state.first_anchor(state.tpm_slot.at_most, first_extend_value(state.core.extend_secret.view()));
+      anchor = state.first_anchor(state.tpm_slot.at_most,
+                                  first_extend_value(state.ring.core().extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
     }
     SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp)));
@@ -435,10 +414,10 @@ Status Engine::initialize_storage_identifier() {
       const log::Checkpoint checkpoint{first.generation, first.head};
       state.counter->adopt(*anchor, checkpoint, true, checkpoint);
     }
-    state.header_pending = std::move(completion);
+    state.ring.begin(std::move(completion));
   } else {
     SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kStorageIdKey));
-    if (!stored || !equal(*stored, state.header.storage_id)) {
+    if (!stored || !equal(*stored, state.ring.header().storage_id)) {
       return {Reason::kVaultTampered, "the vault's storage id is missing or differs from persistence.bin"};
     }
   }
@@ -470,13 +449,13 @@ Status Engine::validate_time_tamper_age() {
     const std::uint64_t age =
         std::min(age_ms(*state.stamp, now), age_ms(state.secret_stamp.value_or(*state.stamp), now));
     // The counter proves the state current, however old it is.
-    state.age_excused = age > state.core.age_ms_max && state.has_counter();
-    if (age > state.core.age_ms_max && !state.age_excused) {
+    state.age_excused = age > state.ring.core().age_ms_max && state.has_counter();
+    if (age > state.ring.core().age_ms_max && !state.age_excused) {
       return {Reason::kStateStale, "the newest stamp is " + duration_text(age) + " old; the limit is " +
-                                       duration_text(state.core.age_ms_max)};
+                                       duration_text(state.ring.core().age_ms_max)};
     }
     // Behind what the stamp claimed, but not behind what it could explain: the clock had run ahead and was put right.
-    const auto slack = static_cast<std::int64_t>(state.core.clock_tolerance_ms);
+    const auto slack = static_cast<std::int64_t>(state.ring.core().clock_tolerance_ms);
     const std::int64_t claimed =
         time_floor_ms(*state.stamp, now) + static_cast<std::int64_t>(state.stamp->jump_ms);
     state.clock_corrected = now.wall_ms + slack < claimed;
@@ -501,7 +480,7 @@ Status Engine::update_time_tamper() {
   }
   SR_TRY(state.cut_tail());
   SystemRecordChanges changes;
-  state.put_header_done(changes);
+  state.ring.put_done(changes);
   const log::CommitKind kind =
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
   SR_TRY(state.of_start(
@@ -546,7 +525,7 @@ Status Engine::close() {
   state.writer.reset();
   state.vault_file.reset();
   state.release_locks();
-  state.dek = SecretBytes();
+  state.ring.close();
   state.root_key = SecretBytes();
   return first;
 }

@@ -39,7 +39,7 @@ Status Engine::State::begin_seal_epoch(std::uint64_t number, bool last, SystemRe
   std::uint64_t anchors = 1;
   if (!last && seal_epoch_began_boot_ms && now_ms - *seal_epoch_began_boot_ms < kSealEpochBriefMs)
     anchors = std::min(seal_epoch_anchors * 4, kSealEpochAnchorsMax);
-  PersistenceHeader header_new = header;
+  PersistenceHeader header_new = ring.header();
   SR_TRY(seal_slot(header_new, number + anchors - 1));
   SystemRecordChanges intent;
   SR_TRY(replace_header(header_new, log::CommitKind::kPersistence, intent, &changes));
@@ -65,12 +65,12 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   SystemRecordChanges changes;
   bool settled = false;
   SR_TRY(settle_header(&settled));
-  const AnchorRecord next = counter->next(header.storage_id, witnesses->newest().head, now, floor_ms);
+  const AnchorRecord next = counter->next(ring.header().storage_id, witnesses->newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
   if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
     SR_TRY(begin_seal_epoch(next.number, last, changes));
   } else if (settled) {
-    put_header_done(changes);
+    ring.put_done(changes);
   }
   changes.put(kAnchorKey, encode_anchor_record(next));
   const Result<log::CommitInfo> committed = queue->commit_system(kind, changes.list());
@@ -90,7 +90,7 @@ std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
   const std::uint64_t now_ms = environment.clock.boot_ms();
   const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);
   // Halfway through the window it moves by itself however seldom it is to.
-  std::uint64_t interval_ms = core.window_ms_max / 2;
+  std::uint64_t interval_ms = ring.core().window_ms_max / 2;
   if (options.tpm.anchors_per_day != 0)
     interval_ms =
         std::min(interval_ms, static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day);

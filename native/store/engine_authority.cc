@@ -22,7 +22,7 @@ Status Engine::reanchor(const Credential& credential) {
   if (state.has_secret_store()) {
     const Result<std::optional<Secret>> vault_hash = state.secrets->load(SecretName::kVaultHash);
     if (!vault_hash.ok() && !vault_hash.is(Reason::kWitnessReplaced)) return vault_hash.status();
-    if (vault_hash.ok() && *vault_hash && (*vault_hash)->storage_id != state.header.storage_id)
+    if (vault_hash.ok() && *vault_hash && (*vault_hash)->storage_id != state.ring.header().storage_id)
       return state.verdict.status;
   }
 
@@ -30,7 +30,7 @@ Status Engine::reanchor(const Credential& credential) {
   SR_ASSIGN(const std::optional<Bytes> continuity, state.system_record(kContinuityKey));
   const Status stamp = state.find_stamp();
   const bool time_valid = stamp.ok() && state.check_time(now).ok() &&
-                          (state.has_counter() || age_ms(*state.stamp, now) <= state.core.age_ms_max);
+                          (state.has_counter() || age_ms(*state.stamp, now) <= state.ring.core().age_ms_max);
   if (state.verdict.status.ok() && time_valid && !continuity && !state.recovering) {
     return {Reason::kNothingToDo, "every verdict is ok"};
   }
@@ -42,13 +42,14 @@ Status Engine::reanchor(const Credential& credential) {
                                                     ? state.evidence.secret.value->used_checkpoints
                                                     : std::vector<UsedCheckpoint>();
   log::Checkpoint accepted = present;
-  Status authority =
-      check_authority(credential, Purpose::kReanchor, state.core.authority, state.header, present);
+  Status authority = check_authority(credential, Purpose::kReanchor, state.ring.core().authority,
+                                     state.ring.header(), present);
   // A reanchor that was cut between its commit and the witnesses is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && earlier &&
       state.loaded.newest_kind == log::CommitKind::kReanchor && state.counter_unmoved()) {
     accepted = earlier->checkpoint;
-    authority = check_authority(credential, Purpose::kReanchor, state.core.authority, state.header, accepted);
+    authority = check_authority(credential, Purpose::kReanchor, state.ring.core().authority,
+                                state.ring.header(), accepted);
   }
   SR_TRY(authority);
   const bool burnt_here =
@@ -86,7 +87,7 @@ Status Engine::reanchor(const Credential& credential) {
   state.stamp = first_stamp(now, WallClock::kSet);  // authority has looked at the clock
   if (state.has_counter())
     return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, *state.stamp);
-  state.put_header_done(changes);
+  state.ring.put_done(changes);
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, *state.stamp));
   for (const UsedCheckpoint& checkpoint : record.used_checkpoints) state.witnesses->burn(checkpoint);
@@ -110,40 +111,40 @@ Status Engine::recover(const Credential& credential) {
   const Now now = read_clock(state.environment.clock);
   Status stamp = state.find_stamp();
   if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
-  SR_TRY(check_clock(*state.stamp, now, state.core.clock_tolerance_ms));
-  if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.core.clock_tolerance_ms));
+  SR_TRY(check_clock(*state.stamp, now, state.ring.core().clock_tolerance_ms));
+  if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.ring.core().clock_tolerance_ms));
   log::Checkpoint accepted = state.loaded.newest;
-  Status authority =
-      check_authority(credential, Purpose::kRecover, state.core.authority, state.header, accepted);
+  Status authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
+                                     state.ring.header(), accepted);
   // A recovery that was cut behind its commit is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
     SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kContinuityKey));
     const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
     if (earlier) {
       accepted = *earlier;
-      authority =
-          check_authority(credential, Purpose::kRecover, state.core.authority, state.header, accepted);
+      authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
+                                  state.ring.header(), accepted);
     }
   }
   SR_TRY(authority);
 
   SecretBytes root(crypto::kKeyBytes);
   crypto::random_bytes(root.span());
-  PersistenceHeader header = state.header;
+  PersistenceHeader header = state.ring.header();
   std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kSoftware; });
   header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kSoftware,
                                   encode_software_parameters(state.secret_config),
-                                  software_kek(root.view(), header.storage_id).view(), state.dek.view(),
-                                  header.storage_id, header.key_id));
+                                  software_kek(root.view(), header.storage_id).view(),
+                                  state.ring.dek().view(), header.storage_id, header.key_id));
   SystemRecordChanges changes;
   changes.put(kContinuityKey, encode_continuity_record(accepted));
-  SR_ASSIGN(State::HeaderChange change, state.plan_header(header, changes));
+  SR_ASSIGN(KeyRing::Change change, state.plan_header(header, changes));
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.stamp, now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
   // root, too: with it the store opens as usual, and must not find them missing.
-  state.header_pending = std::move(change);
+  state.ring.begin(std::move(change));
   SR_TRY(state.settle_header());
   SR_TRY(state.witnesses->try_move(true));
   SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
@@ -174,8 +175,8 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
     // does not know.
     SR_TRY(remove_indices());  // left by an attempt that was cut, or what is there of two
     SR_TRY(plan_new_indices());
-    SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(core.counter_index));
-    fresh = first_anchor(foreseen, first_extend_value(core.extend_secret.view()));
+    SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(ring.core().counter_index));
+    fresh = first_anchor(foreseen, first_extend_value(ring.core().extend_secret.view()));
   } else {
     const TpmObservation& tpm_now = evidence.counter.tpm;
     fresh = first_anchor(tpm_now.counter + (verdict.increment_pending ? 1 : 0), tpm_now.head);
@@ -187,17 +188,17 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
       fresh.first_number = anchor_found->first_number;
     }
   }
-  PersistenceHeader header_new = header;
+  PersistenceHeader header_new = ring.header();
   SR_TRY(seal_slot(header_new, fresh.number));
   changes.put(kAnchorKey, encode_anchor_record(fresh));
-  SR_ASSIGN(HeaderChange change, plan_header(std::move(header_new), changes));
+  SR_ASSIGN(KeyRing::Change change, plan_header(std::move(header_new), changes));
   SR_TRY(begin_writing(kind, changes, stamp_now));
   const AuditCheckpoint newest = witnesses->newest();
-  header_pending = std::move(change);
+  ring.begin(std::move(change));
   SR_TRY(settle_header());
   persistence_damaged = recovering = false;
   if (counter_lost) {
-    SR_ASSIGN(const std::uint64_t made, make_indices(PlannedIndices::of(core)));
+    SR_ASSIGN(const std::uint64_t made, make_indices(PlannedIndices::of(ring.core())));
     if (made != fresh.number) {
       SR_TRY(remove_indices());
       return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
@@ -208,7 +209,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   counter->adopt(fresh, checkpoint, counter_lost || !verdict.increment_pending, checkpoint);
   // Last, so that an act that was cut can be told by its commit being the newest.
   SystemRecordChanges done;
-  put_header_done(done);
+  ring.put_done(done);
   SR_TRY(queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
   return finish_opening(true);
 }
@@ -231,8 +232,8 @@ Status Engine::reseal(const Credential& credential) {
   if (counter_lost) state.anchor_found.reset();  // another TPM's clock says nothing of the former one's
   SR_TRY(state.check_time(now));
   log::Checkpoint accepted = state.authority_checkpoint(state.loaded.newest);
-  Status authority =
-      check_authority(credential, Purpose::kReseal, state.core.authority, state.header, accepted);
+  Status authority = check_authority(credential, Purpose::kReseal, state.ring.core().authority,
+                                     state.ring.header(), accepted);
   // A reseal that was cut behind its commit is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kReseal &&
       state.counter_unmoved()) {
@@ -240,7 +241,8 @@ Status Engine::reseal(const Credential& credential) {
     const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
     if (earlier) {
       accepted = *earlier;
-      authority = check_authority(credential, Purpose::kReseal, state.core.authority, state.header, accepted);
+      authority = check_authority(credential, Purpose::kReseal, state.ring.core().authority,
+                                  state.ring.header(), accepted);
     }
   }
   SR_TRY(authority);

@@ -9,10 +9,10 @@ Result<std::unique_ptr<FieldSealer>> Engine::field_sealer() {
   State& state = *state_;
   if (state.stage == State::Stage::kClosed) return Status(Reason::kClosed, "the store was closed");
   if (state.stage != State::Stage::kOpen) return Status(Reason::kNotOpen, "the store is not open");
-  const std::lock_guard lock(state.header_mutex);
-  auto sealer = std::make_unique<FieldSealer>(state.header.key_id,
-                                              field_key(state.dek.view(), state.header.storage_id));
-  for (const IdentifiedKey& key : state.core.former_field_keys)
+  const MutexLock lock(state.ring.mutex());
+  auto sealer = std::make_unique<FieldSealer>(
+      state.ring.header().key_id, field_key(state.ring.dek().view(), state.ring.header().storage_id));
+  for (const IdentifiedKey& key : state.ring.core().former_field_keys)
     sealer->add_former_key(key.key_id, key.key.clone());
   return sealer;
 }

@@ -87,7 +87,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
   });
   if (begun_meanwhile) return compact_now(progress);
   info.records = records.size();
-  const std::string fresh = core.vault_file_name + std::string(kNewSuffix);
+  const std::string fresh = ring.core().vault_file_name + std::string(kNewSuffix);
   const auto attempt = [&]() -> Status {
     SR_TRY(poisoned);
     SR_TRY(check_space_for_compaction());
@@ -125,7 +125,7 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
         offset += to - from;
         SR_TRY(file->sync());
         if (moving) SR_TRY(before_step("publish"));
-        SR_TRY(directory->replace(fresh, core.vault_file_name));
+        SR_TRY(directory->replace(fresh, ring.core().vault_file_name));
         if (Status synced = directory->sync(); !synced.ok()) {
           // Which of the two files a power cut leaves is unknown, and later commits would be in one only.
           return writer->poison(synced);
@@ -152,7 +152,8 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
 
 // What this engine seals meanwhile is no finding, so the reading begins again where persistence.bin was replaced.
 Result<VerifyReport> Engine::verify(const ProgressHook& progress) {
-  if (!state_->directory || state_->dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
+  if (!state_->directory || state_->ring.dek().empty())
+    return Status(Reason::kNotOpen, "the store is not open");
   constexpr int kReadingsMax = 20;
   for (int reading = 1;; ++reading) {
     Result<VerifyReport> report = read_and_verify(progress);
@@ -164,7 +165,7 @@ Result<VerifyReport> Engine::read_and_verify(const ProgressHook& progress) {
   State& state = *state_;
   EngineOptions options;
   options.directory = state.options.directory;
-  options.instance = state.header_now().instance;
+  options.instance = state.ring.header_now().instance;
   if (state.has_secret_store()) options.secret_store = state.secret_config;
   options.tpm.pin = state.options.tpm.pin.clone();
   options.read_only = true;

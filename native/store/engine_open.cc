@@ -54,43 +54,32 @@ class CheckpointWatch {
 
 }  // namespace
 
-Result<std::vector<ParsedPersistence>> Engine::State::read_persistence() {
-  if (!directory) return Status(Reason::kNotFound, "no directory");
-  Result<Bytes> file = os::read_whole(*directory, kPersistenceFileName, limits::kPersistenceFileBytesMax);
-  if (file.is(Reason::kPersistenceCorrupt)) return persistence_too_large();
-  if (!file.ok()) return file.status();
-  persistence_copy = *std::move(file);
-  return parse_persistence(persistence_copy);
-}
-
 Status Engine::State::open_core(const ParsedPersistence& candidate, SecretBytes dek_in) {
-  SR_ASSIGN(core, open_core_data(candidate, dek_in.view()));
-  header = candidate.header;
-  persistence_hash = candidate.hash;
+  SR_TRY(ring.open(candidate, std::move(dek_in)));
   persistence_damaged = candidate.one_copy_damaged;
-  dek = std::move(dek_in);
   return {};
 }
 
 Status Engine::State::check_policy() const {
-  if (!options.instance.empty() && options.instance != header.instance) {
-    return {Reason::kInvalidOption, "instance: the store has the instance name '" + header.instance + "'"};
-  }
-  if (options.clock_tolerance_ms && *options.clock_tolerance_ms != core.clock_tolerance_ms) {
+  if (!options.instance.empty() && options.instance != ring.header().instance) {
     return {Reason::kInvalidOption,
-            "clockToleranceMs: fixed at COLDSTART as " + std::to_string(core.clock_tolerance_ms)};
+            "instance: the store has the instance name '" + ring.header().instance + "'"};
   }
-  if (options.age_ms_max && *options.age_ms_max != core.age_ms_max) {
-    return {
-        Reason::kInvalidOption,
-        "maxAge: fixed at COLDSTART as " +
-            (core.age_ms_max == kMaxAgeOff ? std::string("'off'") : std::to_string(core.age_ms_max) + " ms")};
-  }
-  if (options.window_ms_max && *options.window_ms_max != core.window_ms_max) {
+  if (options.clock_tolerance_ms && *options.clock_tolerance_ms != ring.core().clock_tolerance_ms) {
     return {Reason::kInvalidOption,
-            "windowMaxMs: fixed at COLDSTART as " + std::to_string(core.window_ms_max)};
+            "clockToleranceMs: fixed at COLDSTART as " + std::to_string(ring.core().clock_tolerance_ms)};
   }
-  if (options.vendor_public_key && options.vendor_public_key != core.authority.vendor_public_key) {
+  if (options.age_ms_max && *options.age_ms_max != ring.core().age_ms_max) {
+    return {Reason::kInvalidOption,
+            "maxAge: fixed at COLDSTART as " + (ring.core().age_ms_max == kMaxAgeOff
+                                                    ? std::string("'off'")
+                                                    : std::to_string(ring.core().age_ms_max) + " ms")};
+  }
+  if (options.window_ms_max && *options.window_ms_max != ring.core().window_ms_max) {
+    return {Reason::kInvalidOption,
+            "windowMaxMs: fixed at COLDSTART as " + std::to_string(ring.core().window_ms_max)};
+  }
+  if (options.vendor_public_key && options.vendor_public_key != ring.core().authority.vendor_public_key) {
     return {Reason::kInvalidOption, "vendorPublicKey: differs from what was fixed at COLDSTART"};
   }
   return {};
@@ -118,18 +107,18 @@ Status Engine::initialize_warmstart() {
   // Beside a live writer: the file that was read may be one epoch behind the counter by now.
   constexpr int kLooksMax = 20;
   for (int look = 1; !opened.ok() && state.options.read_only && look < kLooksMax; ++look) {
-    const Bytes seen = state.persistence_copy;
-    if (!state.read_persistence().ok() || state.persistence_copy == seen) break;
+    const Bytes seen = state.ring.file();
+    if (!state.ring.read(*state.directory).ok() || state.ring.file() == seen) break;
     opened = state.open_root();
   }
   SR_TRY(opened);
-  state.make_witnesses(state.header.key_id);
+  state.make_witnesses(state.ring.header().key_id);
   state.stage = State::Stage::kRootOpen;
   return {};
 }
 
 Status Engine::State::open_root() {
-  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, ring.read(*directory));
   if (is_being_removed(candidates.front().header.state)) {
     return {Reason::kPartialRestore,
             "a decommission of this store was interrupted; run it again to complete it"};
@@ -203,7 +192,7 @@ Status Engine::initialize_recovery(ByteView password) {
     return state.nothing_to_recover();
   }
   if (as_usual.is(Reason::kLocked)) return as_usual;
-  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.read_persistence());
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.ring.read(*state.directory));
   Status refusal;
   for (const ParsedPersistence& candidate : candidates) {
     Result<SecretBytes> dek = open_by_password(candidate.header, password);
@@ -216,7 +205,7 @@ Status Engine::initialize_recovery(ByteView password) {
   const SlotType root = state.has_token()     ? SlotType::kPkcs11
                         : state.has_counter() ? SlotType::kTpm
                                               : SlotType::kSoftware;
-  SR_TRY(state.lock_shared(state.header.storage_id, root));
+  SR_TRY(state.lock_shared(state.ring.header().storage_id, root));
   if (state.has_token()) {
     // An outage or a wrong PIN heals by itself, or by the right PIN; it never starts a restore.
     const bool lost = as_usual.is(Reason::kTokenMissing) || as_usual.is(Reason::kKekMissing) ||
@@ -235,7 +224,7 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   if (state.has_counter()) {
     SR_TRY(state.connect_tpm_for_reseal());
-    state.make_witnesses(state.header.key_id);
+    state.make_witnesses(state.ring.header().key_id);
     state.recovering = true;
     state.stage = State::Stage::kRootOpen;
     return {};
@@ -245,10 +234,10 @@ Status Engine::initialize_recovery(ByteView password) {
       return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
     state.secret_config = *state.options.secret_store;
   }
-  SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, state.header.instance,
-                                             os::DirectoryMode::kCreate));
-  SR_TRY(state.lock_shared(state.header.storage_id, root));
-  state.make_witnesses(state.header.key_id);
+  SR_ASSIGN(state.secrets,
+            open_secret_store(state.environment, state.secret_config, state.ring.header().instance, os::DirectoryMode::kCreate));
+  SR_TRY(state.lock_shared(state.ring.header().storage_id, root));
+  state.make_witnesses(state.ring.header().key_id);
   state.recovering = true;
   state.stage = State::Stage::kRootOpen;
   return {};
@@ -261,7 +250,7 @@ void Engine::State::make_witnesses(std::uint32_t key_id) {
 
 // The witnesses are read before the vault, so that with a live writer the vault can only be newer than they are.
 Status Engine::State::gather_evidence() {
-  evidence.expected = core.witnesses;
+  evidence.expected = ring.core().witnesses;
   if (has_secret_store()) SR_TRY(gather_secrets());
   if (has_token() && token_store) {
     SR_TRY(gather_vault_hash(*token_store, "token", evidence.token, token_raw_hash));
@@ -296,22 +285,22 @@ Status Engine::State::gather_vault_hash(SecretStore& store, const char* where, S
   secrets_damaged |= vault_hash->one_copy_damaged;
   found.present = true;
   raw = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
-  if (vault_hash->storage_id != header.storage_id) {
+  if (vault_hash->storage_id != ring.header().storage_id) {
     found.damage = Status(Reason::kWitnessReplaced,
                           std::string("VaultHash in the ") + where + " belongs to another store");
     return {};
   }
   found.key_id = peek_key_id(*raw);
-  const SecretBytes* const named = dek_of(found.key_id.value_or(header.key_id));
+  const SecretBytes* const named = ring.dek_of(found.key_id.value_or(ring.header().key_id));
   if (named == nullptr) {
-    const bool later = *found.key_id > header.key_id;
+    const bool later = *found.key_id > ring.header().key_id;
     found.damage = Status(later ? Reason::kVaultRolledBack : Reason::kWitnessReplaced,
                           std::string("VaultHash in the ") + where + " is of a " +
                               (later ? "later" : "former") + " DEK than persistence.bin holds");
     return {};
   }
-  const SecretBytes key = witness_key(named->view(), header.storage_id);
-  Result<VaultHash> value = parse_vault_hash(*raw, key.view(), header.storage_id);
+  const SecretBytes key = witness_key(named->view(), ring.header().storage_id);
+  Result<VaultHash> value = parse_vault_hash(*raw, key.view(), ring.header().storage_id);
   if (value.ok()) {
     found.value = *std::move(value);
   } else {
@@ -337,17 +326,19 @@ Status Engine::State::gather_secrets() {
   } else if (!time) {
     secret_stamp_damage =
         Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
-  } else if (time->storage_id != header.storage_id) {
+  } else if (time->storage_id != ring.header().storage_id) {
     secret_stamp_damage =
         Status(Reason::kWitnessReplaced, "TimeTamper in the SecretStore belongs to another store");
-  } else if (const SecretBytes* const named = dek_of(peek_key_id(time->value.view()).value_or(header.key_id));
+  } else if (const SecretBytes* const named =
+                 ring.dek_of(peek_key_id(time->value.view()).value_or(ring.header().key_id));
              named == nullptr) {
     secret_stamp_damage =
         Status(Reason::kWitnessReplaced,
                "TimeTamper in the SecretStore is of another DEK than persistence.bin holds");
   } else {
-    const SecretBytes key = witness_key(named->view(), header.storage_id);
-    const Result<TimeStamp> value = parse_witness_time(time->value.view(), key.view(), header.storage_id);
+    const SecretBytes key = witness_key(named->view(), ring.header().storage_id);
+    const Result<TimeStamp> value =
+        parse_witness_time(time->value.view(), key.view(), ring.header().storage_id);
     secret_stamp_damage = value.status();
     if (value.ok()) secret_stamp = *value;
   }
@@ -357,9 +348,9 @@ Status Engine::State::gather_secrets() {
 Status Engine::State::load_log(const ProgressHook& progress) {
   make_epoch_keys();
   Result<std::unique_ptr<os::File>> opened = directory->open(
-      core.vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
+      ring.core().vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
   if (opened.is(Reason::kNotFound)) {
-    return {Reason::kPartialRestore, "the vault file '" + core.vault_file_name + "' is missing"};
+    return {Reason::kPartialRestore, "the vault file '" + ring.core().vault_file_name + "' is missing"};
   }
   if (!opened.ok()) return opened.status();
   vault_file = *std::move(opened);
@@ -421,7 +412,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   std::optional<log::LoadedLog> before;
   constexpr int kLooksMax = 20;
   for (int look = 1;; ++look) {
-    SR_ASSIGN(loaded, log::read_log(*vault_file, header.storage_id, *epoch_keys, index, read));
+    SR_ASSIGN(loaded, log::read_log(*vault_file, ring.header().storage_id, *epoch_keys, index, read));
     const bool damaged = loaded.end != log::LogEnd::kExact && loaded.end != log::LogEnd::kPadded;
     if (!options.read_only || !damaged || (before && before->newest == loaded.newest)) break;
     if (look == kLooksMax)
@@ -477,8 +468,8 @@ Status Engine::State::check_persistence_record() {
   SR_ASSIGN(const std::optional<Bytes> stored, system_record(kPersistenceKey));
   const std::optional<PersistenceRecord> record = stored ? parse_persistence_record(*stored) : std::nullopt;
   if (!record) return {Reason::kVaultTampered, "the vault does not name its persistence.bin"};
-  const bool newest = persistence_hash == record->new_hash;
-  const bool permitted_old = record->intent && persistence_hash == record->old_hash;
+  const bool newest = ring.hash() == record->new_hash;
+  const bool permitted_old = record->intent && ring.hash() == record->old_hash;
   if (newest || permitted_old) return {};
   return {Reason::kPersistenceRolledBack, "persistence.bin is not the one that the vault names as newest"};
 }
@@ -493,7 +484,7 @@ Status Engine::State::find_stamp() {
 // The first writing of every opening.
 Status Engine::State::cut_tail() {
   SR_TRY(try_witnesses());
-  SR_TRY(directory->remove(core.vault_file_name + std::string(kNewSuffix)));
+  SR_TRY(directory->remove(ring.core().vault_file_name + std::string(kNewSuffix)));
   if (loaded.end != log::LogEnd::kExact) SR_TRY(vault_file->truncate(loaded.end_offset));
   // A process that was killed may have left what was read here, frames and names, in the page cache alone. Nothing is
   // built on it before it is durable: a power cut must not take it and leave what follows. And the sync of the newest
@@ -562,12 +553,12 @@ Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& c
 
 Status Engine::State::repair_copies() {
   if (persistence_damaged) {
-    const std::optional<Bytes> whole = mended(persistence_copy, persistence_hash);
+    const std::optional<Bytes> whole = mended(ring.file(), ring.hash());
     if (!whole) return {Reason::kInternal, "the undamaged copy of persistence.bin is not found again"};
     SR_TRY(os::replace_file(*directory, kPersistenceFileName, *whole));
   }
   if (root_damaged) {
-    SR_TRY(secrets->save(SecretName::kRootKey, header.storage_id, root_key.view()));
+    SR_TRY(secrets->save(SecretName::kRootKey, ring.header().storage_id, root_key.view()));
     root_key = SecretBytes();
   }
   return {};

@@ -56,7 +56,7 @@ std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header) {
 
 std::uint32_t Engine::State::next_slot_id() {
   std::uint32_t highest = 0;
-  for (const KeySlot& slot : header.slots) highest = std::max(highest, slot.id);
+  for (const KeySlot& slot : ring.header().slots) highest = std::max(highest, slot.id);
   if (epoch_keys) {
     const Result<std::optional<Bytes>> removed = system_record(kSlotIdKey);
     if (removed.ok() && *removed && (*removed)->size() == sizeof(std::uint32_t))
@@ -70,7 +70,7 @@ std::uint32_t Engine::State::next_slot_id() {
 Result<PersistenceHeader> Engine::State::settled_header() {
   const std::lock_guard persistence(persistence_mutex);
   SR_TRY(settle_header());
-  return header;
+  return ring.header();
 }
 
 // With the maintenance lock held, by which no other slot of a password changes meanwhile. A slot for a new password, in
@@ -81,11 +81,11 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
   SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
   std::unique_lock persistence(persistence_mutex);
   SR_TRY(settle_header());
-  PersistenceHeader next = header;
+  PersistenceHeader next = ring.header();
   const std::uint32_t id = next_slot_id();
   std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
   next.slots.push_back(wrap_dek(id, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
-                                dek.view(), next.storage_id, next.key_id));
+                                ring.dek().view(), next.storage_id, next.key_id));
   SystemRecordChanges changes;
   if (former) changes.remove(kPasswordVerifiedKey);
   SR_TRY(replace_slots(next, changes, "which passwords it has"));
@@ -142,7 +142,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   }
   std::unique_lock persistence(state.persistence_mutex);
   SR_TRY(state.settle_header());
-  PersistenceHeader header = state.header;
+  PersistenceHeader header = state.ring.header();
   std::array<std::uint8_t, sizeof(std::uint32_t)> highest{};
   store_le(highest.data(), state.next_slot_id() - 1);
   SystemRecordChanges changes;
@@ -156,7 +156,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
 
 Result<std::uint32_t> Engine::verify_password(ByteView password) {
   State& state = *state_;
-  if (state.dek.empty()) return Status(Reason::kNotOpen, "the store is not open");
+  if (state.ring.dek().empty()) return Status(Reason::kNotOpen, "the store is not open");
   std::uint32_t slot_id = 0;
   if (state.options.read_only) {
     // Another process may have changed the passwords since.
@@ -166,7 +166,7 @@ Result<std::uint32_t> Engine::verify_password(ByteView password) {
     SR_TRY(open_by_password(parsed.front().header, password, &slot_id).status());
     return slot_id;
   }
-  SR_TRY(open_by_password(state.header_now(), password, &slot_id).status());
+  SR_TRY(open_by_password(state.ring.header_now(), password, &slot_id).status());
   if (state.stage != State::Stage::kOpen) return slot_id;
   std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
   store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));

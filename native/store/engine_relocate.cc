@@ -43,7 +43,8 @@ Status Engine::State::nothing_to_recover() const {
 }
 
 Status Engine::State::check_left(const SecretStoreConfig& place) {
-  Result<std::unique_ptr<SecretStore>> left = open_secret_store(environment, place, header.instance);
+  Result<std::unique_ptr<SecretStore>> left =
+      open_secret_store(environment, place, ring.header().instance);
   if (!left.ok()) return {};
   for (const SecretName name : {SecretName::kRootKey, SecretName::kVaultHash, SecretName::kTimeTamper}) {
     const Result<std::optional<Secret>> found = (*left)->load(name);
@@ -51,7 +52,7 @@ Status Engine::State::check_left(const SecretStoreConfig& place) {
     const bool unread = found.is(Reason::kWitnessReplaced) || found.is(Reason::kRootUnavailable) ||
                         found.is(Reason::kPermissionDenied);
     if (unread) return found.status();
-    if (!found.ok() || !*found || (*found)->storage_id != header.storage_id) continue;
+    if (!found.ok() || !*found || (*found)->storage_id != ring.header().storage_id) continue;
     return {Reason::kInvalidOption, "secretStore: " + place_text(place) +
                                         ", which persistence.bin names, still holds items of this store; "
                                         "move them, so that no witness stays "
@@ -70,13 +71,13 @@ Result<KeySlot> Engine::State::slot_naming(const SecretStoreConfig& place, const
     return next;
   }
   SR_ASSIGN(const std::optional<Secret> root, secrets->load(SecretName::kRootKey));
-  if (!root || root->storage_id != header.storage_id)
+  if (!root || root->storage_id != ring.header().storage_id)
     return Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey of this store any more");
-  const SecretBytes kek = software_kek(root->value.view(), header.storage_id);
+  const SecretBytes kek = software_kek(root->value.view(), ring.header().storage_id);
   bool fits = false;
-  SR_TRY(unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits).status());
-  return wrap_dek(slot.id, slot.type, encode_software_parameters(place), kek.view(), dek.view(),
-                  header.storage_id, header.key_id);
+  SR_TRY(unwrap_dek(slot, kek.view(), ring.header().storage_id, ring.header().key_id, &fits).status());
+  return wrap_dek(slot.id, slot.type, encode_software_parameters(place), kek.view(), ring.dek().view(),
+                  ring.header().storage_id, ring.header().key_id);
 }
 
 Status Engine::relocate() {
@@ -94,7 +95,7 @@ Status Engine::relocate() {
     return {Reason::kNothingToDo, "persistence.bin names " + place_text(named) + " already"};
   SR_TRY(state.check_left(named));
   SR_ASSIGN(KeySlot renamed, state.slot_naming(state.secret_config, *slot));
-  PersistenceHeader next = state.header;
+  PersistenceHeader next = state.ring.header();
   const auto same = std::find_if(next.slots.begin(), next.slots.end(),
                                  [&renamed](const KeySlot& each) { return each.id == renamed.id; });
   if (same == next.slots.end()) return {Reason::kInternal, "the key slot of the root is gone"};

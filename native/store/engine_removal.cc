@@ -47,20 +47,20 @@ Result<Engine::State::ItemState> Engine::State::item_state(SecretStore& store, S
   if (found.is(Reason::kWitnessReplaced) || found.is(Reason::kRootUnavailable)) return ItemState::kDamaged;
   if (!found.ok()) return found.status();
   if (!*found) return ItemState::kAbsent;
-  return (*found)->storage_id == header.storage_id ? ItemState::kOwn : ItemState::kForeign;
+  return (*found)->storage_id == ring.header().storage_id ? ItemState::kOwn : ItemState::kForeign;
 }
 
 Result<bool> Engine::State::has_own_indices() {
   SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
   return std::any_of(found.begin(), found.end(), [this](const roots::NvIndexInfo& info) {
-    return info.label == index_label(header.instance, header.storage_id);
+    return info.label == index_label(ring.header().instance, ring.header().storage_id);
   });
 }
 
 // Removed by a decommission that was cut.
 Result<bool> Engine::State::root_is_gone() {
-  if (header.state == ProvisionState::kRemovingRoot) return true;
-  if (header.state != ProvisionState::kDecommissioning || !tpm) return false;
+  if (ring.header().state == ProvisionState::kRemovingRoot) return true;
+  if (ring.header().state != ProvisionState::kDecommissioning || !tpm) return false;
   SR_ASSIGN(const bool present, has_own_indices());
   return !present;
 }
@@ -73,14 +73,14 @@ Status Engine::State::reach_tpm(const KeySlot& root, Reach& reach) {
   reach.tpm = true;
   // In the TPM that sealed the root they are gone for good: it was cleared, or a decommission was cut behind them.
   if (!present && endorsement != named.endorsement_name)
-    reach.missing.push_back("the NV indices of the instance '" + header.instance +
+    reach.missing.push_back("the NV indices of the instance '" + ring.header().instance +
                             "', because this is another TPM than the one that sealed the root");
   return {};
 }
 
 Status Engine::State::reach_secrets(const KeySlot& root, const Status& opened, Reach& reach) {
   if (!secrets) return opened;
-  const bool ending = header.state == ProvisionState::kRemovingRoot;
+  const bool ending = ring.header().state == ProvisionState::kRemovingRoot;
   SR_ASSIGN(const ItemState marker, item_state(*secrets, marker_of(root.type)));
   SR_ASSIGN(const ItemState time, item_state(*secrets, SecretName::kTimeTamper));
   reach.secrets = true;
@@ -92,7 +92,7 @@ Status Engine::State::reach_secrets(const KeySlot& root, const Status& opened, R
     SR_ASSIGN(const ItemState found, item_state(*secrets, name));
     if (found != ItemState::kOwn) what += (what.empty() ? "" : ", ") + std::string(secret_name_text(name));
   }
-  what += " of the instance '" + header.instance + "' in the SecretStore " + place_text(secret_config);
+  what += " of the instance '" + ring.header().instance + "' in the SecretStore " + place_text(secret_config);
   if (marker == ItemState::kForeign) what += ", where another store has that name";
   if (marker == ItemState::kDamaged) what += ", where an item of that name is damaged";
   reach.missing.push_back(std::move(what));
@@ -114,7 +114,7 @@ Status Engine::State::reach_token(const KeySlot& root, const Status& opened, Rea
   SR_ASSIGN(const ItemState witness, item_state(*token_store, SecretName::kVaultHash));
   const bool has_key = token->find_kek(named.kek_label, named.kek).ok();
   reach.token = true;
-  if (!has_key && witness != ItemState::kOwn && header.state != ProvisionState::kRemovingRoot)
+  if (!has_key && witness != ItemState::kOwn && ring.header().state != ProvisionState::kRemovingRoot)
     reach.missing.push_back(what);
   if (token_slot.kek_label.empty()) token_slot = std::move(named);
   return {};
@@ -138,11 +138,9 @@ Result<Engine::State::Reach> Engine::State::reach_items(const KeySlot& root, con
 }
 
 Status Engine::State::enter_removal(ProvisionState next) {
-  PersistenceHeader header_new = header;
+  PersistenceHeader header_new = ring.header();
   header_new.state = next;
-  SR_TRY(write_persistence(header_new, nullptr));
-  header = std::move(header_new);
-  return {};
+  return ring.write(*directory, header_new);
 }
 
 Status Engine::decommission(const Credential& credential) {
@@ -155,14 +153,14 @@ Status Engine::decommission(const Credential& credential) {
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   std::optional<ParsedPersistence> candidate;
   Result<SecretBytes> opened = SecretBytes();
-  if (state.dek.empty()) {  // interrupted, or the root is gone: the password alone opens what is left
-    SR_ASSIGN(std::vector<ParsedPersistence> candidates, state.read_persistence());
+  if (state.ring.dek().empty()) {  // interrupted, or the root is gone: the password alone opens what is left
+    SR_ASSIGN(std::vector<ParsedPersistence> candidates, state.ring.read(*state.directory));
     candidate = std::move(candidates.front());
-    state.header = candidate->header;
+    state.ring.planned_header() = candidate->header;
     const KeySlot* root = state.root_slot();
     if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
     // Connects the root's store, too.
-    opened = state.open_by_root(state.header, *root);
+    opened = state.open_by_root(state.ring.header(), *root);
     if (opened.is(Reason::kLocked)) return opened.status();
     const bool unreachable = !opened.ok() && error_info(opened.error().reason).retryable;
     if (unreachable && !state.options.allow_leftovers) return opened.status();
@@ -184,18 +182,20 @@ Status Engine::decommission(const Credential& credential) {
         return state.remove_persistence();
       }
     }
-    SR_ASSIGN(SecretBytes dek,
-              opened.ok() ? std::move(opened) : open_by_password(state.header, credential.password.view()));
+    SR_ASSIGN(SecretBytes dek, opened.ok()
+                                   ? std::move(opened)
+                                   : open_by_password(state.ring.header(), credential.password.view()));
     SR_TRY(state.open_core(*candidate, std::move(dek)));
   }
-  const bool resumed = is_being_removed(state.header.state);
+  const bool resumed = is_being_removed(state.ring.header().state);
   // The checkpoint may be gone with the vault. That the removal was begun is authentic; its permit must be this store's still.
-  const log::Checkpoint checkpoint = resumed && state.core.authority.vendor_public_key
+  const log::Checkpoint checkpoint = resumed && state.ring.core().authority.vendor_public_key
                                          ? permit_checkpoint(credential.permit)
                                          : state.authority_checkpoint(state.loaded.newest);
-  SR_TRY(check_authority(credential, Purpose::kDecommission, state.core.authority, state.header, checkpoint));
+  SR_TRY(check_authority(credential, Purpose::kDecommission, state.ring.core().authority, state.ring.header(),
+                         checkpoint));
 
-  const std::string vault = state.core.vault_file_name;
+  const std::string vault = state.ring.core().vault_file_name;
   if (!resumed) SR_TRY(state.enter_removal(ProvisionState::kDecommissioning));
   // persistence.bin is last: until it is gone, the act can be repeated and completed.
   state.vault_file.reset();
@@ -224,7 +224,8 @@ Status Engine::State::remove_items(const Reach& reach) {
     for (const SecretName name : kSecretNames)
       if (name != marker) SR_TRY(remove_own(name));
   }
-  if (header.state != ProvisionState::kRemovingRoot) SR_TRY(enter_removal(ProvisionState::kRemovingRoot));
+  if (ring.header().state != ProvisionState::kRemovingRoot)
+    SR_TRY(enter_removal(ProvisionState::kRemovingRoot));
   if (reach.token) {
     SR_ASSIGN(const ItemState witness, item_state(*token_store, SecretName::kVaultHash));
     if (witness != ItemState::kForeign) SR_TRY(token_store->remove(SecretName::kVaultHash));
@@ -234,10 +235,10 @@ Status Engine::State::remove_items(const Reach& reach) {
 }
 
 const KeySlot* Engine::State::root_slot() const {
-  const auto slot = std::find_if(header.slots.begin(), header.slots.end(), [](const KeySlot& candidate) {
-    return candidate.type != SlotType::kPassword;
-  });
-  return slot == header.slots.end() ? nullptr : &*slot;
+  const auto slot =
+      std::find_if(ring.header().slots.begin(), ring.header().slots.end(),
+                   [](const KeySlot& candidate) { return candidate.type != SlotType::kPassword; });
+  return slot == ring.header().slots.end() ? nullptr : &*slot;
 }
 
 Status Engine::State::remove_persistence() {
@@ -259,12 +260,12 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
   if (state.stage != State::Stage::kNew)
     return Status(Reason::kNotOpen, "find_leftovers() takes the place of the steps of a start");
   std::vector<Leftover> found;
-  state.header.instance = options.instance;
+  state.ring.planned_header().instance = options.instance;
   Result<std::shared_ptr<os::Directory>> directory =
       state.environment.files.open_directory(options.directory, os::DirectoryMode::kExisting);
   if (directory.ok()) {
     state.directory = *std::move(directory);
-    const Result<std::vector<ParsedPersistence>> parsed = state.read_persistence();
+    const Result<std::vector<ParsedPersistence>> parsed = state.ring.read(*state.directory);
     if (parsed.ok() && parsed->front().header.state != ProvisionState::kProvisioning)
       return Status(Reason::kStoreExists,
                     "the persistence.bin in " + options.directory +
@@ -367,7 +368,7 @@ Status Engine::remove_leftovers() {
   if (state.token) {
     for (const Leftover& item : found) {
       if (!item.storage_id) continue;
-      state.header.storage_id = *item.storage_id;
+      state.ring.planned_header().storage_id = *item.storage_id;
       SR_TRY(state.remove_stray_keks({}));
     }
     SR_TRY(state.token_store->remove(SecretName::kVaultHash));

@@ -82,7 +82,7 @@ Status Engine::State::register_token_witness() {
   // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
   const Witnesses::Keys keys = witness_keys(epoch_keys->file_key_id());
   Bytes raw = encode_vault_hash(value, keys.witness.view(), keys.storage_id, keys.key_id);
-  SR_TRY(token_store->save(SecretName::kVaultHash, header.storage_id, raw));
+  SR_TRY(token_store->save(SecretName::kVaultHash, ring.header().storage_id, raw));
   evidence.token.present = true;
   witnesses->adopt_token(value, std::move(raw));
   return {};
@@ -107,17 +107,17 @@ Status Engine::validate_restore(const Credential& credential) {
   SR_TRY(state.check_time(read_clock(state.environment.clock)));
   Status authority;
   if (state.recovering) {
-    authority = check_authority(credential, Purpose::kRecover, state.core.authority, state.header,
-                                state.loaded.newest);
+    authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
+                                state.ring.header(), state.loaded.newest);
     // A restore that was cut behind its commit is continued by the permit that began it.
     if (authority.is(Reason::kAuthorityRefused) && pending) {
-      authority = check_authority(credential, Purpose::kRecover, state.core.authority, state.header,
-                                  earlier->accepted);
+      authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
+                                  state.ring.header(), earlier->accepted);
     }
   } else if (!credential.password.empty()) {
     // The commit was made under the password, and the token opens the root: both are enough. A wrong password is refused
     // all the same.
-    authority = open_by_password(state.header, credential.password.view()).status();
+    authority = open_by_password(state.ring.header(), credential.password.view()).status();
     state.password_proven = authority.ok();
   }
   SR_TRY(authority);
@@ -129,7 +129,7 @@ Status Engine::State::resume_restore() {
   SR_TRY(before_step("begin"));
   SR_TRY(cut_tail());
   SystemRecordChanges changes;
-  put_header_done(changes);
+  ring.put_done(changes);
   const log::CommitKind kind =
       password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
   SR_TRY(begin_writing(kind, changes, next_stamp(*stamp, read_clock(environment.clock))));
@@ -161,7 +161,7 @@ Status Engine::restore(const Credential& credential) {
   record.former_serial = former.token_serial;
   // Older than the limit, or without the SecretStore's word: the data are back, their freshness is not proven.
   const bool unproven = !state.evidence.secret.present || !state.secret_stamp ||
-                        age_ms(*state.stamp, now) > state.core.age_ms_max;
+                        age_ms(*state.stamp, now) > state.ring.core().age_ms_max;
   SR_TRY(state.cut_tail());
   SystemRecordChanges none;
   SR_TRY(state.begin_writing(log::CommitKind::kRestoreDetected, none, next_stamp(*state.stamp, now)));
@@ -179,7 +179,7 @@ Status Engine::restore(const Credential& credential) {
   state.token_slot.token_label = state.token->info().label;
   state.token_slot.token_serial = state.token->info().serial;
   SR_TRY(state.remove_stray_keks(former_id));  // of an attempt that was cut before its commit
-  PersistenceHeader header = state.header;
+  PersistenceHeader header = state.ring.header();
   SR_TRY(state.make_kek(header));
 
   SR_TRY(state.before_step("witness"));
@@ -198,10 +198,10 @@ Status Engine::restore(const Credential& credential) {
   record.keys_deactivated = static_cast<std::uint32_t>(lost.size()) + deactivated_before;
   changes.put(kRestoreKey, encode_restore_record(record));
   if (unproven) changes.put(kContinuityKey, encode_continuity_record(record.accepted));
-  SR_ASSIGN(State::HeaderChange change, state.plan_header(std::move(header), changes));
+  SR_ASSIGN(KeyRing::Change change, state.plan_header(std::move(header), changes));
   SR_TRY(state.queue->commit_system(log::CommitKind::kRestore, changes.list()).status());
 
-  state.header_pending = std::move(change);
+  state.ring.begin(std::move(change));
 
   SR_TRY(state.before_step("file"));
   SR_TRY(state.settle_header());
@@ -209,7 +209,7 @@ Status Engine::restore(const Credential& credential) {
 
   SR_TRY(state.before_step("settle"));
   SystemRecordChanges done;
-  state.put_header_done(done);
+  state.ring.put_done(done);
   SR_TRY(state.queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
 
   SR_TRY(state.note(log::CommitKind::kRestoreKeys));

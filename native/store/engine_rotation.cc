@@ -39,46 +39,43 @@ Result<KeySlot> wrap_software_anew(SecretStore& secrets, const KeySlot& slot, st
 
 }  // namespace
 
-const SecretBytes* Engine::State::dek_of(std::uint32_t key_id) const {
-  if (key_id == header.key_id) return &dek;
-  return core.previous && core.previous->key_id == key_id ? &core.previous->key : nullptr;
-}
-
 Witnesses::Keys Engine::State::witness_keys(std::uint32_t key_id) {
-  const std::lock_guard lock(header_mutex);
-  const SecretBytes& of = *dek_of(key_id);
-  return {tamper_key(of.view(), header.storage_id), witness_key(of.view(), header.storage_id),
-          header.storage_id, key_id};
+  const MutexLock lock(ring.mutex());
+  const SecretBytes& of = *ring.dek_of(key_id);
+  return {tamper_key(of.view(), ring.header().storage_id), witness_key(of.view(), ring.header().storage_id),
+          ring.header().storage_id, key_id};
 }
 
 void Engine::State::make_epoch_keys() {
-  epoch_keys = std::make_unique<log::EpochKeys>(create_get_vault_key(dek.view(), core.vault_salt),
-                                                header.storage_id, header.key_id);
-  if (!core.previous) return;
-  const SecretBytes& former = core.previous->key;
-  epoch_keys->add_vault_key(core.previous->key_id, create_get_vault_key(former.view(), core.vault_salt));
+  epoch_keys =
+      std::make_unique<log::EpochKeys>(create_get_vault_key(ring.dek().view(), ring.core().vault_salt),
+                                       ring.header().storage_id, ring.header().key_id);
+  if (!ring.core().previous) return;
+  const SecretBytes& former = ring.core().previous->key;
+  epoch_keys->add_vault_key(ring.core().previous->key_id,
+                            create_get_vault_key(former.view(), ring.core().vault_salt));
 }
 
 Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
   StorageId storage_id{};
   {
-    const std::lock_guard lock(header_mutex);
-    storage_id = header.storage_id;
+    const MutexLock lock(ring.mutex());
+    storage_id = ring.header().storage_id;
   }
   const auto key_of = [&](std::uint32_t named) {
     if (key_id != nullptr) *key_id = named;
-    const std::lock_guard lock(header_mutex);
+    const MutexLock lock(ring.mutex());
     // One that names a DEK of another time cannot be authentic; read with the present one it says so.
-    const SecretBytes* const of = dek_of(named);
-    return tamper_key(of != nullptr ? of->view() : dek.view(), storage_id);
+    const SecretBytes* const of = ring.dek_of(named);
+    return tamper_key(of != nullptr ? of->view() : ring.dek().view(), storage_id);
   };
   return read_tamper_file(*directory, kTamperFileName, key_of, storage_id);
 }
 
 Status Engine::State::find_vault_key(const log::FileHeader& file) {
-  if (dek_of(file.key_id) == nullptr) {
+  if (ring.dek_of(file.key_id) == nullptr) {
     // Nothing here is authenticated; it only tells why the start is refused.
-    if (file.key_id != 0 && file.key_id < header.key_id)  // the first DEK is 1
+    if (file.key_id != 0 && file.key_id < ring.header().key_id)  // the first DEK is 1
       return {Reason::kVaultRolledBack, "the vault file is one of a former DEK"};
     if (evidence.secret.key_id == file.key_id || evidence.tamper.key_id == file.key_id)
       return {Reason::kPersistenceRolledBack, "the vault is one of a later DEK than persistence.bin holds"};
@@ -97,11 +94,8 @@ Status Engine::State::find_vault_key(const log::FileHeader& file) {
 
 Status Engine::State::unless_changed(Status finding) {
   if (finding.ok() || !options.read_only) return finding;
-  const Bytes before = persistence_copy;
-  const bool same = read_persistence().ok() && persistence_copy == before;
-  // An open store keeps what it was opened with: the next finding is compared with that, too.
-  persistence_copy = before;
-  if (same) return finding;
+  // With what an open store was opened with; the next finding, too.
+  if (!ring.is_replaced(*directory)) return finding;
   return {Reason::kLocked, stage == Stage::kOpen
                                ? "another process replaced persistence.bin after this store was opened for "
                                  "reading; open it again"
@@ -112,7 +106,7 @@ Status Engine::State::unless_changed(Status finding) {
 // as long as it was.
 Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, ByteView password,
                                                    std::uint32_t password_slot) {
-  PersistenceHeader next = header;
+  PersistenceHeader next = ring.header();
   std::erase_if(next.slots, [password_slot](const KeySlot& slot) {
     return slot.type == SlotType::kPassword && slot.id != password_slot;
   });
@@ -121,7 +115,8 @@ Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, 
   for (KeySlot& slot : next.slots) {
     switch (slot.type) {
       case SlotType::kSoftware: {
-        SR_ASSIGN(slot, wrap_software_anew(*secrets, slot, slot_id++, header, next.key_id, dek_next.view()));
+        SR_ASSIGN(slot,
+                  wrap_software_anew(*secrets, slot, slot_id++, ring.header(), next.key_id, dek_next.view()));
         break;
       }
       case SlotType::kTpm: {
@@ -146,46 +141,40 @@ Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, 
   return next;
 }
 
-void Engine::State::adopt_keys(NextKeys& keys) {
-  // The rest of the core data is read without a lock and stays as it is.
-  core.previous = std::move(keys.previous);
-  core.former_field_keys = std::move(keys.former_field_keys);
-  if (!keys.dek.empty()) dek = std::move(keys.dek);
-  if (keys.indices) keys.indices->put_into(core);
-}
-
 // With the persistence lock held. One epoch ends and the next belongs to the new DEK, in one step for the writer.
 void Engine::State::follow_keys() {
-  if (epoch_keys->key_id() != header.key_id) {
+  if (epoch_keys->key_id() != ring.header().key_id) {
     queue->exclusively([this] {
-      epoch_keys->switch_vault_key(header.key_id, create_get_vault_key(dek.view(), core.vault_salt));
+      epoch_keys->switch_vault_key(ring.header().key_id,
+                                create_get_vault_key(ring.dek().view(), ring.core().vault_salt));
       writer->end_epoch();
     });
   }
-  if (!core.previous) epoch_keys->forget_former_vault_keys();
+  if (!ring.core().previous) epoch_keys->forget_former_vault_keys();
 }
 
 // With the persistence lock held.
 Status Engine::State::begin_rotation(ByteView password, const RotationOptions& how) {
-  const std::size_t passwords = password_slots(header);
+  const std::size_t passwords = password_slots(ring.header());
   if (passwords > 1 && !how.remove_other_passwords) {
     return {Reason::kInvalidOption,
             "removeOtherPasswords: the store has " + std::to_string(passwords) +
                 " backup passwords, and only the one that is given can wrap the new key"};
   }
   std::uint32_t password_slot = 0;
-  if (passwords != 0) SR_TRY(open_by_password(header, password, &password_slot).status());
-  if (header.key_id == UINT32_MAX) return {Reason::kUnsupported, "the DEK was rotated too often"};
+  if (passwords != 0) SR_TRY(open_by_password(ring.header(), password, &password_slot).status());
+  if (ring.header().key_id == UINT32_MAX) return {Reason::kUnsupported, "the DEK was rotated too often"};
 
   NextKeys keys;
-  if (!how.forget_field_keys) keys.former_field_keys = clone(core.former_field_keys);
+  if (!how.forget_field_keys) keys.former_field_keys = clone(ring.core().former_field_keys);
   if (keys.former_field_keys.size() == kFormerFieldKeysMax) {
     return {Reason::kInvalidOption,
             "forgetFieldKeys: the field keys of 8 former DEKs are kept; seal the fields anew, then let go of "
             "them"};
   }
-  keys.former_field_keys.push_back({header.key_id, field_key(dek.view(), header.storage_id)});
-  keys.previous = IdentifiedKey{header.key_id, dek.clone()};
+  keys.former_field_keys.push_back(
+      {ring.header().key_id, field_key(ring.dek().view(), ring.header().storage_id)});
+  keys.previous = IdentifiedKey{ring.header().key_id, ring.dek().clone()};
   keys.dek = SecretBytes(crypto::kKeyBytes);
   crypto::random_bytes(keys.dek.span());
   SR_ASSIGN(const PersistenceHeader next, wrap_anew(keys.dek, password, password_slot));
@@ -208,7 +197,7 @@ Status Engine::State::move_vault(const ProgressHook& progress) {
   if (!begun) {  // the commit that was to begin the epoch had failed
     const std::lock_guard persistence(persistence_mutex);
     SystemRecordChanges done;
-    put_header_done(done);
+    ring.put_done(done);
     SR_TRY(queue->commit_system(log::CommitKind::kRotation, done.list()).status());
   }
   return compact_now(progress);
@@ -217,10 +206,10 @@ Status Engine::State::move_vault(const ProgressHook& progress) {
 Status Engine::State::end_rotation() {
   const std::lock_guard persistence(persistence_mutex);
   SR_TRY(settle_header());
-  if (!core.previous) return {};
-  const PersistenceHeader same = header;
+  if (!ring.core().previous) return {};
+  const PersistenceHeader same = ring.header();
   NextKeys keys;
-  keys.former_field_keys = clone(core.former_field_keys);
+  keys.former_field_keys = clone(ring.core().former_field_keys);
   SystemRecordChanges intent;
   return replace_header(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
 }
@@ -232,9 +221,9 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const
   if (state.compaction_thread.joinable()) state.compaction_thread.join();
   {
     const std::lock_guard persistence(state.persistence_mutex);
-    const bool was_pending = state.core.previous.has_value();
+    const bool was_pending = state.ring.core().previous.has_value();
     SR_TRY(state.settle_header());  // it may be the begin of a rotation, or its end
-    if (!state.core.previous && !was_pending) {
+    if (!state.ring.core().previous && !was_pending) {
       SR_TRY(state.check_space_for_compaction());  // before there are two keys
       SR_TRY(state.begin_rotation(password, how));
     }

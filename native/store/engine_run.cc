@@ -29,13 +29,13 @@ Status Engine::State::gate() {
                                                      std::chrono::steady_clock::now().time_since_epoch())
                                                      .count());
   for (Window* window : {&fast_window, &slow_window}) {
-    if (!window->exceeded(now_ms, ran_ms, core.window_ms_max)) continue;
+    if (!window->exceeded(now_ms, ran_ms, ring.core().window_ms_max)) continue;
     const char* const what = window == &fast_window ? (has_secret_store() ? "SecretStore" : "tamper file")
                              : has_counter()        ? "TPM"
                                                     : "token";
     return {Reason::kWitnessUnavailable, std::string("the ") + what + " could not be moved for " +
                                              duration_text(now_ms - window->waiting_since_ms()) +
-                                             "; the limit is " + duration_text(core.window_ms_max) +
+                                             "; the limit is " + duration_text(ring.core().window_ms_max) +
                                              " (windowMaxMs)"};
   }
   return {};
@@ -315,7 +315,7 @@ Status Engine::validate_before_write() {
   const Now now = read_clock(state.environment.clock);
   const std::lock_guard lock(state.time_mutex);
   if (!state.stamp) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
-  return check_clock(*state.stamp, now, state.core.clock_tolerance_ms);
+  return check_clock(*state.stamp, now, state.ring.core().clock_tolerance_ms);
 }
 
 Status Engine::anchor() {
@@ -358,31 +358,31 @@ Result<std::optional<Bytes>> Engine::get_system_record(std::string_view name) {
 EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
-  const std::unique_lock header_lock(state.header_mutex);
+  const MutexLock header_lock(state.ring.mutex());
   out.protector = state.has_counter() ? ProtectorType::kTpm
                   : state.has_token() ? ProtectorType::kPkcs11
                                       : ProtectorType::kSoftware;
   out.age_excused = state.age_excused;
   out.file_system = state.file_system;
   out.last_written_here = state.last_written_here;
-  out.provision = state.header.state;
+  out.provision = state.ring.header().state;
   out.startup = state.startup;
   out.open = state.stage == State::Stage::kOpen;
-  out.instance = state.header.instance;
-  out.storage_id = state.header.storage_id;
-  out.clock_tolerance_ms = state.core.clock_tolerance_ms;
-  out.age_ms_max = state.core.age_ms_max;
-  out.window_ms_max = state.core.window_ms_max;
-  out.rewindable_by_vendor = state.core.authority.vendor_public_key.has_value();
-  out.key_slots = key_slot_status(state.header);
+  out.instance = state.ring.header().instance;
+  out.storage_id = state.ring.header().storage_id;
+  out.clock_tolerance_ms = state.ring.core().clock_tolerance_ms;
+  out.age_ms_max = state.ring.core().age_ms_max;
+  out.window_ms_max = state.ring.core().window_ms_max;
+  out.rewindable_by_vendor = state.ring.core().authority.vendor_public_key.has_value();
+  out.key_slots = key_slot_status(state.ring.header());
   out.tail_repaired = state.tail_repaired;
   out.tamper_file_anew = state.tamper_file_anew;
   out.persistence_repaired = state.persistence_damaged;
   out.secret_repaired = state.root_damaged || state.secrets_damaged;
   out.secret_store = state.secret_config;
-  out.key_id = state.header.key_id;
-  out.rotation_pending = state.core.previous.has_value();
-  out.former_field_keys = static_cast<std::uint32_t>(state.core.former_field_keys.size());
+  out.key_id = state.ring.header().key_id;
+  out.rotation_pending = state.ring.core().previous.has_value();
+  out.former_field_keys = static_cast<std::uint32_t>(state.ring.core().former_field_keys.size());
   if (!state.witnesses) return out;
   const AuditCheckpoint newest = state.witnesses->newest();
   out.newest = {newest.generation, newest.head};

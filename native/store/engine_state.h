@@ -5,6 +5,7 @@
 
 #include "store/counter_witness.h"
 #include "store/engine.h"
+#include "store/key_ring.h"
 #include "store/token_slot.h"
 #include "store/token_store.h"
 #include "store/tpm_slot.h"
@@ -14,14 +15,12 @@
 
 namespace strongroom::store {
 
-inline constexpr std::string_view kPersistenceFileName = "persistence.bin";
 inline constexpr std::string_view kLockFileName = "lock";
 inline constexpr std::string_view kNewSuffix = ".new";
 
 // System records of the vault.
 inline constexpr std::string_view kStorageIdKey = "strongroom/storage-id";
 inline constexpr std::string_view kTimeTamperKey = "strongroom/time-tamper";
-inline constexpr std::string_view kPersistenceKey = "strongroom/persistence";
 inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
 inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
@@ -38,15 +37,6 @@ inline constexpr std::uint64_t kTokenRetryMsMax = 60'000;
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 // Ordinary commits carry a fresh stamp when the last one is this old.
 inline constexpr std::uint64_t kStampIntervalMs = 60'000;
-
-// Which persistence.bin the history names: while an intent is the last word either of the two, then the newest alone.
-struct PersistenceRecord {
-  bool intent = false;
-  Digest old_hash{};
-  Digest new_hash{};
-};
-[[nodiscard]] Bytes encode_persistence_record(const PersistenceRecord& record);
-[[nodiscard]] std::optional<PersistenceRecord> parse_persistence_record(ByteView bytes);
 
 // What reanchor burnt into the history.
 struct ReanchorRecord {
@@ -67,47 +57,6 @@ struct ReanchorRecord {
   error.committed = true;
   return error;
 }
-
-[[nodiscard]] inline Status persistence_too_large() {
-  return {Reason::kPersistenceTampered, "persistence.bin is larger than any release writes"};
-}
-
-// The changes of one system commit; owns what their views point to.
-class SystemRecordChanges {
- public:
-  void put(std::string_view key, ByteView value) {
-    values_.emplace_back(value.begin(), value.end());
-    changes_.push_back(log::Change{log::Operation::kPut, as_bytes(key), values_.back()});
-  }
-  void remove(std::string_view key) {
-    changes_.push_back(log::Change{log::Operation::kDelete, as_bytes(key), {}});
-  }
-  [[nodiscard]] const std::vector<log::Change>& list() const { return changes_; }
-
- private:
-  std::deque<Bytes> values_;
-  std::vector<log::Change> changes_;
-};
-
-// The NV indices that are to be made for a store.
-struct PlannedIndices {
-  struct Planned {
-    std::uint32_t index = 0;
-    SecretBytes secret;
-  };
-  Planned counter;
-  Planned extend;
-  [[nodiscard]] static PlannedIndices of(const CoreData& core);
-  void put_into(CoreData& core) const;
-};
-
-// What a change of persistence.bin may change besides the header.
-struct NextKeys {
-  SecretBytes dek;  // empty: as it is
-  std::optional<IdentifiedKey> previous;
-  std::vector<IdentifiedKey> former_field_keys;
-  std::optional<PlannedIndices> indices;  // of a store that is taken over
-};
 
 struct Engine::State {
   enum class Stage : std::uint8_t {
@@ -147,26 +96,11 @@ struct Engine::State {
   std::unique_ptr<SecretStore> secrets;
   std::vector<std::string> left_behind;  // by a decommission
 
-  // Guards header, core and dek once the store is open; they change with the persistence lock held, too.
-  std::mutex header_mutex;
-  PersistenceHeader header;
-  CoreData core;
-  Digest persistence_hash{};
-  Bytes persistence_copy;  // the file as it was read
-  bool persistence_damaged = false;
-  bool root_damaged = false;     // one copy of RootKey
-  bool secrets_damaged = false;  // one copy of VaultHash or TimeTamper; the next move mends it
-  // The header transaction (engine_header.cc); guarded by persistence_mutex once the store is open.
-  struct HeaderChange {
-    Bytes file;
-    PersistenceHeader header;
-    Digest hash{};
-    std::optional<NextKeys> keys;
-  };
-  std::optional<HeaderChange>
-      header_pending;    // its intent is durable, and the current file or this one is there
-  SecretBytes root_key;  // only to repair a damaged copy
-  SecretBytes dek;
+  KeyRing ring;
+  bool persistence_damaged = false;  // one copy
+  bool root_damaged = false;         // one copy of RootKey
+  bool secrets_damaged = false;      // one copy of VaultHash or TimeTamper; the next move mends it
+  SecretBytes root_key;              // only to repair a damaged copy
 
   std::unique_ptr<log::EpochKeys> epoch_keys;
   log::Index index;
@@ -255,7 +189,6 @@ struct Engine::State {
   [[nodiscard]] os::Environment& env() { return environment; }
 
   // Steps, shared.
-  [[nodiscard]] Result<std::vector<ParsedPersistence>> read_persistence();
   [[nodiscard]] Status open_root();
   [[nodiscard]] Status open_core(const ParsedPersistence& candidate, SecretBytes dek_in);
   [[nodiscard]] Status check_policy() const;
@@ -306,16 +239,11 @@ struct Engine::State {
   void start_threads();
   void stop_threads();
 
-  // engine_header.cc, with the persistence lock held once the store is open.
-  // Writes persistence.bin without a history that names it: COLDSTART, decommission.
-  [[nodiscard]] Status write_persistence(const PersistenceHeader& next, Digest* hash);
-  // Completes an earlier transaction, and puts the intent of this one into the changes that the caller commits. Once they
-  // are durable it is the one that is pending.
-  [[nodiscard]] Result<HeaderChange> plan_header(PersistenceHeader next, SystemRecordChanges& intent,
-                                                 std::optional<NextKeys> keys = std::nullopt);
+  // engine_header.cc, with the persistence lock held once the store is open. They complete an earlier transaction first.
+  [[nodiscard]] Result<KeyRing::Change> plan_header(PersistenceHeader next, SystemRecordChanges& intent,
+                                                    std::optional<NextKeys> keys = std::nullopt);
   // Replaces the file of the pending transaction, tried again after a failure. True in `settled` when there was one.
   [[nodiscard]] Status settle_header(bool* settled = nullptr);
-  void put_header_done(SystemRecordChanges& done) const;
   // The whole transaction on an open store. The record `done` goes into `last` where the caller commits something anyhow,
   // else into a commit of its own.
   [[nodiscard]] Status replace_header(PersistenceHeader next, log::CommitKind kind,
@@ -325,10 +253,6 @@ struct Engine::State {
   [[nodiscard]] Status replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
                                      std::string_view shows);
   [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
-  [[nodiscard]] PersistenceHeader header_now() {
-    const std::lock_guard lock(header_mutex);
-    return header;
-  }
 
   // engine_locks.cc
   [[nodiscard]] Status lock_secrets();
@@ -347,10 +271,10 @@ struct Engine::State {
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] Result<SecretBytes> open_by_software(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] Result<SecretBytes> open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot);
-  [[nodiscard]] bool has_secret_store() const { return (core.witnesses & kWitnessSecretStore) != 0; }
-  [[nodiscard]] bool has_counter() const { return (core.witnesses & kWitnessTpm) != 0; }
-  [[nodiscard]] bool has_extend() const { return (core.witnesses & kWitnessTpmExtend) != 0; }
-  [[nodiscard]] bool has_token() const { return (core.witnesses & kWitnessToken) != 0; }
+  [[nodiscard]] bool has_secret_store() const { return (ring.core().witnesses & kWitnessSecretStore) != 0; }
+  [[nodiscard]] bool has_counter() const { return (ring.core().witnesses & kWitnessTpm) != 0; }
+  [[nodiscard]] bool has_extend() const { return (ring.core().witnesses & kWitnessTpmExtend) != 0; }
+  [[nodiscard]] bool has_token() const { return (ring.core().witnesses & kWitnessToken) != 0; }
 
   // engine_passwords.cc
   [[nodiscard]] std::uint32_t next_slot_id();
@@ -421,7 +345,6 @@ struct Engine::State {
   [[nodiscard]] Status resume_restore();
 
   // engine_rotation.cc
-  [[nodiscard]] const SecretBytes* dek_of(std::uint32_t key_id) const;  // null for a DEK that is not here
   [[nodiscard]] Witnesses::Keys witness_keys(std::uint32_t key_id);
   void make_epoch_keys();
   [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
@@ -431,8 +354,7 @@ struct Engine::State {
   [[nodiscard]] Status unless_changed(Status finding);
   [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password,
                                                     std::uint32_t password_slot);
-  void adopt_keys(NextKeys& keys);  // with the header lock held
-  void follow_keys();               // after adopt_keys(): the log's epochs
+  void follow_keys();  // the log's epochs, after a change of the keys
   [[nodiscard]] Status begin_rotation(ByteView password, const RotationOptions& how);
   [[nodiscard]] Status move_vault(const ProgressHook& progress);
   [[nodiscard]] Status end_rotation();

@@ -17,18 +17,6 @@ constexpr std::string_view kAnchorNextKey = "strongroom/anchor-next";
 
 }  // namespace
 
-PlannedIndices PlannedIndices::of(const CoreData& core) {
-  return {{core.counter_index, core.counter_secret.clone()}, {core.extend_index, core.extend_secret.clone()}};
-}
-
-void PlannedIndices::put_into(CoreData& core) const {
-  core.counter_index = counter.index;
-  core.counter_secret = counter.secret.clone();
-  core.extend_index = extend.index;
-  core.extend_secret = extend.secret.clone();
-  core.witnesses |= kWitnessTpmExtend;
-}
-
 std::string_view Engine::State::anchor_key() const {
   return has_extend() && index.find(kAnchorNextKey) != nullptr ? kAnchorNextKey : kAnchorKey;
 }
@@ -45,11 +33,11 @@ Status Engine::State::begin_take_over() {
     SR_TRY(witnesses->move());
     SR_TRY(counter->reach(read_clock(environment.clock)));
   }
-  SR_TRY(remove_indices({core.counter_index}));  // left by an attempt that was cut
+  SR_TRY(remove_indices({ring.core().counter_index}));  // left by an attempt that was cut
   NextKeys next;
-  next.previous = store::clone(core.previous);
-  next.former_field_keys = store::clone(core.former_field_keys);
-  SR_ASSIGN(next.indices, plan_indices(core.counter_index));
+  next.previous = store::clone(ring.core().previous);
+  next.former_field_keys = store::clone(ring.core().former_field_keys);
+  SR_ASSIGN(next.indices, plan_indices(ring.core().counter_index));
   const PlannedIndices& planned = *next.indices;
   SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(planned.counter.index));
   SR_ASSIGN(const std::uint64_t made, make_indices(planned));
@@ -61,7 +49,7 @@ Status Engine::State::begin_take_over() {
   record.increments += 1;
   record.head = AnchorHead{first_extend_value(planned.extend.secret.view()), std::nullopt};
   tpm_slot.counter_index = planned.counter.index;
-  PersistenceHeader header_new = header;
+  PersistenceHeader header_new = ring.header();
   SR_TRY(seal_slot(header_new, made));
   SystemRecordChanges changes;
   changes.put(kAnchorNextKey, encode_anchor_record(record));
@@ -69,7 +57,7 @@ Status Engine::State::begin_take_over() {
 }
 
 Status Engine::State::end_take_over() {
-  SR_TRY(remove_indices({core.counter_index, core.extend_index}));
+  SR_TRY(remove_indices({ring.core().counter_index, ring.core().extend_index}));
   SR_ASSIGN(const std::optional<Bytes> next, system_record(kAnchorNextKey));
   const std::optional<AnchorRecord> record = next ? parse_anchor_record(*next) : std::nullopt;
   if (!record) return {Reason::kInternal, "the record of a take-over is malformed"};

@@ -8,7 +8,7 @@ namespace strongroom::store {
 // `named`: the slot, for what the caller left open.
 Status Engine::State::connect_token(const TokenSlot* named) {
   if (token) {
-    if (!token_store) token_store = std::make_unique<TokenStore>(token, header.instance);
+    if (!token_store) token_store = std::make_unique<TokenStore>(token, ring.header().instance);
     return {};
   }
   roots::TokenLocator locator = options.pkcs11.locator;
@@ -33,7 +33,7 @@ Status Engine::State::connect_token(const TokenSlot* named) {
     if (!opened.ok()) return opened.status();
     token = *std::move(opened);
   }
-  token_store = std::make_unique<TokenStore>(token, header.instance);
+  token_store = std::make_unique<TokenStore>(token, ring.header().instance);
   return {};
 }
 
@@ -70,7 +70,7 @@ Result<SecretBytes> Engine::State::open_by_token(const PersistenceHeader& candid
   secret_config = options.secret_store.value_or(named.secret_store);
   SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance));
   SR_TRY(lock_shared(candidate.storage_id, slot.type));
-  header.instance = candidate.instance;
+  ring.planned_header().instance = candidate.instance;
   const auto open = [&]() -> Result<SecretBytes> {
     SR_TRY(connect_token(&named));
     SR_TRY(token->find_kek(named.kek_label, named.kek));
@@ -83,7 +83,7 @@ Result<SecretBytes> Engine::State::open_by_token(const PersistenceHeader& candid
 }
 
 Status Engine::State::plan_kek() {
-  core.witnesses = kWitnessTamperFile | kWitnessSecretStore | kWitnessToken;
+  ring.planned_core().witnesses = kWitnessTamperFile | kWitnessSecretStore | kWitnessToken;
   const roots::TokenLocator& locator = options.pkcs11.locator;
   if (locator.object.empty())
     return {Reason::kInvalidOption, "protector.object: the label of the KEK is needed at COLDSTART"};
@@ -92,19 +92,19 @@ Status Engine::State::plan_kek() {
   token_slot.token_serial = token->info().serial;
   token_slot.kek_label = locator.object;
   token_slot.secret_store = secret_config;
-  token_slot.kek.id = new_kek_id(header.storage_id);
+  token_slot.kek.id = new_kek_id(ring.header().storage_id);
   KeySlot planned;
   planned.id = next_slot_id();
   planned.type = SlotType::kPkcs11;
   planned.parameters = encode_token_parameters(token_slot);
-  header.slots.push_back(std::move(planned));
+  ring.planned_header().slots.push_back(std::move(planned));
   return {};
 }
 
 Status Engine::State::make_kek(PersistenceHeader& header_new) {
   SR_ASSIGN(token_slot.kek,
-            token->generate_kek(token_slot.kek_label, std::nullopt, new_kek_id(header.storage_id)));
-  SR_ASSIGN(KeySlot slot, wrap_token_slot(*token, next_slot_id(), token_slot, dek.view()));
+            token->generate_kek(token_slot.kek_label, std::nullopt, new_kek_id(ring.header().storage_id)));
+  SR_ASSIGN(KeySlot slot, wrap_token_slot(*token, next_slot_id(), token_slot, ring.dek().view()));
   std::erase_if(header_new.slots, [](const KeySlot& other) { return other.type == SlotType::kPkcs11; });
   header_new.slots.push_back(std::move(slot));
   return {};
@@ -115,7 +115,7 @@ Status Engine::State::remove_stray_keks(const Bytes& kept) {
       options.pkcs11.locator.object.empty() ? token_slot.kek_label : options.pkcs11.locator.object;
   SR_ASSIGN(const std::vector<roots::Kek> keks, token->find_keks(label));
   for (const roots::Kek& kek : keks) {
-    if (kek.id == kept || !is_kek_id_of(kek.id, header.storage_id)) continue;
+    if (kek.id == kept || !is_kek_id_of(kek.id, ring.header().storage_id)) continue;
     SR_TRY(token->destroy_kek(label, kek));
   }
   return {};
@@ -143,7 +143,7 @@ Status Engine::rotate_kek() {
     SR_TRY(state.settle_header());  // before anything is taken for a stray
     SR_TRY(state.before_step("begin"));
     SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
-    PersistenceHeader header = state.header;
+    PersistenceHeader header = state.ring.header();
     const auto replace = [&]() -> Status {
       SR_TRY(state.before_step("kek"));
       SR_TRY(state.make_kek(header));

@@ -76,7 +76,7 @@ Status Engine::State::connect_tpm_for_reseal() {
 }
 
 Result<std::vector<roots::NvIndexInfo>> Engine::State::find_indices() {
-  const std::string& instance = header.instance;
+  const std::string& instance = ring.header().instance;
   SR_ASSIGN(std::vector<roots::NvIndexInfo> found,
             tpm->find_indices(first_counter_index(instance), kIndexPlaces));
   std::erase_if(found, [&](const roots::NvIndexInfo& info) {
@@ -89,7 +89,7 @@ Result<std::vector<roots::NvIndexInfo>> Engine::State::find_indices() {
 
 Status Engine::State::refuse_indices_left_over(const std::optional<ParsedPersistence>& planned) {
   SR_TRY(connect_tpm(options.tpm.tcti, {}, {}));
-  header.instance = options.instance;
+  ring.planned_header().instance = options.instance;
   SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
   Status refusal(Reason::kPartialRestore, "the TPM's NV indices remember a store with the instance name '" +
                                               options.instance + "', and its files are not in " +
@@ -113,8 +113,8 @@ Status Engine::State::refuse_indices_left_over(const std::optional<ParsedPersist
 
 // Also takes away what is left of an interrupted one.
 Result<std::uint64_t> Engine::State::foresee_counter(std::uint32_t index) {
-  const Digest label = index_label(header.instance, {});
-  const std::uint32_t first = first_counter_index(header.instance);
+  const Digest label = index_label(ring.header().instance, {});
+  const std::uint32_t first = first_counter_index(ring.header().instance);
   SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, tpm->find_indices(first, kIndexPlaces));
   for (const roots::NvIndexInfo& info : indices) {
     if (info.kind == roots::NvKind::kCounter && info.label == label) SR_TRY(tpm->undefine(info.index));
@@ -133,8 +133,8 @@ Result<std::uint64_t> Engine::State::foresee_counter(std::uint32_t index) {
 
 Result<PlannedIndices> Engine::State::plan_indices(std::uint32_t kept) {
   PlannedIndices planned;
-  SR_ASSIGN(planned.counter.index, free_index(*tpm, header.instance, {kept}));
-  SR_ASSIGN(planned.extend.index, free_index(*tpm, header.instance, {kept, planned.counter.index}));
+  SR_ASSIGN(planned.counter.index, free_index(*tpm, ring.header().instance, {kept}));
+  SR_ASSIGN(planned.extend.index, free_index(*tpm, ring.header().instance, {kept, planned.counter.index}));
   planned.counter.secret = random_secret();
   planned.extend.secret = random_secret();
   return planned;
@@ -142,16 +142,16 @@ Result<PlannedIndices> Engine::State::plan_indices(std::uint32_t kept) {
 
 Status Engine::State::plan_new_indices() {
   SR_ASSIGN(const PlannedIndices planned, plan_indices(0));
-  planned.put_into(core);
+  planned.put_into(ring.planned_core());
   tpm_slot.tcti = options.tpm.tcti.empty() ? tpm_slot.tcti : options.tpm.tcti;
   SR_ASSIGN(tpm_slot.parent_name, tpm->parent_name());
   SR_ASSIGN(tpm_slot.endorsement_name, tpm->endorsement_name());
-  tpm_slot.counter_index = core.counter_index;
+  tpm_slot.counter_index = ring.core().counter_index;
   return {};
 }
 
 Result<std::uint64_t> Engine::State::make_indices(const PlannedIndices& planned) {
-  const Digest label = index_label(header.instance, header.storage_id);
+  const Digest label = index_label(ring.header().instance, ring.header().storage_id);
   const auto& [counter_index, counter_secret] = planned.counter;
   const auto& [extend_index, extend_secret] = planned.extend;
   const roots::TpmName extend_name = roots::extend_name(extend_index, label);
@@ -171,7 +171,7 @@ Status Engine::State::remove_indices(const std::vector<std::uint32_t>& kept) {
                         [](const roots::NvIndexInfo& info) { return info.kind != roots::NvKind::kCounter; });
   for (const roots::NvIndexInfo& info : found) {
     const bool keep = std::find(kept.begin(), kept.end(), info.index) != kept.end();
-    if (!keep && info.label == index_label(header.instance, header.storage_id))
+    if (!keep && info.label == index_label(ring.header().instance, ring.header().storage_id))
       SR_TRY(tpm->undefine(info.index));
   }
   return {};
@@ -180,9 +180,9 @@ Status Engine::State::remove_indices(const std::vector<std::uint32_t>& kept) {
 Status Engine::State::refuse_indices_of_another_store() {
   SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
   for (const roots::NvIndexInfo& info : found) {
-    if (info.label == index_label(header.instance, header.storage_id)) continue;
-    return {Reason::kWitnessReplaced,
-            "the TPM holds NV indices of another store with the instance name '" + header.instance + "'"};
+    if (info.label == index_label(ring.header().instance, ring.header().storage_id)) continue;
+    return {Reason::kWitnessReplaced, "the TPM holds NV indices of another store with the instance name '" +
+                                          ring.header().instance + "'"};
   }
   return {};
 }
@@ -191,7 +191,7 @@ Status Engine::State::seal_slot(PersistenceHeader& header_new, std::uint64_t at_
   TpmSlot next = tpm_slot;
   next.at_most = at_most;
   SR_ASSIGN(KeySlot slot, seal_tpm_slot(*tpm, next_slot_id(), std::move(next), pin_authorisation.view(),
-                                        dek.view(), header_new));
+                                        ring.dek().view(), header_new));
   std::erase_if(header_new.slots, [](const KeySlot& other) { return other.type == SlotType::kTpm; });
   header_new.slots.push_back(std::move(slot));
   return {};
@@ -213,7 +213,7 @@ void Engine::State::adopt_slot() {
 // The root is sealed to the value that the counter is about to get, so that an interrupted COLDSTART can be told from
 // files of that time which were put back later.
 Status Engine::State::provision_tpm() {
-  core.witnesses = kWitnessTamperFile | kWitnessTpm;
+  ring.planned_core().witnesses = kWitnessTamperFile | kWitnessTpm;
   SR_TRY(plan_new_indices());
   tpm_slot.pcrs = options.tpm.pcrs.value_or(0);
   SR_TRY(read_pcrs(*tpm, tpm_slot));
@@ -223,8 +223,8 @@ Status Engine::State::provision_tpm() {
     tpm_slot.pin = PasswordParameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(pin_authorisation, stretch_pin(options.tpm.pin.view(), tpm_slot.pin));
   }
-  SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(core.counter_index));
-  SR_TRY(seal_slot(header, foreseen));
+  SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(ring.core().counter_index));
+  SR_TRY(seal_slot(ring.planned_header(), foreseen));
   adopt_slot();
   return {};
 }
@@ -268,16 +268,16 @@ Result<SecretBytes> Engine::State::open_by_tpm(const PersistenceHeader& candidat
 }
 
 void Engine::State::make_counter_witness() {
-  const Digest label = index_label(header.instance, header.storage_id);
+  const Digest label = index_label(ring.header().instance, ring.header().storage_id);
   std::optional<NvIndex> extend;
   if (has_extend()) {
-    extend =
-        NvIndex{core.extend_index, roots::extend_name(core.extend_index, label), core.extend_secret.clone()};
+    extend = NvIndex{ring.core().extend_index, roots::extend_name(ring.core().extend_index, label),
+                     ring.core().extend_secret.clone()};
   }
   counter = std::make_unique<CounterWitness>(
       tpm,
-      NvIndex{core.counter_index, roots::counter_name(core.counter_index, label),
-              core.counter_secret.clone()},
+      NvIndex{ring.core().counter_index, roots::counter_name(ring.core().counter_index, label),
+              ring.core().counter_secret.clone()},
       std::move(extend));
 }
 
@@ -325,12 +325,12 @@ void Engine::State::adopt_anchor() {
 }
 
 Status Engine::State::read_persistence_again() {
-  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, read_persistence());
+  SR_ASSIGN(const std::vector<ParsedPersistence> candidates, ring.read(*directory));
   Status refusal;
   for (const ParsedPersistence& candidate : candidates) {
-    if (candidate.header.key_id != header.key_id)
+    if (candidate.header.key_id != ring.header().key_id)
       return {Reason::kLocked, "the DEK was rotated while the store was being read; try again"};
-    refusal = open_core(candidate, dek.clone());
+    refusal = open_core(candidate, ring.dek().clone());
     if (refusal.ok()) break;
   }
   return refusal;
@@ -353,17 +353,17 @@ Result<bool> Engine::State::looks_consistent() {
   adopt_anchor();
   verdict = judge(evidence);
   if (check_persistence_record().ok()) return true;
-  const Digest before = persistence_hash;
+  const Digest before = ring.hash();
   SR_TRY(read_persistence_again());
-  return persistence_hash == before || check_persistence_record().ok();
+  return ring.hash() == before || check_persistence_record().ok();
 }
 
 // With the header lock held; `tpm_slot` may be under way to the next epoch on another thread.
 TpmStatus Engine::State::describe_tpm(const CounterWitness::Position& position) {
   TpmStatus out;
   out.description = tpm_description;
-  out.counter_index = core.counter_index;
-  out.extend_index = has_extend() ? core.extend_index : 0;
+  out.counter_index = ring.core().counter_index;
+  out.extend_index = has_extend() ? ring.core().extend_index : 0;
   out.counter = position.newest.number;
   out.increments = position.newest.increments;
   out.first_wall_ms = position.newest.first_wall_ms;
@@ -380,12 +380,12 @@ TpmStatus Engine::State::describe_tpm(const CounterWitness::Position& position) 
 }
 
 Status Engine::State::check_time(const Now& now) {
-  SR_TRY(check_clock(*stamp, now, core.clock_tolerance_ms));
-  if (secret_stamp) SR_TRY(check_clock(*secret_stamp, now, core.clock_tolerance_ms));
+  SR_TRY(check_clock(*stamp, now, ring.core().clock_tolerance_ms));
+  if (secret_stamp) SR_TRY(check_clock(*secret_stamp, now, ring.core().clock_tolerance_ms));
   if (!counter || !anchor_found) return {};
   SR_ASSIGN(const roots::TpmClock clock, counter->tpm().clock());
   const std::int64_t behind_ms = tpm_floor_ms(*anchor_found, clock) - now.wall_ms;
-  if (behind_ms <= static_cast<std::int64_t>(core.clock_tolerance_ms)) return {};
+  if (behind_ms <= static_cast<std::int64_t>(ring.core().clock_tolerance_ms)) return {};
   const std::string behind = duration_text(static_cast<std::uint64_t>(behind_ms));
   if (clock.clock_ms <= anchor_found->clock_ms)
     return {Reason::kClockRolledBack, "the system clock is " + behind + " behind the newest anchor"};

@@ -18,8 +18,11 @@ const mayInclude = {
   crypto: ['os', 'base'],
   log: ['crypto', 'os', 'base'],
   roots: ['crypto', 'os', 'base'],
-  store: ['log', 'roots', 'crypto', 'os', 'base'],
-  addon: ['store', 'log', 'roots', 'crypto', 'os', 'base'],
+  secret_store: ['crypto', 'os', 'base'],
+  header: ['log', 'crypto', 'os', 'base'],
+  protectors: ['header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
+  store: ['protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
+  addon: ['store', 'protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
 };
 
 /** Headers from outside that only the named directories and those below them may include. */

@@ -1,7 +1,8 @@
 // The core's reports as plain objects. None of them holds a secret.
 #include "addon/store.h"
-#include "store/token_slot.h"
-#include "store/tpm_slot.h"
+#include "protectors/pkcs11/token_slot.h"
+#include "protectors/software/software_slot.h"
+#include "protectors/tpm/tpm_slot.h"
 
 namespace strongroom::addon {
 namespace {

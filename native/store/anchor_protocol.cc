@@ -64,12 +64,6 @@ Digest draw_anchor_data(const StorageId& storage_id, std::uint64_t number, const
   return crypto::sha256({as_bytes(kDataLabel), storage_id, count, head, crypto::random_array<32>()});
 }
 
-Digest first_extend_data(ByteView secret) {
-  return crypto::sha256({as_bytes("strongroom/v6 extend index"), secret});
-}
-
-Digest first_extend_value(ByteView secret) { return roots::extended(Digest{}, first_extend_data(secret)); }
-
 AnchorStanding stand(const AnchorRecord& newest, const TpmObservation& tpm) {
   const bool reached = tpm.counter == newest.number;
   const bool one_behind = tpm.counter + 1 == newest.number;

@@ -13,7 +13,7 @@
 
 #include "log/format.h"
 #include "roots/tpm/tpm.h"
-#include "store/secret_store.h"
+#include "secret_store/secret_store.h"
 
 namespace strongroom::store {
 
@@ -42,10 +42,6 @@ struct AnchorRecord {
 // What the extend index is extended by: SHA-256 over a label, the storage id, the number, the newest head of the history and
 // 32 random bytes. The random bytes keep two copies of one history apart, the head two clones of one process.
 [[nodiscard]] Digest draw_anchor_data(const StorageId& storage_id, std::uint64_t number, const Digest& head);
-
-// The first write of an extend index, drawn from its secret, and the value that it gets by it: one that no other index has.
-[[nodiscard]] Digest first_extend_data(ByteView secret);
-[[nodiscard]] Digest first_extend_value(ByteView secret);
 
 struct TpmObservation {
   std::uint64_t counter = 0;

@@ -51,31 +51,4 @@ Status check_authority(const Credential& credential, Purpose purpose, const Auth
   return open_by_password(header, credential.password.view()).status();
 }
 
-Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password,
-                                     std::uint32_t* slot_id) {
-  if (password.empty()) return Status(Reason::kPasswordMissing, "the backup password is needed");
-  bool has_slot = false;
-  std::size_t tried = 0;
-  for (const KeySlot& slot : header.slots) {
-    if (slot.type != SlotType::kPassword) continue;
-    // The header is not authenticated, and each try may take seconds.
-    if (++tried > limits::kPasswordSlotsMax)
-      return Status(Reason::kPersistenceTampered,
-                    "persistence.bin has more passwords than any release writes");
-    SR_TRY(check_cancelled());
-    has_slot = true;
-    SR_ASSIGN(const PasswordParameters parameters, parse_password_parameters(slot.parameters));
-    SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
-    bool fits = false;
-    Result<SecretBytes> dek = unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits);
-    if (!fits) continue;
-    if (slot_id != nullptr) *slot_id = slot.id;
-    return dek;
-  }
-  if (!has_slot) return Status(Reason::kPasswordMissing, "the store has no password slot");
-  return Status(
-      Reason::kPasswordWrong,
-      "the backup password opens no key slot; files from a backup have the passwords of when it was made");
-}
-
 }  // namespace strongroom::store

@@ -2,8 +2,9 @@
 // present checkpoint and the purpose, so that it serves once.
 #pragma once
 
+#include "header/persistence_file.h"
 #include "log/format.h"
-#include "store/persistence_file.h"
+#include "protectors/password/password_slot.h"
 
 namespace strongroom::store {
 
@@ -31,10 +32,5 @@ struct Credential {
 [[nodiscard]] Status check_authority(const Credential& credential, Purpose purpose,
                                      const Authority& authority, const PersistenceHeader& header,
                                      const log::Checkpoint& checkpoint);
-
-// Opens the DEK by the first password slot that fits; `slot_id`, when given, receives which. kPasswordMissing when no
-// password is given or there is no slot for one; kPasswordWrong, kPersistenceTampered.
-[[nodiscard]] Result<SecretBytes> open_by_password(const PersistenceHeader& header, ByteView password,
-                                                   std::uint32_t* slot_id = nullptr);
 
 }  // namespace strongroom::store

@@ -12,18 +12,6 @@ namespace {
 
 enum FileBits : std::uint8_t { kHasPersistence = 1, kHasVault = 2, kHasTamper = 4 };
 
-SlotType root_of(std::optional<ProtectorType> storage) {
-  switch (storage.value_or(ProtectorType::kSoftware)) {
-    case ProtectorType::kTpm:
-      return SlotType::kTpm;
-    case ProtectorType::kPkcs11:
-      return SlotType::kPkcs11;
-    case ProtectorType::kSoftware:
-      break;
-  }
-  return SlotType::kSoftware;
-}
-
 }  // namespace
 
 Bytes encode_reanchor_record(const ReanchorRecord& record) {
@@ -62,18 +50,6 @@ std::optional<log::Checkpoint> parse_continuity_record(ByteView bytes) {
   checkpoint.generation = reader.number<std::uint64_t>();
   checkpoint.head = reader.array<32>();
   return reader.done() ? std::optional(checkpoint) : std::nullopt;
-}
-
-std::string_view protector_type_text(ProtectorType type) {
-  switch (type) {
-    case ProtectorType::kSoftware:
-      return "software";
-    case ProtectorType::kTpm:
-      return "tpm";
-    case ProtectorType::kPkcs11:
-      return "pkcs11";
-  }
-  return "unknown";
 }
 
 Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook completed)
@@ -176,13 +152,29 @@ Status Engine::setup_persistence_files() {
   return {};
 }
 
+// Of another store, or of this one behind its initial checkpoint.
+Status Engine::State::refuse_leftover_items(const std::optional<StorageId>& planned) {
+  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
+    SR_ASSIGN(const std::optional<Secret> present, secrets->load(name));
+    if (!present) continue;
+    const bool ours = planned && present->storage_id == *planned;
+    const bool initial = name != SecretName::kVaultHash || peek_generation(present->value.view()) == 0;
+    if (!ours || !initial) {
+      return {Reason::kPartialRestore, "the SecretStore remembers a store with the instance name '" +
+                                           options.instance + "' (" + std::string(secret_name_text(name)) +
+                                           "), and its files are not in " + options.directory};
+    }
+  }
+  return {};
+}
+
 Status Engine::validate_coldstart_secret_store() {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kSetUp));
-  const bool with_tpm = state.options.protector == ProtectorType::kTpm;
-  if (with_tpm && state.options.secret_store)
-    return {Reason::kInvalidOption, "secretStore: protector 'tpm' has none"};
-  if (!with_tpm && !state.secrets) {
+  const ProtectorKind& kind = kind_of(state.options.protector.value_or(ProtectorType::kSoftware));
+  if (!kind.has_secrets() && state.options.secret_store)
+    return {Reason::kInvalidOption, "secretStore: protector '" + std::string(kind.name) + "' has none"};
+  if (kind.has_secrets() && !state.secrets) {
     if (!state.options.secret_store) return {Reason::kInvalidOption, "secretStore: needed at COLDSTART"};
     state.secret_config = *state.options.secret_store;
     state.secrets_directory_made =
@@ -204,25 +196,18 @@ Status Engine::validate_coldstart_secret_store() {
     return parsed.status();
   }
   // What is left of another store is the better answer than the lock that this store may hold.
-  const SlotType root = root_of(state.options.protector);
-  Status locked = planned ? state.lock_shared(*planned, root) : state.lock_secrets();
+  Status locked = planned ? state.lock_shared(*planned, kind) : state.lock_secrets();
   if (!planned && locked.is(Reason::kLocked)) {
     locked = Status(Reason::kLocked,
                     "another store with the instance name '" + state.options.instance + "' is being made (" +
                         locked.error().detail + ")",
                     locked.error().system_error);
   }
-  if (with_tpm) {
-    SR_TRY(locked);
-    SR_TRY(state.refuse_indices_left_over(parsed.ok() ? std::optional(std::move(parsed->front()))
-                                                      : std::nullopt));
-    if (planned) state.ring.planned_header().storage_id = *planned;
-    return {};
-  }
-  if (state.options.protector == ProtectorType::kPkcs11) {
-    state.ring.planned_header().instance = state.options.instance;
-    SR_TRY(state.connect_token(nullptr));
-    SR_ASSIGN(const std::optional<Secret> present, state.token_store->load(SecretName::kVaultHash));
+  if (!kind.has_secrets()) SR_TRY(locked);
+  state.use_protector(kind);
+  SR_TRY(state.protector->refuse_leftovers(parsed.ok() ? &parsed->front() : nullptr));
+  if (SecretStore* const device = state.token_store()) {
+    SR_ASSIGN(const std::optional<Secret> present, device->load(SecretName::kVaultHash));
     if (present &&
         !(planned && present->storage_id == *planned && peek_generation(present->value.view()) == 0)) {
       return {Reason::kPartialRestore, "the token remembers a store with the instance name '" +
@@ -230,23 +215,14 @@ Status Engine::validate_coldstart_secret_store() {
                                            state.options.directory};
     }
   }
-  for (const SecretName name : {SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey}) {
-    SR_ASSIGN(const std::optional<Secret> present, state.secrets->load(name));
-    if (!present) continue;
-    const bool ours = planned && present->storage_id == *planned;
-    const bool initial = name != SecretName::kVaultHash || peek_generation(present->value.view()) == 0;
-    if (!ours || !initial) {
-      return {Reason::kPartialRestore, "the SecretStore remembers a store with the instance name '" +
-                                           state.options.instance + "' (" +
-                                           std::string(secret_name_text(name)) +
-                                           "), and its files are not in " + state.options.directory};
-    }
+  if (state.secrets) {
+    SR_TRY(state.refuse_leftover_items(planned));
+    SR_TRY(locked);
+    SR_TRY(state.secrets->try_write());
   }
-  SR_TRY(locked);
-  SR_TRY(state.secrets->try_write());
   if (planned) state.ring.planned_header().storage_id = *planned;
-  if (state.token && planned) SR_TRY(state.remove_stray_keks({}));
-  return {};
+  TokenKek* const kek = state.protector->token_kek();
+  return kek != nullptr && planned ? kek->remove_all_but({}) : Status();
 }
 
 Status Engine::initialize_coldstart() {
@@ -267,11 +243,9 @@ Status Engine::initialize_coldstart() {
   }
   if (!crypto::acceptable(options.argon2))
     return {Reason::kInvalidOption, "recovery.kdf: outside the permitted range"};
-  const bool with_tpm = options.protector == ProtectorType::kTpm;
-  const bool with_token = options.protector == ProtectorType::kPkcs11;
-  if ((with_tpm || with_token) && options.recovery_password.empty() && !options.without_recovery) {
-    return {Reason::kInvalidOption, "recovery: protector '" +
-                                        std::string(protector_type_text(*options.protector)) +
+  const ProtectorKind& kind = kind_of(options.protector.value_or(ProtectorType::kSoftware));
+  if (kind.needs_recovery_choice && options.recovery_password.empty() && !options.without_recovery) {
+    return {Reason::kInvalidOption, "recovery: protector '" + std::string(kind.name) +
                                         "' needs a backup password, or `recovery: 'none'` in so many words"};
   }
   SR_TRY(validate_coldstart_secret_store());
@@ -279,7 +253,7 @@ Status Engine::initialize_coldstart() {
   const Uncancellable writes;
   PersistenceHeader& header = state.ring.planned_header();
   if (all_zero(header.storage_id)) header.storage_id = crypto::random_array<16>();
-  SR_TRY(state.lock_shared(header.storage_id, root_of(options.protector)));
+  SR_TRY(state.lock_shared(header.storage_id, kind));
   header.state = ProvisionState::kProvisioning;
   header.instance = options.instance;
   CoreData& core = state.ring.planned_core();
@@ -291,23 +265,12 @@ Status Engine::initialize_coldstart() {
   core.authority.vendor_public_key = options.vendor_public_key;
 
   state.ring.draw_dek();
-  SecretBytes root;
-  if (with_tpm) {
-    SR_TRY(state.provision_tpm());
-  } else if (with_token) {
-    SR_TRY(state.plan_kek());
-  } else {
-    root = SecretBytes(crypto::kKeyBytes);
-    crypto::random_bytes(root.span());
-    header.slots.push_back(wrap_dek(1, SlotType::kSoftware, encode_software_parameters(state.secret_config),
-                                    software_kek(root.view(), header.storage_id).view(),
-                                    state.ring.dek().view(), header.storage_id, header.key_id));
-  }
+  SR_TRY(state.protector->plan());
   if (!options.recovery_password.empty()) {
     const PasswordParameters parameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(const SecretBytes kek, password_kek(options.recovery_password.view(), parameters));
-    header.slots.push_back(wrap_dek(2, SlotType::kPassword, encode_password_parameters(parameters),
-                                    kek.view(), state.ring.dek().view(), header.storage_id, header.key_id));
+    header.slots.push_back(
+        wrap_password_slot(state.next_slot_id(), parameters, kek.view(), state.ring.dek().view(), header));
   }
 
   // Provisioning order: persistence.bin first, so that everything after it is known to belong to this attempt.
@@ -318,33 +281,27 @@ Status Engine::initialize_coldstart() {
       first_stamp(read_clock(state.environment.clock), wall_clock(state.environment.clock));
   state.stamp = stamp;
   state.witnesses->begin(AuditCheckpoint{0, genesis.head, {}});
-  if (with_tpm) {
-    SR_ASSIGN(const std::uint64_t value, state.make_indices(PlannedIndices::of(state.ring.core())));
-    if (value != state.tpm_slot.at_most) {
-      SR_TRY(state.remove_indices());
-      return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
-    }
-    state.make_counter_witness();
-    state.stage = State::Stage::kRootOpen;
-    return {};
-  }
-  if (with_token) {
-    SR_TRY(state.make_kek(header));
-  } else {
-    SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
-  }
-  const SecretBytes key = witness_key(state.ring.dek().view(), header.storage_id);
-  Bytes vault_hash =
-      encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
-  SR_TRY(state.secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
-  SR_TRY(state.secrets->save(SecretName::kTimeTamper, header.storage_id,
-                             encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
-  if (with_token) {
-    SR_TRY(state.token_store->save(SecretName::kVaultHash, header.storage_id, vault_hash));
-    state.witnesses->adopt_token(std::nullopt, vault_hash);
-  }
-  state.witnesses->adopt_secret(std::nullopt, std::move(vault_hash));
+  SR_TRY(state.protector->provision());
+  if (state.has_counter()) state.make_counter_witness();
+  if (state.secrets) SR_TRY(state.save_first_items(genesis));
   state.stage = State::Stage::kRootOpen;
+  return {};
+}
+
+// What remembers the genesis, so that a COLDSTART elsewhere finds it.
+Status Engine::State::save_first_items(const log::Checkpoint& genesis) {
+  const PersistenceHeader& header = ring.header();
+  const SecretBytes key = witness_key(ring.dek().view(), header.storage_id);
+  Bytes vault_hash =
+      encode_vault_hash(VaultHash{genesis, stamp->wall_ms, {}}, key.view(), header.storage_id, header.key_id);
+  SR_TRY(secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
+  SR_TRY(secrets->save(SecretName::kTimeTamper, header.storage_id,
+                       encode_witness_time(*stamp, key.view(), header.storage_id, header.key_id)));
+  if (SecretStore* const device = token_store()) {
+    SR_TRY(device->save(SecretName::kVaultHash, header.storage_id, vault_hash));
+    witnesses->adopt_token(std::nullopt, vault_hash);
+  }
+  witnesses->adopt_secret(std::nullopt, std::move(vault_hash));
   return {};
 }
 
@@ -404,7 +361,7 @@ Status Engine::initialize_storage_identifier() {
     SR_ASSIGN(KeyRing::Change completion, state.plan_header(std::move(complete), changes));
     std::optional<AnchorRecord> anchor;
     if (state.counter) {
-      anchor = state.first_anchor(state.tpm_slot.at_most,
+      anchor = state.first_anchor(state.sealed_root().at_most(),
                                   first_extend_value(state.ring.core().extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
     }
@@ -431,7 +388,7 @@ Status Engine::validate_vault_integrity() {
   if (state.startup == StartupState::kWarmstart) {
     SR_TRY(state.unless_changed(state.verdict.status));
     SR_TRY(state.unless_changed(state.check_persistence_record()));
-    if (state.has_token() && state.restore_pending()) {
+    if (state.restore_pending()) {
       return {Reason::kRestoreRequired, "a restore of this store was begun and is not completed"};
     }
   }
@@ -486,10 +443,9 @@ Status Engine::update_time_tamper() {
   SR_TRY(state.of_start(
       state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock)))));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
-  if (state.token) {
-    // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
-    state.remove_stray_keks(state.token_slot.kek.id).ignore("the next start tries again");
-  }
+  // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
+  if (TokenKek* const kek = state.protector->token_kek())
+    kek->remove_strays().ignore("the next start tries again");
   return state.of_start(state.finish_opening(false));
 }
 
@@ -518,15 +474,14 @@ Status Engine::close() {
     }
     keep(committed);
     if (state.writer->poisoned().ok()) keep(state.writer->finish());
-    if (state.counter) keep(state.tpm->shut_down());
+    keep(state.protector->shut_down());
   }
-  state.pin_authorisation = SecretBytes();
+  if (state.protector) state.protector->forget_secrets();
   state.queue.reset();
   state.writer.reset();
   state.vault_file.reset();
   state.release_locks();
   state.ring.close();
-  state.root_key = SecretBytes();
   return first;
 }
 

@@ -24,11 +24,8 @@
 #include "log/commit_queue.h"
 #include "log/compaction.h"
 #include "os/os.h"
-#include "roots/pkcs11/token.h"
-#include "roots/tpm/tpm.h"
+#include "protectors/registry.h"
 #include "store/authority.h"
-#include "store/persistence_file.h"
-#include "store/secret_store.h"
 #include "store/tamper_file.h"
 #include "store/time_tamper.h"
 #include "store/witness_checkpoint.h"
@@ -42,30 +39,6 @@ enum class StartupState : std::uint8_t { kColdstart, kWarmstart };
 
 inline constexpr std::string_view kSystemPrefix = "strongroom/";
 
-// What holds the root key in everyday use.
-enum class ProtectorType : std::uint8_t { kSoftware, kTpm, kPkcs11 };
-[[nodiscard]] std::string_view protector_type_text(ProtectorType type);  // "software", "tpm", "pkcs11"
-
-struct TpmOptions {
-  std::string tcti;                   // empty: what the key slot names, at COLDSTART the library's own order
-  std::optional<std::uint32_t> pcrs;  // bit n: PCR n of the SHA-256 bank; fixed at COLDSTART and by reseal
-  SecretBytes pin;                    // at COLDSTART: empty for none
-  // How many anchors a day the store makes by itself, besides those at open and close; 0: none.
-  std::uint32_t anchors_per_day = 27;
-  roots::TpmOpener open;  // in place of roots::Tpm::open
-};
-
-struct Pkcs11Options {
-  // `module` is needed at every start: what persistence.bin names is not loaded. The token, when it is not named here, is
-  // the one that the key slot names; `object` (the KEK's label) is needed at COLDSTART.
-  roots::TokenLocator locator;
-  // The token that `locator` names takes the place of the store's, even where that one is there. A restore that moves a
-  // store from one token to another says so.
-  bool another_token = false;
-  SecretBytes pin;
-  std::chrono::milliseconds limit = roots::kTokenTimeLimit;  // for each call into the module
-};
-
 // What a file system means for a store.
 struct FileSystemKind {
   std::string name;      // "ext4", "nfs"; hexadecimal for one that is not known; empty: not known at all
@@ -75,15 +48,7 @@ struct FileSystemKind {
 };
 [[nodiscard]] FileSystemKind file_system_kind(std::uint64_t type);
 
-struct EngineOptions {
-  std::string directory;  // absolute
-  std::string instance = "default";
-  // At COLDSTART, when absent, kSoftware; at WARMSTART what the store has, and another one is kInvalidOption.
-  std::optional<ProtectorType> protector;
-  TpmOptions tpm;
-  Pkcs11Options pkcs11;
-  // Needed at COLDSTART, unless the protector is kTpm. At WARMSTART, when absent, the place that the software key slot names.
-  std::optional<SecretStoreConfig> secret_store;
+struct EngineOptions : ProtectorOptions {
   bool read_only = false;
   bool threads = true;
   bool removal = false;                    // decommission(): a vault file that is missing is no refusal
@@ -98,7 +63,6 @@ struct EngineOptions {
   // COLDSTART only; ignored later.
   SecretBytes recovery_password;  // empty: no password slot
   bool without_recovery = false;  // a hardware root without a password slot is asked for in so many words
-  crypto::Argon2Parameters argon2;
   std::string vault_file_name = "vault.bin";
 
   // Asked before each step of restore(), rotate_kek() and rotate_dek(), by its name; a refusal ends the call there and
@@ -123,30 +87,6 @@ struct WitnessStatus {
   bool failing = false;            // the last attempt to move it failed
 };
 
-struct TpmStatus {
-  std::string description;
-  std::string tcti;
-  std::uint32_t counter_index = 0;
-  std::uint32_t extend_index = 0;    // 0: a store of release 0.1 that was not opened for writing since
-  std::uint64_t counter = 0;         // as the vault's newest anchor has it
-  std::uint64_t first_number = 0;    // the counter's first value; 0: not known, in a store of release 0.1
-  std::uint64_t seal_epoch_end = 0;  // the sealed root is refused beyond this count
-  std::uint64_t increments = 0;      // by this store, in its whole life
-  std::int64_t first_wall_ms = 0;    // when the counter was made
-  std::uint32_t pcrs = 0;
-  bool has_pin = false;
-};
-
-struct TokenStatus {
-  std::string module;
-  std::string token_label;
-  std::string token_serial;
-  std::string token_model;
-  std::string kek_label;
-  Bytes kek_id;
-  roots::KekType kek_type = roots::KekType::kAesKeyWrap;
-};
-
 // Where an auto-restore stands; kept in the vault.
 struct RestoreRecord {
   bool completed = false;
@@ -169,22 +109,12 @@ struct KeySlotStatus {
 };
 [[nodiscard]] std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header);
 
-// A part of a store whose files are gone.
-struct Leftover {
-  std::string name;   // "RootKey", "NV index 0x01800003", "vault.bin"
-  std::string place;  // "the SecretStore /srv/secrets"
-  std::optional<StorageId> storage_id;
-};
-
 struct RotationOptions {
   bool forget_field_keys = false;
   bool remove_other_passwords = false;
 };
 
-struct EngineStatus {
-  ProtectorType protector = ProtectorType::kSoftware;
-  std::optional<TpmStatus> tpm;
-  std::optional<TokenStatus> token;
+struct EngineStatus : ProtectorStatus {
   std::optional<RestoreRecord> restore;  // the newest one
   std::int64_t password_verified_ms =
       0;  // when a backup password was last proven on purpose; 0: never since one was changed or removed

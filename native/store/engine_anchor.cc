@@ -27,7 +27,7 @@ AnchorRecord Engine::State::first_anchor(std::uint64_t number, const std::option
   record.increments = 1;
   record.first_wall_ms = now.wall_ms;
   const std::lock_guard lock(time_mutex);
-  if (const Result<roots::TpmClock> clock = tpm->clock(); clock.ok()) {
+  if (const Result<roots::TpmClock> clock = sealed_root().tpm()->clock(); clock.ok()) {
     record.clock_ms = clock->clock_ms;
     record.floor_ms = time_floor_ms(*stamp, now);
   }
@@ -40,7 +40,7 @@ Status Engine::State::begin_seal_epoch(std::uint64_t number, bool last, SystemRe
   if (!last && seal_epoch_began_boot_ms && now_ms - *seal_epoch_began_boot_ms < kSealEpochBriefMs)
     anchors = std::min(seal_epoch_anchors * 4, kSealEpochAnchorsMax);
   PersistenceHeader header_new = ring.header();
-  SR_TRY(seal_slot(header_new, number + anchors - 1));
+  SR_TRY(sealed_root().seal(header_new, number + anchors - 1));
   SystemRecordChanges intent;
   SR_TRY(replace_header(header_new, log::CommitKind::kPersistence, intent, &changes));
   seal_epoch_anchors = anchors;
@@ -67,7 +67,8 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   SR_TRY(settle_header(&settled));
   const AnchorRecord next = counter->next(ring.header().storage_id, witnesses->newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
-  if (next.number > tpm_slot.at_most || (last && next.number != tpm_slot.at_most)) {
+  const std::uint64_t at_most = sealed_root().at_most();
+  if (next.number > at_most || (last && next.number != at_most)) {
     SR_TRY(begin_seal_epoch(next.number, last, changes));
   } else if (settled) {
     ring.put_done(changes);
@@ -82,8 +83,8 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
 }
 
 std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
-  if (!counter && !token_store) return std::nullopt;
-  const bool retries = token_store && anchor_owed;
+  if (!counter && token_store() == nullptr) return std::nullopt;
+  const bool retries = token_store() != nullptr && anchor_owed;
   const log::Checkpoint vouched =
       counter ? counter->position().checkpoint : witnesses->token_position().checkpoint;
   if (anchor_wanted <= vouched.generation && !retries) return std::nullopt;
@@ -99,8 +100,8 @@ std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
 }
 
 bool Engine::State::anchor_due() {
-  if (!counter && !token_store) return false;
-  return (anchor_owed && !token_store) || until_anchor() == std::chrono::milliseconds(0);
+  if (!counter && token_store() == nullptr) return false;
+  return (anchor_owed && token_store() == nullptr) || until_anchor() == std::chrono::milliseconds(0);
 }
 
 // Whether the newest anchor is still where the TPM is: what an interrupted administrative operation left can be completed

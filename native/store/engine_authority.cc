@@ -13,6 +13,18 @@ bool contains(const std::vector<UsedCheckpoint>& checkpoints, const UsedCheckpoi
 
 }  // namespace
 
+// What a history that authority accepts is not gone on with.
+void Engine::State::give_up_evidence() {
+  const TamperEvidence& tamper = evidence.tamper;
+  const bool tamper_serves =
+      tamper.content && tamper.damage.ok() && tamper.content->clean &&
+      (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
+  if (!tamper_serves) evidence.tamper.content.reset();
+  if (!evidence.secret.damage.ok()) evidence.secret.value.reset();
+  // Its lead is what is given up; it must not count as a checkpoint of this history.
+  if (evidence.secret.standing != Standing::kContained) evidence.secret.value.reset();
+}
+
 Status Engine::reanchor(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
@@ -61,14 +73,7 @@ Status Engine::reanchor(const Credential& credential) {
                 (remembered ? "the SecretStore remembers it" : "its history says so")};
   }
 
-  const TamperEvidence& tamper = state.evidence.tamper;
-  const bool tamper_serves =
-      tamper.content && tamper.damage.ok() && tamper.content->clean &&
-      (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
-  if (!tamper_serves) state.evidence.tamper.content.reset();
-  if (!state.evidence.secret.damage.ok()) state.evidence.secret.value.reset();
-  // Its lead is what is given up; it must not count as a checkpoint of this history.
-  if (state.evidence.secret.standing != Standing::kContained) state.evidence.secret.value.reset();
+  state.give_up_evidence();
 
   ReanchorRecord record{accepted, earlier ? earlier->used_checkpoints : std::vector<UsedCheckpoint>()};
   for (const UsedCheckpoint& checkpoint : witnessed) {
@@ -99,11 +104,8 @@ Status Engine::recover(const Credential& credential) {
   SR_TRY(state.require(State::Stage::kIdentified));
   if (!state.recovering) return {Reason::kNothingToDo, "the root key is there and opens the store"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  if (state.has_counter())
-    return {Reason::kNothingToDo, "the root of this store is in a TPM; `strongroom reseal` seals it anew"};
-  if (state.has_token())
-    return {Reason::kNothingToDo,
-            "the root of this store is in a token; `strongroom restore` gives it a new one"};
+  if (const ProtectorKind& kind = state.protector->kind(); kind.repair != RootRepair::kRecover)
+    return {Reason::kNothingToDo, std::string(kind.other_repair)};
   state.evidence.root_lost = true;
   state.verdict = judge(state.evidence);
   SR_TRY(state.verdict.status);
@@ -128,14 +130,8 @@ Status Engine::recover(const Credential& credential) {
   }
   SR_TRY(authority);
 
-  SecretBytes root(crypto::kKeyBytes);
-  crypto::random_bytes(root.span());
   PersistenceHeader header = state.ring.header();
-  std::erase_if(header.slots, [](const KeySlot& slot) { return slot.type == SlotType::kSoftware; });
-  header.slots.push_back(wrap_dek(state.next_slot_id(), SlotType::kSoftware,
-                                  encode_software_parameters(state.secret_config),
-                                  software_kek(root.view(), header.storage_id).view(),
-                                  state.ring.dek().view(), header.storage_id, header.key_id));
+  SR_TRY(state.protector->plan_new_root(header));
   SystemRecordChanges changes;
   changes.put(kContinuityKey, encode_continuity_record(accepted));
   SR_ASSIGN(KeyRing::Change change, state.plan_header(header, changes));
@@ -147,7 +143,7 @@ Status Engine::recover(const Credential& credential) {
   state.ring.begin(std::move(change));
   SR_TRY(state.settle_header());
   SR_TRY(state.witnesses->try_move(true));
-  SR_TRY(state.secrets->save(SecretName::kRootKey, header.storage_id, root.view()));
+  SR_TRY(state.protector->provision());
   state.persistence_damaged = state.recovering = false;
   return state.finish_opening(true);
 }
@@ -166,16 +162,17 @@ log::Checkpoint Engine::State::authority_checkpoint(const log::Checkpoint& check
 Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordChanges& changes,
                                            const TimeStamp& stamp_now) {
   const bool counter_lost = !evidence.counter.damage.ok();
-  SR_TRY(connect_tpm_for_reseal());
-  SR_TRY(refuse_indices_of_another_store());
+  SealedRoot& root = sealed_root();
+  SR_TRY(root.connect_anew(root_slot(ring.header())));
+  SR_TRY(root.indices().refuse_those_of_another_store());
   SR_TRY(cut_tail());
   AnchorRecord fresh;
   if (counter_lost) {
     // As at COLDSTART: what it will say is durable before it is made, so that no cut leaves a counter that the vault
     // does not know.
-    SR_TRY(remove_indices());  // left by an attempt that was cut, or what is there of two
-    SR_TRY(plan_new_indices());
-    SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(ring.core().counter_index));
+    SR_TRY(root.indices().remove());  // left by an attempt that was cut, or what is there of two
+    SR_TRY(root.plan_indices());
+    SR_ASSIGN(const std::uint64_t foreseen, root.indices().foresee_counter(ring.core().counter_index));
     fresh = first_anchor(foreseen, first_extend_value(ring.core().extend_secret.view()));
   } else {
     const TpmObservation& tpm_now = evidence.counter.tpm;
@@ -189,7 +186,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
     }
   }
   PersistenceHeader header_new = ring.header();
-  SR_TRY(seal_slot(header_new, fresh.number));
+  SR_TRY(root.seal(header_new, fresh.number));
   changes.put(kAnchorKey, encode_anchor_record(fresh));
   SR_ASSIGN(KeyRing::Change change, plan_header(std::move(header_new), changes));
   SR_TRY(begin_writing(kind, changes, stamp_now));
@@ -198,11 +195,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   SR_TRY(settle_header());
   persistence_damaged = recovering = false;
   if (counter_lost) {
-    SR_ASSIGN(const std::uint64_t made, make_indices(PlannedIndices::of(ring.core())));
-    if (made != fresh.number) {
-      SR_TRY(remove_indices());
-      return {Reason::kTpmUnavailable, "another program moved a counter of the TPM meanwhile; start again"};
-    }
+    SR_TRY(protector->provision());
     make_counter_witness();
   }
   const log::Checkpoint checkpoint{newest.generation, newest.head};

@@ -47,4 +47,9 @@ Status Engine::State::replace_slots(const PersistenceHeader& next, SystemRecordC
   return error;
 }
 
+// The header is that of the file on disk.
+void Engine::State::adopt_slot() {
+  if (const KeySlot* const slot = root_slot(ring.header())) protector->adopt(*slot);
+}
+
 }  // namespace strongroom::store

@@ -18,8 +18,8 @@ Result<std::unique_ptr<FieldSealer>> Engine::field_sealer() {
 }
 
 std::shared_ptr<TokenKeys> Engine::token_keys() const {
-  if (!state_->token) return nullptr;
-  return std::make_shared<KeysInToken>(state_->token);
+  TokenKek* const kek = state_->protector ? state_->protector->token_kek() : nullptr;
+  return kek != nullptr && kek->token() ? std::make_shared<KeysInToken>(kek->token()) : nullptr;
 }
 
 }  // namespace strongroom::store

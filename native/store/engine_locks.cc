@@ -33,12 +33,12 @@ Status Engine::State::lock_secrets() {
   return {};
 }
 
-// A SecretStore without a lock of its own, a TPM and a token are shared by what has the storage id. A file SecretStore that
+// A SecretStore without a lock of its own, and a device, are shared by what has the storage id. A file SecretStore that
 // was copied together with the store's files is another one: such a copy shares nothing.
-Status Engine::State::lock_shared(const StorageId& storage_id, SlotType root) {
+Status Engine::State::lock_shared(const StorageId& storage_id, const ProtectorKind& kind) {
   if (options.read_only) return {};
   if (const Status taken = lock_secrets(); !taken.ok()) return as_copy(taken);
-  if (secrets_lock && root == SlotType::kSoftware) return {};
+  if (secrets_lock && !kind.is_shared_by_copies) return {};
   return lock_storage_id(storage_id);
 }
 

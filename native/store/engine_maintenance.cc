@@ -171,8 +171,7 @@ Result<VerifyReport> Engine::read_and_verify(const ProgressHook& progress) {
   options.read_only = true;
   Engine reader(state.environment, std::move(options), {});
   // One connection: a TPM may serve no second one, a token few.
-  reader.state_->tpm = state.tpm;
-  reader.state_->token = state.token;
+  reader.state_->protector = state.protector->beside(reader.state_->protector_context());
   SR_TRY(reader.determine_startup_state().status());
   SR_TRY(reader.setup_persistence_files());
   SR_TRY(reader.initialize_warmstart());
@@ -218,9 +217,8 @@ constexpr std::int64_t kNanosecondsPerMs = 1'000'000;
 Result<Inspection> inspect(os::Environment environment, const std::string& path) {
   SR_ASSIGN(const std::shared_ptr<os::Directory> directory,
             environment.files.open_directory(path, os::DirectoryMode::kExisting));
-  Result<Bytes> file = os::read_whole(*directory, kPersistenceFileName, limits::kPersistenceFileBytesMax);
+  const Result<Bytes> file = read_persistence_file(*directory);
   if (file.is(Reason::kNotFound)) return Status(Reason::kNoStore, "there is no store in " + path);
-  if (file.is(Reason::kPersistenceCorrupt)) return persistence_too_large();
   if (!file.ok()) return file.status();
   SR_ASSIGN(const std::vector<ParsedPersistence> parsed, parse_persistence(*file));
   Inspection out;

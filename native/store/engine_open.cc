@@ -85,17 +85,20 @@ Status Engine::State::check_policy() const {
   return {};
 }
 
-Status Engine::State::check_storage(SlotType type) const {
-  const ProtectorType present = type == SlotType::kTpm      ? ProtectorType::kTpm
-                                : type == SlotType::kPkcs11 ? ProtectorType::kPkcs11
-                                                            : ProtectorType::kSoftware;
-  if (options.protector && *options.protector != present) {
-    return {Reason::kInvalidOption,
-            "protector.type: the store has '" + std::string(protector_type_text(present)) + "'"};
-  }
-  if (present == ProtectorType::kTpm && options.secret_store)
-    return {Reason::kInvalidOption, "secretStore: protector 'tpm' has none"};
+Status Engine::State::check_kind(const ProtectorKind& kind) const {
+  if (options.protector && *options.protector != kind.type)
+    return {Reason::kInvalidOption, "protector.type: the store has '" + std::string(kind.name) + "'"};
+  if (!kind.has_secrets() && options.secret_store)
+    return {Reason::kInvalidOption, "secretStore: protector '" + std::string(kind.name) + "' has none"};
   return {};
+}
+
+ProtectorContext Engine::State::protector_context() {
+  return {environment, options, ring, secrets, secret_config, [this] { return next_slot_id(); }};
+}
+
+void Engine::State::use_protector(const ProtectorKind& kind) {
+  if (!protector || &protector->kind() != &kind) protector = kind.make(kind, protector_context());
 }
 
 Status Engine::initialize_warmstart() {
@@ -126,8 +129,9 @@ Status Engine::State::open_root() {
   Status refusal(Reason::kRootUnavailable, "persistence.bin has no key slot of a root");
   for (const ParsedPersistence& candidate : candidates) {
     for (const KeySlot& slot : candidate.header.slots) {
-      if (slot.type == SlotType::kPassword) continue;
-      SR_TRY(check_storage(slot.type));
+      const ProtectorKind* const kind = kind_of(slot);
+      if (kind == nullptr) continue;
+      SR_TRY(check_kind(*kind));
       Result<SecretBytes> opened = open_by_root(candidate.header, slot);
       refusal = opened.ok() ? open_core(candidate, *std::move(opened)) : opened.status();
       if (refusal.ok()) return check_policy();
@@ -139,46 +143,15 @@ Status Engine::State::open_root() {
 }
 
 Result<SecretBytes> Engine::State::open_by_root(const PersistenceHeader& candidate, const KeySlot& slot) {
-  switch (slot.type) {
-    case SlotType::kSoftware:
-      return open_by_software(candidate, slot);
-    case SlotType::kTpm:
-      SR_TRY(lock_shared(candidate.storage_id, slot.type));
-      return open_by_tpm(candidate, slot);
-    case SlotType::kPkcs11:
-      return open_by_token(candidate, slot);
-    case SlotType::kPassword:
-      break;
+  const ProtectorKind& kind = *kind_of(slot);
+  use_protector(kind);
+  if (kind.has_secrets()) {
+    SR_ASSIGN(const SecretStoreConfig named, protector->place_in(slot));
+    secret_config = options.secret_store.value_or(named);
+    SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance));
   }
-  return Status(Reason::kInternal, "a password is no root");
-}
-
-Result<SecretBytes> Engine::State::open_by_software(const PersistenceHeader& candidate, const KeySlot& slot) {
-  SR_ASSIGN(const SecretStoreConfig named, parse_software_parameters(slot.parameters));
-  secret_config = options.secret_store.value_or(named);
-  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, candidate.instance));
-  SR_TRY(lock_shared(candidate.storage_id, slot.type));
-  SR_ASSIGN(std::optional<Secret> root, secrets->load(SecretName::kRootKey));
-  if (!root) {
-    return Status(Reason::kRootUnavailable, "the SecretStore (" + place_text(secret_config) +
-                                                ") holds no RootKey for the instance '" + candidate.instance +
-                                                "'");
-  }
-  if (root->storage_id != candidate.storage_id) {
-    return Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" +
-                                                candidate.instance + "' belongs to another store");
-  }
-  bool fits = false;
-  Result<SecretBytes> opened = unwrap_dek(slot, software_kek(root->value.view(), candidate.storage_id).view(),
-                                          candidate.storage_id, candidate.key_id, &fits);
-  if (!fits) {
-    return Status(Reason::kPersistenceTampered,
-                  "the RootKey of this store does not fit the key slot in persistence.bin");
-  }
-  if (!opened.ok()) return opened;
-  root_damaged = root->one_copy_damaged;
-  if (root_damaged) root_key = std::move(root->value);
-  return opened;
+  SR_TRY(lock_shared(candidate.storage_id, kind));
+  return protector->unwrap(candidate, slot);
 }
 
 Status Engine::initialize_recovery(ByteView password) {
@@ -201,50 +174,35 @@ Status Engine::initialize_recovery(ByteView password) {
   }
   SR_TRY(refusal);
   SR_TRY(state.check_policy());
+  const KeySlot* const slot = root_slot(state.ring.header());
+  if (slot == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
+  const ProtectorKind& kind = *kind_of(*slot);
   // The root may have been refused before it was looked for.
-  const SlotType root = state.has_token()     ? SlotType::kPkcs11
-                        : state.has_counter() ? SlotType::kTpm
-                                              : SlotType::kSoftware;
-  SR_TRY(state.lock_shared(state.ring.header().storage_id, root));
-  if (state.has_token()) {
-    // An outage or a wrong PIN heals by itself, or by the right PIN; it never starts a restore.
-    const bool lost = as_usual.is(Reason::kTokenMissing) || as_usual.is(Reason::kKekMissing) ||
-                      as_usual.is(Reason::kKekReplaced) || as_usual.is(Reason::kWrappedDekCorrupt);
-    if (!lost) return as_usual;
-    const KeySlot* slot = state.root_slot();
-    const Result<TokenSlot> named =
-        slot != nullptr
-            ? parse_token_parameters(slot->parameters)
-            : Result<TokenSlot>(Status(Reason::kInternal, "a store with a token has a key slot for it"));
-    if (!named.ok()) return named.status();
-    Status connected = state.connect_token(&*named);
-    // It may be made before restore().
-    if (!connected.ok() && !connected.is(Reason::kTokenMissing)) return connected;
-    state.refused_root = as_usual;
-  }
-  if (state.has_counter()) {
-    SR_TRY(state.connect_tpm_for_reseal());
-    state.make_witnesses(state.ring.header().key_id);
-    state.recovering = true;
-    state.stage = State::Stage::kRootOpen;
-    return {};
-  }
-  if (!state.secrets) {
-    if (!state.options.secret_store)
-      return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
-    state.secret_config = *state.options.secret_store;
-  }
-  SR_ASSIGN(state.secrets,
-            open_secret_store(state.environment, state.secret_config, state.ring.header().instance, os::DirectoryMode::kCreate));
-  SR_TRY(state.lock_shared(state.ring.header().storage_id, root));
+  state.use_protector(kind);
+  SR_TRY(state.lock_shared(state.ring.header().storage_id, kind));
+  SR_TRY(state.protector->replace_lost(as_usual));
+  state.refused_root = as_usual;
+  if (kind.has_secrets()) SR_TRY(state.open_secrets_anew(kind));
   state.make_witnesses(state.ring.header().key_id);
   state.recovering = true;
   state.stage = State::Stage::kRootOpen;
   return {};
 }
 
+// Where the options, or else the key slot, place the SecretStore; it is made if it is not there.
+Status Engine::State::open_secrets_anew(const ProtectorKind& kind) {
+  if (!secrets) {
+    if (!options.secret_store)
+      return {Reason::kInvalidOption, "secretStore: needed, because persistence.bin names none"};
+    secret_config = *options.secret_store;
+  }
+  SR_ASSIGN(secrets, open_secret_store(environment, secret_config, ring.header().instance,
+                                       os::DirectoryMode::kCreate));
+  return lock_shared(ring.header().storage_id, kind);
+}
+
 void Engine::State::make_witnesses(std::uint32_t key_id) {
-  witnesses = std::make_unique<Witnesses>(*directory, secrets.get(), token_store.get(), witness_keys(key_id),
+  witnesses = std::make_unique<Witnesses>(*directory, secrets.get(), token_store(), witness_keys(key_id),
                                           options.tamper_capacity);
 }
 
@@ -252,9 +210,8 @@ void Engine::State::make_witnesses(std::uint32_t key_id) {
 Status Engine::State::gather_evidence() {
   evidence.expected = ring.core().witnesses;
   if (has_secret_store()) SR_TRY(gather_secrets());
-  if (has_token() && token_store) {
-    SR_TRY(gather_vault_hash(*token_store, "token", evidence.token, token_raw_hash));
-  }
+  if (SecretStore* const device = token_store())
+    SR_TRY(gather_vault_hash(*device, "token", evidence.token, token_raw_hash));
   SR_TRY(gather_counter());
 
   TamperEvidence& tamper = evidence.tamper;
@@ -557,11 +514,7 @@ Status Engine::State::repair_copies() {
     if (!whole) return {Reason::kInternal, "the undamaged copy of persistence.bin is not found again"};
     SR_TRY(os::replace_file(*directory, kPersistenceFileName, *whole));
   }
-  if (root_damaged) {
-    SR_TRY(secrets->save(SecretName::kRootKey, ring.header().storage_id, root_key.view()));
-    root_key = SecretBytes();
-  }
-  return {};
+  return protector->repair();
 }
 
 Status Engine::State::finish_opening(bool replace_foreign) {
@@ -576,7 +529,7 @@ Status Engine::State::finish_opening(bool replace_foreign) {
     SR_TRY(anchored);
   } else {
     SR_TRY(witnesses->try_move(replace_foreign, true));
-    if (token_store) anchor_newest_boot_ms = environment.clock.boot_ms();
+    if (token_store() != nullptr) anchor_newest_boot_ms = environment.clock.boot_ms();
   }
   const std::uint64_t newest = witnesses->newest().generation;
   fast_window.moved(newest);

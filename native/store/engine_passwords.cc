@@ -15,8 +15,6 @@
 namespace strongroom::store {
 namespace {
 
-bool is_password(const KeySlot& slot) { return slot.type == SlotType::kPassword; }
-
 Status check_new_password(const SecretBytes& next, std::string_view label) {
   if (next.empty() || next.size() > limits::kPasswordBytesMax)
     return {Reason::kInvalidArgument, "the new password must have 1 to 4,096 bytes"};
@@ -45,12 +43,7 @@ std::string label_of(const PersistenceHeader& header, std::uint32_t slot_id) {
 
 std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header) {
   std::vector<KeySlotStatus> out;
-  for (const KeySlot& slot : header.slots) {
-    KeySlotStatus& status = out.emplace_back(KeySlotStatus{slot.id, slot.type, {}});
-    if (!is_password(slot)) continue;
-    if (Result<PasswordParameters> parsed = parse_password_parameters(slot.parameters); parsed.ok())
-      status.label = std::move(parsed->label);
-  }
+  for (const KeySlot& slot : header.slots) out.push_back({slot.id, slot.type, password_label(slot)});
   return out;
 }
 
@@ -84,8 +77,7 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
   PersistenceHeader next = ring.header();
   const std::uint32_t id = next_slot_id();
   std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
-  next.slots.push_back(wrap_dek(id, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
-                                ring.dek().view(), next.storage_id, next.key_id));
+  next.slots.push_back(wrap_password_slot(id, parameters, kek.view(), ring.dek().view(), next));
   SystemRecordChanges changes;
   if (former) changes.remove(kPasswordVerifiedKey);
   SR_TRY(replace_slots(next, changes, "which passwords it has"));
@@ -114,8 +106,7 @@ Result<std::uint32_t> Engine::add_password(ByteView current, SecretBytes next, s
   SR_TRY(state.accepts_writes());
   SR_TRY(check_new_password(next, label));
   SR_ASSIGN(const PersistenceHeader before, state.settled_header());
-  if (std::count_if(before.slots.begin(), before.slots.end(), is_password) >=
-      static_cast<std::ptrdiff_t>(limits::kPasswordSlotsMax)) {
+  if (password_slots(before).size() >= limits::kPasswordSlotsMax) {
     return Status(Reason::kInvalidArgument, "a store has at most 8 backup passwords; remove one first");
   }
   SR_TRY(open_by_password(before, current).status());
@@ -129,8 +120,9 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   SR_TRY(state.accepts_writes());
   SR_ASSIGN(const PersistenceHeader before, state.settled_header());
   const std::string named = "key slot " + std::to_string(slot_id);
-  if (std::none_of(before.slots.begin(), before.slots.end(),
-                   [slot_id](const KeySlot& slot) { return is_password(slot) && slot.id == slot_id; })) {
+  const std::vector<const KeySlot*> slots = password_slots(before);
+  if (std::none_of(slots.begin(), slots.end(),
+                   [slot_id](const KeySlot* slot) { return slot->id == slot_id; })) {
     return {Reason::kInvalidArgument, named + ": the store has no backup password there"};
   }
   std::uint32_t proven = 0;
@@ -160,8 +152,7 @@ Result<std::uint32_t> Engine::verify_password(ByteView password) {
   std::uint32_t slot_id = 0;
   if (state.options.read_only) {
     // Another process may have changed the passwords since.
-    SR_ASSIGN(const Bytes file,
-              os::read_whole(*state.directory, kPersistenceFileName, limits::kPersistenceFileBytesMax));
+    SR_ASSIGN(const Bytes file, read_persistence_file(*state.directory));
     SR_ASSIGN(const std::vector<ParsedPersistence> parsed, parse_persistence(file));
     SR_TRY(open_by_password(parsed.front().header, password, &slot_id).status());
     return slot_id;

@@ -19,19 +19,13 @@ bool equal(const SecretStoreConfig& one, const SecretStoreConfig& other) {
   return one.type == other.type && (one.type != SecretStoreType::kFile || one.directory == other.directory);
 }
 
-Result<SecretStoreConfig> place_in(const KeySlot& slot) {
-  if (slot.type == SlotType::kSoftware) return parse_software_parameters(slot.parameters);
-  SR_ASSIGN(TokenSlot token, parse_token_parameters(slot.parameters));
-  return token.secret_store;
-}
-
 }  // namespace
 
 // The root key opens the store: where the options give a place that persistence.bin does not name, that is what is left to do.
-Status Engine::State::nothing_to_recover() const {
-  const KeySlot* const slot = root_slot();
-  if (options.secret_store && slot != nullptr && slot->type != SlotType::kTpm) {
-    const Result<SecretStoreConfig> named = place_in(*slot);
+Status Engine::State::nothing_to_recover() {
+  const KeySlot* const slot = root_slot(ring.header());
+  if (options.secret_store && slot != nullptr) {
+    const Result<SecretStoreConfig> named = protector->place_in(*slot);
     if (named.ok() && !equal(*named, secret_config)) {
       return {Reason::kNothingToDo,
               "the root key is in " + place_text(secret_config) +
@@ -43,8 +37,7 @@ Status Engine::State::nothing_to_recover() const {
 }
 
 Status Engine::State::check_left(const SecretStoreConfig& place) {
-  Result<std::unique_ptr<SecretStore>> left =
-      open_secret_store(environment, place, ring.header().instance);
+  Result<std::unique_ptr<SecretStore>> left = open_secret_store(environment, place, ring.header().instance);
   if (!left.ok()) return {};
   for (const SecretName name : {SecretName::kRootKey, SecretName::kVaultHash, SecretName::kTimeTamper}) {
     const Result<std::optional<Secret>> found = (*left)->load(name);
@@ -61,40 +54,22 @@ Status Engine::State::check_left(const SecretStoreConfig& place) {
   return {};
 }
 
-// With the persistence lock held. The slot that names `place`.
-Result<KeySlot> Engine::State::slot_naming(const SecretStoreConfig& place, const KeySlot& slot) {
-  KeySlot next = slot;
-  if (slot.type == SlotType::kPkcs11) {
-    SR_ASSIGN(TokenSlot token_parameters, parse_token_parameters(slot.parameters));
-    token_parameters.secret_store = place;
-    next.parameters = encode_token_parameters(token_parameters);
-    return next;
-  }
-  SR_ASSIGN(const std::optional<Secret> root, secrets->load(SecretName::kRootKey));
-  if (!root || root->storage_id != ring.header().storage_id)
-    return Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey of this store any more");
-  const SecretBytes kek = software_kek(root->value.view(), ring.header().storage_id);
-  bool fits = false;
-  SR_TRY(unwrap_dek(slot, kek.view(), ring.header().storage_id, ring.header().key_id, &fits).status());
-  return wrap_dek(slot.id, slot.type, encode_software_parameters(place), kek.view(), ring.dek().view(),
-                  ring.header().storage_id, ring.header().key_id);
-}
-
 Status Engine::relocate() {
   State& state = *state_;
   const std::lock_guard maintenance(state.maintenance_mutex);
   SR_TRY(state.accepts_writes());
-  if (!state.has_secret_store()) return {Reason::kNothingToDo, "protector 'tpm' has no SecretStore"};
+  if (const ProtectorKind& kind = state.protector->kind(); !kind.has_secrets())
+    return {Reason::kNothingToDo, "protector '" + std::string(kind.name) + "' has no SecretStore"};
   SR_TRY(state.settled_header().status());
   std::unique_lock persistence(state.persistence_mutex);
   SR_TRY(state.settle_header());
-  const KeySlot* const slot = state.root_slot();
+  const KeySlot* const slot = root_slot(state.ring.header());
   if (slot == nullptr) return {Reason::kInternal, "an open store has a key slot of its root"};
-  SR_ASSIGN(const SecretStoreConfig named, place_in(*slot));
+  SR_ASSIGN(const SecretStoreConfig named, state.protector->place_in(*slot));
   if (equal(named, state.secret_config))
     return {Reason::kNothingToDo, "persistence.bin names " + place_text(named) + " already"};
   SR_TRY(state.check_left(named));
-  SR_ASSIGN(KeySlot renamed, state.slot_naming(state.secret_config, *slot));
+  SR_ASSIGN(KeySlot renamed, state.protector->slot_naming(state.secret_config, *slot));
   PersistenceHeader next = state.ring.header();
   const auto same = std::find_if(next.slots.begin(), next.slots.end(),
                                  [&renamed](const KeySlot& each) { return each.id == renamed.id; });

@@ -14,18 +14,6 @@ namespace {
 
 constexpr std::array kSecretNames{SecretName::kVaultHash, SecretName::kTimeTamper, SecretName::kRootKey};
 
-std::string index_name(std::uint32_t index) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out = "NV index 0x00000000";
-  for (std::size_t at = out.size(); index != 0; index >>= 4) out[--at] = kDigits[index & 15];
-  return out;
-}
-
-// The item that is removed with the root, and so tells the right SecretStore from another.
-SecretName marker_of(SlotType root) {
-  return root == SlotType::kSoftware ? SecretName::kRootKey : SecretName::kVaultHash;
-}
-
 bool is_file_of_a_store(std::string_view name) {
   std::string_view stem = name;
   if (stem.ends_with(kNewSuffix)) stem.remove_suffix(kNewSuffix.size());
@@ -36,60 +24,33 @@ bool is_file_of_a_store(std::string_view name) {
 
 // What of a store can be removed now.
 struct Engine::State::Reach {
-  bool tpm = false;
+  bool root = false;
   bool secrets = false;
-  bool token = false;
   std::vector<std::string> missing;
 };
-
-Result<Engine::State::ItemState> Engine::State::item_state(SecretStore& store, SecretName name) {
-  const Result<std::optional<Secret>> found = store.load(name);
-  if (found.is(Reason::kWitnessReplaced) || found.is(Reason::kRootUnavailable)) return ItemState::kDamaged;
-  if (!found.ok()) return found.status();
-  if (!*found) return ItemState::kAbsent;
-  return (*found)->storage_id == ring.header().storage_id ? ItemState::kOwn : ItemState::kForeign;
-}
-
-Result<bool> Engine::State::has_own_indices() {
-  SR_ASSIGN(const std::vector<roots::NvIndexInfo> found, find_indices());
-  return std::any_of(found.begin(), found.end(), [this](const roots::NvIndexInfo& info) {
-    return info.label == index_label(ring.header().instance, ring.header().storage_id);
-  });
-}
 
 // Removed by a decommission that was cut.
 Result<bool> Engine::State::root_is_gone() {
   if (ring.header().state == ProvisionState::kRemovingRoot) return true;
-  if (ring.header().state != ProvisionState::kDecommissioning || !tpm) return false;
-  SR_ASSIGN(const bool present, has_own_indices());
-  return !present;
+  if (ring.header().state != ProvisionState::kDecommissioning) return false;
+  return protector->removal().is_removed();
 }
 
-Status Engine::State::reach_tpm(const KeySlot& root, Reach& reach) {
-  if (!tpm) SR_TRY(connect_tpm_for_reseal());
-  SR_ASSIGN(const TpmSlot named, parse_tpm_parameters(root.parameters));
-  SR_ASSIGN(const bool present, has_own_indices());
-  SR_ASSIGN(const roots::TpmName endorsement, tpm->endorsement_name());
-  reach.tpm = true;
-  // In the TPM that sealed the root they are gone for good: it was cleared, or a decommission was cut behind them.
-  if (!present && endorsement != named.endorsement_name)
-    reach.missing.push_back("the NV indices of the instance '" + ring.header().instance +
-                            "', because this is another TPM than the one that sealed the root");
-  return {};
-}
-
-Status Engine::State::reach_secrets(const KeySlot& root, const Status& opened, Reach& reach) {
+Status Engine::State::reach_secrets(const Status& opened, Reach& reach) {
   if (!secrets) return opened;
+  const StorageId& own = ring.header().storage_id;
+  const SecretName last = *protector->kind().last_item;
   const bool ending = ring.header().state == ProvisionState::kRemovingRoot;
-  SR_ASSIGN(const ItemState marker, item_state(*secrets, marker_of(root.type)));
-  SR_ASSIGN(const ItemState time, item_state(*secrets, SecretName::kTimeTamper));
+  const bool has_root_key = last == SecretName::kRootKey;
+  SR_ASSIGN(const ItemState marker, item_state(*secrets, last, own));
+  SR_ASSIGN(const ItemState time, item_state(*secrets, SecretName::kTimeTamper, own));
   reach.secrets = true;
-  const bool by_time = root.type == SlotType::kPkcs11 && time == ItemState::kOwn;
+  const bool by_time = !has_root_key && time == ItemState::kOwn;
   if (marker == ItemState::kOwn || by_time || (ending && marker == ItemState::kAbsent)) return {};
   std::string what;
   for (const SecretName name : kSecretNames) {
-    if (name == SecretName::kRootKey && root.type != SlotType::kSoftware) continue;
-    SR_ASSIGN(const ItemState found, item_state(*secrets, name));
+    if (name == SecretName::kRootKey && !has_root_key) continue;
+    SR_ASSIGN(const ItemState found, item_state(*secrets, name, own));
     if (found != ItemState::kOwn) what += (what.empty() ? "" : ", ") + std::string(secret_name_text(name));
   }
   what += " of the instance '" + ring.header().instance + "' in the SecretStore " + place_text(secret_config);
@@ -99,41 +60,19 @@ Status Engine::State::reach_secrets(const KeySlot& root, const Status& opened, R
   return {};
 }
 
-Status Engine::State::reach_token(const KeySlot& root, const Status& opened, Reach& reach) {
-  SR_ASSIGN(TokenSlot named, parse_token_parameters(root.parameters));
-  const std::string what = "the key '" + named.kek_label + "' and VaultHash in the token '" +
-                           named.token_label + "' (serial number " + named.token_serial + ")";
-  // A token that is there and does not open, such as with a wrong PIN, is not missing.
-  const bool is_correctable =
-      !opened.ok() && (token ? opened.is(Reason::kTokenMisnamed) : !opened.is(Reason::kTokenMissing));
-  if (is_correctable) return opened;
-  if (!token) {
-    reach.missing.push_back(what + ", which does not open: " + (opened.ok() ? "" : opened.error().detail));
-    return {};
-  }
-  SR_ASSIGN(const ItemState witness, item_state(*token_store, SecretName::kVaultHash));
-  const bool has_key = token->find_kek(named.kek_label, named.kek).ok();
-  reach.token = true;
-  if (!has_key && witness != ItemState::kOwn && ring.header().state != ProvisionState::kRemovingRoot)
-    reach.missing.push_back(what);
-  if (token_slot.kek_label.empty()) token_slot = std::move(named);
-  return {};
-}
-
 // With `allow_leftovers` what does not answer counts as not found.
 Result<Engine::State::Reach> Engine::State::reach_items(const KeySlot& root, const Status& opened) {
   Reach reach;
-  const auto look = [&](const Status& looked, const char* what) -> Status {
+  const auto look = [&](const Status& looked, std::string_view what) -> Status {
     if (looked.ok() || !options.allow_leftovers) return looked;
     reach.missing.push_back(std::string(what) + " (" + looked.error().detail + ")");
     return {};
   };
-  if (root.type == SlotType::kTpm) {
-    SR_TRY(look(reach_tpm(root, reach), "the NV indices in the TPM"));
-    return reach;
-  }
-  if (root.type == SlotType::kPkcs11) SR_TRY(look(reach_token(root, opened, reach), "what is in the token"));
-  SR_TRY(look(reach_secrets(root, opened, reach), "what is in the SecretStore"));
+  const Result<bool> reached = protector->removal().reach(root, opened, reach.missing);
+  reach.root = reached.ok() && *reached;
+  SR_TRY(look(reached.status(), protector->kind().items));
+  if (protector->kind().has_secrets())
+    SR_TRY(look(reach_secrets(opened, reach), "what is in the SecretStore"));
   return reach;
 }
 
@@ -157,7 +96,7 @@ Status Engine::decommission(const Credential& credential) {
     SR_ASSIGN(std::vector<ParsedPersistence> candidates, state.ring.read(*state.directory));
     candidate = std::move(candidates.front());
     state.ring.planned_header() = candidate->header;
-    const KeySlot* root = state.root_slot();
+    const KeySlot* root = root_slot(state.ring.header());
     if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
     // Connects the root's store, too.
     opened = state.open_by_root(state.ring.header(), *root);
@@ -165,7 +104,7 @@ Status Engine::decommission(const Credential& credential) {
     const bool unreachable = !opened.ok() && error_info(opened.error().reason).retryable;
     if (unreachable && !state.options.allow_leftovers) return opened.status();
   }
-  const KeySlot* root = state.root_slot();
+  const KeySlot* root = root_slot(state.ring.header());
   if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
   SR_ASSIGN(const State::Reach reach, state.reach_items(*root, opened.status()));
   state.left_behind = reach.missing;
@@ -212,33 +151,23 @@ const std::vector<std::string>& Engine::left_behind() const { return state_->lef
 
 // Another store's item of the same name stays.
 Status Engine::State::remove_own(SecretName name) {
-  SR_ASSIGN(const ItemState found, item_state(*secrets, name));
+  SR_ASSIGN(const ItemState found, item_state(*secrets, name, ring.header().storage_id));
   return found == ItemState::kForeign ? Status() : secrets->remove(name);
 }
 
 Status Engine::State::remove_items(const Reach& reach) {
-  if (reach.tpm) return remove_indices();
-  const KeySlot* root = root_slot();
-  const SecretName marker = marker_of(root != nullptr ? root->type : SlotType::kSoftware);
+  ProtectorRemoval& removal = protector->removal();
+  const std::optional<SecretName> last = protector->kind().last_item;
   if (reach.secrets) {
     for (const SecretName name : kSecretNames)
-      if (name != marker) SR_TRY(remove_own(name));
+      if (name != last) SR_TRY(remove_own(name));
   }
-  if (ring.header().state != ProvisionState::kRemovingRoot)
+  // A root that is removed with the SecretStore's items does not tell by its absence that it was removed.
+  if (last && ring.header().state != ProvisionState::kRemovingRoot)
     SR_TRY(enter_removal(ProvisionState::kRemovingRoot));
-  if (reach.token) {
-    SR_ASSIGN(const ItemState witness, item_state(*token_store, SecretName::kVaultHash));
-    if (witness != ItemState::kForeign) SR_TRY(token_store->remove(SecretName::kVaultHash));
-  }
-  if (reach.secrets) SR_TRY(remove_own(marker));
-  return reach.token ? remove_stray_keks({}) : Status();
-}
-
-const KeySlot* Engine::State::root_slot() const {
-  const auto slot =
-      std::find_if(ring.header().slots.begin(), ring.header().slots.end(),
-                   [](const KeySlot& candidate) { return candidate.type != SlotType::kPassword; });
-  return slot == ring.header().slots.end() ? nullptr : &*slot;
+  if (reach.root) SR_TRY(removal.remove_witness());
+  if (reach.secrets) SR_TRY(remove_own(*last));
+  return reach.root ? removal.remove_root() : Status();
 }
 
 Status Engine::State::remove_persistence() {
@@ -279,20 +208,6 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
     return directory.status();
   }
 
-  std::vector<StorageId> ids;
-  const auto add_items = [&](SecretStore& store, const std::string& place,
-                             const auto& secret_names) -> Status {
-    for (const SecretName name : secret_names) {
-      const Result<std::optional<Secret>> item = store.load(name);
-      const bool damaged = item.is(Reason::kWitnessReplaced) || item.is(Reason::kRootUnavailable);
-      if (!item.ok() && !damaged) return item.status();
-      if (item.ok() && !*item) continue;
-      const auto id = damaged ? std::nullopt : std::optional((*item)->storage_id);
-      if (id) ids.push_back(*id);
-      found.push_back({std::string(secret_name_text(name)), place, id});
-    }
-    return {};
-  };
   if (options.secret_store) {
     state.secret_config = *options.secret_store;
     if (state.secret_config.type == SecretStoreType::kFile) {
@@ -302,26 +217,11 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
               .status());
     }
     SR_ASSIGN(state.secrets, open_secret_store(state.environment, state.secret_config, options.instance));
-    SR_TRY(add_items(*state.secrets, "the SecretStore " + place_text(state.secret_config), kSecretNames));
+    SR_TRY(add_leftovers(*state.secrets, "the SecretStore " + place_text(state.secret_config), kSecretNames,
+                         found));
   }
-  if (options.protector == ProtectorType::kTpm) {
-    SR_TRY(state.connect_tpm(options.tpm.tcti, {}, {}));
-    SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, state.find_indices());
-    for (const roots::NvIndexInfo& info : indices)
-      found.push_back({index_name(info.index), "the TPM", storage_id_of(info.label)});
-  }
-  if (options.protector == ProtectorType::kPkcs11) {
-    SR_TRY(state.connect_token(nullptr));
-    const std::string place = "the token '" + state.token->info().label + "'";
-    SR_TRY(add_items(*state.token_store, place, std::array{SecretName::kVaultHash}));
-    const std::string& label = options.pkcs11.locator.object;
-    SR_ASSIGN(const std::vector<roots::Kek> keks, state.token->find_keks(label));
-    for (const roots::Kek& kek : keks) {
-      const auto id = std::find_if(ids.begin(), ids.end(),
-                                   [&](const StorageId& known) { return is_kek_id_of(kek.id, known); });
-      if (id != ids.end()) found.push_back({"the key '" + label + "'", place, *id});
-    }
-  }
+  state.use_protector(kind_of(options.protector.value_or(ProtectorType::kSoftware)));
+  SR_TRY(state.protector->removal().find_leftovers(found));
   return found;
 }
 
@@ -332,7 +232,7 @@ Result<Engine::State::Locks> Engine::State::lock_leftovers(const std::vector<Lef
     SR_ASSIGN(lock, directory->lock_directory(kLockFileName));
   }
   SR_TRY(lock_secrets());
-  if (secrets_lock && !token) return locks;
+  if (secrets_lock && !protector->kind().is_shared_by_copies) return locks;
   std::vector<StorageId> ids;
   for (const Leftover& item : found) {
     if (!item.storage_id || std::find(ids.begin(), ids.end(), *item.storage_id) != ids.end()) continue;
@@ -361,18 +261,7 @@ Status Engine::remove_leftovers() {
     return {Reason::kLocked,
             "another process changed what is left of the store while it was looked at; try again"};
   }
-  if (state.tpm) {
-    SR_ASSIGN(const std::vector<roots::NvIndexInfo> indices, state.find_indices());
-    for (const roots::NvIndexInfo& info : indices) SR_TRY(state.tpm->undefine(info.index));
-  }
-  if (state.token) {
-    for (const Leftover& item : found) {
-      if (!item.storage_id) continue;
-      state.ring.planned_header().storage_id = *item.storage_id;
-      SR_TRY(state.remove_stray_keks({}));
-    }
-    SR_TRY(state.token_store->remove(SecretName::kVaultHash));
-  }
+  SR_TRY(state.protector->removal().remove_leftovers(found));
   if (state.secrets) {
     for (const SecretName name : kSecretNames) SR_TRY(state.secrets->remove(name));
     SR_TRY(state.secrets->remove_lock());

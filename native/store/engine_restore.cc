@@ -67,9 +67,9 @@ bool Engine::State::restore_pending() {
 Status Engine::State::note(log::CommitKind kind) { return queue->commit_system(kind, {}).status(); }
 
 Status Engine::State::connect_new_token(const TokenSlot& former) {
-  SR_TRY(connect_token(&former));
-  witnesses->attach_token(*token_store);
-  SR_ASSIGN(const std::optional<Secret> present, token_store->load(SecretName::kVaultHash));
+  SR_TRY(protector->token_kek()->connect(&former));
+  witnesses->attach_token(*token_store());
+  SR_ASSIGN(const std::optional<Secret> present, token_store()->load(SecretName::kVaultHash));
   if (!present) return {};
   // What it remembers was not judged with the history.
   return {Reason::kHsmUnreachable, "the token came back while the restore was under way; begin again"};
@@ -82,7 +82,7 @@ Status Engine::State::register_token_witness() {
   // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
   const Witnesses::Keys keys = witness_keys(epoch_keys->file_key_id());
   Bytes raw = encode_vault_hash(value, keys.witness.view(), keys.storage_id, keys.key_id);
-  SR_TRY(token_store->save(SecretName::kVaultHash, ring.header().storage_id, raw));
+  SR_TRY(token_store()->save(SecretName::kVaultHash, ring.header().storage_id, raw));
   evidence.token.present = true;
   witnesses->adopt_token(value, std::move(raw));
   return {};
@@ -91,7 +91,8 @@ Status Engine::State::register_token_witness() {
 Status Engine::validate_restore(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
-  if (!state.has_token()) return {Reason::kNothingToDo, "this store has no root in a token"};
+  if (state.protector->kind().repair != RootRepair::kRestore)
+    return {Reason::kNothingToDo, "this store has no root in a token"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   const std::optional<RestoreRecord> earlier = state.restore_record();
   const bool pending = earlier && !earlier->completed;
@@ -135,7 +136,7 @@ Status Engine::State::resume_restore() {
   SR_TRY(begin_writing(kind, changes, next_stamp(*stamp, read_clock(environment.clock))));
   tamper_file_anew = verdict.tamper_file_anew;
   SR_TRY(before_step("strays"));
-  SR_TRY(remove_stray_keks(token_slot.kek.id));
+  SR_TRY(protector->token_kek()->remove_strays());
   return finish_opening(false);
 }
 
@@ -145,11 +146,12 @@ Status Engine::restore(const Credential& credential) {
   SR_TRY(state.require(State::Stage::kIdentified));
   if (!state.recovering) return state.resume_restore();
 
-  const KeySlot* slot = state.root_slot();
+  const KeySlot* slot = root_slot(state.ring.header());
   if (slot == nullptr) return {Reason::kInternal, "a store with a token has a key slot for it"};
   SR_ASSIGN(const TokenSlot former, parse_token_parameters(slot->parameters));
   SR_TRY(state.before_step("begin"));
-  if (!state.token) SR_TRY(state.connect_new_token(former));
+  TokenKek& kek = *state.protector->token_kek();
+  if (!kek.token()) SR_TRY(state.connect_new_token(former));
 
   const Now now = read_clock(state.environment.clock);
   // By an attempt that was cut behind its commit.
@@ -170,17 +172,10 @@ Status Engine::restore(const Credential& credential) {
   SR_TRY(state.note(log::CommitKind::kRestoreToken));
 
   SR_TRY(state.before_step("kek"));
-  const Bytes former_id = former.kek.id;
-  state.token_slot = former;
-  const roots::TokenLocator& locator = state.options.pkcs11.locator;
-  if (!locator.object.empty()) state.token_slot.kek_label = locator.object;
-  state.token_slot.secret_store = state.secret_config;
-  state.token_slot.module = locator.module;
-  state.token_slot.token_label = state.token->info().label;
-  state.token_slot.token_serial = state.token->info().serial;
-  SR_TRY(state.remove_stray_keks(former_id));  // of an attempt that was cut before its commit
+  kek.move_from(former);
+  SR_TRY(kek.remove_strays());  // of an attempt that was cut before its commit
   PersistenceHeader header = state.ring.header();
-  SR_TRY(state.make_kek(header));
+  SR_TRY(kek.make(header));
 
   SR_TRY(state.before_step("witness"));
   SR_TRY(state.register_token_witness());
@@ -214,7 +209,7 @@ Status Engine::restore(const Credential& credential) {
 
   SR_TRY(state.note(log::CommitKind::kRestoreKeys));
   SR_TRY(state.before_step("strays"));
-  SR_TRY(state.remove_stray_keks(state.token_slot.kek.id));
+  SR_TRY(kek.remove_strays());
   return state.finish_opening(!state.evidence.secret.present);
 }
 

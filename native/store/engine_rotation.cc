@@ -16,29 +16,6 @@
 #include "store/engine_state.h"
 
 namespace strongroom::store {
-namespace {
-
-std::size_t password_slots(const PersistenceHeader& header) {
-  return static_cast<std::size_t>(
-      std::count_if(header.slots.begin(), header.slots.end(),
-                    [](const KeySlot& slot) { return slot.type == SlotType::kPassword; }));
-}
-
-// With the root key that opens the slot now.
-Result<KeySlot> wrap_software_anew(SecretStore& secrets, const KeySlot& slot, std::uint32_t slot_id,
-                                   const PersistenceHeader& former, std::uint32_t key_id, ByteView dek) {
-  SR_ASSIGN(const std::optional<Secret> root, secrets.load(SecretName::kRootKey));
-  if (!root || root->storage_id != former.storage_id) {
-    return Status(Reason::kRootUnavailable, "the SecretStore does not hold the RootKey of this store");
-  }
-  const SecretBytes kek = software_kek(root->value.view(), former.storage_id);
-  bool fits = false;
-  SR_TRY(unwrap_dek(slot, kek.view(), former.storage_id, former.key_id, &fits).status());
-  return wrap_dek(slot_id, SlotType::kSoftware, slot.parameters, kek.view(), dek, former.storage_id, key_id);
-}
-
-}  // namespace
-
 Witnesses::Keys Engine::State::witness_keys(std::uint32_t key_id) {
   const MutexLock lock(ring.mutex());
   const SecretBytes& of = *ring.dek_of(key_id);
@@ -95,7 +72,8 @@ Status Engine::State::find_vault_key(const log::FileHeader& file) {
 Status Engine::State::unless_changed(Status finding) {
   if (finding.ok() || !options.read_only) return finding;
   // With what an open store was opened with; the next finding, too.
-  if (!ring.is_replaced(*directory)) return finding;
+  const Result<Bytes> file = read_persistence_file(*directory);
+  if (file.ok() && *file == ring.file()) return finding;
   return {Reason::kLocked, stage == Stage::kOpen
                                ? "another process replaced persistence.bin after this store was opened for "
                                  "reading; open it again"
@@ -108,34 +86,15 @@ Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, 
                                                    std::uint32_t password_slot) {
   PersistenceHeader next = ring.header();
   std::erase_if(next.slots, [password_slot](const KeySlot& slot) {
-    return slot.type == SlotType::kPassword && slot.id != password_slot;
+    return kind_of(slot) == nullptr && slot.id != password_slot;
   });
   ++next.key_id;
   std::uint32_t slot_id = next_slot_id();
   for (KeySlot& slot : next.slots) {
-    switch (slot.type) {
-      case SlotType::kSoftware: {
-        SR_ASSIGN(slot,
-                  wrap_software_anew(*secrets, slot, slot_id++, ring.header(), next.key_id, dek_next.view()));
-        break;
-      }
-      case SlotType::kTpm: {
-        SR_ASSIGN(slot,
-                  seal_tpm_slot(*tpm, slot_id++, tpm_slot, pin_authorisation.view(), dek_next.view(), next));
-        break;
-      }
-      case SlotType::kPkcs11: {
-        SR_ASSIGN(slot, wrap_token_slot(*token, slot_id++, token_slot, dek_next.view()));
-        break;
-      }
-      case SlotType::kPassword: {
-        SR_ASSIGN(PasswordParameters parameters, parse_password_parameters(slot.parameters));
-        parameters.salt = crypto::random_array<16>();
-        SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
-        slot = wrap_dek(slot_id++, SlotType::kPassword, encode_password_parameters(parameters), kek.view(),
-                        dek_next.view(), next.storage_id, next.key_id);
-        break;
-      }
+    if (kind_of(slot) != nullptr) {
+      SR_ASSIGN(slot, protector->wrap(slot, slot_id++, dek_next.view(), next));
+    } else {
+      SR_ASSIGN(slot, rewrap_password_slot(slot, slot_id++, password, dek_next.view(), next));
     }
   }
   return next;
@@ -146,7 +105,7 @@ void Engine::State::follow_keys() {
   if (epoch_keys->key_id() != ring.header().key_id) {
     queue->exclusively([this] {
       epoch_keys->switch_vault_key(ring.header().key_id,
-                                create_get_vault_key(ring.dek().view(), ring.core().vault_salt));
+                                   create_get_vault_key(ring.dek().view(), ring.core().vault_salt));
       writer->end_epoch();
     });
   }
@@ -155,7 +114,7 @@ void Engine::State::follow_keys() {
 
 // With the persistence lock held.
 Status Engine::State::begin_rotation(ByteView password, const RotationOptions& how) {
-  const std::size_t passwords = password_slots(ring.header());
+  const std::size_t passwords = password_slots(ring.header()).size();
   if (passwords > 1 && !how.remove_other_passwords) {
     return {Reason::kInvalidOption,
             "removeOtherPasswords: the store has " + std::to_string(passwords) +

@@ -68,7 +68,7 @@ void Engine::State::on_committed(const log::CommitInfo& info) {
   log_bytes = writer->offset();
   newest_wall_ms = info.wall_ms;
   newest_kind = info.kind;
-  const bool slow_witness = counter || token_store;
+  const bool slow_witness = counter || token_store() != nullptr;
   if (info.kind == log::CommitKind::kData) {
     const std::uint64_t now_ms = environment.clock.boot_ms();
     fast_window.committed(info.checkpoint.generation, now_ms);
@@ -162,7 +162,7 @@ void Engine::State::check_counter() {
 }
 
 Status Engine::State::move_witnesses(bool anchor) {
-  if (token_store && anchor) {
+  if (token_store() != nullptr && anchor) {
     anchor_newest_boot_ms = environment.clock.boot_ms();
     Status moved = move_fast_witnesses(true);
     anchor_owed = !moved.ok();
@@ -355,13 +355,70 @@ Result<std::optional<Bytes>> Engine::get_system_record(std::string_view name) {
   return state.system_record(std::string(kSystemPrefix) + std::string(name));
 }
 
+void Engine::State::describe_time(EngineStatus& out) {
+  const std::lock_guard lock(time_mutex);
+  out.clock_corrected = clock_corrected;
+  out.clock_unsynchronised = clock_unsynchronised;
+  if (stamp) {
+    out.time_tamper = *stamp;
+    const Now now = read_clock(environment.clock);
+    out.age_ms = age_ms(*stamp, now);
+  } else if (secret_stamp) {
+    // A start that was refused before TIME_TAMPER: what the SecretStore remembers may be newer than the vault.
+    out.time_tamper = *secret_stamp;
+    out.age_ms = age_ms(*secret_stamp, read_clock(environment.clock));
+  }
+}
+
+void Engine::State::describe_witnesses(const AuditCheckpoint& newest, EngineStatus& out) {
+  const auto add = [&](const char* name, const Witnesses::Position& position) {
+    WitnessStatus witness;
+    witness.name = name;
+    witness.checkpoint = position.checkpoint;
+    witness.lag_generations = newest.generation - std::min(newest.generation, position.checkpoint.generation);
+    witness.moved_wall_ms = position.moved_wall_ms;
+    witness.failing = position.failing;
+    out.witnesses.push_back(std::move(witness));
+  };
+  Witnesses::Position tamper = witnesses->tamper_position();
+  Witnesses::Position secret;
+  if (has_secret_store()) secret = witnesses->secret_position();
+  if (!writer || options.read_only) {  // what was found, not what was moved
+    if (evidence.tamper.content) {
+      tamper.checkpoint = {evidence.tamper.content->newest.generation, evidence.tamper.content->newest.head};
+    }
+    if (evidence.secret.value) secret.checkpoint = evidence.secret.value->checkpoint;
+  }
+  add("tamper-file", tamper);
+  if (has_secret_store()) add("secret-store", secret);
+  if (token_store() != nullptr) {
+    Witnesses::Position token = witnesses->token_position();
+    if ((!writer || options.read_only) && evidence.token.value)
+      token.checkpoint = evidence.token.value->checkpoint;
+    add("token", token);
+  }
+  if (counter) {
+    const CounterWitness::Position position = counter->position();
+    add("tpm-counter", {position.checkpoint, position.moved_wall_ms, position.failing});
+    if (out.tpm) {
+      out.tpm->counter = position.newest.number;
+      out.tpm->increments = position.newest.increments;
+      out.tpm->first_wall_ms = position.newest.first_wall_ms;
+      out.tpm->first_number = position.newest.first_number;
+    }
+    if (stage == Stage::kOpen && !options.read_only)
+      out.permit_checkpoint = authority_checkpoint(out.newest, position.newest.number);
+  }
+}
+
 EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
   const MutexLock header_lock(state.ring.mutex());
-  out.protector = state.has_counter() ? ProtectorType::kTpm
-                  : state.has_token() ? ProtectorType::kPkcs11
-                                      : ProtectorType::kSoftware;
+  if (state.protector) {
+    out.protector = state.protector->kind().type;
+    state.protector->describe(out);
+  }
   out.age_excused = state.age_excused;
   out.file_system = state.file_system;
   out.last_written_here = state.last_written_here;
@@ -378,7 +435,7 @@ EngineStatus Engine::status() {
   out.tail_repaired = state.tail_repaired;
   out.tamper_file_anew = state.tamper_file_anew;
   out.persistence_repaired = state.persistence_damaged;
-  out.secret_repaired = state.root_damaged || state.secrets_damaged;
+  out.secret_repaired = out.root_repaired || state.secrets_damaged;
   out.secret_store = state.secret_config;
   out.key_id = state.ring.header().key_id;
   out.rotation_pending = state.ring.core().previous.has_value();
@@ -388,64 +445,17 @@ EngineStatus Engine::status() {
   out.newest = {newest.generation, newest.head};
   out.permit_checkpoint = state.authority_checkpoint(out.newest);
   out.newest_wall_ms = state.newest_wall_ms;
-  {
-    const std::lock_guard lock(state.time_mutex);
-    out.clock_corrected = state.clock_corrected;
-    out.clock_unsynchronised = state.clock_unsynchronised;
-    if (state.stamp) {
-      out.time_tamper = *state.stamp;
-      const Now now = read_clock(state.environment.clock);
-      out.age_ms = age_ms(*state.stamp, now);
-    } else if (state.secret_stamp) {
-      // A start that was refused before TIME_TAMPER: what the SecretStore remembers may be newer than the vault.
-      out.time_tamper = *state.secret_stamp;
-      out.age_ms = age_ms(*state.secret_stamp, read_clock(state.environment.clock));
-    }
-  }
+  state.describe_time(out);
   const std::uint64_t boot_ms = state.environment.clock.boot_ms();
   for (const Window* window : {&state.fast_window, &state.slow_window}) {
     const std::uint64_t since_ms = window->waiting_since_ms();
     if (since_ms != 0) out.waiting_ms = std::max(out.waiting_ms, boot_ms - std::min(boot_ms, since_ms));
   }
-  const auto add = [&](const char* name, const Witnesses::Position& position) {
-    WitnessStatus witness;
-    witness.name = name;
-    witness.checkpoint = position.checkpoint;
-    witness.lag_generations = newest.generation - std::min(newest.generation, position.checkpoint.generation);
-    witness.moved_wall_ms = position.moved_wall_ms;
-    witness.failing = position.failing;
-    out.witnesses.push_back(std::move(witness));
-  };
-  Witnesses::Position tamper = state.witnesses->tamper_position();
-  Witnesses::Position secret;
-  if (state.has_secret_store()) secret = state.witnesses->secret_position();
-  if (!state.writer || state.options.read_only) {  // what was found, not what was moved
-    if (state.evidence.tamper.content) {
-      tamper.checkpoint = {state.evidence.tamper.content->newest.generation,
-                           state.evidence.tamper.content->newest.head};
-    }
-    if (state.evidence.secret.value) secret.checkpoint = state.evidence.secret.value->checkpoint;
-  }
-  add("tamper-file", tamper);
-  if (state.has_secret_store()) add("secret-store", secret);
-  if (state.token_store) {
-    Witnesses::Position token = state.witnesses->token_position();
-    if ((!state.writer || state.options.read_only) && state.evidence.token.value)
-      token.checkpoint = state.evidence.token.value->checkpoint;
-    add("token", token);
-    out.token = state.describe_token();
-  }
-  if (state.counter) {
-    const CounterWitness::Position position = state.counter->position();
-    add("tpm-counter", {position.checkpoint, position.moved_wall_ms, position.failing});
-    out.tpm = state.describe_tpm(position);
-    if (state.stage == State::Stage::kOpen && !state.options.read_only)
-      out.permit_checkpoint = state.authority_checkpoint(out.newest, position.newest.number);
-  }
+  state.describe_witnesses(newest, out);
   if (state.stage == State::Stage::kOpen ||
       (state.startup == StartupState::kWarmstart && state.stage > State::Stage::kRootOpen &&
        state.stage != State::Stage::kClosed)) {
-    if (state.has_token()) out.restore = state.restore_record();
+    out.restore = state.restore_record();
     const Result<std::optional<Bytes>> verified = state.system_record(kPasswordVerifiedKey);
     if (verified.ok() && *verified && (*verified)->size() == sizeof(std::int64_t))
       out.password_verified_ms = static_cast<std::int64_t>(load_le<std::uint64_t>((*verified)->data()));

@@ -3,12 +3,12 @@
 
 #include <chrono>
 
+#include "header/key_ring.h"
+#include "protectors/pkcs11/token_kek.h"
+#include "protectors/tpm/sealed_root.h"
+#include "secret_store/items.h"
 #include "store/counter_witness.h"
 #include "store/engine.h"
-#include "store/key_ring.h"
-#include "store/token_slot.h"
-#include "store/token_store.h"
-#include "store/tpm_slot.h"
 #include "store/verdict.h"
 #include "store/window.h"
 #include "store/witnesses.h"
@@ -94,13 +94,12 @@ struct Engine::State {
   std::unique_ptr<os::FileLock> storage_id_lock;
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
-  std::vector<std::string> left_behind;  // by a decommission
+  std::unique_ptr<KeyProtector> protector;  // null before its kind is known
+  std::vector<std::string> left_behind;     // by a decommission
 
   KeyRing ring;
   bool persistence_damaged = false;  // one copy
-  bool root_damaged = false;         // one copy of RootKey
   bool secrets_damaged = false;      // one copy of VaultHash or TimeTamper; the next move mends it
-  SecretBytes root_key;              // only to repair a damaged copy
 
   std::unique_ptr<log::EpochKeys> epoch_keys;
   log::Index index;
@@ -137,17 +136,11 @@ struct Engine::State {
   std::vector<log::Completion> witnessed_waiting;  // in order of submission
   std::thread witness_thread;
 
-  // The TPM; with another protector all of this is empty.
-  std::shared_ptr<roots::Tpm> tpm;
-  std::string tpm_description;
-  TpmSlot tpm_slot;  // of the persistence.bin on disk; guarded by persistence_mutex once the store is open
-  SecretBytes pin_authorisation;
-  bool tpm_is_another = false;  // reseal, reanchor: than the one that holds the counter
-  std::unique_ptr<CounterWitness> counter;
+  std::unique_ptr<CounterWitness> counter;  // null without one
   std::optional<AnchorRecord> anchor_found;
   // While the log is read: the commits that may hold an anchor.
   std::vector<std::pair<log::Checkpoint, log::CommitKind>> anchor_places;
-  Status refused_root;  // reseal, restore: why the TPM or the token did not open the root
+  Status refused_root;  // why the root did not open, before authority did
   bool age_excused = false;
   bool last_written_here = false;  // the directory is the one in which the store was last opened for writing
   std::uint64_t seal_epoch_anchors =
@@ -158,10 +151,6 @@ struct Engine::State {
   std::atomic<bool> anchor_owed{false};          // an anchor was asked for and failed
   std::atomic<std::uint64_t> token_retry_ms{0};  // how long the next try waits
 
-  // The token; with another protector all of this is empty.
-  std::shared_ptr<roots::Token> token;
-  TokenSlot token_slot;  // of the newest persistence.bin; guarded by persistence_mutex once the store is open
-  std::unique_ptr<TokenStore> token_store;
   std::optional<Bytes> token_raw_hash;
   bool restore_validated = false;
   bool password_proven = false;  // of a restore that continues
@@ -192,7 +181,10 @@ struct Engine::State {
   [[nodiscard]] Status open_root();
   [[nodiscard]] Status open_core(const ParsedPersistence& candidate, SecretBytes dek_in);
   [[nodiscard]] Status check_policy() const;
-  [[nodiscard]] Status check_storage(SlotType type) const;
+  [[nodiscard]] Status check_kind(const ProtectorKind& kind) const;
+  void use_protector(const ProtectorKind& kind);
+  [[nodiscard]] Status open_secrets_anew(const ProtectorKind& kind);
+  [[nodiscard]] ProtectorContext protector_context();
   [[nodiscard]] std::uint8_t present_files(const std::vector<std::string>& names) const;
   void make_witnesses(std::uint32_t key_id);
   [[nodiscard]] Status gather_evidence();
@@ -200,6 +192,8 @@ struct Engine::State {
   [[nodiscard]] Status gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
                                          std::optional<Bytes>& raw);
   [[nodiscard]] Status load_log(const ProgressHook& progress);
+  [[nodiscard]] Status refuse_leftover_items(const std::optional<StorageId>& planned);
+  [[nodiscard]] Status save_first_items(const log::Checkpoint& genesis);
   [[nodiscard]] Status create_vault();
   void make_queue();
   [[nodiscard]] Result<std::optional<Bytes>> system_record(std::string_view key);
@@ -221,13 +215,8 @@ struct Engine::State {
 
   // engine_removal.cc
   struct Reach;
-  enum class ItemState : std::uint8_t { kAbsent, kOwn, kForeign, kDamaged };
-  [[nodiscard]] Result<ItemState> item_state(SecretStore& store, SecretName name);
-  [[nodiscard]] Result<bool> has_own_indices();
   [[nodiscard]] Result<bool> root_is_gone();
-  [[nodiscard]] Status reach_tpm(const KeySlot& root, Reach& reach);
-  [[nodiscard]] Status reach_secrets(const KeySlot& root, const Status& opened, Reach& reach);
-  [[nodiscard]] Status reach_token(const KeySlot& root, const Status& opened, Reach& reach);
+  [[nodiscard]] Status reach_secrets(const Status& opened, Reach& reach);
   [[nodiscard]] Result<Reach> reach_items(const KeySlot& root, const Status& opened);
   [[nodiscard]] Status enter_removal(ProvisionState next);
   [[nodiscard]] Status remove_own(SecretName name);
@@ -252,25 +241,22 @@ struct Engine::State {
   // The same for the key slots. An error says whether they are changed, and what of the store `shows` it.
   [[nodiscard]] Status replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
                                      std::string_view shows);
+  void adopt_slot();
   [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
 
   // engine_locks.cc
   [[nodiscard]] Status lock_secrets();
-  [[nodiscard]] Status lock_shared(const StorageId& storage_id, SlotType root);
+  [[nodiscard]] Status lock_shared(const StorageId& storage_id, const ProtectorKind& kind);
   [[nodiscard]] Status lock_storage_id(const StorageId& storage_id);
   void release_locks();
   [[nodiscard]] Result<Bytes> place();
   [[nodiscard]] Result<bool> is_at_recorded_place();
 
   // engine_relocate.cc
-  [[nodiscard]] Status nothing_to_recover() const;
+  [[nodiscard]] Status nothing_to_recover();
   [[nodiscard]] Status check_left(const SecretStoreConfig& place);
-  [[nodiscard]] Result<KeySlot> slot_naming(const SecretStoreConfig& place, const KeySlot& slot);
 
-  // Where the root is opened: engine_open.cc, engine_tpm.cc.
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
-  [[nodiscard]] Result<SecretBytes> open_by_software(const PersistenceHeader& candidate, const KeySlot& slot);
-  [[nodiscard]] Result<SecretBytes> open_by_tpm(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] bool has_secret_store() const { return (ring.core().witnesses & kWitnessSecretStore) != 0; }
   [[nodiscard]] bool has_counter() const { return (ring.core().witnesses & kWitnessTpm) != 0; }
   [[nodiscard]] bool has_extend() const { return (ring.core().witnesses & kWitnessTpmExtend) != 0; }
@@ -281,26 +267,6 @@ struct Engine::State {
   [[nodiscard]] Result<std::uint32_t> replace_password(std::optional<std::uint32_t> former, ByteView password,
                                                        std::string label);
 
-  // engine_tpm.cc
-  [[nodiscard]] Status connect_tpm_for_reseal();
-  [[nodiscard]] Result<bool> has_own_index(const std::string& tcti, std::uint32_t index,
-                                           const PersistenceHeader& of) const;
-  [[nodiscard]] Status connect_tpm(const std::string& tcti, const roots::TpmName& parent,
-                                   const roots::TpmName& endorsement);
-  // The counter and the extend index that this instance has, of whichever store.
-  [[nodiscard]] Result<std::vector<roots::NvIndexInfo>> find_indices();
-  [[nodiscard]] Status refuse_indices_left_over(const std::optional<ParsedPersistence>& planned);
-  // Free places, but for `kept`, and new secrets. A secret serves for one index that is made: a command that was withheld
-  // must not make another one with it.
-  [[nodiscard]] Result<PlannedIndices> plan_indices(std::uint32_t kept);
-  [[nodiscard]] Status
-  plan_new_indices();  // COLDSTART and reseal: into the core data, and the slot's constants
-  // The first value of a counter that is made next; asked with one at `index` that is removed again.
-  [[nodiscard]] Result<std::uint64_t> foresee_counter(std::uint32_t index);
-  [[nodiscard]] Result<std::uint64_t> make_indices(
-      const PlannedIndices& planned);  // the counter's first value
-  [[nodiscard]] Status remove_indices(const std::vector<std::uint32_t>& kept = {});
-
   // engine_take_over.cc
   // A store of release 0.1 gets new indices; otherwise nothing.
   [[nodiscard]] Status take_over();
@@ -308,11 +274,8 @@ struct Engine::State {
   [[nodiscard]] Status end_take_over();
   // The record that speaks of the indices in the core data.
   [[nodiscard]] std::string_view anchor_key() const;
-  // What was sealed is adopted (adopt_slot) when the file that holds it is durable.
-  [[nodiscard]] Status seal_slot(PersistenceHeader& header_new, std::uint64_t at_most);
-  void adopt_slot();
-  [[nodiscard]] Status refuse_indices_of_another_store();
-  [[nodiscard]] Status provision_tpm();
+
+  // engine_counter.cc
   void make_counter_witness();
   [[nodiscard]] Status gather_counter();
   void adopt_anchor();
@@ -320,16 +283,6 @@ struct Engine::State {
   [[nodiscard]] Result<bool> looks_consistent();
   [[nodiscard]] Status read_persistence_again();
   [[nodiscard]] Status check_time(const Now& now);
-  [[nodiscard]] TpmStatus describe_tpm(const CounterWitness::Position& position);
-
-  // engine_token.cc
-  [[nodiscard]] Status connect_token(const TokenSlot* named);
-  [[nodiscard]] Status unless_misnamed(const TokenSlot& named, Status lost) const;
-  [[nodiscard]] Result<SecretBytes> open_by_token(const PersistenceHeader& candidate, const KeySlot& slot);
-  [[nodiscard]] Status plan_kek();
-  [[nodiscard]] Status make_kek(PersistenceHeader& header_new);
-  [[nodiscard]] Status remove_stray_keks(const Bytes& kept);  // KEKs of this store but the one with this id
-  [[nodiscard]] TokenStatus describe_token() const;
 
   // engine_restore.cc
   [[nodiscard]] std::optional<RestoreRecord> restore_record();
@@ -360,7 +313,9 @@ struct Engine::State {
   [[nodiscard]] Status end_rotation();
 
   // engine_authority.cc
-  [[nodiscard]] const KeySlot* root_slot() const;
+  [[nodiscard]] SealedRoot& sealed_root() { return *protector->sealed_root(); }  // of a store with a counter
+  // The token as a witness; null where there is none.
+  [[nodiscard]] SecretStore* token_store() const { return protector ? protector->witness_store() : nullptr; }
   [[nodiscard]] log::Checkpoint authority_checkpoint(const log::Checkpoint& checkpoint) const {
     // An increment that is still to be finished counts as made, so that finishing it takes no permit's worth.
     return authority_checkpoint(checkpoint,
@@ -382,6 +337,12 @@ struct Engine::State {
   [[nodiscard]] bool anchor_due();
   [[nodiscard]] std::optional<std::chrono::milliseconds> until_anchor();
   [[nodiscard]] bool counter_unmoved() const;
+
+  void give_up_evidence();
+
+  // For the status, with the ring's lock held.
+  void describe_time(EngineStatus& out);
+  void describe_witnesses(const AuditCheckpoint& newest, EngineStatus& out);
 
   // Commit hooks.
   [[nodiscard]] Status gate();

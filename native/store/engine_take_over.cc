@@ -33,14 +33,15 @@ Status Engine::State::begin_take_over() {
     SR_TRY(witnesses->move());
     SR_TRY(counter->reach(read_clock(environment.clock)));
   }
-  SR_TRY(remove_indices({ring.core().counter_index}));  // left by an attempt that was cut
+  const StoreIndices indices = sealed_root().indices();
+  SR_TRY(indices.remove({ring.core().counter_index}));  // left by an attempt that was cut
   NextKeys next;
   next.previous = store::clone(ring.core().previous);
   next.former_field_keys = store::clone(ring.core().former_field_keys);
-  SR_ASSIGN(next.indices, plan_indices(ring.core().counter_index));
+  SR_ASSIGN(next.indices, indices.plan(ring.core().counter_index));
   const PlannedIndices& planned = *next.indices;
-  SR_ASSIGN(const std::uint64_t foreseen, foresee_counter(planned.counter.index));
-  SR_ASSIGN(const std::uint64_t made, make_indices(planned));
+  SR_ASSIGN(const std::uint64_t foreseen, indices.foresee_counter(planned.counter.index));
+  SR_ASSIGN(const std::uint64_t made, indices.make(planned));
   if (made != foreseen)
     return {Reason::kTpmUnavailable, "another program moved a counter of the TPM concurrently; start again"};
 
@@ -48,16 +49,16 @@ Status Engine::State::begin_take_over() {
   record.number = record.first_number = made;
   record.increments += 1;
   record.head = AnchorHead{first_extend_value(planned.extend.secret.view()), std::nullopt};
-  tpm_slot.counter_index = planned.counter.index;
+  sealed_root().move_to_counter(planned.counter.index);
   PersistenceHeader header_new = ring.header();
-  SR_TRY(seal_slot(header_new, made));
+  SR_TRY(sealed_root().seal(header_new, made));
   SystemRecordChanges changes;
   changes.put(kAnchorNextKey, encode_anchor_record(record));
   return replace_header(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
 }
 
 Status Engine::State::end_take_over() {
-  SR_TRY(remove_indices({ring.core().counter_index, ring.core().extend_index}));
+  SR_TRY(sealed_root().indices().remove({ring.core().counter_index, ring.core().extend_index}));
   SR_ASSIGN(const std::optional<Bytes> next, system_record(kAnchorNextKey));
   const std::optional<AnchorRecord> record = next ? parse_anchor_record(*next) : std::nullopt;
   if (!record) return {Reason::kInternal, "the record of a take-over is malformed"};

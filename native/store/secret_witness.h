@@ -9,7 +9,7 @@
 #include <mutex>
 #include <optional>
 
-#include "store/secret_store.h"
+#include "secret_store/secret_store.h"
 #include "store/witness_checkpoint.h"
 
 namespace strongroom::store {

@@ -5,9 +5,9 @@
 #include <optional>
 
 #include "base/status.h"
+#include "header/persistence_file.h"
 #include "log/reader.h"
 #include "store/anchor_protocol.h"
-#include "store/persistence_file.h"
 #include "store/tamper_file.h"
 #include "store/witness_checkpoint.h"
 

@@ -106,7 +106,7 @@ export interface VaultContents {
   readonly end: number;
 }
 
-/** The key slot of a TPM, as native/store/tpm_slot.cc writes it. */
+/** The key slot of a TPM, as native/protectors/tpm/tpm_slot.cc writes it. */
 export interface TpmSlot {
   readonly tcti: string;
   readonly counterIndex: number;

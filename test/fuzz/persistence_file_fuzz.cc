@@ -9,7 +9,9 @@
 #include <cstdlib>
 
 #include "base/limits.h"
-#include "store/persistence_file.h"
+#include "header/persistence_file.h"
+#include "protectors/password/password_slot.h"
+#include "protectors/software/software_slot.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <set>
 
-#include "store/persistence_file.h"
+#include "header/persistence_file.h"
 
 namespace strongroom::store {
 namespace {

@@ -1,6 +1,7 @@
 // Several backup passwords: each a key slot of its own, each with the authority of all.
 #include "base/cancellation.h"
 #include "base/limits.h"
+#include "protectors/password/password_slot.h"
 #include "reliability_fixture.h"
 #include "store/authority.h"
 

@@ -1,4 +1,4 @@
-#include "store/persistence_file.h"
+#include "header/persistence_file.h"
 
 #include <gtest/gtest.h>
 
@@ -9,6 +9,8 @@
 
 #include "base/limits.h"
 #include "expect_status.h"
+#include "protectors/password/password_slot.h"
+#include "protectors/software/software_slot.h"
 
 namespace strongroom::store {
 namespace {
@@ -692,7 +694,7 @@ TEST(KeySlot, OpensWithItsKekOnly) {
   for (std::size_t bit = 0; bit < 256; ++bit) {
     wrong[bit / 8] ^= static_cast<std::uint8_t>(1U << (bit % 8));
     fits = true;
-    EXPECT_TRUE(unwrap_dek(slot, wrong, kStorageId, kKeyId, &fits).is(Reason::kPasswordWrong));
+    EXPECT_TRUE(unwrap_dek(slot, wrong, kStorageId, kKeyId, &fits).is(Reason::kRootUnavailable));
     EXPECT_FALSE(fits);
     wrong = kPasswordKek;
   }

@@ -1,4 +1,5 @@
 // Which older files and edits are refused after a rotation of the DEK, and while one is pending.
+#include "protectors/password/password_slot.h"
 #include "rotation_fixture.h"
 
 namespace strongroom::store::testing {

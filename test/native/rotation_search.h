@@ -3,6 +3,8 @@
 
 #include <set>
 
+#include "protectors/password/password_slot.h"
+#include "protectors/software/software_slot.h"
 #include "reliability_fixture.h"
 
 namespace strongroom::store::testing {

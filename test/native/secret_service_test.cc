@@ -18,10 +18,10 @@
 #include "expect_status.h"
 #include "os/posix.h"
 #include "private_keyring.h"
+#include "secret_store/libsecret.h"
+#include "secret_store/secret_record.h"
+#include "secret_store/secret_store_service.h"
 #include "secret_store_conformance.h"
-#include "store/libsecret.h"
-#include "store/secret_record.h"
-#include "store/secret_store_service.h"
 
 namespace strongroom::store::testing {
 namespace {

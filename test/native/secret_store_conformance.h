@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
-#include "store/secret_store.h"
+#include "secret_store/secret_store.h"
 
 namespace strongroom::store::testing {
 

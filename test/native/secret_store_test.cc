@@ -15,9 +15,9 @@
 #include "os/posix.h"
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
+#include "secret_store/secret_record.h"
+#include "secret_store/secret_store_file.h"
 #include "secret_store_conformance.h"
-#include "store/secret_record.h"
-#include "store/secret_store_file.h"
 
 namespace strongroom::store::testing {
 namespace {

@@ -1,8 +1,8 @@
 // A store whose root is in a simulated TPM.
 #pragma once
 
+#include "protectors/tpm/tpm_slot.h"
 #include "reliability_fixture.h"
-#include "store/tpm_slot.h"
 #include "vendor_key.h"
 
 namespace strongroom::store::testing {

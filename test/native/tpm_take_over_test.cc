@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "private_tpm.h"
+#include "protectors/password/password_slot.h"
 #include "store/engine_state.h"
 #include "tpm_crash_fixture.h"
 

@@ -1,0 +1,54 @@
+#include "protectors/registry.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "protectors/pkcs11/pkcs11_protector.h"
+#include "protectors/software/software_protector.h"
+#include "protectors/tpm/tpm_protector.h"
+
+namespace strongroom::store {
+namespace {
+
+template <typename Protector>
+std::unique_ptr<KeyProtector> make(const ProtectorKind& kind, ProtectorContext context) {
+  return std::make_unique<Protector>(kind, std::move(context));
+}
+
+const std::array kKinds{
+    ProtectorKind{ProtectorType::kSoftware, SlotType::kSoftware, "software", false, false,
+                  SecretName::kRootKey, "", RootRepair::kRecover, "", make<SoftwareProtector>},
+    ProtectorKind{ProtectorType::kTpm, SlotType::kTpm, "tpm", true, true, std::nullopt,
+                  "the NV indices in the TPM", RootRepair::kReseal,
+                  "the root of this store is in a TPM; `strongroom reseal` seals it anew",
+                  make<TpmProtector>},
+    ProtectorKind{ProtectorType::kPkcs11, SlotType::kPkcs11, "pkcs11", true, true, SecretName::kVaultHash,
+                  "what is in the token", RootRepair::kRestore,
+                  "the root of this store is in a token; `strongroom restore` gives it a new one",
+                  make<Pkcs11Protector>},
+};
+
+}  // namespace
+
+const ProtectorKind& kind_of(ProtectorType type) {
+  for (const ProtectorKind& kind : kKinds)
+    if (kind.type == type) return kind;
+  std::abort();  // not one of the enumerators
+}
+
+const ProtectorKind* kind_of(const KeySlot& slot) {
+  const auto kind = std::find_if(kKinds.begin(), kKinds.end(),
+                                 [&slot](const ProtectorKind& each) { return each.slot == slot.type; });
+  return kind == kKinds.end() ? nullptr : &*kind;
+}
+
+std::string_view protector_type_text(ProtectorType type) { return kind_of(type).name; }
+
+const KeySlot* root_slot(const PersistenceHeader& header) {
+  const auto slot = std::find_if(header.slots.begin(), header.slots.end(),
+                                 [](const KeySlot& each) { return kind_of(each) != nullptr; });
+  return slot == header.slots.end() ? nullptr : &*slot;
+}
+
+}  // namespace strongroom::store

@@ -1,0 +1,90 @@
+#include "protectors/software/software_protector.h"
+
+#include "protectors/registry.h"
+#include "protectors/software/software_slot.h"
+
+namespace strongroom::store {
+
+Status SoftwareProtector::plan() {
+  context().ring.planned_core().witnesses = kWitnessTamperFile | kWitnessSecretStore;
+  return plan_new_root(context().ring.planned_header());
+}
+
+Status SoftwareProtector::plan_new_root(PersistenceHeader& next) {
+  const std::uint32_t slot_id = context().next_slot_id();
+  root_ = SecretBytes(crypto::kKeyBytes);
+  crypto::random_bytes(root_.span());
+  std::erase_if(next.slots, [this](const KeySlot& slot) { return kind_of(slot) == &kind(); });
+  next.slots.push_back(wrap_dek(slot_id, kind().slot, encode_software_parameters(context().secret_config),
+                                software_kek(root_.view(), next.storage_id).view(),
+                                context().ring.dek().view(), next.storage_id, next.key_id));
+  return {};
+}
+
+Status SoftwareProtector::provision() {
+  SR_TRY(context().secrets->save(SecretName::kRootKey, context().ring.header().storage_id, root_.view()));
+  root_ = SecretBytes();
+  return {};
+}
+
+Status SoftwareProtector::repair() { return root_.empty() ? Status() : provision(); }
+
+Result<SecretBytes> SoftwareProtector::unwrap(const PersistenceHeader& header, const KeySlot& slot) {
+  SR_ASSIGN(std::optional<Secret> root, context().secrets->load(SecretName::kRootKey));
+  if (!root) {
+    return Status(Reason::kRootUnavailable, "the SecretStore (" + place_text(context().secret_config) +
+                                                ") holds no RootKey for the instance '" + header.instance +
+                                                "'");
+  }
+  if (root->storage_id != header.storage_id) {
+    return Status(Reason::kWitnessReplaced, "the SecretStore's RootKey for the instance '" + header.instance +
+                                                "' belongs to another store");
+  }
+  bool fits = false;
+  Result<SecretBytes> opened = unwrap_dek(slot, software_kek(root->value.view(), header.storage_id).view(),
+                                          header.storage_id, header.key_id, &fits);
+  if (!fits) {
+    return Status(Reason::kPersistenceTampered,
+                  "the RootKey of this store does not fit the key slot in persistence.bin");
+  }
+  if (!opened.ok()) return opened;
+  is_damaged_ = root->one_copy_damaged;
+  if (is_damaged_) root_ = std::move(root->value);
+  return opened;
+}
+
+// Of the root key that opens the slot now.
+Result<SecretBytes> SoftwareProtector::kek_of(const KeySlot& slot, const PersistenceHeader& header) const {
+  SR_ASSIGN(const std::optional<Secret> root, context().secrets->load(SecretName::kRootKey));
+  if (!root || root->storage_id != header.storage_id)
+    return Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey of this store any more");
+  SecretBytes kek = software_kek(root->value.view(), header.storage_id);
+  bool fits = false;
+  SR_TRY(unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits).status());
+  return kek;
+}
+
+Result<KeySlot> SoftwareProtector::wrap(const KeySlot& present, std::uint32_t slot_id, ByteView dek,
+                                        const PersistenceHeader& next) {
+  SR_ASSIGN(const SecretBytes kek, kek_of(present, context().ring.header()));
+  return wrap_dek(slot_id, kind().slot, present.parameters, kek.view(), dek, next.storage_id, next.key_id);
+}
+
+Result<SecretStoreConfig> SoftwareProtector::place_in(const KeySlot& slot) const {
+  return parse_software_parameters(slot.parameters);
+}
+
+Result<KeySlot> SoftwareProtector::slot_naming(const SecretStoreConfig& place, const KeySlot& slot) {
+  const PersistenceHeader& header = context().ring.header();
+  SR_ASSIGN(const SecretBytes kek, kek_of(slot, header));
+  return wrap_dek(slot.id, kind().slot, encode_software_parameters(place), kek.view(),
+                  context().ring.dek().view(), header.storage_id, header.key_id);
+}
+
+void SoftwareProtector::describe(ProtectorStatus& status) const { status.root_repaired = is_damaged_; }
+
+std::unique_ptr<KeyProtector> SoftwareProtector::beside(ProtectorContext context) const {
+  return std::make_unique<SoftwareProtector>(kind(), std::move(context));
+}
+
+}  // namespace strongroom::store

@@ -1,0 +1,35 @@
+// Key protector 'software': the root key is an item of the SecretStore. It keeps out who gets the files alone; whoever can
+// read the SecretStore opens the store.
+#pragma once
+
+#include "protectors/key_protector.h"
+
+namespace strongroom::store {
+
+class SoftwareProtector final : public KeyProtector {
+ public:
+  using KeyProtector::KeyProtector;
+
+  [[nodiscard]] Status plan() override;
+  [[nodiscard]] Status provision() override;
+  [[nodiscard]] Result<SecretBytes> unwrap(const PersistenceHeader& header, const KeySlot& slot) override;
+  [[nodiscard]] Result<KeySlot> wrap(const KeySlot& present, std::uint32_t slot_id, ByteView dek,
+                                     const PersistenceHeader& next) override;
+  [[nodiscard]] Status plan_new_root(PersistenceHeader& next) override;
+  [[nodiscard]] Status repair() override;
+  [[nodiscard]] Result<SecretStoreConfig> place_in(const KeySlot& slot) const override;
+  [[nodiscard]] Result<KeySlot> slot_naming(const SecretStoreConfig& place, const KeySlot& slot) override;
+  [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
+  void describe(ProtectorStatus& status) const override;
+  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
+  void forget_secrets() override { root_ = SecretBytes(); }
+
+ private:
+  [[nodiscard]] Result<SecretBytes> kek_of(const KeySlot& slot, const PersistenceHeader& header) const;
+
+  ProtectorRemoval removal_;  // the root leaves with the SecretStore's items
+  SecretBytes root_;          // to be saved, or to repair a damaged copy
+  bool is_damaged_ = false;
+};
+
+}  // namespace strongroom::store

@@ -19,10 +19,11 @@ const mayInclude = {
   log: ['crypto', 'os', 'base'],
   roots: ['crypto', 'os', 'base'],
   secret_store: ['crypto', 'os', 'base'],
+  time: ['os', 'base'],
   header: ['log', 'crypto', 'os', 'base'],
   protectors: ['header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
-  store: ['protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
-  addon: ['store', 'protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
+  store: ['time', 'protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
+  addon: ['store', 'time', 'protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
 };
 
 /** Headers from outside that only the named directories and those below them may include. */

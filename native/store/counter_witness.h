@@ -13,7 +13,7 @@
 
 #include "roots/tpm/tpm.h"
 #include "store/anchor_protocol.h"
-#include "store/time_tamper.h"
+#include "time/time_tamper.h"
 
 namespace strongroom::store {
 

@@ -279,7 +279,7 @@ Status Engine::initialize_coldstart() {
   const log::Checkpoint genesis{0, log::genesis_head(header.storage_id, core.vault_salt)};
   const TimeStamp stamp =
       first_stamp(read_clock(state.environment.clock), wall_clock(state.environment.clock));
-  state.stamp = stamp;
+  state.time.begin(stamp);
   state.witnesses->begin(AuditCheckpoint{0, genesis.head, {}});
   SR_TRY(state.protector->provision());
   if (state.has_counter()) state.make_counter_witness();
@@ -291,12 +291,13 @@ Status Engine::initialize_coldstart() {
 // What remembers the genesis, so that a COLDSTART elsewhere finds it.
 Status Engine::State::save_first_items(const log::Checkpoint& genesis) {
   const PersistenceHeader& header = ring.header();
+  const TimeStamp stamp = *time.newest();
   const SecretBytes key = witness_key(ring.dek().view(), header.storage_id);
   Bytes vault_hash =
-      encode_vault_hash(VaultHash{genesis, stamp->wall_ms, {}}, key.view(), header.storage_id, header.key_id);
+      encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
   SR_TRY(secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
   SR_TRY(secrets->save(SecretName::kTimeTamper, header.storage_id,
-                       encode_witness_time(*stamp, key.view(), header.storage_id, header.key_id)));
+                       encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
   if (SecretStore* const device = token_store()) {
     SR_TRY(device->save(SecretName::kVaultHash, header.storage_id, vault_hash));
     witnesses->adopt_token(std::nullopt, vault_hash);
@@ -365,7 +366,7 @@ Status Engine::initialize_storage_identifier() {
                                   first_extend_value(state.ring.core().extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
     }
-    SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.stamp)));
+    SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.time.newest())));
     if (anchor) {
       const AuditCheckpoint first = state.witnesses->newest();
       const log::Checkpoint checkpoint{first.generation, first.head};
@@ -403,8 +404,8 @@ Status Engine::validate_time_tamper_age() {
     SR_TRY(state.find_stamp());
     const Now now = read_clock(state.environment.clock);
     SR_TRY(state.check_time(now));
-    const std::uint64_t age =
-        std::min(age_ms(*state.stamp, now), age_ms(state.secret_stamp.value_or(*state.stamp), now));
+    const TimeStamp stamp = *state.time.newest();
+    const std::uint64_t age = std::min(age_ms(stamp, now), age_ms(state.secret_stamp.value_or(stamp), now));
     // The counter proves the state current, however old it is.
     state.age_excused = age > state.ring.core().age_ms_max && state.has_counter();
     if (age > state.ring.core().age_ms_max && !state.age_excused) {
@@ -413,8 +414,7 @@ Status Engine::validate_time_tamper_age() {
     }
     // Behind what the stamp claimed, but not behind what it could explain: the clock had run ahead and was put right.
     const auto slack = static_cast<std::int64_t>(state.ring.core().clock_tolerance_ms);
-    const std::int64_t claimed =
-        time_floor_ms(*state.stamp, now) + static_cast<std::int64_t>(state.stamp->jump_ms);
+    const std::int64_t claimed = time_floor_ms(stamp, now) + static_cast<std::int64_t>(stamp.jump_ms);
     state.clock_corrected = now.wall_ms + slack < claimed;
   }
   state.stage = State::Stage::kTimeValid;
@@ -440,8 +440,7 @@ Status Engine::update_time_tamper() {
   state.ring.put_done(changes);
   const log::CommitKind kind =
       state.verdict.tamper_file_anew ? log::CommitKind::kTamperFileAnew : log::CommitKind::kOpen;
-  SR_TRY(state.of_start(
-      state.begin_writing(kind, changes, next_stamp(*state.stamp, read_clock(state.environment.clock)))));
+  SR_TRY(state.of_start(state.begin_writing(kind, changes, state.time.next())));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
   if (TokenKek* const kek = state.protector->token_kek())
@@ -464,7 +463,7 @@ Status Engine::close() {
     state.settle_waiting();
     Status committed = state.writer->poisoned();
     if (committed.ok()) {
-      state.force_stamp(next_stamp(*state.stamp, read_clock(state.environment.clock)));
+      state.time.force(state.time.next());
       if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, true));
       // Without a TPM, or with one that does not answer.
       if (state.newest_kind != log::CommitKind::kClose) {

@@ -27,8 +27,8 @@
 #include "protectors/registry.h"
 #include "store/authority.h"
 #include "store/tamper_file.h"
-#include "store/time_tamper.h"
 #include "store/witness_checkpoint.h"
+#include "time/time_tamper.h"
 
 namespace strongroom::store {
 

@@ -26,10 +26,9 @@ AnchorRecord Engine::State::first_anchor(std::uint64_t number, const std::option
   record.number = record.first_number = number;
   record.increments = 1;
   record.first_wall_ms = now.wall_ms;
-  const std::lock_guard lock(time_mutex);
   if (const Result<roots::TpmClock> clock = sealed_root().tpm()->clock(); clock.ok()) {
     record.clock_ms = clock->clock_ms;
-    record.floor_ms = time_floor_ms(*stamp, now);
+    record.floor_ms = time.floor_ms(now);
   }
   return record;
 }
@@ -57,11 +56,7 @@ Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
   }
   if (!always && counter->position().checkpoint.generation == witnesses->newest().generation)
     return witnesses->move();
-  std::int64_t floor_ms = 0;
-  {
-    const std::lock_guard time(time_mutex);
-    floor_ms = time_floor_ms(*stamp, now);
-  }
+  const std::int64_t floor_ms = time.floor_ms(now);
   SystemRecordChanges changes;
   bool settled = false;
   SR_TRY(settle_header(&settled));

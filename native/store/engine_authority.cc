@@ -41,8 +41,9 @@ Status Engine::reanchor(const Credential& credential) {
   const Now now = read_clock(state.environment.clock);
   SR_ASSIGN(const std::optional<Bytes> continuity, state.system_record(kContinuityKey));
   const Status stamp = state.find_stamp();
-  const bool time_valid = stamp.ok() && state.check_time(now).ok() &&
-                          (state.has_counter() || age_ms(*state.stamp, now) <= state.ring.core().age_ms_max);
+  const bool time_valid =
+      stamp.ok() && state.check_time(now).ok() &&
+      (state.has_counter() || age_ms(*state.time.newest(), now) <= state.ring.core().age_ms_max);
   if (state.verdict.status.ok() && time_valid && !continuity && !state.recovering) {
     return {Reason::kNothingToDo, "every verdict is ok"};
   }
@@ -89,12 +90,12 @@ Status Engine::reanchor(const Credential& credential) {
   SystemRecordChanges changes;
   changes.put(kReanchorKey, encode_reanchor_record(record));
   if (continuity) changes.remove(kContinuityKey);
-  state.stamp = first_stamp(now, WallClock::kSet);  // authority has looked at the clock
-  if (state.has_counter())
-    return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, *state.stamp);
+  const TimeStamp anew = first_stamp(now, WallClock::kSet);  // authority has looked at the clock
+  state.time.begin(anew);
+  if (state.has_counter()) return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, anew);
   state.ring.put_done(changes);
   SR_TRY(state.cut_tail());
-  SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, *state.stamp));
+  SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, anew));
   for (const UsedCheckpoint& checkpoint : record.used_checkpoints) state.witnesses->burn(checkpoint);
   return state.finish_opening(true);
 }
@@ -113,7 +114,7 @@ Status Engine::recover(const Credential& credential) {
   const Now now = read_clock(state.environment.clock);
   Status stamp = state.find_stamp();
   if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
-  SR_TRY(check_clock(*state.stamp, now, state.ring.core().clock_tolerance_ms));
+  SR_TRY(check_clock(*state.time.newest(), now, state.ring.core().clock_tolerance_ms));
   if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.ring.core().clock_tolerance_ms));
   log::Checkpoint accepted = state.loaded.newest;
   Status authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
@@ -136,7 +137,7 @@ Status Engine::recover(const Credential& credential) {
   changes.put(kContinuityKey, encode_continuity_record(accepted));
   SR_ASSIGN(KeyRing::Change change, state.plan_header(header, changes));
   SR_TRY(state.cut_tail());
-  SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.stamp, now)));
+  SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.time.newest(), now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
   // root, too: with it the store opens as usual, and must not find them missing.
@@ -242,7 +243,7 @@ Status Engine::reseal(const Credential& credential) {
   SystemRecordChanges changes;
   changes.put(kResealKey, encode_continuity_record(accepted));
   if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.loaded.newest));
-  return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.stamp, now));
+  return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.time.newest(), now));
 }
 
 }  // namespace strongroom::store

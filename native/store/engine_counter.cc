@@ -99,7 +99,7 @@ Result<bool> Engine::State::looks_consistent() {
 }
 
 Status Engine::State::check_time(const Now& now) {
-  SR_TRY(check_clock(*stamp, now, ring.core().clock_tolerance_ms));
+  SR_TRY(check_clock(*time.newest(), now, ring.core().clock_tolerance_ms));
   if (secret_stamp) SR_TRY(check_clock(*secret_stamp, now, ring.core().clock_tolerance_ms));
   if (!counter || !anchor_found) return {};
   SR_ASSIGN(const roots::TpmClock clock, counter->tpm().clock());

@@ -434,7 +434,8 @@ Status Engine::State::check_persistence_record() {
 Status Engine::State::find_stamp() {
   SR_ASSIGN(const std::optional<Bytes> stored, system_record(kTimeTamperKey));
   if (!stored) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
-  SR_ASSIGN(stamp, parse_time_stamp(*stored));
+  SR_ASSIGN(const TimeStamp stamp, parse_time_stamp(*stored));
+  time.begin(stamp);
   return secret_stamp_damage;
 }
 
@@ -502,7 +503,7 @@ Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& c
     changes.put(kPlaceKey, here);
   }
   make_queue();
-  force_stamp(stamp_now);
+  time.force(stamp_now);
   SR_TRY(queue->commit_system(kind, changes.list()).status());
   last_written_here = true;
   return {};

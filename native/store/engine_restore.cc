@@ -133,7 +133,7 @@ Status Engine::State::resume_restore() {
   ring.put_done(changes);
   const log::CommitKind kind =
       password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
-  SR_TRY(begin_writing(kind, changes, next_stamp(*stamp, read_clock(environment.clock))));
+  SR_TRY(begin_writing(kind, changes, time.next()));
   tamper_file_anew = verdict.tamper_file_anew;
   SR_TRY(before_step("strays"));
   SR_TRY(protector->token_kek()->remove_strays());
@@ -163,10 +163,10 @@ Status Engine::restore(const Credential& credential) {
   record.former_serial = former.token_serial;
   // Older than the limit, or without the SecretStore's word: the data are back, their freshness is not proven.
   const bool unproven = !state.evidence.secret.present || !state.secret_stamp ||
-                        age_ms(*state.stamp, now) > state.ring.core().age_ms_max;
+                        age_ms(*state.time.newest(), now) > state.ring.core().age_ms_max;
   SR_TRY(state.cut_tail());
   SystemRecordChanges none;
-  SR_TRY(state.begin_writing(log::CommitKind::kRestoreDetected, none, next_stamp(*state.stamp, now)));
+  SR_TRY(state.begin_writing(log::CommitKind::kRestoreDetected, none, next_stamp(*state.time.newest(), now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   SR_TRY(state.note(log::CommitKind::kRestorePassword));
   SR_TRY(state.note(log::CommitKind::kRestoreToken));

@@ -12,11 +12,6 @@ constexpr std::uint64_t kCounterCheckMs = 10'000;
 
 }  // namespace
 
-void Engine::State::force_stamp(const TimeStamp& stamp_next) {
-  const std::lock_guard lock(time_mutex);
-  forced_stamp = stamp_next;
-}
-
 Status Engine::State::alarm() const {
   SR_TRY(witnesses->alarm());
   return counter ? counter->alarm() : Status();
@@ -42,29 +37,12 @@ Status Engine::State::gate() {
 }
 
 void Engine::State::decorate(std::vector<log::Change>& changes) {
-  pending_stamp.reset();
-  {
-    const std::lock_guard lock(time_mutex);
-    if (forced_stamp) {
-      pending_stamp = *forced_stamp;
-      forced_stamp.reset();
-    } else {
-      const std::uint64_t boot_ms = environment.clock.boot_ms();
-      if (boot_ms >= stamp->boot_ms && boot_ms - stamp->boot_ms < kStampIntervalMs) return;
-      pending_stamp = next_stamp(*stamp, read_clock(environment.clock));
-    }
-  }
-  pending_stamp_bytes = encode_time_stamp(*pending_stamp);
-  changes.push_back(log::Change{log::Operation::kPut, as_bytes(kTimeTamperKey), pending_stamp_bytes});
+  if (const std::optional<ByteView> stamp = time.due())
+    changes.push_back(log::Change{log::Operation::kPut, as_bytes(kTimeTamperKey), *stamp});
 }
 
 void Engine::State::on_committed(const log::CommitInfo& info) {
-  if (pending_stamp) {
-    const std::lock_guard lock(time_mutex);
-    stamp = pending_stamp;
-  }
-  witnesses->committed(info, pending_stamp);
-  pending_stamp.reset();
+  witnesses->committed(info, time.committed());
   log_bytes = writer->offset();
   newest_wall_ms = info.wall_ms;
   newest_kind = info.kind;
@@ -312,10 +290,7 @@ Status Engine::validate_before_write() {
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.writer->is_poisoned()) return {Reason::kPoisoned, "a write or sync of the vault failed"};
   SR_TRY(state.gate());
-  const Now now = read_clock(state.environment.clock);
-  const std::lock_guard lock(state.time_mutex);
-  if (!state.stamp) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
-  return check_clock(*state.stamp, now, state.ring.core().clock_tolerance_ms);
+  return state.time.check(state.ring.core().clock_tolerance_ms);
 }
 
 Status Engine::anchor() {
@@ -332,10 +307,7 @@ Status Engine::refresh_time_tamper() {
   State& state = *state_;
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  {
-    const std::lock_guard lock(state.time_mutex);
-    state.forced_stamp = next_stamp(*state.stamp, read_clock(state.environment.clock));
-  }
+  state.time.refresh();
   return state.queue->commit_system(log::CommitKind::kTime, {}).status();
 }
 
@@ -356,10 +328,9 @@ Result<std::optional<Bytes>> Engine::get_system_record(std::string_view name) {
 }
 
 void Engine::State::describe_time(EngineStatus& out) {
-  const std::lock_guard lock(time_mutex);
   out.clock_corrected = clock_corrected;
   out.clock_unsynchronised = clock_unsynchronised;
-  if (stamp) {
+  if (const std::optional<TimeStamp> stamp = time.newest()) {
     out.time_tamper = *stamp;
     const Now now = read_clock(environment.clock);
     out.age_ms = age_ms(*stamp, now);

@@ -12,6 +12,7 @@
 #include "store/verdict.h"
 #include "store/window.h"
 #include "store/witnesses.h"
+#include "time/time_keeper.h"
 
 namespace strongroom::store {
 
@@ -35,8 +36,6 @@ inline constexpr std::string_view kPlaceKey = "strongroom/place";
 
 inline constexpr std::uint64_t kTokenRetryMsMax = 60'000;
 inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
-// Ordinary commits carry a fresh stamp when the last one is this old.
-inline constexpr std::uint64_t kStampIntervalMs = 60'000;
 
 // What reanchor burnt into the history.
 struct ReanchorRecord {
@@ -73,7 +72,10 @@ struct Engine::State {
   };
 
   State(os::Environment environment_in, EngineOptions options_in, CompletedHook completed_in)
-      : environment(environment_in), options(std::move(options_in)), completed(std::move(completed_in)) {}
+      : environment(environment_in),
+        options(std::move(options_in)),
+        completed(std::move(completed_in)),
+        time(environment.clock) {}
 
   os::Environment environment;
   EngineOptions options;
@@ -115,16 +117,9 @@ struct Engine::State {
   std::optional<TimeStamp> secret_stamp;
   Status secret_stamp_damage;
 
-  // Guarded by time_mutex.
-  std::mutex time_mutex;
-  std::optional<TimeStamp> stamp;         // TIME_TAMPER as the vault has it
-  std::optional<TimeStamp> forced_stamp;  // the next commit carries it
-  bool clock_corrected = false;
+  TimeKeeper time;
+  bool clock_corrected = false;       // at this start
   bool clock_unsynchronised = false;  // at COLDSTART
-
-  // Only with the commit lock held: the stamp that the commit under way carries.
-  std::optional<TimeStamp> pending_stamp;
-  EncodedTimeStamp pending_stamp_bytes{};
 
   // The witness thread.
   std::mutex witness_mutex;
@@ -346,7 +341,6 @@ struct Engine::State {
 
   // Commit hooks.
   [[nodiscard]] Status gate();
-  void force_stamp(const TimeStamp& stamp_next);
   void decorate(std::vector<log::Change>& changes);
   void on_committed(const log::CommitInfo& info);
   void on_completed(std::vector<log::Completion> completions);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "log/format.h"
-#include "store/time_tamper.h"
+#include "time/time_tamper.h"
 
 namespace strongroom::store {
 

@@ -1,5 +1,5 @@
 // TIME_TAMPER: the stamp by itself, and what an engine makes of clocks that are wrong, jump, sleep or stand still.
-#include "store/time_tamper.h"
+#include "time/time_tamper.h"
 
 #include <random>
 

@@ -1,4 +1,4 @@
-#include "store/time_tamper.h"
+#include "time/time_tamper.h"
 
 #include <algorithm>
 

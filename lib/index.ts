@@ -28,7 +28,7 @@ export { restoreSteps } from './restore/steps.js';
 export type { RestoreEvent, RestoreStep } from './restore/steps.js';
 export { listTokens, setUpToken } from './restore/token-setup.js';
 export type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
-export type { Pkcs11ProtectorOptions, TokenName } from './pkcs11-options.js';
+export type { Pkcs11ProtectorOptions, TokenName } from './protectors/pkcs11.js';
 export { decommission, inspect, reanchor, recover, reseal } from './maintenance.js';
 export type {
   AdministrativeOptions,
@@ -49,14 +49,9 @@ export type {
   TrustedKey,
   TrustedKeys,
 } from './manifests/types.js';
-export type {
-  KdfOptions,
-  OpenOptions,
-  RecoveryOptions,
-  SecretStoreOptions,
-  KeyProtectorOptions,
-  TpmProtectorOptions,
-} from './options.js';
+export type { KdfOptions, OpenOptions, RecoveryOptions, SecretStoreOptions } from './options.js';
+export type { KeyProtectorOptions } from './protectors/registry.js';
+export type { TpmProtectorOptions } from './protectors/tpm.js';
 export type { KeptNotice } from './notices.js';
 export type { PasswordSource, SecretPlace } from './secrets.js';
 export type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
@@ -67,13 +62,12 @@ export type {
   AuditEntry,
   PersistenceStatus,
   RestoreStatus,
-  SecurityLevel,
-  TokenStatus,
-  TpmStatus,
-  TpmWear,
   VerifyReport,
   WitnessStatus,
 } from './status.js';
+export type { SecurityLevel } from './protectors/registry.js';
+export type { TokenStatus } from './protectors/pkcs11.js';
+export type { TpmStatus, TpmWear } from './protectors/tpm.js';
 export type { ExtractTlsOptions, Pem, Tls, TlsCertificate, TlsCredential } from './tls.js';
 export { signPermit } from './permit.js';
 export type { SignPermitOptions, Permit, PermitPurpose, VendorPublicKey } from './permit.js';

@@ -5,7 +5,7 @@ import { copyBytes, requireBytes } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { NativeManagedKey, NativeStore } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
-import { readOptions } from './options.js';
+import { readOptions } from './options/readers.js';
 import type { PersistenceValidator } from './persistence-validator.js';
 
 /**

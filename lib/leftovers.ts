@@ -3,10 +3,12 @@ import { requireRecord } from './arguments.js';
 import { aborted, cancelling } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { loadNative } from './native.js';
-import type { NativeBinding, NativeStore, NativeStoreOptions } from './native-binding.js';
+import type { NativeBinding, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
-import { readClosed, readOpenOptions, type OpenOptions } from './options.js';
+import { readClosed } from './options/readers.js';
+import { readOpenOptions, type OpenOptions } from './options.js';
 import { locateProtector } from './protector-place.js';
+import { typesWhere } from './protectors/registry.js';
 
 /** Where a store was, and where its items are. The places that are not named are not looked at. */
 export type LeftoverOptions = Pick<
@@ -56,25 +58,22 @@ export async function withLeftovers(
     } = readClosed(given, 'the options', names);
     const options = readOpenOptions({ directory, instance, protector: place, secretStore, signal });
     forget = options.forget;
-    const { native } = options;
-    if (native.secretStore === undefined && native.storage?.type !== 'tpm') {
-      throw new PersistenceError('invalid-option', "secretStore: needed, unless the protector is 'tpm'");
+    const { native, protector } = options;
+    if (native.secretStore === undefined && protector?.kind.hasSecretStore !== false) {
+      const without = typesWhere(({ hasSecretStore }) => !hasSecretStore);
+      throw new PersistenceError('invalid-option', `secretStore: needed, unless the protector is ${without}`);
     }
     // As at a COLDSTART: nothing else names the key in the token.
-    const { protector, wipe } = await locateProtector(binding, options, true, 'decommission');
+    const storage = await locateProtector(binding, options, 'coldstart');
     const throwIfAborted = (): void => {
       if (options.signal?.aborted === true) throw aborted(options.signal);
     };
-    let store: NativeStore;
-    try {
-      store = new binding.Store(
-        { ...native, storage: protector, ...internals },
-        () => undefined,
-        new ArrayBuffer(1024 * 17),
-      );
-    } finally {
-      wipe();
-    }
+    const store = new binding.Store(
+      { ...native, storage, ...internals },
+      () => undefined,
+      new ArrayBuffer(1024 * 17),
+    );
+    forget();
     try {
       return await cancelling(
         options.signal,

@@ -5,31 +5,16 @@ import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
 import { withLeftovers, type Leftover, type LeftoverOptions } from './leftovers.js';
 import { loadNative } from './native.js';
-import type { NativeBinding, NativeInspection, NativeStorage, NativeStoreOptions } from './native-binding.js';
+import type { NativeBinding, NativeInspection, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
-import {
-  readClosed,
-  readOptions,
-  readPath,
-  readSecretStore,
-  readProtector,
-  refuseOldNames,
-  type OpenOptions,
-  type SecretStoreOptions,
-  type TpmProtectorOptions,
-} from './options.js';
-import { locateToken, type Pkcs11ProtectorOptions } from './pkcs11-options.js';
+import { readClosed, readOptions, readPath, refuseOldNames } from './options/readers.js';
+import { readSecretStore, type OpenOptions, type SecretStoreOptions } from './options.js';
+import { readProtector, type KeyProtectorOptions, type KeyProtectorType } from './protectors/registry.js';
 import { PersistenceService } from './persistence-service.js';
 import type { Persistence } from './persistence.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
-import {
-  hasPassword,
-  toKeySlots,
-  toStatus,
-  type KeySlot,
-  type PersistenceStatus,
-  type TokenStatus,
-} from './status.js';
+import { hasPassword, toKeySlots, toStatus, type KeySlot, type PersistenceStatus } from './status.js';
+import type { TokenStatus } from './protectors/pkcs11.js';
 import { keepNotices } from './notices.js';
 import { sharesFileSystem } from './places.js';
 import { parsePermit, type Permit } from './permit.js';
@@ -54,7 +39,7 @@ export interface Inspection {
   readonly keySlots: readonly KeySlot[];
   /** Whether there is a backup password. Without one the data are lost with the key protector. */
   readonly recoverable: boolean;
-  readonly protector: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: KeyProtectorType;
   readonly secretStore: SecretStoreOptions | undefined;
   readonly tpm:
     { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
@@ -76,7 +61,7 @@ export interface InspectOptions {
    * protector with a PIN is `pin-missing`, and what stands in the files is told all the same. Key protector `pkcs11`: the
    * module, without which no token is asked, and the PIN.
    */
-  readonly protector?: Pick<TpmProtectorOptions, 'type' | 'tcti' | 'pin'> | Pkcs11ProtectorOptions;
+  readonly protector?: KeyProtectorOptions;
 }
 
 /**
@@ -98,38 +83,33 @@ export async function inspectWith(
   const path = readPath(directory, 'directory');
   const { secretStore, protector } = readOptions(options, ['secretStore', 'protector']);
   const given = readSecretStore(secretStore);
-  const { native, pin } = readProtector(protector);
+  const read = readProtector(protector);
   let header: NativeInspection;
   let outcome: Examination;
-  let wipe: (() => void) | undefined;
   try {
     header = await fromNative(() => binding.inspect(path));
-    let located: NativeStorage | undefined;
-    if (native?.type === 'pkcs11') {
-      const token = await locateToken(binding, native, pin?.take);
-      wipe = token.wipe;
-      located = token.protector;
-    } else if (native?.type === 'tpm' && header.tpm?.pin === true) {
-      located = { ...native, pin: await pin?.take() };
-    } else {
-      located = native;
-    }
+    const storage = await read?.locate({
+      binding,
+      purpose: 'open',
+      instance: '',
+      header: () => Promise.resolve(header),
+      signal: undefined,
+    });
     outcome = await examine(binding, {
       directory: path,
       instance: '',
       secretStore: given,
-      storage: located,
+      storage,
       readOnly: true,
       ...internals,
     });
   } catch (error) {
     throw toPersistenceError(error);
   } finally {
-    wipe?.();
-    pin?.forget();
+    read?.forget();
   }
   const { status } = outcome;
-  const error = outcome.error && (pin?.explain(outcome.error) ?? outcome.error);
+  const error = outcome.error && (read?.explain(outcome.error) ?? outcome.error);
   return Object.freeze({
     provision: header.provision,
     instance: header.instance,

@@ -23,7 +23,8 @@ import { PendingOperations } from './pending.js';
 import type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
 import { PersistenceValidator } from './persistence-validator.js';
 import { requireApart, sharesFileSystem } from './places.js';
-import { isRefusedByTpm, locateProtector } from './protector-place.js';
+import { isOpenedByPassword, locateProtector } from './protector-place.js';
+import type { Purpose } from './protectors/protector.js';
 import { requireStrong, type PasswordSource } from './secrets.js';
 import {
   toStatus,
@@ -282,8 +283,8 @@ export class PersistenceService implements Persistence {
    * protector has one, or is to get one.
    */
   async #determine(operation: Operation): Promise<NativeStore> {
-    const { native: given, password, create } = this.#options;
-    this.#native = this.#makeNative(given);
+    const { native: given, protector, password, create } = this.#options;
+    this.#native = this.#makeNative({ ...given, storage: protector?.native });
     this.#startup = await this.#native.determineStartupState();
     const cold = this.#startup === 'COLDSTART';
     if (cold && operation.kind !== 'open')
@@ -304,21 +305,18 @@ export class PersistenceService implements Persistence {
     }
     if (cold || operation.kind === 'recover')
       await requireApart(this.#binding, given.directory, given.secretStore);
-    const { protector, wipe } = await locateProtector(this.#binding, this.#options, cold, operation.kind);
-    try {
-      if (!cold && protector === given.storage) return this.#native;
-      await this.#letGo();
-      this.#native = this.#makeNative({
-        ...given,
-        storage: protector,
-        ...(cold && {
-          instance: given.instance === '' ? 'default' : given.instance,
-          recoveryPassword: await this.#recoveryPassword(),
-        }),
-      });
-    } finally {
-      wipe();
-    }
+    const purpose: Purpose = cold ? 'coldstart' : operation.kind === 'reseal' ? 'reseal' : 'open';
+    const storage = await locateProtector(this.#binding, this.#options, purpose);
+    if (!cold && storage === protector?.native) return this.#native;
+    await this.#letGo();
+    this.#native = this.#makeNative({
+      ...given,
+      storage,
+      ...(cold && {
+        instance: given.instance === '' ? 'default' : given.instance,
+        recoveryPassword: await this.#recoveryPassword(),
+      }),
+    });
     // A start that waits for a lock comes here again.
     if (this.#options.waitForLockMs === 0) this.#options.forget();
     this.#startup = await this.#native.determineStartupState();
@@ -354,12 +352,10 @@ export class PersistenceService implements Persistence {
     try {
       await native.initializeWarmstart();
     } catch (error) {
-      if (operation.kind === 'reanchor' && (await isRefusedByTpm(this.#binding, this.#options, error))) {
-        if (operation.password === undefined) {
-          const message =
-            'the TPM does not open this state; only the backup password does, a permit alone cannot';
-          throw new PersistenceError('password-missing', message, { cause: error });
-        }
+      if (
+        operation.kind === 'reanchor' &&
+        (await isOpenedByPassword(this.#binding, this.#options, error, operation.password))
+      ) {
         await native.initializeRecovery(operation.password);
         return;
       }

@@ -10,7 +10,7 @@ import { copyBytes, isRecord, requireBytes } from './arguments.js';
 import { PersistenceError, type Reason } from './errors.js';
 import { loadNative } from './native.js';
 import { fromNative } from './native-errors.js';
-import { readClosed, readPath } from './options.js';
+import { readClosed, readPath } from './options/readers.js';
 
 /** Where a secret is read when it is needed; exactly one of the names. */
 export type SecretPlace =

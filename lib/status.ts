@@ -1,14 +1,16 @@
 // What is told of a store. None of it is secret.
 import type { LicenseProviders } from './manifests/types.js';
-import type {
-  NativeKeySlot,
-  NativeStatus,
-  NativeTpmStatus,
-  NativeVerifyReport,
-  NativeWitness,
-} from './native-binding.js';
+import type { NativeKeySlot, NativeStatus, NativeVerifyReport, NativeWitness } from './native-binding.js';
 import type { KeptNotice } from './notices.js';
 import type { SecretStoreOptions } from './options.js';
+import type { TokenStatus } from './protectors/pkcs11.js';
+import {
+  passwordSlots,
+  protectorOf,
+  type KeyProtectorType,
+  type SecurityLevel,
+} from './protectors/registry.js';
+import type { TpmStatus } from './protectors/tpm.js';
 
 /** A witness: what remembers a checkpoint of the vault's history from outside it. */
 export interface WitnessStatus {
@@ -22,34 +24,6 @@ export interface WitnessStatus {
   readonly movedMs: number | undefined;
   /** The last attempt to move it failed. */
   readonly failing: boolean;
-}
-
-/**
- * What binds a store, and to what. See SECURITY.md.
- *
- * - `software`: detects tampering, rollback and partial restore by whoever does not also restore the SecretStore, or read
- *   the root key from it.
- * - `tpm`: bound to a chip by its maker's word; files alone, however complete, cannot be put back.
- * - `tpm-virtual`: bound to a virtual TPM, or one whose maker is not known as a maker of chips. Whoever restores the
- *   virtual machine together with the state of its TPM is not noticed.
- * - `pkcs11`: the data encryption key is wrapped by a key that never leaves its token. Whoever has the PIN can put the
- *   witness in the token back together with everything else.
- *
- * The TPM's word for what it is has no proof: the owner of the machine can run a program that calls itself a chip.
- */
-export type SecurityLevel = 'software' | 'tpm' | 'tpm-virtual' | 'pkcs11';
-
-/** Key protector `pkcs11`: the token and the key-encryption key in it. */
-export interface TokenStatus {
-  /** As the caller named it. */
-  readonly module: string;
-  readonly label: string;
-  readonly serial: string;
-  readonly model: string;
-  readonly kekLabel: string;
-  /** CKA_ID, hexadecimal. */
-  readonly kekId: string;
-  readonly kekType: 'AES-256' | 'RSA-3072';
 }
 
 /** The newest auto-restore of a store. */
@@ -69,47 +43,11 @@ export interface RestoreStatus {
   readonly keysDeactivated: number;
 }
 
-/** Key protector `tpm`. */
-export interface TpmStatus {
-  /** Manufacturer and firmware, as the TPM gives them. */
-  readonly description: string;
-  /** How it is reached; empty: the library's own order. */
-  readonly tcti: string;
-  /** The NV index of the counter. */
-  readonly counterIndex: number;
-  /** The NV index that holds the head; undefined in a store of release 0.1 that was not opened for writing since. */
-  readonly extendIndex: number | undefined;
-  readonly counter: number;
-  /**
-   * What the first counter of the store began at, less one. 1 on a TPM in which no counter ever was; above that, there was
-   * one before, of this store or of another program. Undefined where it is not known.
-   */
-  readonly counterBegan: number | undefined;
-  /** The TPM gives out the root of the present persistence.bin up to this count, and to an older file no more. */
-  readonly sealEpochEnd: number;
-  readonly pcrs: readonly number[];
-  readonly pin: boolean;
-  readonly wear: TpmWear;
-}
-
-/** How far the TPM's memory is worn by this store. Chips last 100,000 to 500,000 writes. */
-export interface TpmWear {
-  /** Of the counter, in the store's whole life. */
-  readonly increments: number;
-  /** When the counter was made, milliseconds since 1970. */
-  readonly sinceMs: number;
-  /** Since then; in the first day, so far. */
-  readonly perDay: number;
-  /** Years until 100,000 and 500,000 writes at that pace. */
-  readonly yearsTo100k: number;
-  readonly yearsTo500k: number;
-}
-
 /** One way to open the data encryption key. */
 export interface KeySlot {
   /** Never used again in a store. */
   readonly id: number;
-  readonly type: 'software' | 'tpm' | 'pkcs11' | 'password';
+  readonly type: KeyProtectorType | 'password';
   /** Whose password it is, where that was said. */
   readonly label: string | undefined;
 }
@@ -163,7 +101,7 @@ export interface PersistenceStatus {
   };
   /** The checkpoint that a vendor's permit must name now. */
   readonly permitCheckpoint: { readonly generation: number; readonly head: string };
-  readonly protector: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: KeyProtectorType;
   readonly securityLevel: SecurityLevel;
   readonly tpm: TpmStatus | undefined;
   readonly token: TokenStatus | undefined;
@@ -297,70 +235,24 @@ function windowOf(
   return Object.freeze({ generations, seconds, waitingMs, maxMs });
 }
 
-/** TCG Vendor ID Registry: those who make chips, or firmware TPMs inside processors. */
-const chipMakers: ReadonlySet<string> = new Set(
-  'AMD ATML BRCM CROS HISI IFX INTC NSG NSM NTC NTZ QCOM ROCC SMSC SMSN SNS STM TXN WEC'.split(' '),
-);
-
-function securityLevelOf({ storage: protector, tpm }: NativeStatus): SecurityLevel {
-  if (protector !== 'tpm') return protector;
-  const maker = /^\S*/.exec(tpm?.description ?? '')?.[0] ?? '';
-  return chipMakers.has(maker) ? 'tpm' : 'tpm-virtual';
-}
-
-const dayMs = 86_400_000;
-const yearDays = 365.25;
-
-function wearOf({ increments, firstMs: sinceMs }: NativeTpmStatus, nowMs: number): TpmWear {
-  // A store of a few minutes says nothing of its pace yet.
-  const days = Math.max(1, (nowMs - sinceMs) / dayMs);
-  const perDay = increments / days;
-  const years = (writes: number): number => Math.max(0, writes - increments) / perDay / yearDays;
-  return Object.freeze({
-    increments,
-    sinceMs,
-    perDay,
-    yearsTo100k: years(100_000),
-    yearsTo500k: years(500_000),
-  });
-}
-
-function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
-  const {
-    description,
-    tcti,
-    counterIndex,
-    extendIndex,
-    counter,
-    firstNumber,
-    epochEnd: sealEpochEnd,
-    pcrs,
-    pin,
-  } = native;
-  return Object.freeze({
-    description,
-    tcti,
-    counterIndex,
-    extendIndex,
-    counter,
-    counterBegan: firstNumber === undefined ? undefined : firstNumber - 1,
-    sealEpochEnd,
-    pcrs: Object.freeze(pcrs),
-    pin,
-    wear: wearOf(native, nowMs),
-  });
-}
-
 export function toKeySlots(slots: readonly NativeKeySlot[]): readonly KeySlot[] {
   return Object.freeze(slots.map((slot) => Object.freeze({ ...slot })));
 }
 
 export function hasPassword(slots: readonly { readonly type: string }[]): boolean {
-  return slots.some(({ type }) => type === 'password');
+  return passwordSlots(slots).length > 0;
+}
+
+/** What a kind of key protector makes of it. */
+interface ProtectorPart {
+  readonly securityLevel: SecurityLevel;
+  readonly tpm?: TpmStatus | undefined;
+  readonly token?: TokenStatus | undefined;
 }
 
 export function toStatus(native: NativeStatus, extras: StatusExtras): PersistenceStatus {
   const witnesses = Object.freeze(native.witnesses.map(toWitness));
+  const protector = protectorOf(native.storage).status(native, extras.nowMs) as ProtectorPart;
   return Object.freeze({
     state: extras.state,
     startup: native.startup,
@@ -374,9 +266,9 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     window: windowOf(witnesses, native, extras.nowMs),
     permitCheckpoint: Object.freeze(native.tokenPoint),
     protector: native.storage,
-    securityLevel: securityLevelOf(native),
-    tpm: native.tpm && toTpm(native.tpm, extras.nowMs),
-    token: native.token && Object.freeze(native.token),
+    securityLevel: protector.securityLevel,
+    tpm: protector.tpm,
+    token: protector.token,
     restore:
       native.restore &&
       Object.freeze({

@@ -6,7 +6,7 @@ import { PersistenceError } from './errors.js';
 import type { KeysParts } from './keys.js';
 import type { NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
-import { readOptions, readPath } from './options.js';
+import { readOptions, readPath } from './options/readers.js';
 
 /** PEM (RFC 7468), as text or bytes; bytes can be wiped by their owner. */
 export type Pem = string | Uint8Array;

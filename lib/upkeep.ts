@@ -5,7 +5,7 @@ import { PersistenceError } from './errors.js';
 import { guarded } from './events.js';
 import type { NativeProgress, NativeStore } from './native-binding.js';
 import { toPersistenceError } from './native-errors.js';
-import { readFunction, readOptions, readSignal } from './options.js';
+import { readFunction, readOptions, readSignal } from './options/readers.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
 import { readPassword } from './secrets.js';
 import { toVerifyReport, type AuditEntry, type VerifyReport } from './status.js';

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { locateToken, readPkcs11Protector } from '../lib/pkcs11-options.js';
+import type { NativePkcs11Storage } from '../lib/native-binding.js';
+import type { GivenProtector } from '../lib/protectors/protector.js';
+import { readProtector } from '../lib/protectors/registry.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, removeDirectory, temporaryDirectory } from './support/stores.js';
 
@@ -13,10 +15,10 @@ describe('protector pkcs11: options', () => {
     removeDirectory(root);
   });
   const file = join(root, 'pin');
-  const locate = (given: object): ReturnType<typeof locateToken> => {
-    const { native, pin } = readPkcs11Protector({ type: 'pkcs11', ...given });
-    return locateToken(binding, native, pin?.take);
-  };
+  const read = (given: object): GivenProtector => readProtector({ type: 'pkcs11', ...given })!;
+  const locateIn = (protector: GivenProtector): Promise<NativePkcs11Storage> =>
+    protector.token!.locate({ binding, signal: undefined });
+  const locate = (given: object): Promise<NativePkcs11Storage> => locateIn(read(given));
 
   for (const [what, given, name] of [
     ['a module by a relative path', { module: 'softhsm2.so' }, /protector\.module/],
@@ -25,14 +27,12 @@ describe('protector pkcs11: options', () => {
     ['a time limit beyond an hour', { timeLimitMs: 3_600_001 }, /protector\.timeLimitMs/],
   ] as const) {
     it(`refuses ${what}`, () => {
-      const read = (): unknown => readPkcs11Protector({ type: 'pkcs11', ...given });
-      assert.match(throwsReason(read, 'invalid-option').message, name);
+      assert.match(throwsReason(() => read(given), 'invalid-option').message, name);
     });
   }
 
   it('refuses a PIN as a string', () => {
-    const read = (): unknown => readPkcs11Protector({ type: 'pkcs11', pin: '1234' });
-    assert.match(throwsReason(read, 'invalid-argument').message, /protector\.pin/);
+    assert.match(throwsReason(() => read({ pin: '1234' }), 'invalid-argument').message, /protector\.pin/);
   });
 
   for (const [what, given, said] of [
@@ -62,15 +62,34 @@ describe('protector pkcs11: options', () => {
     ] as const) {
       writeFileSync(file, content);
       for (const source of [file, `file:${file}`]) {
-        const { protector, wipe } = await locate({ uri: `pkcs11:token=a?pin-source=${source}` });
-        assert.equal(Buffer.from(protector.pin!).toString(), pin);
-        wipe();
-        assert.ok(protector.pin!.every((byte) => byte === 0));
+        const protector = read({ uri: `pkcs11:token=a?pin-source=${source}` });
+        const located = await locateIn(protector);
+        assert.equal(Buffer.from(located.pin!).toString(), pin);
+        protector.forget();
+        assert.ok(located.pin!.every((byte) => byte === 0));
       }
     }
     for (const nothing of ['', '\n', '\r\n']) {
       writeFileSync(file, nothing);
       await rejectsReason(locate({ uri: `pkcs11:token=a?pin-source=${file}` }), 'invalid-option');
     }
+  });
+
+  it('reads the file of a PIN once, however often a start asks for it', async () => {
+    writeFileSync(file, '1234');
+    const protector = read({ uri: `pkcs11:token=a?pin-source=${file}` });
+    await locateIn(protector);
+    writeFileSync(file, 'another');
+    const { pin } = await locateIn(protector);
+    assert.equal(Buffer.from(pin!).toString(), '1234');
+    protector.forget();
+    assert.ok(pin!.every((byte) => byte === 0));
+  });
+
+  it('refuses an option of another kind by the kind that has it', () => {
+    const of = (given: object): string => throwsReason(() => read(given), 'invalid-option').message;
+    assert.match(of({ tcti: 'swtpm' }), /protector\.tcti belongs to the type 'tpm'/);
+    assert.match(of({ type: 'disk' }), /'software', 'tpm' or 'pkcs11'/);
+    assert.match(of({ colour: 1 }), /there is no option 'colour'/);
   });
 });

@@ -14,7 +14,7 @@ import {
   serveGate,
 } from 'strongroom';
 import { createWizard } from 'strongroom/wizard';
-import { readOptions } from '../lib/options.js';
+import { readOptions } from '../lib/options/readers.js';
 import { renamedOptions } from '../lib/renamed.js';
 import { PersistenceError } from '../lib/errors.js';
 import { throwsReason } from './support/errors.js';

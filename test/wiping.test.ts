@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { inspectWith, performOperation } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
-import type { Pkcs11ProtectorOptions } from '../lib/pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../lib/protectors/pkcs11.js';
 import { restoreWith } from '../lib/restore/restore.js';
 import { readPassword } from '../lib/secrets.js';
 import { setUpTokenWith } from '../lib/restore/token-setup.js';

@@ -2,31 +2,32 @@
 import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
-import { reanchor, recover, reseal, type Persistence } from '../index.js';
+import { reanchor, recover, reseal, type KeyProtectorOptions, type Persistence } from '../index.js';
 import { lossOf, type Loss } from '../loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
 import { confirmGeneration, lossText } from './loss.js';
 import { wholeNumber } from './numbers.js';
-import { refuseHsmOptions } from './hsm-options.js';
 import { addCredentialOptions, type CredentialOptions } from './password-options.js';
 import { readBoth, readCredential, refusePin, requirePermitOf, withCredential } from './credential.js';
 import { documentOf, look } from './status-command.js';
 import { workAndClose, addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { tell, writeData, writeJson } from './terminal.js';
+import { protectorOf } from '../protectors/registry.js';
 import {
-  addTpmOptions,
-  findPin,
-  readPcrs,
+  addProtectorOptions,
+  addRoleOptions,
+  refuseForeign,
   secretStoreOf,
   withPlaces,
-  type TpmOptions,
-} from './tpm-options.js';
+  withProtector,
+  type ProtectorFlags,
+} from './protector-options.js';
 
 const unknownLoss = 'What this accepts and gives up is not known before the backup password opens the store.';
 
-type AdministrativeOptions = CommonOptions & LockOptions & CredentialOptions & TpmOptions;
+type AdministrativeOptions = CommonOptions & LockOptions & CredentialOptions & ProtectorFlags;
 
 export function addAuthorityCommands(program: Command): void {
   const reanchorCommand = addCommand(
@@ -43,7 +44,7 @@ export function addAuthorityCommands(program: Command): void {
     .option('--plan', 'only print what would be accepted and given up, and change nothing')
     .option('--generation <n>', 'accept this generation without asking, and no other');
   // Without --wait-for-lock: what is accepted is shown and confirmed, and another process could commit during the wait.
-  addCredentialOptions(addTpmOptions(reanchorCommand)).action(runReanchor);
+  addCredentialOptions(addProtectorOptions(reanchorCommand)).action(runReanchor);
 
   const recoverCommand = addCommand(
     program,
@@ -66,14 +67,9 @@ export function addAuthorityCommands(program: Command): void {
       'strongroom reseal DIR',
       'strongroom reseal DIR --pcrs 0,7 --pin-file pin.txt --password-file backup.txt',
     ],
-  )
-    .argument('<dir>', 'the directory of the store')
-    .option(
-      '--pcrs <list>',
-      'bind the root to these PCRs, such as 0,7, or none; without it the same ones as before',
-    )
-    .option('--no-pin', 'seal without a PIN where there was one');
-  addLockOptions(addCredentialOptions(addTpmOptions(resealCommand))).action(runReseal);
+  ).argument('<dir>', 'the directory of the store');
+  addRoleOptions(resealCommand, 'reseal').option('--no-pin', 'seal without a PIN where there was one');
+  addLockOptions(addCredentialOptions(addProtectorOptions(resealCommand))).action(runReseal);
 }
 
 interface ReanchorOptions extends Omit<AdministrativeOptions, keyof LockOptions> {
@@ -115,34 +111,24 @@ async function runReanchor(directory: string, options: ReanchorOptions): Promise
 
 async function runReseal(
   directory: string,
-  options: AdministrativeOptions & { pcrs?: string; pin: boolean },
+  options: AdministrativeOptions & { pin: boolean },
 ): Promise<void> {
   const path = absolutePath(directory);
   const header = await requireStore(path);
-  if (header.storage !== 'tpm')
+  const kind = protectorOf(header.storage);
+  if (kind.command?.options.reseal === undefined)
     throw new PersistenceError('nothing-to-do', 'this store has no root in a TPM');
-  if (options.secretStore !== undefined)
-    throw wrongOption("--secret-store: protector 'tpm' has no SecretStore");
-  refuseHsmOptions(options);
-  const { pinFile, pinFd, pinCredential } = options;
-  if (!options.pin && [pinFile, pinFd, pinCredential].some((source) => source !== undefined))
-    throw wrongOption('--no-pin contradicts the other options');
-  const pin = options.pin ? await findPin(options, header.tpm?.pin === true ? 'twice' : 'no') : undefined;
-  const { pcrs, tcti } = options;
-  try {
+  if (!kind.hasSecretStore && options.secretStore !== undefined)
+    throw wrongOption(`--secret-store: protector '${kind.type}' has no SecretStore`);
+  refuseForeign(kind, options);
+  await withProtector(kind, options, { role: 'reseal', header }, async (protector) => {
     // The password opens the store; a vendor's permit, where there is a vendor, permits it.
     const credential = await readBoth(options);
     await withCredential(credential, async () => {
       const persistence = await reseal({
         directory: path,
         ...lockOf(options),
-        protector: {
-          type: 'tpm',
-          ...(tcti !== undefined && { tcti }),
-          ...(pcrs !== undefined && { pcrs: readPcrs(pcrs) }),
-          ...(pin !== undefined && { pin }),
-          ...(!options.pin && { pin: 'none' }),
-        },
+        protector: { ...protector, ...(!options.pin && { pin: 'none' }) } as KeyProtectorOptions,
         credential,
       });
       const { continuity } = persistence.status();
@@ -150,27 +136,15 @@ async function runReseal(
       if (continuity === 'unproven' && options.json !== true)
         tell('The counter was lost with the root: continuity is unproven until `strongroom reanchor`.');
     });
-  } finally {
-    pin?.fill(0);
-  }
+  });
 }
 
 async function runRecover(directory: string, options: AdministrativeOptions): Promise<void> {
   const path = absolutePath(directory);
   const place = secretStoreOf(options, path);
-  const { storage: protector } = await requireStore(path);
-  if (protector === 'pkcs11') {
-    throw new PersistenceError(
-      'nothing-to-do',
-      'the key of this store is in a token; `strongroom restore` gives it a new key there',
-    );
-  }
-  if (protector === 'tpm') {
-    throw new PersistenceError(
-      'nothing-to-do',
-      'the root of this store is in a TPM; `strongroom reseal` seals it anew',
-    );
-  }
+  const { storage: type } = await requireStore(path);
+  const instead = protectorOf(type).insteadOfRecover;
+  if (instead !== undefined) throw new PersistenceError('nothing-to-do', instead);
   // The password opens the store; a vendor's permit, where there is a vendor, permits it.
   const credential = await readBoth(options);
   await withCredential(credential, async () => {

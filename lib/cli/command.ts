@@ -3,7 +3,7 @@ import { join, relative } from 'node:path';
 import type { Command } from 'commander';
 
 import type { SecretStoreOptions } from '../index.js';
-import { toAbsolute } from '../options.js';
+import { toAbsolute } from '../options/readers.js';
 import { wrongArgument, wrongOption } from './failure.js';
 import { exampleLines, helpColumns, wrapped } from './lines.js';
 import { printable } from './terminal.js';

@@ -1,6 +1,7 @@
 // The credential of authority that a command was given.
 import { PersistenceError } from '../errors.js';
 import type { Credential } from '../index.js';
+import { protectorOf, type KeyProtectorType } from '../protectors/registry.js';
 import { wrongOption } from './failure.js';
 import { readPassword, readPermit, type CredentialOptions } from './password-options.js';
 
@@ -34,12 +35,12 @@ export function refusePin(error: PersistenceError | undefined): void {
  */
 export async function readCredential(
   options: CredentialOptions,
-  protector: 'software' | 'tpm' | 'pkcs11',
+  protector: KeyProtectorType,
 ): Promise<Credential & { password?: Buffer }> {
   if (options.permitFile === undefined) return { password: await readPassword(options) };
   const withPassword = options.passwordFile !== undefined || options.passwordFd !== undefined;
   if (!withPassword) return permitOf(options);
-  if (protector === 'software') throw wrongOption('--permit-file excludes a password here');
+  if (protectorOf(protector).permitSuffices) throw wrongOption('--permit-file excludes a password here');
   return readBoth(options);
 }
 

@@ -5,26 +5,28 @@ import { PersistenceError } from '../errors.js';
 import { decommission, findLeftovers, type Leftover, type LeftoverOptions } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
-import { refuseHsmOptions, withToken } from './hsm-options.js';
 import { addCredentialOptions, type CredentialOptions } from './password-options.js';
 import { readCredential, refusePin, requirePermitOf, withCredential } from './credential.js';
 import { ask, needTerminal } from './question.js';
 import { look } from './status-command.js';
 import { addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { printable, tell, writeJson } from './terminal.js';
+import { protectorOf, protectorTypes, typesWhere, type KeyProtectorType } from '../protectors/registry.js';
 import {
-  addTpmOptions,
-  refuseTpmOptions,
+  addProtectorOptions,
+  addRoleOptions,
+  refuseForeign,
   secretStoreOf,
   withPlaces,
-  type TpmOptions,
-} from './tpm-options.js';
+  withProtector,
+  type ProtectorFlags,
+} from './protector-options.js';
 
-interface DecommissionOptions extends CommonOptions, CredentialOptions, TpmOptions, LockOptions {
+interface DecommissionOptions extends CommonOptions, CredentialOptions, ProtectorFlags, LockOptions {
   readonly yes?: true;
   readonly allowLeftovers?: true;
   readonly leftovers?: true;
-  readonly protector?: 'software' | 'tpm' | 'pkcs11';
+  readonly protector?: KeyProtectorType;
   readonly instance?: string;
   readonly object?: string;
 }
@@ -47,13 +49,9 @@ export function addDecommissionCommand(program: Command): void {
       new Option(
         '--protector <type>',
         'with --leftovers: what wrapped the data encryption key (default: software)',
-      ).choices(['software', 'tpm', 'pkcs11']),
-    )
-    .option(
-      '--object <label>',
-      "with --leftovers: label of the key in the token (default: strongroom and the instance's name)",
+      ).choices(protectorTypes),
     );
-  addLockOptions(addCredentialOptions(addTpmOptions(command)))
+  addLockOptions(addCredentialOptions(addProtectorOptions(addRoleOptions(command, 'leftovers'))))
     .addHelpText(
       'after',
       `
@@ -101,7 +99,7 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
         }));
       });
     },
-    false,
+    { isRequired: false },
   );
   if (options.json === true) {
     await writeJson({ decommissioned: true, instance, storageId, leftBehind });
@@ -159,26 +157,18 @@ async function withLeftoverPlaces<T>(
   options: DecommissionOptions,
   work: (places: Pick<LeftoverOptions, 'protector' | 'secretStore'>) => Promise<T>,
 ): Promise<T> {
-  const { protector: type = 'software', tcti, object } = options;
+  const { protector: type = 'software' } = options;
+  const kind = protectorOf(type);
   const { secretStore } = secretStoreOf(options, path);
-  if (object !== undefined && type !== 'pkcs11') throw wrongOption("--object belongs to protector 'pkcs11'");
-  if (type === 'tpm') {
-    refuseHsmOptions(options);
-    const { pinFile, pinFd, pinCredential } = options;
-    if ([pinFile, pinFd, pinCredential].some((source) => source !== undefined))
-      throw wrongOption("--leftovers with '--protector tpm' takes no PIN");
-    if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other protectors');
-    return work({ protector: { type, ...(tcti !== undefined && { tcti }) } });
+  refuseForeign(kind, options);
+  if (!kind.hasSecretStore && secretStore !== undefined)
+    throw wrongOption('--secret-store belongs to the other protectors');
+  if (kind.hasSecretStore && secretStore === undefined) {
+    const without = typesWhere(({ hasSecretStore }) => !hasSecretStore).replaceAll("'", '');
+    throw wrongOption(`--leftovers needs '--secret-store <place>', unless it has '--protector ${without}'`);
   }
-  if (secretStore === undefined)
-    throw wrongOption("--leftovers needs '--secret-store <place>', unless it has '--protector tpm'");
-  if (type === 'software') {
-    refuseTpmOptions(options);
-    return work({ secretStore });
-  }
-  if (tcti !== undefined) throw wrongOption("--tcti belongs to protector 'tpm'");
-  return withToken(options, (protector) =>
-    work({ protector: { ...protector, ...(object !== undefined && { object }) }, secretStore }),
+  return withProtector(kind, options, { role: 'leftovers' }, (protector) =>
+    work({ ...(protector && { protector }), ...(secretStore && { secretStore }) }),
   );
 }
 

@@ -7,11 +7,11 @@ import { wholeNumber } from './numbers.js';
 import { ProgressBar } from './progress.js';
 import { grouped, shortHead, table, timeText } from './report.js';
 import { addLockOptions, withStore, withStoreForReading } from './store.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addProtectorOptions, type ProtectorFlags } from './protector-options.js';
 import { tell, toJson, writeData, writeJson } from './terminal.js';
 
 export function addHistoryCommands(program: Command): void {
-  addTpmOptions(
+  addProtectorOptions(
     addCommand(
       program,
       'verify',
@@ -22,7 +22,7 @@ export function addHistoryCommands(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .action(verify);
 
-  addTpmOptions(
+  addProtectorOptions(
     addCommand(program, 'log', 'Show the audit log, oldest entry first.', ['strongroom log DIR --limit 20']),
   )
     .argument('<dir>', 'the directory of the store')
@@ -30,7 +30,7 @@ export function addHistoryCommands(program: Command): void {
     .action(log);
 
   addLockOptions(
-    addTpmOptions(
+    addProtectorOptions(
       addCommand(
         program,
         'acknowledge',
@@ -43,7 +43,7 @@ export function addHistoryCommands(program: Command): void {
     .action(acknowledge);
 }
 
-async function acknowledge(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function acknowledge(directory: string, options: CommonOptions & ProtectorFlags): Promise<void> {
   const count = await withStore(directory, options, async (persistence) => {
     const { notices } = persistence.status();
     await persistence.acknowledgeNotices();
@@ -53,7 +53,7 @@ async function acknowledge(directory: string, options: CommonOptions & TpmOption
   else tell(count === 1 ? 'Acknowledged 1 notice.' : `Acknowledged ${grouped(count)} notices.`);
 }
 
-async function verify(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function verify(directory: string, options: CommonOptions & ProtectorFlags): Promise<void> {
   const reading = new ProgressBar('reading  ');
   let verifying: ProgressBar | undefined;
   let report: VerifyReport;
@@ -92,7 +92,7 @@ function reportText({ snapshot, newest, commits, records, auditEntries, witnesse
 
 async function log(
   directory: string,
-  options: CommonOptions & TpmOptions & { limit?: string },
+  options: CommonOptions & ProtectorFlags & { limit?: string },
 ): Promise<void> {
   const limit = options.limit === undefined ? undefined : wholeNumber('--limit', options.limit);
   const entries = await withStoreForReading(directory, options, (persistence) => persistence.auditLog(limit));

@@ -6,10 +6,10 @@ import { isPersistenceError, PersistenceError } from '../errors.js';
 import { listTokens, setUpToken, type TokenInfo } from '../index.js';
 import { addHelpParagraph, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf } from './failure.js';
-import { credentialFile } from './hsm-options.js';
+
 import { wholeNumber } from './numbers.js';
 import { table } from './report.js';
-import { findPassword } from './secrets.js';
+import { credentialFile, findPassword } from './secrets.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 
 interface ListOptions extends CommonOptions {

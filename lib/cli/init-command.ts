@@ -1,12 +1,7 @@
 // init: makes a store.
 import { Option, type Command } from 'commander';
 
-import {
-  open,
-  type Pkcs11ProtectorOptions,
-  type SecretStoreOptions,
-  type TpmProtectorOptions,
-} from '../index.js';
+import { open, type SecretStoreOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import { fromNative } from '../native-errors.js';
@@ -17,6 +12,7 @@ import {
   readSecretStorePlace,
   type CommonOptions,
 } from './command.js';
+import type { Flags, KeyProtectorKind } from '../protectors/protector.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { durationMs } from './numbers.js';
@@ -28,25 +24,21 @@ import { findPassword, passwordVariable, pinVariable, takeVariable } from './sec
 import { documentOf } from './status-command.js';
 import { workAndClose, isAbsence } from './store.js';
 import { tell, writeJson } from './terminal.js';
+import { protectorOf, protectorTypes, typesWhere, type KeyProtectorType } from '../protectors/registry.js';
 import {
-  addHsmOptions,
   addPinSources,
-  placeOf,
-  refuseHsmOptions,
-  withToken,
-  type HsmOptions,
-} from './hsm-options.js';
-import { findPin, readPcrs, refuseTpmOptions } from './tpm-options.js';
+  addReachOptions,
+  addRoleOptions,
+  refuseForeign,
+  withProtector,
+  type ProtectorFlags,
+} from './protector-options.js';
 
 const keyFileBytesMax = 4096;
 const rawKeyBytes = 32;
 
-interface InitOptions extends CommonOptions, HsmOptions {
-  readonly protector: 'software' | 'tpm' | 'pkcs11';
-  readonly secretStore?: string;
-  readonly tcti?: string;
-  readonly pcrs?: string;
-  readonly object?: string;
+interface InitOptions extends CommonOptions, ProtectorFlags {
+  readonly protector: KeyProtectorType;
   /** Set to false by --no-pin. */
   readonly pin: boolean;
   readonly instance: string;
@@ -81,15 +73,10 @@ export function addInitCommand(program: Command): void {
     )
     .addOption(
       new Option('--protector <type>', 'what wraps the data encryption key')
-        .choices(['software', 'tpm', 'pkcs11'])
+        .choices(protectorTypes)
         .default('software'),
-    )
-    .option(
-      '--tcti <conf>',
-      "how the TPM is reached, such as device:/dev/tpmrm0 (default: tpm2-tss's own order)",
-    )
-    .option('--pcrs <list>', 'bind the root to the values of these PCRs, such as 0,7')
-    .option('--object <label>', "label of the key in the token (default: strongroom and the instance's name)")
+    );
+  addRoleOptions(command, 'init')
     .option('--no-pin', 'do not ask for a PIN, and set none')
     .option(
       '--instance <name>',
@@ -124,7 +111,7 @@ export function addInitCommand(program: Command): void {
       'make the store on NFS, SMB and the like, where two machines may be able to write to it',
     )
     .action(init);
-  addPinSources(addHsmOptions(command));
+  addPinSources(addReachOptions(command));
   addHelpParagraph(
     command,
     `Without these options the backup password comes from ${passwordVariable}, a PIN from ${pinVariable}, or each is asked for on the terminal. An empty answer for the password generates a recovery key, which is printed once. For a PIN it means none. A backup password has at least ${newPasswordBytesMin} bytes.`,
@@ -133,7 +120,8 @@ export function addInitCommand(program: Command): void {
 
 async function init(directory: string, options: InitOptions): Promise<void> {
   const path = absolutePath(directory);
-  const place = readPlace(path, options);
+  const kind = protectorOf(options.protector);
+  const secretStore = readSecretStore(path, kind, options);
   const policy = {
     ...(options.allowNetworkFileSystem === true && { allowNetworkFileSystem: true }),
     ...(options.clockTolerance !== undefined && {
@@ -151,14 +139,15 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   const password = await readRecoveryPassword(options);
   try {
     const { instance } = options;
-    const persistence = await withProtector(options, place, async (protector) => {
+    const persistence = await withProtector(kind, options, { role: 'init' }, async (protector) => {
       // Secrets are read by now, from files that only root may read.
       if (options.owner !== undefined) await becomeOwner(options.owner);
       return open({
         directory: path,
         instance,
         create: 'always',
-        ...protector,
+        ...(protector !== undefined && { protector }),
+        ...(secretStore !== undefined && { secretStore }),
         recovery: password === undefined ? 'none' : { password },
         ...policy,
       });
@@ -167,9 +156,8 @@ async function init(directory: string, options: InitOptions): Promise<void> {
     if (options.json === true) await writeJson(documentOf(status));
     else tell(`Made the store ${status.storageId} for the instance ${instance} in ${path}.`);
     if (password === undefined) {
-      const held = { software: 'SecretStore', tpm: 'TPM', pkcs11: 'token' }[options.protector];
       tell(
-        `There is no backup password. A lost ${held} means lost data${options.vendorPublicKey === undefined ? ', and no restored backup can be accepted' : ''}.`,
+        `There is no backup password. A lost ${kind.holder} means lost data${options.vendorPublicKey === undefined ? ', and no restored backup can be accepted' : ''}.`,
       );
     }
   } finally {
@@ -177,68 +165,28 @@ async function init(directory: string, options: InitOptions): Promise<void> {
   }
 }
 
-type Place =
-  | { protector: { type: 'software' } | Pkcs11ProtectorOptions; secretStore: SecretStoreOptions }
-  | { protector: TpmProtectorOptions; secretStore?: never };
-
-/** Opens with the place and its PIN, which is wiped. */
-async function withProtector<T>(
+/** Checks what the kind takes before anything is read, and reads where its SecretStore is. */
+function readSecretStore(
+  path: string,
+  kind: KeyProtectorKind,
   options: InitOptions,
-  place: Place,
-  work: (place: Place) => Promise<T>,
-): Promise<T> {
-  if (place.protector.type === 'pkcs11') {
-    const { object } = options;
-    return withToken(options, (protector) =>
-      work({ ...place, protector: { ...protector, ...(object !== undefined && { object }) } } as Place),
+): SecretStoreOptions | undefined {
+  const { secretStore, pin } = options;
+  refuseForeign(kind, options);
+  if (!pin && kind.command?.choosesPin !== true)
+    throw wrongOption(
+      `--no-pin belongs to protector ${typesWhere(({ command }) => command?.choosesPin === true)}`,
     );
+  kind.command?.protectorOf(options as object as Flags, 'init');
+  if (secretStore !== undefined) {
+    if (kind.hasSecretStore) return readSecretStorePlace(secretStore, path);
+    throw wrongOption('--secret-store belongs to the other protectors');
   }
-  const pin = await readPin(options);
-  try {
-    return await work(pin === undefined ? place : { protector: { ...place.protector, type: 'tpm', pin } });
-  } finally {
-    pin?.fill(0);
-  }
-}
-
-function readPlace(path: string, options: InitOptions): Place {
-  const { protector: type, secretStore, tcti, pcrs, pin } = options;
-  if (type !== 'pkcs11' && options.object !== undefined)
-    throw wrongOption("--object belongs to protector 'pkcs11'");
-  if (type === 'pkcs11') {
-    if (tcti !== undefined || pcrs !== undefined || !pin)
-      throw wrongOption("--tcti, --pcrs and --no-pin belong to protector 'tpm'");
-    if (secretStore === undefined)
-      throw wrongOption("required option '--secret-store <place>' not specified");
-    return { protector: placeOf(options), secretStore: readSecretStorePlace(secretStore, path) };
-  }
-  if (type === 'software') {
-    refuseTpmOptions(options);
-    if (pcrs !== undefined) throw wrongOption("--pcrs belongs to protector 'tpm'");
-    if (!pin) throw wrongOption("--no-pin belongs to protector 'tpm'");
-    if (secretStore === undefined)
-      throw wrongOption(
-        "required option '--secret-store <place>' not specified; --protector tpm does without",
-      );
-    return { protector: { type }, secretStore: readSecretStorePlace(secretStore, path) };
-  }
-  refuseHsmOptions(options);
-  if (secretStore !== undefined) throw wrongOption('--secret-store belongs to the other protectors');
-  return {
-    protector: {
-      type,
-      ...(tcti !== undefined && { tcti }),
-      ...(pcrs !== undefined && { pcrs: readPcrs(pcrs) }),
-    },
-  };
-}
-
-async function readPin(options: InitOptions): Promise<Buffer | undefined> {
-  if (options.protector === 'tpm' && options.pin) return findPin(options, 'twice');
-  if (options.pinFile !== undefined || options.pinFd !== undefined || options.pinCredential !== undefined)
-    throw wrongOption('--no-pin contradicts the other options');
-  takeVariable(pinVariable)?.fill(0);
-  return undefined;
+  if (!kind.hasSecretStore) return undefined;
+  const without = typesWhere(({ hasSecretStore }) => !hasSecretStore).replaceAll("'", '');
+  throw wrongOption(
+    `required option '--secret-store <place>' not specified; --protector ${without} does without`,
+  );
 }
 
 function readMaxAge(text: string): { maxAge: 'off' } | { maxAgeMs: number } {

@@ -7,7 +7,7 @@ import { wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
 import { table, timeText } from './report.js';
 import { addLockOptions, withStore, withStoreForReading, type LockOptions } from './store.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addProtectorOptions, type ProtectorFlags } from './protector-options.js';
 import { printable, tell, writeData, writeJson } from './terminal.js';
 
 const messageBytesMax = 1024 * 1024;
@@ -17,7 +17,7 @@ const chainBytesMax = 256 * 1024;
 export function addKeyCommand(program: Command): void {
   const key = program.command('key').description('Managed signing keys.');
   const command = (name: string, description: string, examples: readonly string[]): Command =>
-    addTpmOptions(addCommand(key, name, description, examples)).argument(
+    addProtectorOptions(addCommand(key, name, description, examples)).argument(
       '<dir>',
       'the directory of the store',
     );
@@ -95,7 +95,7 @@ function documentOf(key: ManagedKey): object {
 async function generate(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions & { algorithm: KeyAlgorithm; location: KeyLocation },
+  options: CommonOptions & ProtectorFlags & { algorithm: KeyAlgorithm; location: KeyLocation },
 ): Promise<void> {
   const { algorithm, location } = options;
   const key = await withStore(directory, options, ({ keys }) => keys.generate({ id, algorithm, location }));
@@ -103,7 +103,7 @@ async function generate(
   else tell(`Made the key ${key.id} (${key.algorithm}, ${key.location}).`);
 }
 
-async function list(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function list(directory: string, options: CommonOptions & ProtectorFlags): Promise<void> {
   const keys = await withStoreForReading(directory, options, (persistence) => persistence.keys.list());
   if (options.json === true) {
     for (const key of keys) await writeJson(documentOf(key));
@@ -118,7 +118,7 @@ async function list(directory: string, options: CommonOptions & TpmOptions): Pro
 async function writePublicKey(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions & { der?: true },
+  options: CommonOptions & ProtectorFlags & { der?: true },
 ): Promise<void> {
   const der = await withStoreForReading(directory, options, ({ keys }) => keys.publicKey(id));
   if (options.der === true && options.json === true) throw wrongOption('--der and --json exclude each other');
@@ -134,7 +134,7 @@ async function writePublicKey(
 async function chain(
   directory: string,
   id: string,
-  options: CommonOptions & LockOptions & TpmOptions & { attach?: string; remove?: true },
+  options: CommonOptions & LockOptions & ProtectorFlags & { attach?: string; remove?: true },
 ): Promise<void> {
   const { attach, remove: forget } = options;
   if (attach !== undefined && forget === true) throw wrongOption('--attach and --remove exclude each other');
@@ -160,7 +160,7 @@ async function chain(
 async function sign(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions & { file?: string; digest?: string; format: 'der' | 'raw' },
+  options: CommonOptions & ProtectorFlags & { file?: string; digest?: string; format: 'der' | 'raw' },
 ): Promise<void> {
   const { file, digest, format } = options;
   if (file !== undefined && digest !== undefined) throw wrongOption('--file and --digest exclude each other');
@@ -185,19 +185,23 @@ function readMessage(file: string | undefined): Promise<Buffer> {
 async function deactivate(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions & { reason: string },
+  options: CommonOptions & ProtectorFlags & { reason: string },
 ): Promise<void> {
   await changed(directory, id, options, 'Deactivated', ({ keys }) => keys.deactivate(id, options.reason));
 }
 
-async function reactivate(directory: string, id: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function reactivate(
+  directory: string,
+  id: string,
+  options: CommonOptions & ProtectorFlags,
+): Promise<void> {
   await changed(directory, id, options, 'Reactivated', ({ keys }) => keys.reactivate(id));
 }
 
 async function changed(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions,
+  options: CommonOptions & ProtectorFlags,
   verb: string,
   work: Parameters<typeof withStore<void>>[2],
 ): Promise<void> {
@@ -212,7 +216,7 @@ async function changed(
 async function remove(
   directory: string,
   id: string,
-  options: CommonOptions & TpmOptions & { yes?: true },
+  options: CommonOptions & ProtectorFlags & { yes?: true },
 ): Promise<void> {
   if (options.yes !== true) throw wrongOption('removing a key cannot be undone: give --yes');
   await withStore(directory, options, ({ keys }) => keys.remove(id));

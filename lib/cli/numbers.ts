@@ -1,15 +1,11 @@
 // Numbers and durations of the command line.
+import { wholeNumberOf } from '../options/numbers.js';
 import { wrongOption } from './failure.js';
+
+export { wholeNumberOf as wholeNumber };
 
 const unitsMs = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 type Unit = keyof typeof unitsMs;
-
-/** A whole number from 0 to 2^53 - 1, or from `min`. */
-export function wholeNumber(option: string, text: string, min = 0): number {
-  const number = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(number) && number >= min) return number;
-  throw wrongOption(`${option} takes a whole number of at least ${min}, not ${JSON.stringify(text)}`);
-}
 
 /** A whole number of any size and sign. Its range is the store's affair. */
 export function bigWholeNumber(option: string, text: string): bigint {

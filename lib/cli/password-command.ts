@@ -11,15 +11,15 @@ import { askNewPassword } from './recovery-key.js';
 import { findPassword, needPassword } from './secrets.js';
 import { workAndClose, addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
-import { addTpmOptions, withPlaces, type TpmOptions } from './tpm-options.js';
+import { addProtectorOptions, withPlaces, type ProtectorFlags } from './protector-options.js';
 
-interface NewPasswordOptions extends CommonOptions, PasswordOptions, TpmOptions {
+interface NewPasswordOptions extends CommonOptions, PasswordOptions, ProtectorFlags {
   readonly newPasswordFile?: string;
   readonly newPasswordFd?: string;
   readonly label?: string;
 }
 
-interface RemoveOptions extends CommonOptions, PasswordOptions, TpmOptions {
+interface RemoveOptions extends CommonOptions, PasswordOptions, ProtectorFlags {
   readonly keySlot: string;
 }
 
@@ -48,12 +48,12 @@ export function addPasswordCommand(program: Command): void {
   )
     .argument('<dir>', 'the directory of the store')
     .requiredOption('--key-slot <id>', 'its key slot, as status shows it');
-  addLockOptions(addPasswordOptions(addTpmOptions(remove))).action(removePassword);
+  addLockOptions(addPasswordOptions(addProtectorOptions(remove))).action(removePassword);
 
   const verify = addCommand(password, 'verify', 'Check that a password opens a key slot.', [
     'strongroom password verify DIR --password-file backup.txt',
   ]).argument('<dir>', 'the directory of the store');
-  addPasswordOptions(addTpmOptions(verify)).action(verifyPassword);
+  addPasswordOptions(addProtectorOptions(verify)).action(verifyPassword);
 }
 
 function addNewPasswordOptions(command: Command): Command {
@@ -65,7 +65,7 @@ function addNewPasswordOptions(command: Command): Command {
     )
     .option('--new-password-fd <n>', 'read the new password from an open descriptor')
     .option('--label <text>', 'whose password it is, for people; stands in persistence.bin in the clear');
-  return addLockOptions(addPasswordOptions(addTpmOptions(command)));
+  return addLockOptions(addPasswordOptions(addProtectorOptions(command)));
 }
 
 /** Asks for both passwords and wipes them. */
@@ -147,7 +147,7 @@ async function removePassword(directory: string, options: RemoveOptions): Promis
 
 async function verifyPassword(
   directory: string,
-  options: CommonOptions & PasswordOptions & TpmOptions,
+  options: CommonOptions & PasswordOptions & ProtectorFlags,
 ): Promise<void> {
   await requireStore(directory);
   const password = await readPassword(options);
@@ -164,7 +164,7 @@ async function verifyPassword(
  */
 async function drill(
   directory: string,
-  options: CommonOptions & TpmOptions,
+  options: CommonOptions & ProtectorFlags,
   password: Buffer,
 ): Promise<void> {
   const verify = (persistence: Persistence): Promise<number> => persistence.verifyPassword(password);

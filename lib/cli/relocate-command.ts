@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { addLockOptions, withStore, type LockOptions } from './store.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addProtectorOptions, type ProtectorFlags } from './protector-options.js';
 import { printable, tell, writeJson } from './terminal.js';
 
 export function addRelocateCommand(program: Command): void {
@@ -14,10 +14,13 @@ export function addRelocateCommand(program: Command): void {
     'Write the place of a SecretStore that was moved into persistence.bin.',
     ['strongroom relocate DIR --secret-store file:/var/lib/acme/new-secrets'],
   ).argument('<dir>', 'the directory of the store');
-  addLockOptions(addTpmOptions(command)).action(relocate);
+  addLockOptions(addProtectorOptions(command)).action(relocate);
 }
 
-async function relocate(directory: string, options: CommonOptions & LockOptions & TpmOptions): Promise<void> {
+async function relocate(
+  directory: string,
+  options: CommonOptions & LockOptions & ProtectorFlags,
+): Promise<void> {
   if (options.secretStore === undefined)
     throw wrongOption("required option '--secret-store <place>' not specified: where the SecretStore is now");
   const { secretStore } = await withStore(directory, options, async (persistence) => {

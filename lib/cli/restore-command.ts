@@ -14,14 +14,6 @@ import type { RestoreEvent, RestoreStep, TokenSetup } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';
-import {
-  addAnotherToken,
-  addHsmOptions,
-  addPinSources,
-  credentialFile,
-  withToken,
-  type HsmOptions,
-} from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import {
   addCredentialOptions,
@@ -31,14 +23,20 @@ import {
   type CredentialOptions,
 } from './password-options.js';
 import { timeText } from './report.js';
-import { findPassword } from './secrets.js';
-import { addSecretStoreOption, secretStoreOf } from './tpm-options.js';
+import { credentialFile, findPassword } from './secrets.js';
+import {
+  addPinSources,
+  addRoleOptions,
+  addTokenOptions,
+  secretStoreOf,
+  type ProtectorFlags,
+} from './protector-options.js';
+import { requireToken, withToken } from './token.js';
 import { documentOf } from './status-command.js';
-import { workAndClose, requireStore } from './store.js';
+import { workAndClose } from './store.js';
 import { painter, printable, tell, writeJson } from './terminal.js';
 
-interface RestoreCommandOptions extends CommonOptions, HsmOptions, CredentialOptions {
-  readonly secretStore?: string;
+interface RestoreCommandOptions extends CommonOptions, ProtectorFlags, CredentialOptions {
   readonly passwordCredential?: string;
   readonly setupSlot?: string;
   readonly setupLabel?: string;
@@ -82,18 +80,13 @@ export function addRestoreCommand(program: Command): void {
       'then run this executable, without arguments, which tests and reloads the web server',
     )
     .option('--hook-time-limit <ms>', 'for the hook (default: 60000)');
-  addCredentialOptions(addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command))))).action(
-    restoreAct,
-  );
+  addCredentialOptions(addPinSources(addRoleOptions(addTokenOptions(command), 'restore'))).action(restoreAct);
 }
 
 async function restoreAct(directory: string, options: RestoreCommandOptions): Promise<void> {
   const path = absolutePath(directory);
-  const { storage: protector } = await requireStore(path);
-  if (protector !== 'pkcs11') {
-    throw new PersistenceError('nothing-to-do', `protector '${protector}' has no token that could be lost`);
-  }
-  await withToken(options, async (place) => {
+  const kind = await requireToken(path);
+  await withToken(kind, options, async (place) => {
     const secretStore = secretStoreOf(options, path);
     const found = await detectRestore({ directory: path, protector: place, ...secretStore });
     if (options.json !== true) tell(wordsOf(found));

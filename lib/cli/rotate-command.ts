@@ -5,16 +5,21 @@ import { PersistenceError } from '../errors.js';
 import type { Persistence } from '../index.js';
 import { hasPassword, type KeySlot } from '../status.js';
 import { addCommand, type CommonOptions } from './command.js';
-import { addHsmOptions, addPinSources, type HsmOptions } from './hsm-options.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { ProgressBar } from './progress.js';
 import { ask, needTerminal } from './question.js';
 import { grouped, keySlotsText } from './report.js';
 import { addLockOptions, requireStore, withStore } from './store.js';
 import { tell, writeJson } from './terminal.js';
-import { addSecretStoreOption, addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { passwordSlots } from '../protectors/registry.js';
+import {
+  addPinSources,
+  addProtectorOptions,
+  addTokenOptions,
+  type ProtectorFlags,
+} from './protector-options.js';
 
-interface DekOptions extends CommonOptions, PasswordOptions, TpmOptions {
+interface DekOptions extends CommonOptions, PasswordOptions, ProtectorFlags {
   readonly forgetFieldKeys?: boolean;
   readonly removeOtherPasswords?: boolean;
   readonly yes?: boolean;
@@ -28,7 +33,7 @@ export function addRotateCommand(program: Command): void {
     'Make a new key in the token, wrap the data encryption key with it, and remove the old one. Interrupted, run it again.',
     ['strongroom rotate kek DIR --module /usr/lib/softhsm/libsofthsm2.so --pin-file pin.txt'],
   ).argument('<dir>', 'the directory of the store');
-  addLockOptions(addPinSources(addHsmOptions(addSecretStoreOption(kek)))).action(rotateKek);
+  addLockOptions(addPinSources(addTokenOptions(kek))).action(rotateKek);
 
   const dek = addCommand(
     rotate,
@@ -46,7 +51,7 @@ export function addRotateCommand(program: Command): void {
       'where the store has several backup passwords: remove all but the one that is given; they cannot be wrapped around the new key',
     )
     .option('--yes', 'do not ask before other passwords are removed');
-  addLockOptions(addPasswordOptions(addTpmOptions(dek))).action(rotateDek);
+  addLockOptions(addPasswordOptions(addProtectorOptions(dek))).action(rotateDek);
 }
 
 async function rotateDek(directory: string, options: DekOptions): Promise<void> {
@@ -84,7 +89,7 @@ async function rotateWith(persistence: Persistence, options: DekOptions, asks: b
 }
 
 const passwordsOf = (persistence: Persistence): readonly KeySlot[] =>
-  persistence.status().keySlots.filter(({ type }) => type === 'password');
+  passwordSlots(persistence.status().keySlots);
 
 /** @throws PersistenceError `password-wrong`; `aborted` where it is not confirmed */
 async function confirmRemoval(
@@ -103,7 +108,7 @@ async function confirmRemoval(
   throw new PersistenceError('aborted', 'the removal of other backup passwords was not confirmed');
 }
 
-async function rotateKek(directory: string, options: CommonOptions & HsmOptions): Promise<void> {
+async function rotateKek(directory: string, options: CommonOptions & ProtectorFlags): Promise<void> {
   const { token } = await withStore(directory, options, async (persistence) => {
     await persistence.rotateKek();
     return persistence.status();

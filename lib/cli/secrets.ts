@@ -1,7 +1,7 @@
 // Where secrets come from: a file, a descriptor, the environment, or a question on the terminal; never the arguments, which
 // every user of the machine can read. Each is a buffer that its user wipes.
 import { PersistenceError } from '../errors.js';
-import { secretDescriptor, secretFile, secretVariable } from '../secrets.js';
+import { credentialPath, secretDescriptor, secretFile, secretVariable } from '../secrets.js';
 import { wrongOption } from './failure.js';
 import { askHidden, canAsk } from './hidden-prompt.js';
 
@@ -23,6 +23,18 @@ export interface PasswordSource {
   readonly variable?: Variable;
   /** Whether it is asked for on a terminal; a new password twice. */
   readonly ask: 'once' | 'twice' | 'no';
+}
+
+/** The file that one of two options names. */
+export function credentialFile(
+  fileOption: string,
+  file: string | undefined,
+  credentialOption: string,
+  credential: string | undefined,
+): string | undefined {
+  if (credential === undefined) return file;
+  if (file !== undefined) throw wrongOption(`${fileOption} and ${credentialOption} exclude each other`);
+  return credentialPath(credential, credentialOption);
 }
 
 /**

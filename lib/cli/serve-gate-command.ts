@@ -2,17 +2,23 @@
 import type { Command } from 'commander';
 
 import { isPersistenceError, type PersistenceError } from '../errors.js';
-import { serveGate, type Gate, type GateStart } from '../index.js';
+import { serveGate, type Gate, type GateStart, type Pkcs11ProtectorOptions } from '../index.js';
 import { absolutePath, addCommand, addHelpParagraph, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf } from './failure.js';
-import { addHsmOptions, addPinSources, withToken, type HsmOptions } from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import { pinVariable, takeVariable } from './secrets.js';
 import { printable, tell, writeJson } from './terminal.js';
-import { addSecretStoreOption, headerOf, secretStoreOf } from './tpm-options.js';
+import { protectorOf } from '../protectors/registry.js';
+import {
+  addPinSources,
+  addTokenOptions,
+  headerOf,
+  secretStoreOf,
+  withProtector,
+  type ProtectorFlags,
+} from './protector-options.js';
 
-interface GateCommandOptions extends CommonOptions, HsmOptions {
-  readonly secretStore?: string;
+interface GateCommandOptions extends CommonOptions, ProtectorFlags {
   readonly timeLimit?: string;
 }
 
@@ -36,7 +42,7 @@ export function addServeGateCommand(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .option('--time-limit <ms>', 'limit the whole answer (default: 60000)');
   addHelpParagraph(
-    addPinSources(addHsmOptions(addSecretStoreOption(command))),
+    addPinSources(addTokenOptions(command)),
     "Exit codes: 0 start the service, 5 start the wizard, 4 ask again later, 3 tampering or rollback (PERS_8003), 2 usage, 1 the operator must act. Stores that are not in a token have nothing to restore: the token's options are ignored there.",
   ).action(act);
 }
@@ -51,11 +57,16 @@ async function act(directory: string, options: GateCommandOptions): Promise<void
   };
   let gate: Gate;
   try {
-    const inToken = (await headerOf(path))?.storage === 'pkcs11';
-    if (!inToken) takeVariable(pinVariable)?.fill(0);
-    gate = inToken
-      ? await withToken(options, (protector) => serveGate({ ...given, protector }), 'no')
-      : await serveGate(given);
+    const type = (await headerOf(path))?.storage;
+    const kind = type && protectorOf(type);
+    if (kind?.isInToken === true) {
+      gate = await withProtector(kind, options, { asks: false }, (protector) =>
+        serveGate({ ...given, protector: protector as Pkcs11ProtectorOptions }),
+      );
+    } else {
+      takeVariable(pinVariable)?.fill(0);
+      gate = await serveGate(given);
+    }
   } catch (error) {
     const failure = failureOf(error);
     const exitCode = exitCodeOf(failure);

@@ -8,8 +8,6 @@ import {
   type Inspection,
   type KeySlot,
   type PersistenceStatus,
-  type SecurityLevel,
-  type TpmStatus,
   type WitnessStatus,
 } from '../index.js';
 import { lossOf } from '../loss.js';
@@ -28,13 +26,19 @@ import {
 } from './report.js';
 import { workAndClose, isAbsence, requireStore } from './store.js';
 import { painter, printable, writeData, writeJson } from './terminal.js';
-import { addTpmOptions, withPlaces, type PlacesGiven, type TpmOptions } from './tpm-options.js';
+import { passwordSlots, protectorOf } from '../protectors/registry.js';
+import {
+  addProtectorOptions,
+  withPlaces,
+  type PlacesGiven,
+  type ProtectorFlags,
+} from './protector-options.js';
 
 /** A refusal that the report on standard output has told already; only `--json` says it again on standard error. */
 export class Refused extends Error {}
 
 export function addStatusCommand(program: Command): void {
-  addTpmOptions(
+  addProtectorOptions(
     addCommand(
       program,
       'status',
@@ -46,7 +50,7 @@ export function addStatusCommand(program: Command): void {
     .action(status);
 }
 
-async function status(directory: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function status(directory: string, options: CommonOptions & ProtectorFlags): Promise<void> {
   const path = absolutePath(directory);
   // Without its PIN a store is shown as far as it can be.
   const [inspection, lagSeconds] = await withPlaces(
@@ -56,7 +60,7 @@ async function status(directory: string, options: CommonOptions & TpmOptions): P
       const seen = await look(path, places);
       return [seen, await lagOf(path, seen, places)] as const;
     },
-    false,
+    { isRequired: false },
   );
   if (options.json === true) await writeJson(reportOf(inspection, lagSeconds));
   else await writeData(textOf(path, inspection, lagSeconds));
@@ -179,7 +183,8 @@ export function documentOf(status: PersistenceStatus, lagSeconds?: Lag): object 
 
 function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
   const paint = painter(process.stdout);
-  const { verdict, error, instance, storageId, keySlots, tpm, secretStore, status } = inspection;
+  const { verdict, error, instance, storageId, keySlots, secretStore, status } = inspection;
+  const kind = protectorOf(inspection.protector);
   const state = stateOf(inspection);
   const rows: Row[] = [
     ['state', paint(verdict === 'ok' ? 'green' : 'red', state)],
@@ -188,7 +193,7 @@ function textOf(path: string, inspection: Inspection, lagSeconds: Lag): string {
   if (error !== undefined) rows.push(['remedy', printable(error.remedy)]);
   rows.push(['directory', printable(path)], ['instance', printable(instance)], ['storage id', storageId]);
   if (status !== undefined) rows.push(...rowsOf(verdict, status, lagSeconds));
-  else if (tpm !== undefined) rows.push(...unreadTpmRows(tpm));
+  else rows.push(...(kind.command?.headerRows(inspection) ?? []));
   rows.push(['passwords', passwordsText(keySlots)]);
   if (secretStore !== undefined) {
     rows.push([
@@ -239,6 +244,7 @@ function rowsOf(verdict: string, status: PersistenceStatus, lagSeconds: Lag): Ro
   const { generation, newestMs, head, records, logBytes, liveBytes, witnesses, time } = status;
   const newest = newestMs > 0 ? `, ${timeText(newestMs)}` : '';
   const limit = time.maxAgeMs === 'off' ? 'no limit' : `at most ${durationText(time.maxAgeMs)}`;
+  const { command, securityLevels } = protectorOf(status.protector);
   // A refused start may not have come as far as the stamp.
   const age = time.stampMs > 0 ? `${durationText(time.ageMs)} (${limit})` : `unknown (${limit})`;
   return [
@@ -259,9 +265,9 @@ function rowsOf(verdict: string, status: PersistenceStatus, lagSeconds: Lag): Ro
     // Of a refused store it would say what could be rewound in a state that no start accepts.
     ...(verdict === 'ok' ? [['window', windowText(status)] as const] : []),
     ...(status.fileSystem === undefined ? [] : [['file system', fileSystemText(status.fileSystem)] as const]),
-    ['security level', securityText[status.securityLevel]],
-    ...(status.tpm === undefined ? [] : tpmRows(status.tpm)),
-    ...tokenRows(status),
+    ['security level', securityLevels[status.securityLevel] ?? status.securityLevel],
+    ...(command?.statusRows(status) ?? []),
+    ...restoreRows(status),
     ['data key', dekText(status.dek)],
     ['rewindable by', status.rewindableBy],
     ['continuity', status.continuity],
@@ -276,15 +282,8 @@ function fileSystemText({ name, type }: NonNullable<PersistenceStatus['fileSyste
   return `${name}: NOT SUPPORTED, because locks and syncs may not hold there`;
 }
 
-function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): Row[] {
+function restoreRows({ restore, passwordVerifiedMs }: PersistenceStatus): Row[] {
   const rows: Row[] = [];
-  if (token !== undefined) {
-    const { label, serial, model, kekLabel, kekType, kekId } = token;
-    rows.push(
-      ['token', `${printable(label)}, serial number ${printable(serial)}; ${printable(model)}`],
-      ['key in it', `${printable(kekLabel)}, ${kekType}, id ${kekId}`],
-    );
-  }
   if (restore !== undefined) {
     const { completed, timeMs, cause, keysDeactivated } = restore;
     const keys = keysDeactivated === 0 ? '' : `, ${grouped(keysDeactivated)} keys deactivated`;
@@ -299,16 +298,9 @@ function tokenRows({ token, restore, passwordVerifiedMs }: PersistenceStatus): R
 
 /** As persistence.bin says. */
 function passwordsText(keySlots: readonly KeySlot[]): string {
-  const passwords = keySlots.filter(({ type }) => type === 'password');
+  const passwords = passwordSlots(keySlots);
   return passwords.length === 0 ? 'none' : keySlotsText(passwords);
 }
-
-const securityText: Readonly<Record<SecurityLevel, string>> = {
-  software: 'software',
-  tpm: 'tpm',
-  pkcs11: 'a key in a token; whoever has its PIN can put the witness in it back',
-  'tpm-virtual': 'tpm-virtual (whoever restores the virtual machine restores its TPM too)',
-};
 
 function dekText({ keyId, rotation }: PersistenceStatus['dek']): string {
   const rotations =
@@ -326,63 +318,6 @@ function windowText({ window: { generations, maxMs } }: PersistenceStatus): stri
   return `${commits} that not every witness has seen; ${limit}`;
 }
 
-/** The key slot, before anything has authenticated it. */
-function unreadTpmRows({ tcti, pcrs, pin }: NonNullable<Inspection['tpm']>): Row[] {
-  return [
-    ['tpm', placeText(tcti)],
-    ['pcrs, pin', sealText(pcrs, pin)],
-  ];
-}
-
-function tpmRows(tpm: TpmStatus): Row[] {
-  const {
-    description,
-    tcti,
-    counterIndex,
-    extendIndex,
-    counter,
-    counterBegan,
-    sealEpochEnd,
-    pcrs,
-    pin,
-    wear,
-  } = tpm;
-  const index = (number: number): string => `0x${number.toString(16).padStart(8, '0')}`;
-  const began = counterBegan === undefined ? '' : `, began at ${grouped(counterBegan)}`;
-  return [
-    ['tpm', `${printable(description)}, ${placeText(tcti)}`],
-    [
-      'tpm counter',
-      `${grouped(counter)} at ${index(counterIndex)}${began}; the root is sealed up to ${grouped(sealEpochEnd)}`,
-    ],
-    [
-      'tpm head',
-      extendIndex === undefined
-        ? 'none yet: the next start for writing makes an extend index'
-        : `held by an extend index at ${index(extendIndex)}`,
-    ],
-    ['pcrs, pin', sealText(pcrs, pin)],
-    ['tpm wear', wearText(wear)],
-  ];
-}
-
-function placeText(tcti: string): string {
-  return tcti === '' ? 'wherever tpm2-tss finds one' : printable(tcti);
-}
-
-function sealText(pcrs: readonly number[], pin: boolean): string {
-  const registers = pcrs.length === 0 ? 'no PCRs' : `PCRs ${pcrs.join(', ')}`;
-  return `${registers}; ${pin ? 'a PIN' : 'no PIN'}`;
-}
-
-function wearText({ increments, perDay, yearsTo100k, yearsTo500k }: TpmStatus['wear']): string {
-  const years = (number: number): string => (number < 10 ? number.toFixed(1) : grouped(Math.round(number)));
-  return (
-    `${grouped(increments)} increments, ${grouped(Math.round(perDay * 10) / 10)} a day; ` +
-    `at this pace 100,000 in ${years(yearsTo100k)} years, 500,000 in ${years(yearsTo500k)} years`
-  );
-}
-
 function witnessText(
   { name, generation, lagGenerations }: WitnessStatus,
   newest: number,
@@ -398,9 +333,9 @@ function witnessText(
 
 /** What follows from a store without a backup password, which can only be given at COLDSTART. */
 function unrecoverableText(protector: Inspection['protector'], authority: string | undefined): string {
-  const held = { software: 'the SecretStore', tpm: 'the TPM', pkcs11: 'the token' }[protector];
+  const { holder } = protectorOf(protector);
   const backup = authority === 'no-one' ? ', and no restored backup can be accepted' : '';
-  return `not recoverable: there is no backup password. If ${held} is lost the data are lost${backup}`;
+  return `not recoverable: there is no backup password. If the ${holder} is lost the data are lost${backup}`;
 }
 
 function notesOf({ files, recoverable, protector, status }: Inspection): string[] {

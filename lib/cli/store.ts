@@ -9,7 +9,7 @@ import { isPersistenceError, PersistenceError } from '../errors.js';
 import { absolutePath } from './command.js';
 import { durationMs } from './numbers.js';
 import { tellNoticed } from './terminal.js';
-import { withPlaces, type TpmOptions } from './tpm-options.js';
+import { withPlaces, type ProtectorFlags } from './protector-options.js';
 
 export interface LockOptions {
   readonly waitForLock?: string;
@@ -31,7 +31,7 @@ export function lockOf({ waitForLock }: LockOptions): { readonly waitForLockMs?:
 /** Opens for reading, which takes no lock and changes nothing, so that a live store can be looked at. */
 export async function withStoreForReading<T>(
   directory: string,
-  options: TpmOptions,
+  options: ProtectorFlags,
   work: (persistence: Persistence) => T | Promise<T>,
   onProgress?: (done: number, all: number) => void,
 ): Promise<T> {
@@ -53,7 +53,7 @@ export async function withStoreForReading<T>(
 /** Opens a store that is there; never makes one. */
 export async function withStore<T>(
   directory: string,
-  options: TpmOptions & LockOptions,
+  options: ProtectorFlags & LockOptions,
   work: (persistence: Persistence) => T | Promise<T>,
 ): Promise<T> {
   const path = absolutePath(directory);

@@ -5,13 +5,13 @@ import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { readDescriptor, readFile } from './files.js';
 import { addLockOptions, withStore, withStoreForReading } from './store.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addProtectorOptions, type ProtectorFlags } from './protector-options.js';
 import { printable, tell, writeJson } from './terminal.js';
 
 const keyBytesMax = 16 * 1024;
 const certificateBytesMax = 256 * 1024;
 
-interface SetOptions extends CommonOptions, TpmOptions {
+interface SetOptions extends CommonOptions, ProtectorFlags {
   readonly keyFile?: string;
   readonly keyFd?: string;
   readonly certificateFile: string;
@@ -35,7 +35,7 @@ export function addTlsCommand(program: Command): void {
     .requiredOption('--certificate-file <file>', "the server's certificate")
     .option('--chain-file <file>', 'the certificates between it and the root')
     .action(set);
-  addLockOptions(addTpmOptions(setCommand));
+  addLockOptions(addProtectorOptions(setCommand));
 
   const extractCommand = addCommand(
     tls,
@@ -46,7 +46,7 @@ export function addTlsCommand(program: Command): void {
     .argument('<dir>', 'the directory of the store')
     .argument('<target>', 'the directory for the files; only its owner may write to it')
     .action(extract);
-  addTpmOptions(extractCommand);
+  addProtectorOptions(extractCommand);
 }
 
 async function set(directory: string, options: SetOptions): Promise<void> {
@@ -77,7 +77,7 @@ function readKey({ keyFile, keyFd }: SetOptions): Promise<Buffer> {
 async function extract(
   directory: string,
   target: string,
-  options: CommonOptions & TpmOptions,
+  options: CommonOptions & ProtectorFlags,
 ): Promise<void> {
   const place = absolutePath(target);
   const certificate = await withStoreForReading(directory, options, async ({ tls }) => {

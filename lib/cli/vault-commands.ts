@@ -7,14 +7,14 @@ import { KeyAbsent, wrongArgument, wrongOption } from './failure.js';
 import { readFile, readStandardInput } from './files.js';
 import { bigWholeNumber, wholeNumber } from './numbers.js';
 import { addLockOptions, withStore, withStoreForReading } from './store.js';
-import { addTpmOptions, type TpmOptions } from './tpm-options.js';
+import { addProtectorOptions, type ProtectorFlags } from './protector-options.js';
 import { tell, toJson, writeData, writeJson } from './terminal.js';
 
 const valueBytesMax = 16 * 1024 * 1024;
 const counterBytes = 8;
 const listedAtOnce = 64 * 1024;
 
-const addReading: typeof addCommand = (...parts) => addTpmOptions(addCommand(...parts));
+const addReading: typeof addCommand = (...parts) => addProtectorOptions(addCommand(...parts));
 const addWriting: typeof addCommand = (...parts) => addLockOptions(addReading(...parts));
 
 export function addVaultCommands(program: Command): void {
@@ -71,7 +71,7 @@ export function addVaultCommands(program: Command): void {
 async function get(
   directory: string,
   key: string,
-  options: CommonOptions & TpmOptions & { counter?: true },
+  options: CommonOptions & ProtectorFlags & { counter?: true },
 ): Promise<void> {
   const value = await withStoreForReading(directory, options, ({ vault }) => vault.get(key));
   if (value === undefined) throw new KeyAbsent(key);
@@ -93,7 +93,7 @@ async function set(
   directory: string,
   key: string,
   argument: string | undefined,
-  options: CommonOptions & TpmOptions & { file?: string },
+  options: CommonOptions & ProtectorFlags & { file?: string },
 ): Promise<void> {
   if (argument !== undefined && options.file !== undefined) {
     throw wrongOption('--file and a value as argument exclude each other');
@@ -118,7 +118,11 @@ function readValue(argument: string | undefined, file: string | undefined): Prom
   return readStandardInput(valueBytesMax);
 }
 
-async function remove(directory: string, key: string, options: CommonOptions & TpmOptions): Promise<void> {
+async function remove(
+  directory: string,
+  key: string,
+  options: CommonOptions & ProtectorFlags,
+): Promise<void> {
   const [deleted, generation] = await withStore(directory, options, async (persistence) => {
     const present = persistence.vault.has(key);
     await persistence.vault.delete(key);
@@ -130,7 +134,7 @@ async function remove(directory: string, key: string, options: CommonOptions & T
 async function increment(
   directory: string,
   key: string,
-  options: CommonOptions & TpmOptions & { by: string; min?: string; max?: string },
+  options: CommonOptions & ProtectorFlags & { by: string; min?: string; max?: string },
 ): Promise<void> {
   const by = bigWholeNumber('--by', options.by);
   const bounds = {
@@ -141,7 +145,7 @@ async function increment(
   await (options.json === true ? writeJson({ key, counter }) : writeData(`${counter.toString()}\n`));
 }
 
-interface ListOptions extends CommonOptions, TpmOptions {
+interface ListOptions extends CommonOptions, ProtectorFlags {
   readonly prefix?: string;
   readonly limit?: string;
   readonly reverse?: true;

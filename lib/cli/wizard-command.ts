@@ -1,29 +1,25 @@
 // wizard: serves the restore page of a store, until the store is restored or its token answers again.
 import type { Command } from 'commander';
 
-import { PersistenceError } from '../errors.js';
 import type { WizardEvent, WizardOptions } from '../wizard/index.js';
 import { addHelpParagraph, absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
-import {
-  addAnotherToken,
-  addHsmOptions,
-  addPinSources,
-  credentialFile,
-  withToken,
-  type HsmOptions,
-} from './hsm-options.js';
 import { wholeNumber } from './numbers.js';
 import { readPermit } from './password-options.js';
-import { findPassword } from './secrets.js';
-import { addSecretStoreOption, secretStoreOf } from './tpm-options.js';
-import { requireStore } from './store.js';
+import { credentialFile, findPassword } from './secrets.js';
+import {
+  addPinSources,
+  addRoleOptions,
+  addTokenOptions,
+  secretStoreOf,
+  type ProtectorFlags,
+} from './protector-options.js';
+import { requireToken, withToken } from './token.js';
 import { OutputClosed, OutputFailed, painter, printable, tell, writeJson, writeMessage } from './terminal.js';
 
-interface WizardCommandOptions extends CommonOptions, HsmOptions {
+interface WizardCommandOptions extends CommonOptions, ProtectorFlags {
   readonly listen: string;
   readonly name?: readonly string[];
-  readonly secretStore?: string;
   readonly tlsDir?: string;
   readonly onRestored?: string;
   readonly hookTimeLimit?: string;
@@ -63,7 +59,7 @@ export function addWizardCommand(program: Command): void {
     .option('--so-pin-fd <n>', 'read it from an open descriptor')
     .option('--so-pin-credential <name>', 'read it from this file in $CREDENTIALS_DIRECTORY')
     .option('--permit-file <file>', "read the vendor's permit from a file, where the store has a vendor");
-  addPinSources(addAnotherToken(addHsmOptions(addSecretStoreOption(command)))).action(wizard);
+  addPinSources(addRoleOptions(addTokenOptions(command), 'restore')).action(wizard);
   addHelpParagraph(
     command,
     'The address of the page, the fingerprint of its temporary certificate and the one-time code are printed on standard error. With --json each event is a line of JSON on standard output. SIGHUP ends the session and makes another code.',
@@ -77,10 +73,7 @@ export function addWizardCommand(program: Command): void {
 async function wizard(directory: string, options: WizardCommandOptions): Promise<void> {
   const path = absolutePath(directory);
   const where = readListen(options.listen);
-  const { storage: protector } = await requireStore(path);
-  if (protector !== 'pkcs11') {
-    throw new PersistenceError('nothing-to-do', `protector '${protector}' has no token that could be lost`);
-  }
+  const kind = await requireToken(path);
   const { tlsDir, onRestored, hookTimeLimit, name: names, permitFile } = options;
   const permit = permitFile === undefined ? undefined : await readPermit(permitFile);
   const soPin = await findPassword({
@@ -92,7 +85,7 @@ async function wizard(directory: string, options: WizardCommandOptions): Promise
     ask: 'no',
   });
   try {
-    await withToken(options, async (place) => {
+    await withToken(kind, options, async (place) => {
       await serve(where, options, {
         directory: path,
         protector: place,

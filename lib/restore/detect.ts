@@ -1,5 +1,6 @@
 // What a start of this store would meet: a pure function from what was found to the documents' states.
 import type { Reason } from '../error-table.js';
+import { protectorOf, type KeyProtectorType } from '../protectors/registry.js';
 
 /** What the files in the directory are. */
 export type FilesFound =
@@ -50,7 +51,7 @@ export type HistoryFound = 'unknown' | 'ok' | 'refused' | 'unavailable';
 
 /** All that the decision depends on. */
 export interface Found {
-  readonly protector: 'software' | 'tpm' | 'pkcs11' | undefined;
+  readonly protector: KeyProtectorType | undefined;
   readonly files: FilesFound;
   readonly token: TokenFound;
   readonly journal: JournalFound;
@@ -104,7 +105,7 @@ export function detect(found: Found): Decision {
       break;
   }
   // A start says what else is to be said; no token is asked.
-  if (protector !== 'pkcs11') return decided('WIZARD_COMPLETED');
+  if (protector === undefined || !protectorOf(protector).isInToken) return decided('WIZARD_COMPLETED');
   const restore = (scenario: 1 | 2): Decision =>
     // Without a password slot only the token's own backup helps.
     passwordSlot

@@ -11,15 +11,9 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import {
-  readClosed,
-  readFunction,
-  readPath,
-  readProtector,
-  refuseOldNames,
-  type OpenOptions,
-} from '../options.js';
-import { locateToken } from '../pkcs11-options.js';
+import { readClosed, readFunction, readPath, refuseOldNames } from '../options/readers.js';
+import { readProtector, typesWhere } from '../protectors/registry.js';
+import type { OpenOptions } from '../options.js';
 import type { AdministrativeOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
 import type { Persistence } from '../persistence.js';
@@ -191,29 +185,26 @@ async function prepareToken(
 ): Promise<void> {
   // Without a plan the core looks once more, and says what it misses.
   if (!missing || setUp === undefined) return;
-  const { native, pin } = readProtector(protector);
+  const given = readProtector(protector);
   try {
-    if (native?.type !== 'pkcs11')
-      throw new PersistenceError('invalid-option', "setUp belongs to protector 'pkcs11'");
-    const { protector: located, wipe } = await locateToken(binding, native, pin?.take);
-    try {
-      if (located.label !== undefined && located.label !== setUp.label) {
-        throw new PersistenceError('invalid-option', 'setUp.label is another than that of protector.token');
-      }
-      const { module = '', initArguments, timeLimitMs, pin: userPin } = located;
-      if (userPin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');
-      await setUpTokenWith(binding, {
-        module,
-        ...(initArguments !== undefined && { initArguments }),
-        ...(timeLimitMs !== undefined && { timeLimitMs }),
-        ...setUp,
-        pin: userPin,
-      });
-    } finally {
-      wipe();
+    if (given?.token === undefined) {
+      const types = typesWhere(({ isInToken }) => isInToken);
+      throw new PersistenceError('invalid-option', `setUp belongs to protector ${types}`);
     }
+    const located = await given.token.locate({ binding, signal: undefined });
+    if (located.label !== undefined && located.label !== setUp.label)
+      throw new PersistenceError('invalid-option', 'setUp.label is another than that of protector.token');
+    const { module = '', initArguments, timeLimitMs, pin } = located;
+    if (pin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');
+    await setUpTokenWith(binding, {
+      module,
+      ...(initArguments !== undefined && { initArguments }),
+      ...(timeLimitMs !== undefined && { timeLimitMs }),
+      ...setUp,
+      pin,
+    });
   } finally {
-    pin?.forget();
+    given?.forget();
   }
 }
 

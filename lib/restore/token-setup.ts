@@ -3,8 +3,8 @@ import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeTokenInfo } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
-import { readOptions } from '../options.js';
-import { readModulePath } from '../pkcs11-options.js';
+import { readOptions } from '../options/readers.js';
+import { readModulePath } from '../protectors/pkcs11.js';
 import { readPassword, type PasswordSource, type Secret } from '../secrets.js';
 
 /** A token, or a slot that could hold one. */

@@ -13,15 +13,12 @@ import type {
   NativeStoreOptions,
 } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
-import {
-  readOptions,
-  readPath,
-  readSecretStore,
-  readProtector,
-  type SecretStoreOptions,
-} from '../options.js';
-import { locateToken, type Pkcs11ProtectorOptions } from '../pkcs11-options.js';
-import { hasPassword, type RestoreStatus, type TokenStatus } from '../status.js';
+import { readOptions, readPath } from '../options/readers.js';
+import { readSecretStore, type SecretStoreOptions } from '../options.js';
+import { protectorOf, readProtector } from '../protectors/registry.js';
+import { type Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
+import { hasPassword, type RestoreStatus } from '../status.js';
+import type { TokenStatus } from '../protectors/pkcs11.js';
 import {
   detect,
   type FilesFound,
@@ -82,7 +79,7 @@ export async function detectRestoreWith(
   const given = readOptions(options, ['directory', 'protector', 'secretStore']);
   const directory = readPath(given.directory, 'directory');
   const secretStore = readSecretStore(given.secretStore);
-  const { native, pin } = readProtector(given.protector);
+  const protector = readProtector(given.protector);
   try {
     const { files, header, refusal } = await readFiles(binding, directory);
     const base = {
@@ -93,30 +90,27 @@ export async function detectRestoreWith(
       history: 'unknown',
       passwordSlot: header !== undefined && hasPassword(header.keySlots),
     } as const satisfies Found;
-    if (files !== 'complete' || header?.storage !== 'pkcs11') return conclude(base, header, refusal);
-    if (native?.type !== 'pkcs11') {
+    if (files !== 'complete' || header === undefined || !protectorOf(header.storage).isInToken)
+      return conclude(base, header, refusal);
+    if (protector?.token === undefined) {
       throw new PersistenceError(
         'invalid-option',
-        "protector: the store is in a token; name its module as type 'pkcs11'",
+        `protector: the store is in a token; name its module as type '${header.storage}'`,
       );
     }
-    const located = await locateToken(binding, native, pin?.take);
-    try {
-      const found = await askToken(binding, base, header, {
-        directory,
-        secretStore,
-        protector: located.protector,
-        internals,
-      });
-      const cause = found.cause && pin?.explain(found.cause);
-      return cause === undefined ? found : Object.freeze({ ...found, cause });
-    } finally {
-      located.wipe();
-    }
+    const located = await protector.token.locate({ binding, signal: undefined });
+    const found = await askToken(binding, base, header, {
+      directory,
+      secretStore,
+      protector: located,
+      internals,
+    });
+    const cause = found.cause && protector.explain(found.cause);
+    return cause === undefined ? found : Object.freeze({ ...found, cause });
   } catch (error) {
     throw toPersistenceError(error);
   } finally {
-    pin?.forget();
+    protector?.forget();
   }
 }
 

@@ -1,16 +1,10 @@
 // The options of createWizard(): a closed set of names, each read once and checked here.
 import { PersistenceError } from '../errors.js';
 import { reading } from '../native-errors.js';
-import {
-  readClosed,
-  readFunction,
-  readOptions,
-  readPath,
-  readSignal,
-  readProtector,
-  type SecretStoreOptions,
-} from '../options.js';
-import type { Pkcs11ProtectorOptions } from '../pkcs11-options.js';
+import { readClosed, readFunction, readOptions, readPath, readSignal } from '../options/readers.js';
+import { readProtector } from '../protectors/registry.js';
+import type { SecretStoreOptions } from '../options.js';
+import type { Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
 import { hookTimeLimitMs } from '../restore/hook.js';
 import type { RestoreState } from '../restore/detect.js';
 import type { RestoreEvent } from '../restore/steps.js';
@@ -161,7 +155,7 @@ export function readWizardOptions(options: unknown): ReadWizardOptions {
   const given = readOptions(options, names);
   const { protector, soPin, permit, hook, tls } = given;
   // Checked by those who take them, and here so that nothing is served before.
-  readProtector(protector).pin?.forget();
+  readProtector(protector)?.forget();
   if (protector === undefined) throw invalid('protector is needed');
   readPassword(soPin, 'soPin')?.forget();
   if (hook !== undefined && typeof hook !== 'string') throw invalid('hook must be the path of an executable');

@@ -9,9 +9,9 @@ import { X509Certificate } from 'node:crypto';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
-import { readProtector } from '../options.js';
+import { readProtector, typesWhere } from '../protectors/registry.js';
 import type { PasswordSource } from '../secrets.js';
-import { locateToken, type Pkcs11ProtectorOptions } from '../pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
 import type { PersistenceService } from '../persistence-service.js';
 import type { RestoreState } from '../restore/detect.js';
 import { restoreWith, type RestoreOptions } from '../restore/restore.js';
@@ -21,7 +21,8 @@ import { listTokensWith, setUpTokenWith, type TokenInfo } from '../restore/token
 import { detectRestoreWith, type Detection } from '../restore/world.js';
 import type { ReadWizardOptions, WizardOutcome } from './options.js';
 import { FormError, problemOf } from './problem.js';
-import { checkSoPin, checkUserPin, newTokenOf, slotOf, type NamedToken } from './slots.js';
+import { checkSoPin, checkUserPin, newTokenOf, slotOf } from './slots.js';
+import type { GivenToken, NamedToken } from '../protectors/protector.js';
 import type {
   HsmView,
   PasswordView,
@@ -79,12 +80,6 @@ function ownCopy(secret: Uint8Array): Buffer {
 const busy = (): PersistenceError =>
   new PersistenceError('restore-busy', 'the store is being restored by this process already');
 
-/** The label that the caller's options name. */
-function labelOf(protector: ReadWizardOptions['protector']): string | undefined {
-  if (protector.type !== 'pkcs11') return undefined;
-  return typeof protector.token === 'string' ? protector.token : protector.token?.label;
-}
-
 export class Progress {
   readonly #options: ReadWizardOptions;
   readonly #parts: ProgressParts;
@@ -114,7 +109,7 @@ export class Progress {
     this.#parts = parts;
     this.#protector = options.protector;
     this.#detection = detection;
-    this.#given = { slotId: undefined, label: labelOf(options.protector) ?? detection.token?.label ?? '' };
+    this.#given = { slotId: undefined, label: this.#token()?.label ?? detection.token?.label ?? '' };
     this.finished = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -286,24 +281,19 @@ export class Progress {
   }
 
   #hasUserPin(): boolean {
-    const { protector } = this.#options;
-    if (protector.type !== 'pkcs11') return false;
-    return protector.pin !== undefined || this.#uri()?.pinSource !== undefined;
+    return this.#token()?.hasPin(this.#parts.binding) ?? false;
   }
 
-  #uri(): ReturnType<NativeBinding['parsePkcs11Uri']> | undefined {
-    const protector = this.#protector;
-    if (protector.type !== 'pkcs11' || protector.uri === undefined) return undefined;
-    return this.#parts.binding.parsePkcs11Uri(protector.uri);
+  /** The token of the options, without its secrets. */
+  #token(): GivenToken | undefined {
+    const given = readProtector(this.#protector);
+    given?.forget();
+    return given?.token;
   }
 
   /** How the options name the token. */
   #named(): NamedToken | undefined {
-    const protector = this.#protector;
-    if (protector.type !== 'pkcs11') return undefined;
-    return (
-      this.#uri() ?? (typeof protector.token === 'string' ? { label: protector.token } : protector.token)
-    );
+    return this.#token()?.named(this.#parts.binding);
   }
 
   /** What a detection of these states says by the state alone. */
@@ -378,7 +368,6 @@ export class Progress {
     // The look before it may have found that the token is back.
     if (this.#result !== undefined)
       throw new PersistenceError('nothing-to-do', 'the token opens the store again');
-    const protector = this.#protector;
     const made = await this.#withModule(
       async ({ module = '', initArguments, timeLimitMs, pin, label: named }) => {
         if (pin === undefined)
@@ -402,8 +391,7 @@ export class Progress {
       },
     );
     this.#steps.set('token', 'done');
-    if (protector.type === 'pkcs11' && protector.uri === undefined)
-      this.#protector = { ...protector, token: { label: made.label, serial: made.serial } };
+    this.#protector = (this.#token()?.movedTo(made) ?? this.#protector) as ReadWizardOptions['protector'];
     this.#options.onEvent({ event: 'token', slotId: made.slotId, label: made.label, serial: made.serial });
   }
 
@@ -461,18 +449,15 @@ export class Progress {
 
   /** The module and the rest, whether they were given by themselves or in a URI. */
   async #withModule<T>(work: (protector: NativePkcs11Storage) => Promise<T>): Promise<T> {
-    const { native, pin } = readProtector(this.#protector);
+    const given = readProtector(this.#protector);
     try {
-      if (native?.type !== 'pkcs11')
-        throw new PersistenceError('invalid-option', "the store is in a token; protector must be 'pkcs11'");
-      const { protector, wipe } = await locateToken(this.#parts.binding, native, pin?.take);
-      try {
-        return await work(protector);
-      } finally {
-        wipe();
+      if (given?.token === undefined) {
+        const types = typesWhere(({ isInToken }) => isInToken);
+        throw new PersistenceError('invalid-option', `the store is in a token; protector must be ${types}`);
       }
+      return await work(await given.token.locate({ binding: this.#parts.binding, signal: undefined }));
     } finally {
-      pin?.forget();
+      given?.forget();
     }
   }
 

@@ -1,15 +1,9 @@
 // Slots and tokens as the pages show them, and the PINs that a slot takes.
+import type { NamedToken } from '../protectors/protector.js';
 import type { TokenInfo } from '../restore/token-setup.js';
 import type { Detection } from '../restore/world.js';
 import { FormError } from './problem.js';
 import type { SlotView, TokenFacts } from './view.js';
-
-/** A token by what the options name of it. */
-export interface NamedToken {
-  readonly label?: string | undefined;
-  readonly serial?: string | undefined;
-  readonly slotId?: number | undefined;
-}
 
 export function slotOf({
   slotId,

@@ -10,7 +10,7 @@ import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm } from '../support/softhsm.js';
 import { binding } from '../support/stores.js';
 import { listTokensWith, setUpTokenWith } from '../../lib/restore/token-setup.js';
-import type { Pkcs11ProtectorOptions } from '../../lib/pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../../lib/protectors/pkcs11.js';
 
 describe('acceptance: beyond the auto-restore document', function () {
   this.timeout(60_000);

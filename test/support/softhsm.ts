@@ -19,7 +19,7 @@ import { listTokensWith, setUpTokenWith, type TokenInfo } from '../../lib/restor
 import type { NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
-import type { Pkcs11ProtectorOptions } from '../../lib/pkcs11-options.js';
+import type { Pkcs11ProtectorOptions } from '../../lib/protectors/pkcs11.js';
 import { binding, quickKdf, removeDirectory, temporaryDirectory } from './stores.js';
 
 const candidates = [

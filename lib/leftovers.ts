@@ -2,8 +2,7 @@
 import { requireRecord } from './arguments.js';
 import { aborted, cancelling } from './abort.js';
 import { PersistenceError } from './errors.js';
-import { loadNative } from './native.js';
-import type { NativeBinding, NativeStoreOptions } from './native-binding.js';
+import type { NativeBinding, NativeStore, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import { readClosed } from './options/readers.js';
 import { readOpenOptions, type OpenOptions } from './options.js';
@@ -25,26 +24,34 @@ export interface Leftover {
   readonly storageId: string | undefined;
 }
 
-/**
- * Lists what is left of a store whose persistence.bin is gone, by its instance name. Changes nothing.
- * @throws PersistenceError `store-exists` where there is a persistence.bin, which names the authority over the rest;
- * `not-found` for a SecretStore whose directory is not there; the reasons of reaching SecretStore, TPM or token
- */
-export async function findLeftovers(options: LeftoverOptions): Promise<readonly Leftover[]> {
-  return withLeftovers(loadNative(), options, false);
-}
-
 const names = ['directory', 'instance', 'protector', 'secretStore', 'signal'] as const;
 
-/**
- * Lists the leftovers and, with `remove`, removes them.
- * @throws PersistenceError `nothing-to-do` when there are none to remove; `locked` while a store uses them
- */
-export async function withLeftovers(
+/** Lists the leftovers, and changes nothing. */
+export function findLeftovers(
   binding: NativeBinding,
   given: unknown,
-  remove: boolean,
   internals: Partial<NativeStoreOptions> = {},
+): Promise<readonly Leftover[]> {
+  return withLeftovers(binding, given, internals, () => Promise.resolve());
+}
+
+/**
+ * Removes the leftovers, and lists what they were.
+ * @throws PersistenceError `nothing-to-do` when there are none; `locked` while a store uses them
+ */
+export function removeLeftovers(
+  binding: NativeBinding,
+  given: unknown,
+  internals: Partial<NativeStoreOptions> = {},
+): Promise<readonly Leftover[]> {
+  return withLeftovers(binding, given, internals, (store) => store.removeLeftovers());
+}
+
+async function withLeftovers(
+  binding: NativeBinding,
+  given: unknown,
+  internals: Partial<NativeStoreOptions>,
+  work: (store: NativeStore) => Promise<void>,
 ): Promise<readonly Leftover[]> {
   let forget: () => void = () => undefined;
   try {
@@ -85,7 +92,7 @@ export async function withLeftovers(
           const found = await fromNative(() => store.findLeftovers());
           // The core does not stop a removal.
           throwIfAborted();
-          if (remove) await fromNative(() => store.removeLeftovers());
+          await fromNative(() => work(store));
           return Object.freeze(found.map((leftover) => Object.freeze(leftover)));
         },
       );

@@ -3,15 +3,13 @@ import type { Operation } from './operation.js';
 import { requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
-import { withLeftovers, type Leftover, type LeftoverOptions } from './leftovers.js';
-import { loadNative } from './native.js';
+import { removeLeftovers, type Leftover, type LeftoverOptions } from './leftovers.js';
 import type { NativeBinding, NativeInspection, NativeStoreOptions } from './native-binding.js';
 import { fromNative, toPersistenceError } from './native-errors.js';
 import { readClosed, readOptions, readPath, refuseOldNames } from './options/readers.js';
 import { readSecretStore, type OpenOptions, type SecretStoreOptions } from './options.js';
 import { readProtector, type KeyProtectorOptions, type KeyProtectorType } from './protectors/registry.js';
 import { PersistenceService } from './persistence-service.js';
-import type { Persistence } from './persistence.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
 import { hasPassword, toKeySlots, toStatus, type KeySlot, type PersistenceStatus } from './status.js';
 import type { TokenStatus } from './protectors/pkcs11.js';
@@ -64,17 +62,8 @@ export interface InspectOptions {
   readonly protector?: KeyProtectorOptions;
 }
 
-/**
- * Looks at a store: who it is, and what a start would say. Takes no lock, opens nothing for writing and changes nothing;
- * works while another process has the store open.
- * @throws PersistenceError `no-store`, `persistence-tampered`, and the reasons of input and output
- */
-export async function inspect(directory: string, options: InspectOptions = {}): Promise<Inspection> {
-  return inspectWith(loadNative(), directory, options);
-}
-
-/** {@link inspect} with a binding of the caller's choice. */
-export async function inspectWith(
+/** As {@link Api.inspect}. */
+export async function inspectStore(
   binding: NativeBinding,
   directory: string,
   options: InspectOptions = {},
@@ -173,39 +162,6 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
   }
 }
 
-/**
- * Accepts the present state of a store as the new truth and opens it: after a legitimate restore from backup, a lost
- * witness, or a long shutdown. Burnt into the history and the audit log; serves once at a checkpoint.
- * @throws PersistenceError `nothing-to-do` when a start would say `ok`; `authority-refused`, `password-wrong`,
- * `password-missing`; what cannot be healed so, such as `persistence-rolled-back`
- */
-export function reanchor(options: AdministrativeOptions): Promise<Persistence> {
-  return performOperation(loadNative(), 'reanchor', options);
-}
-
-/**
- * Opens a store whose root key is lost by its backup password, and gives it a new root. `continuity` stays `unproven`
- * until {@link reanchor}. Where the store has a vendor, a permit is needed besides the password.
- * @throws PersistenceError `nothing-to-do` when the root is there; `authority-refused`, `password-wrong`,
- * `password-missing`
- */
-export function recover(options: AdministrativeOptions): Promise<Persistence> {
-  return performOperation(loadNative(), 'recover', options);
-}
-
-/**
- * Seals the root of a store anew in the TPM that is there, under its PCRs of now, after the TPM refused it: other PCR
- * values, another or a cleared TPM, a forgotten PIN. `protector.pcrs` and `protector.pin` are what the root is sealed under
- * from now on; without `pcrs` the same registers as before, without `pin` none. The backup password opens the store;
- * where it has a vendor a permit is needed besides. Where the counter is lost too, `continuity` stays `unproven` until
- * {@link reanchor}.
- * @throws PersistenceError `nothing-to-do` when the TPM opens the root; `authority-refused`, `password-wrong`,
- * `password-missing`; `vault-rolled-back` and its like, which {@link reanchor} may accept
- */
-export function reseal(options: AdministrativeOptions): Promise<Persistence> {
-  return performOperation(loadNative(), 'reseal', options);
-}
-
 /** Options of {@link decommission}. */
 export type DecommissionOptions =
   | (AdministrativeOptions & {
@@ -224,20 +180,8 @@ export interface Decommissioned {
   readonly leftBehind: readonly string[];
 }
 
-/**
- * Removes a store with its secrets, so that a clean COLDSTART can follow. Can be called again after an interruption.
- *
- * With `leftovers` it removes what a store has left in its SecretStore, its TPM or its token after its files are gone;
- * {@link findLeftovers} lists it before.
- * @throws PersistenceError `no-store`, `authority-refused`, `password-wrong`, `password-missing`; `items-missing` when
- * something would be left behind; with `leftovers` `store-exists`, `nothing-to-do`
- */
-export async function decommission(options: DecommissionOptions): Promise<Decommissioned> {
-  return decommissionWith(loadNative(), options);
-}
-
-/** {@link decommission} with a binding of the caller's choice. */
-export async function decommissionWith(
+/** As {@link Api.decommission}. */
+export async function decommissionStore(
   binding: NativeBinding,
   options: DecommissionOptions,
   internals: Partial<NativeStoreOptions> = {},
@@ -255,7 +199,7 @@ export async function decommissionWith(
     if (leftovers === true) {
       if (allowLeftovers !== undefined)
         throw new PersistenceError('invalid-option', 'leftovers and allowLeftovers exclude each other');
-      const removed = await withLeftovers(binding, rest, true, internals);
+      const removed = await removeLeftovers(binding, rest, internals);
       return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
     }
     let leftBehind: readonly string[] = Object.freeze([]);

@@ -8,10 +8,10 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { withLeftovers } from '../lib/leftovers.js';
+import { findLeftovers, removeLeftovers } from '../lib/leftovers.js';
 import type { NativeBinding, NativeStore } from '../lib/native-binding.js';
 import type { OpenOptions } from '../lib/options.js';
-import { restoreWith } from '../lib/restore/restore.js';
+import { restoreStore } from '../lib/restore/restore.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { HsmWorld } from './support/softhsm.js';
 import { binding, quickKdf, World } from './support/stores.js';
@@ -199,7 +199,7 @@ describe('cancellation', () => {
     assert.equal((await rejectsReason(performed, 'aborted')).cause, reason);
     controller = new AbortController();
     const options = { ...world.options({ signal: controller.signal }), credential: { password } };
-    assert.equal((await rejectsReason(restoreWith(binding, options), 'aborted')).cause, reason);
+    assert.equal((await rejectsReason(restoreStore(binding, options), 'aborted')).cause, reason);
     await (await world.open()).close();
   });
 
@@ -210,7 +210,8 @@ describe('cancellation', () => {
     });
     const leftovers = (remove: boolean, core: NativeBinding = binding): Promise<unknown> => {
       const { directory, instance, secretStore } = world.options();
-      return withLeftovers(core, { directory, instance, secretStore, signal: controller.signal }, remove);
+      const work = remove ? removeLeftovers : findLeftovers;
+      return work(core, { directory, instance, secretStore, signal: controller.signal });
     };
 
     for (const remove of [false, true]) {

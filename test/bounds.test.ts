@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'n
 import { join } from 'node:path';
 
 import type { Reason } from '../lib/errors.js';
-import { inspectWith } from '../lib/maintenance.js';
+import { inspectStore } from '../lib/maintenance.js';
 import { rejectsReason } from './support/errors.js';
 import { binding, temporaryDirectory, removeDirectory, World } from './support/stores.js';
 
@@ -87,7 +87,7 @@ describe('files that are longer than they may be', function () {
 
   it('inspect() of a persistence.bin of a terabyte says the same as a start', async () => {
     truncateSync(join(world.directory, 'persistence.bin'), terabyte);
-    await rejectsReason(inspectWith(binding, world.directory), 'persistence-tampered');
+    await rejectsReason(inspectStore(binding, world.directory), 'persistence-tampered');
   });
 
   it('a lock file of a terabyte is locked and cut', async () => {

@@ -6,15 +6,15 @@ import { join } from 'node:path';
 import { types } from 'node:util';
 
 import { isPersistenceError, PersistenceError, type Reason } from '../lib/errors.js';
-import { withLeftovers } from '../lib/leftovers.js';
-import { decommissionWith, inspectWith, performOperation } from '../lib/maintenance.js';
+import { findLeftovers } from '../lib/leftovers.js';
+import { decommissionStore, inspectStore, performOperation } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
-import { serveGateWith } from '../lib/restore/gate.js';
-import { restoreWith } from '../lib/restore/restore.js';
-import { listTokensWith, setUpTokenWith } from '../lib/restore/token-setup.js';
-import { detectRestoreWith } from '../lib/restore/world.js';
+import { decideGate } from '../lib/restore/gate.js';
+import { restoreStore } from '../lib/restore/restore.js';
+import { findTokens, makeToken } from '../lib/restore/token-setup.js';
+import { detectLoss } from '../lib/restore/world.js';
 import { signPermit } from '../lib/permit.js';
-import { createWizardWith } from '../lib/wizard/index.js';
+import { makeWizard } from '../lib/wizard/index.js';
 import { listen, listenerOf } from '../lib/wizard/server.js';
 import { detached, hostileBytes, throwing } from './support/hostile.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
@@ -127,17 +127,17 @@ describe('hostile arguments of every public function', () => {
       [
         'inspect, protector.pin',
         /protector\.pin/,
-        (pin) => inspectWith(binding, directory, { protector: { type: 'tpm', pin } }),
+        (pin) => inspectStore(binding, directory, { protector: { type: 'tpm', pin } }),
       ],
       [
         'detectRestore, protector.pin',
         /protector\.pin/,
-        (pin) => detectRestoreWith(binding, { directory, protector: { ...pkcs11, pin } }),
+        (pin) => detectLoss(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
       [
         'serveGate, protector.pin',
         /protector\.pin/,
-        (pin) => serveGateWith(binding, { directory, protector: { ...pkcs11, pin } }),
+        (pin) => decideGate(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
     ];
   };
@@ -152,13 +152,13 @@ describe('hostile arguments of every public function', () => {
         'restore, credential.password',
         /credential\.password/,
         (password) =>
-          restoreWith(binding, { ...world.options(), protector: pkcs11, credential: { password } }),
+          restoreStore(binding, { ...world.options(), protector: pkcs11, credential: { password } }),
       ],
       [
         'restore, protector.pin',
         /protector\.pin/,
         (pin) =>
-          restoreWith(binding, {
+          restoreStore(binding, {
             ...world.options(),
             protector: { ...pkcs11, pin },
             credential: { password: bytes },
@@ -168,24 +168,24 @@ describe('hostile arguments of every public function', () => {
         'restore, setUp.soPin',
         /setUp\.soPin/,
         (soPin) =>
-          restoreWith(binding, {
+          restoreStore(binding, {
             ...world.options(),
             protector: pkcs11,
             credential: { password: bytes },
             setUp: { slotId: 0, label: 'x', soPin },
           }),
       ],
-      ['setUpToken, soPin', /soPin/, (soPin) => setUpTokenWith(binding, { ...place, soPin, pin: bytes })],
-      ['setUpToken, pin', /pin/, (pin) => setUpTokenWith(binding, { ...place, soPin: bytes, pin })],
+      ['setUpToken, soPin', /soPin/, (soPin) => makeToken(binding, { ...place, soPin, pin: bytes })],
+      ['setUpToken, pin', /pin/, (pin) => makeToken(binding, { ...place, soPin: bytes, pin })],
       [
         'createWizard, soPin',
         /soPin/,
-        (soPin) => createWizardWith(binding, { directory, protector: pkcs11, soPin }),
+        (soPin) => makeWizard(binding, { directory, protector: pkcs11, soPin }),
       ],
       [
         'createWizard, protector.pin',
         /protector\.pin/,
-        (pin) => createWizardWith(binding, { directory, protector: { ...pkcs11, pin } }),
+        (pin) => makeWizard(binding, { directory, protector: { ...pkcs11, pin } }),
       ],
     ];
   };
@@ -232,13 +232,12 @@ describe('hostile arguments of every public function', () => {
         'restore, credential.permit',
         /credential\.permit/,
         (value) =>
-          restoreWith(binding, { ...world.options(), protector: pkcs11, credential: { permit: value } }),
+          restoreStore(binding, { ...world.options(), protector: pkcs11, credential: { permit: value } }),
       ],
       [
         'createWizard, permit',
         /permit/,
-        (value) =>
-          createWizardWith(binding, { directory: world.directory, protector: pkcs11, permit: value }),
+        (value) => makeWizard(binding, { directory: world.directory, protector: pkcs11, permit: value }),
       ],
       ['signPermit, privateKey', /privateKey/, (privateKey) => signPermit({ ...permit, privateKey })],
     ];
@@ -285,18 +284,18 @@ describe('hostile arguments of every public function', () => {
     const { vault, fields, keys, tls } = store;
     return [
       ['open', (options) => new PersistenceService(binding, options)],
-      ['inspect', (options) => inspectWith(binding, world.directory, options)],
+      ['inspect', (options) => inspectStore(binding, world.directory, options)],
       ['reanchor', (options) => performOperation(binding, 'reanchor', options)],
       ['recover', (options) => performOperation(binding, 'recover', options)],
       ['reseal', (options) => performOperation(binding, 'reseal', options)],
-      ['decommission', (options) => decommissionWith(binding, options)],
-      ['findLeftovers', (options) => withLeftovers(binding, options, false)],
-      ['restore', (options) => restoreWith(binding, options)],
-      ['detectRestore', (options) => detectRestoreWith(binding, options)],
-      ['serveGate', (options) => serveGateWith(binding, options)],
-      ['listTokens', (options) => listTokensWith(binding, options)],
-      ['setUpToken', (options) => setUpTokenWith(binding, options)],
-      ['createWizard', (options) => createWizardWith(binding, options)],
+      ['decommission', (options) => decommissionStore(binding, options)],
+      ['findLeftovers', (options) => findLeftovers(binding, options)],
+      ['restore', (options) => restoreStore(binding, options)],
+      ['detectRestore', (options) => detectLoss(binding, options)],
+      ['serveGate', (options) => decideGate(binding, options)],
+      ['listTokens', (options) => findTokens(binding, options)],
+      ['setUpToken', (options) => makeToken(binding, options)],
+      ['createWizard', (options) => makeWizard(binding, options)],
       ['signPermit', (options) => signPermit(options)],
       ['verify', (options) => store.verify(options)],
       ['rotateDek', (options) => store.rotateDek(options)],
@@ -399,32 +398,32 @@ describe('hostile arguments of every public function', () => {
         'restore',
         { ...base, protector: pkcs11 },
         ['credential', 'setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'directory', 'signal'],
-        (options) => restoreWith(binding, options),
+        (options) => restoreStore(binding, options),
       ],
       [
         'detectRestore',
         { directory: world.directory },
         ['directory', 'protector', 'secretStore'],
-        (options) => detectRestoreWith(binding, options),
+        (options) => detectLoss(binding, options),
       ],
       [
         'serveGate',
         { directory: world.directory },
         ['directory', 'protector', 'secretStore', 'timeLimitMs'],
-        (options) => serveGateWith(binding, options),
+        (options) => decideGate(binding, options),
       ],
       [
         'listTokens',
         { module: '/nowhere.so' },
         ['module', 'initArguments', 'timeLimitMs'],
-        (options) => listTokensWith(binding, options),
+        (options) => findTokens(binding, options),
       ],
-      ['setUpToken', place, Object.keys(place), (options) => setUpTokenWith(binding, options)],
+      ['setUpToken', place, Object.keys(place), (options) => makeToken(binding, options)],
       [
         'createWizard',
         { directory: world.directory, protector: pkcs11 },
         wizardNames,
-        (options) => createWizardWith(binding, options),
+        (options) => makeWizard(binding, options),
       ],
       ['signPermit', permitOptions, Object.keys(permitOptions), (options) => signPermit(options)],
     ];
@@ -465,7 +464,7 @@ describe('hostile arguments of every public function', () => {
       ['keys.deactivate, reason', (reason) => keys.deactivate('key', reason)],
       ['keys.reactivate', (id) => keys.reactivate(id)],
       ['keys.remove', (id) => keys.remove(id)],
-      ['inspect', (directory) => inspectWith(binding, directory)],
+      ['inspect', (directory) => inspectStore(binding, directory)],
       ['on', (event) => store.on(event, () => undefined)],
       ['off', (event) => store.off(event, () => undefined)],
       ['on, listener', (listener) => store.on('vault', listener)],

@@ -4,8 +4,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { withLeftovers } from '../lib/leftovers.js';
-import { decommissionWith, type Decommissioned } from '../lib/maintenance.js';
+import { findLeftovers, removeLeftovers } from '../lib/leftovers.js';
+import { decommissionStore, type Decommissioned } from '../lib/maintenance.js';
 import type { PersistenceService } from '../lib/persistence-service.js';
 import { parsePermit, signPermit, type PermitPurpose } from '../lib/permit.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
@@ -244,7 +244,7 @@ describe('maintenance', () => {
     });
 
     const act = (options: object): Promise<Decommissioned> =>
-      decommissionWith(binding, { ...world.options(), recovery: undefined, ...options } as never, {
+      decommissionStore(binding, { ...world.options(), recovery: undefined, ...options } as never, {
         clock: world.clock,
       });
 
@@ -268,13 +268,13 @@ describe('maintenance', () => {
         secretStore: world.options().secretStore,
         instance: 'test',
       };
-      await rejectsReason(withLeftovers(binding, place, true), 'store-exists');
+      await rejectsReason(removeLeftovers(binding, place), 'store-exists');
       rmSync(world.directory, { recursive: true });
-      const found = await withLeftovers(binding, place, false);
+      const found = await findLeftovers(binding, place);
       assert.deepEqual(found.map(({ name }) => name).sort(), ['RootKey', 'TimeTamper', 'VaultHash']);
-      const { leftovers } = await decommissionWith(binding, { ...place, leftovers: true } as never);
+      const { leftovers } = await decommissionStore(binding, { ...place, leftovers: true } as never);
       assert.deepEqual(leftovers, found);
-      await rejectsReason(withLeftovers(binding, place, true), 'nothing-to-do');
+      await rejectsReason(removeLeftovers(binding, place), 'nothing-to-do');
       assert.equal((await world.open(other)).startup, 'WARMSTART');
     });
   });

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { inspectWith, performOperation } from '../lib/maintenance.js';
+import { inspectStore, performOperation } from '../lib/maintenance.js';
 import { PersistenceService } from '../lib/persistence-service.js';
 import type { Pkcs11ProtectorOptions } from '../lib/protectors/pkcs11.js';
-import { restoreWith } from '../lib/restore/restore.js';
+import { restoreStore } from '../lib/restore/restore.js';
 import { readPassword } from '../lib/secrets.js';
-import { setUpTokenWith } from '../lib/restore/token-setup.js';
-import { detectRestoreWith } from '../lib/restore/world.js';
+import { makeToken } from '../lib/restore/token-setup.js';
+import { detectLoss } from '../lib/restore/world.js';
 import { makeCertificates } from './support/certificates.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm, soPin } from './support/softhsm.js';
@@ -158,7 +158,7 @@ describe('copies of secrets are wiped', function () {
         const options = { directory, protector, credential, ...(signal && { signal }) };
         await rejectsReason(performOperation(watch.binding, 'reanchor', options), reason);
         watch.assertGone('2580-PIN');
-        await rejectsReason(restoreWith(watch.binding, options), reason);
+        await rejectsReason(restoreStore(watch.binding, options), reason);
         watch.assertGone('2580-PIN');
       }
     });
@@ -200,9 +200,9 @@ describe('copies of secrets are wiped', function () {
         await service.initialize();
         watch.assertWiped(pin);
         await service.close();
-        await inspectWith(watch.binding, world.directory, { protector });
+        await inspectStore(watch.binding, world.directory, { protector });
         watch.assertWiped(pin);
-        await detectRestoreWith(watch.binding, { directory: world.directory, protector });
+        await detectLoss(watch.binding, { directory: world.directory, protector });
         watch.assertWiped(pin);
       }
     });
@@ -211,7 +211,7 @@ describe('copies of secrets are wiped', function () {
       world.loseTokens();
       const plan = { module: softhsm, slotId: await world.emptySlot(), label: 'acme' };
       await rejectsReason(
-        setUpTokenWith(watch.binding, { ...plan, soPin: bytes('#?!'), pin: bytes(pin) }),
+        makeToken(watch.binding, { ...plan, soPin: bytes('#?!'), pin: bytes(pin) }),
         'pin-length',
       );
       watch.assertWiped('#?!', pin);
@@ -221,7 +221,7 @@ describe('copies of secrets are wiped', function () {
         password: string,
         protector: Pkcs11ProtectorOptions = world.protector(),
       ): Promise<PersistenceService> =>
-        restoreWith(
+        restoreStore(
           watch.binding,
           {
             ...world.options({ protector }),

@@ -7,12 +7,11 @@
 import { untilAborted } from '../abort.js';
 import { requireRecord } from '../arguments.js';
 import { PersistenceError } from '../errors.js';
-import { loadNative } from '../native.js';
 import type { NativeBinding } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
 import type { RestoreState } from './detect.js';
 import type { TokenInfo } from './token-setup.js';
-import { detectRestoreWith, type DetectOptions, type Detection } from './world.js';
+import { detectLoss, type DetectOptions, type Detection } from './world.js';
 import { durationText } from '../units.js';
 
 export const gateTimeLimitMs = 60_000;
@@ -54,23 +53,15 @@ const starts: Readonly<Record<RestoreState, GateStart>> = {
   REFUSED: 'none',
 };
 
-/**
- * Decides what a start should start. Can be repeated; changes nothing.
- * @throws PersistenceError `invalid-option`; what is found is never thrown
- */
-export async function serveGate(options: GateOptions): Promise<Gate> {
-  return serveGateWith(loadNative(), options);
-}
-
-/** {@link serveGate} with a binding of the caller's choice. */
-export async function serveGateWith(binding: NativeBinding, options: GateOptions): Promise<Gate> {
+/** As {@link Api.serveGate}. */
+export async function decideGate(binding: NativeBinding, options: GateOptions): Promise<Gate> {
   const { timeLimitMs, place } = readGateOptions(options);
   const clock = new AbortController();
   const timer = setTimeout(() => {
     clock.abort();
   }, timeLimitMs);
   try {
-    return gateOf(await untilAborted(detectRestoreWith(binding, place), clock.signal));
+    return gateOf(await untilAborted(detectLoss(binding, place), clock.signal));
   } catch (error) {
     if (clock.signal.aborted) return late(timeLimitMs);
     throw toPersistenceError(error);

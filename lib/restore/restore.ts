@@ -8,7 +8,6 @@
 //   store's lock.
 import { requireRecord } from '../arguments.js';
 import { PersistenceError } from '../errors.js';
-import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native-errors.js';
 import { readClosed, readFunction, readPath, refuseOldNames } from '../options/readers.js';
@@ -16,13 +15,12 @@ import { readProtector, typesWhere } from '../protectors/registry.js';
 import type { OpenOptions } from '../options.js';
 import type { AdministrativeOptions } from '../maintenance.js';
 import { PersistenceService } from '../persistence-service.js';
-import type { Persistence } from '../persistence.js';
 import { readPassword, type Secret } from '../secrets.js';
 import { parsePermit } from '../permit.js';
 import { hookTimeLimitMs, runHook } from './hook.js';
 import { StepReport, type RestoreEvent } from './steps.js';
 import { passwordThrottle, type PasswordThrottle } from './throttle.js';
-import { checkPlace, setUpTokenWith, type SetUpTokenOptions } from './token-setup.js';
+import { checkPlace, makeToken, type SetUpTokenOptions } from './token-setup.js';
 
 /** A new token in place of one that is lost. Module and user PIN are those of the protector. */
 export type TokenSetup = Pick<SetUpTokenOptions, 'slotId' | 'label' | 'soPin' | 'erase'>;
@@ -45,27 +43,14 @@ const ownNames = ['setUp', 'tls', 'hook', 'hookTimeLimitMs', 'onStep', 'credenti
 /** The directories whose stores are being restored in this process. */
 const underWay = new Set<string>();
 
-/**
- * Gives a store whose token lost its key, or is lost itself, a new key-encryption key by the backup password, and opens
- * it. Continues a restore that was interrupted. After the commit that needs no password while the token opens the store:
- * `credential` may then be empty. Where the store has a vendor, a permit for `recover` is needed as well.
- * @throws PersistenceError `nothing-to-do` when the token opens the store; `password-wrong`, `password-throttled` with
- * `retryAfterMs`; `restore-busy`; `token-missing` where no token is there and none is to be set up; the reasons of an
- * outage, of PINs, PERS_8003, of setting up a token, of writing files and of the hook. After an error the same call
- * continues.
- */
-export function restore(options: RestoreOptions): Promise<Persistence> {
-  return restoreWith(loadNative(), options);
-}
-
 /** What tests give in place of the real parts. */
 export interface RestoreParts {
   readonly internals?: Partial<NativeStoreOptions>;
   readonly throttle?: PasswordThrottle;
 }
 
-/** {@link restore} with a binding of the caller's choice. */
-export async function restoreWith(
+/** As {@link Api.restore}. */
+export async function restoreStore(
   binding: NativeBinding,
   options: RestoreOptions,
   { internals = {}, throttle = passwordThrottle }: RestoreParts = {},
@@ -196,7 +181,7 @@ async function prepareToken(
       throw new PersistenceError('invalid-option', 'setUp.label is another than that of protector.token');
     const { module = '', initArguments, timeLimitMs, pin } = located;
     if (pin === undefined) throw new PersistenceError('pin-missing', 'a new token needs a user PIN');
-    await setUpTokenWith(binding, {
+    await makeToken(binding, {
       module,
       ...(initArguments !== undefined && { initArguments }),
       ...(timeLimitMs !== undefined && { timeLimitMs }),

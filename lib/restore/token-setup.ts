@@ -1,6 +1,5 @@
 // Tokens without a store: which a module has, and a new one. The library's half of the documents' wizard_setup_hsm.sh.
 import { PersistenceError } from '../errors.js';
-import { loadNative } from '../native.js';
 import type { NativeBinding, NativeTokenInfo } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native-errors.js';
 import { readOptions } from '../options/readers.js';
@@ -41,16 +40,8 @@ function moduleOf(value: unknown): string {
   return path;
 }
 
-/**
- * The tokens of a module, initialised or not. No PIN is needed and nothing is changed.
- * @throws PersistenceError `hsm-unreachable`
- */
-export async function listTokens(options: ListTokensOptions): Promise<readonly TokenInfo[]> {
-  return listTokensWith(loadNative(), options);
-}
-
-/** {@link listTokens} with a binding of the caller's choice. */
-export async function listTokensWith(
+/** As {@link Api.listTokens}. */
+export async function findTokens(
   binding: NativeBinding,
   options: ListTokensOptions,
 ): Promise<readonly TokenInfo[]> {
@@ -65,17 +56,8 @@ export async function listTokensWith(
   );
 }
 
-/**
- * Initialises a token in a slot and sets its user PIN. An initialised token is erased only when its label is given.
- * @throws PersistenceError `token-missing`: no such slot; `token-not-confirmed`; `token-exists`; `pin-wrong`, `pin-locked`:
- * the SO PIN; `pin-missing`; `pin-length`: a PIN that the token does not take; `hsm-refused`; `hsm-unreachable`
- */
-export async function setUpToken(options: SetUpTokenOptions): Promise<TokenInfo> {
-  return setUpTokenWith(loadNative(), options);
-}
-
-/** {@link setUpToken} with a binding of the caller's choice. */
-export async function setUpTokenWith(binding: NativeBinding, options: SetUpTokenOptions): Promise<TokenInfo> {
+/** As {@link Api.setUpToken}. */
+export async function makeToken(binding: NativeBinding, options: SetUpTokenOptions): Promise<TokenInfo> {
   const given = readOptions(options, setUpNames);
   const { slotId, label, erase } = checkPlace(given);
   const place = {

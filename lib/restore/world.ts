@@ -5,7 +5,6 @@
 // - Each question to the token has the time limit of the protector options; a module that hangs is an outage.
 import { PersistenceError, type Reason } from '../errors.js';
 import { examine } from '../maintenance.js';
-import { loadNative } from '../native.js';
 import type {
   NativeBinding,
   NativeInspection,
@@ -62,16 +61,8 @@ export interface Detection {
   readonly lastWrittenMs: number | undefined;
 }
 
-/**
- * Finds out what a start would meet. Takes no lock and changes nothing, in files, SecretStore and token; can be repeated.
- * @throws PersistenceError `invalid-option`; what is found is never thrown
- */
-export async function detectRestore(options: DetectOptions): Promise<Detection> {
-  return detectRestoreWith(loadNative(), options);
-}
-
-/** {@link detectRestore} with a binding of the caller's choice. */
-export async function detectRestoreWith(
+/** As {@link Api.detectRestore}. */
+export async function detectLoss(
   binding: NativeBinding,
   options: DetectOptions,
   internals: Partial<NativeStoreOptions> = {},

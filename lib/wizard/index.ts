@@ -42,7 +42,7 @@ export interface Wizard {
  * @throws PersistenceError `nothing-to-do` where a start goes on as usual; `no-store`; `invalid-option`
  */
 export function createWizard(options: WizardOptions): Promise<Wizard> {
-  return createWizardWith(loadNative(), options);
+  return makeWizard(loadNative(), options);
 }
 
 /** What tests give in place of the real parts. */
@@ -53,7 +53,7 @@ export interface WizardParts {
 }
 
 /** {@link createWizard} with a binding of the caller's choice. */
-export async function createWizardWith(
+export async function makeWizard(
   binding: NativeBinding,
   options: WizardOptions,
   { internals, throttle = passwordThrottle, limits = {} }: WizardParts = {},

@@ -14,11 +14,11 @@ import type { PasswordSource } from '../secrets.js';
 import type { Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
 import type { PersistenceService } from '../persistence-service.js';
 import type { RestoreState } from '../restore/detect.js';
-import { restoreWith, type RestoreOptions } from '../restore/restore.js';
+import { restoreStore, type RestoreOptions } from '../restore/restore.js';
 import { restoreSteps, type RestoreEvent, type RestoreStep } from '../restore/steps.js';
 import type { PasswordThrottle } from '../restore/throttle.js';
-import { listTokensWith, setUpTokenWith, type TokenInfo } from '../restore/token-setup.js';
-import { detectRestoreWith, type Detection } from '../restore/world.js';
+import { findTokens, makeToken, type TokenInfo } from '../restore/token-setup.js';
+import { detectLoss, type Detection } from '../restore/world.js';
 import type { ReadWizardOptions, WizardOutcome } from './options.js';
 import { FormError, problemOf } from './problem.js';
 import { checkSoPin, checkUserPin, newTokenOf, slotOf } from './slots.js';
@@ -123,7 +123,7 @@ export class Progress {
    */
   static async begin(options: ReadWizardOptions, parts: ProgressParts): Promise<Progress> {
     const { directory, protector, secretStore } = options;
-    const detection = await detectRestoreWith(
+    const detection = await detectLoss(
       parts.binding,
       { directory, protector, ...(secretStore !== undefined && { secretStore }) },
       parts.internals,
@@ -321,7 +321,7 @@ export class Progress {
       },
     };
     const { binding, throttle, internals } = this.#parts;
-    const service = await restoreWith(binding, options, { throttle, ...(internals && { internals }) });
+    const service = await restoreStore(binding, options, { throttle, ...(internals && { internals }) });
     let result: ResultView;
     try {
       result = await this.#resultOf(service);
@@ -378,7 +378,7 @@ export class Progress {
           this.#slots.find((each) => each.slotId === slotId),
           pin,
         );
-        return setUpTokenWith(this.#parts.binding, {
+        return makeToken(this.#parts.binding, {
           module,
           ...(initArguments !== undefined && { initArguments }),
           ...(timeLimitMs !== undefined && { timeLimitMs }),
@@ -401,7 +401,7 @@ export class Progress {
     const { binding, internals } = this.#parts;
     const before = this.#detection;
     try {
-      this.#detection = await detectRestoreWith(
+      this.#detection = await detectLoss(
         binding,
         { directory, protector: this.#protector, ...(secretStore !== undefined && { secretStore }) },
         internals,
@@ -439,7 +439,7 @@ export class Progress {
     this.#slots =
       this.#detection.tokens ??
       (await this.#withModule(({ module = '', initArguments, timeLimitMs }) =>
-        listTokensWith(this.#parts.binding, {
+        findTokens(this.#parts.binding, {
           module,
           ...(initArguments !== undefined && { initArguments }),
           ...(timeLimitMs !== undefined && { timeLimitMs }),

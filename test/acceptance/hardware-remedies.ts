@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Reason } from '../../lib/error-table.js';
 import type { PersistenceError } from '../../lib/errors.js';
 import { PasswordThrottle } from '../../lib/restore/throttle.js';
-import { setUpTokenWith } from '../../lib/restore/token-setup.js';
+import { makeToken } from '../../lib/restore/token-setup.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm, soPin } from '../support/softhsm.js';
 import { binding } from '../support/stores.js';
 import { FaultyModule } from './faulty-module.js';
@@ -293,8 +293,8 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
   'pin-length': onAToken(async (world) => {
     const slotId = await world.emptySlot();
     const plan = { ...place, slotId, label: 'second' };
-    expect(await rejection(setUpTokenWith(binding, { ...plan, pin: bytes('1') })), 'pin-length');
-    await setUpTokenWith(binding, plan);
+    expect(await rejection(makeToken(binding, { ...plan, pin: bytes('1') })), 'pin-length');
+    await makeToken(binding, plan);
   }),
   'pin-expired': onAToken(async (world) => {
     await world.makeStore();
@@ -484,15 +484,15 @@ const ofAToken: Partial<Record<Reason, Remedied>> = {
   }),
   'token-exists': onAToken(async (world) => {
     const slotId = await world.emptySlot();
-    expect(await rejection(setUpTokenWith(binding, { ...place, slotId, label: 'acme' })), 'token-exists');
-    await setUpTokenWith(binding, { ...place, slotId, label: 'another' });
+    expect(await rejection(makeToken(binding, { ...place, slotId, label: 'acme' })), 'token-exists');
+    await makeToken(binding, { ...place, slotId, label: 'another' });
   }),
   'token-not-confirmed': onAToken(async (world) => {
     const [token] = (await world.list()).filter(({ initialised }) => initialised);
     const plan = { ...place, slotId: token!.slotId, label: 'successor' };
-    expect(await rejection(setUpTokenWith(binding, plan)), 'token-not-confirmed');
-    await setUpTokenWith(binding, { ...plan, slotId: await world.emptySlot(), label: 'in an empty slot' });
-    await setUpTokenWith(binding, { ...plan, erase: 'acme' });
+    expect(await rejection(makeToken(binding, plan)), 'token-not-confirmed');
+    await makeToken(binding, { ...plan, slotId: await world.emptySlot(), label: 'in an empty slot' });
+    await makeToken(binding, { ...plan, erase: 'acme' });
   }),
   'hook-not-found': hookThatIsWrong('hook-not-found', (world) => join(world.root, 'none')),
   'hook-not-permitted': hookThatIsWrong('hook-not-permitted', (world) => world.hook('exit 0', 0o600)),

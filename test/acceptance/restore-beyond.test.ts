@@ -5,11 +5,11 @@ import { join } from 'node:path';
 
 import { isPersistenceError } from '../../lib/errors.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
-import { detectRestoreWith } from '../../lib/restore/world.js';
+import { detectLoss } from '../../lib/restore/world.js';
 import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm } from '../support/softhsm.js';
 import { binding } from '../support/stores.js';
-import { listTokensWith, setUpTokenWith } from '../../lib/restore/token-setup.js';
+import { findTokens, makeToken } from '../../lib/restore/token-setup.js';
 import type { Pkcs11ProtectorOptions } from '../../lib/protectors/pkcs11.js';
 
 describe('acceptance: beyond the auto-restore document', function () {
@@ -204,10 +204,10 @@ describe('acceptance: beyond the auto-restore document', function () {
       mkdirSync(directory);
       const initArguments = `configdir='sql:${directory}' certPrefix='' keyPrefix='' secmod='secmod.db' flags= dbTokenDescription='acme db'`;
       const place = { module: nss, initArguments };
-      const slot = (await listTokensWith(binding, place)).find(({ label }) => label === 'acme db');
+      const slot = (await findTokens(binding, place)).find(({ label }) => label === 'acme db');
       const { slotId } = slot ?? assert.fail('no slot');
       // Its security officer has no PIN until the user has one.
-      await setUpTokenWith(binding, {
+      await makeToken(binding, {
         ...place,
         slotId,
         label: 'acme db',
@@ -223,7 +223,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     await service.rotateKek();
     await service.close();
     const successor = await setUp('nss-successor');
-    const found = await detectRestoreWith(binding, { directory: world.directory, protector: successor });
+    const found = await detectLoss(binding, { directory: world.directory, protector: successor });
     assert.deepEqual([found.state, found.found.token], ['WIZARD_AUTO_RESTORE_PASSWORD', 'kek-missing']);
     const restored = await world.restore({ protector: successor });
     assert.equal(restored.vault.get('seats')?.toString(), '12');
@@ -239,7 +239,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     await service.initialize({ kind: 'decommission', password: bytes(backupPassword) });
     assert.equal(world.tool('--token-label', 'acme', '--login', '--pin', pin, '--list-objects'), before);
     await world.makeStore();
-    const found = await detectRestoreWith(binding, {
+    const found = await detectLoss(binding, {
       directory: world.directory,
       protector: world.protector(),
     });

@@ -10,7 +10,7 @@ import type { RestoreEvent } from '../../lib/restore/steps.js';
 import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm, soPin, snapshot } from '../support/softhsm.js';
 import { binding, quickKdf } from '../support/stores.js';
-import { setUpTokenWith } from '../../lib/restore/token-setup.js';
+import { makeToken } from '../../lib/restore/token-setup.js';
 
 describe('acceptance: auto-restore', function () {
   this.timeout(60_000);
@@ -477,23 +477,23 @@ describe('acceptance: auto-restore', function () {
     const empty = await world.emptySlot();
     const before = snapshot(world.tokens);
     const refused = await rejectsReason(
-      setUpTokenWith(binding, { ...place, slotId: taken, label: 'x' }),
+      makeToken(binding, { ...place, slotId: taken, label: 'x' }),
       'token-not-confirmed',
     );
     assert.match(refused.message, /the token 'acme' \(serial number /, 'what would be erased is shown');
     for (const erase of ['', 'Acme', 'acme ']) {
       await rejectsReason(
-        setUpTokenWith(binding, { ...place, slotId: taken, label: 'x', erase }),
+        makeToken(binding, { ...place, slotId: taken, label: 'x', erase }),
         'token-not-confirmed',
       );
     }
-    await rejectsReason(setUpTokenWith(binding, { ...place, slotId: empty, label: 'acme' }), 'token-exists');
-    await rejectsReason(setUpTokenWith(binding, { ...place, slotId: 4711, label: 'x' }), 'token-missing');
+    await rejectsReason(makeToken(binding, { ...place, slotId: empty, label: 'acme' }), 'token-exists');
+    await rejectsReason(makeToken(binding, { ...place, slotId: 4711, label: 'x' }), 'token-missing');
     assert.deepEqual(snapshot(world.tokens), before);
-    const made = await setUpTokenWith(binding, { ...place, slotId: empty, label: 'second' });
+    const made = await makeToken(binding, { ...place, slotId: empty, label: 'second' });
     assert.notEqual(made.slotId, taken);
     assert.equal((await world.list()).filter(({ initialised }) => initialised).length, 2);
-    await setUpTokenWith(binding, { ...place, slotId: made.slotId, label: 'third', erase: 'second' });
+    await makeToken(binding, { ...place, slotId: made.slotId, label: 'third', erase: 'second' });
     const labels = (await world.list()).filter(({ initialised }) => initialised).map(({ label }) => label);
     assert.deepEqual(labels.sort(), ['acme', 'third']);
   });

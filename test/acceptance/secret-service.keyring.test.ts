@@ -6,7 +6,7 @@ import { chmodSync, cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { decommissionWith } from '../../lib/maintenance.js';
+import { decommissionStore } from '../../lib/maintenance.js';
 import type { OpenOptions } from '../../lib/options.js';
 import type { PersistenceService } from '../../lib/persistence-service.js';
 import { binding } from '../support/stores.js';
@@ -180,10 +180,10 @@ describe('acceptance: secret-service', function () {
     place.restore(new Map());
     await place.refused('partial-restore');
     const rest = { directory: place.directory, instance: place.name, secretStore };
-    const { leftovers } = await decommissionWith(binding, { ...rest, leftovers: true });
+    const { leftovers } = await decommissionStore(binding, { ...rest, leftovers: true });
     assert.deepEqual(leftovers.map(({ name }) => name).sort(), ['RootKey', 'TimeTamper', 'VaultHash']);
     assert.equal(
-      (await rejection(decommissionWith(binding, { ...rest, leftovers: true }))).reason,
+      (await rejection(decommissionStore(binding, { ...rest, leftovers: true }))).reason,
       'nothing-to-do',
     );
     const store = await place.open();

@@ -4,7 +4,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { createWizardWith } from '../../lib/wizard/index.js';
+import { makeWizard } from '../../lib/wizard/index.js';
 import { rejectsReason } from '../support/errors.js';
 import { makeCertificates } from '../support/certificates.js';
 import { backupPassword, bytes, HsmWorld, soPin, softhsm } from '../support/softhsm.js';
@@ -101,7 +101,7 @@ describe('acceptance: auto-restore, the pages', function () {
     await opens();
     // The next start is scenario 3, and has no page.
     await rejectsReason(
-      createWizardWith(binding, { directory: world.directory, protector: world.protector() }),
+      makeWizard(binding, { directory: world.directory, protector: world.protector() }),
       'nothing-to-do',
     );
   });
@@ -183,13 +183,13 @@ describe('acceptance: auto-restore, the pages', function () {
       directory: world.directory,
       protector: world.protector({ module: '/nowhere/module.so' }),
     };
-    await rejectsReason(createWizardWith(binding, options), 'nothing-to-do');
+    await rejectsReason(makeWizard(binding, options), 'nothing-to-do');
     await rejectsReason(
-      createWizardWith(binding, { directory: world.directory, protector: { type: 'software' } }),
+      makeWizard(binding, { directory: world.directory, protector: { type: 'software' } }),
       'nothing-to-do',
     );
     await rejectsReason(
-      createWizardWith(binding, { directory: join(world.root, 'none'), protector: world.protector() }),
+      makeWizard(binding, { directory: join(world.root, 'none'), protector: world.protector() }),
       'no-store',
     );
   });

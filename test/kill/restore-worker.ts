@@ -3,7 +3,7 @@
 import { writeSync } from 'node:fs';
 
 import { PersistenceService } from '../../lib/persistence-service.js';
-import { restoreWith } from '../../lib/restore/restore.js';
+import { restoreStore } from '../../lib/restore/restore.js';
 import { toPersistenceError } from '../../lib/native-errors.js';
 import { binding } from '../support/stores.js';
 
@@ -60,7 +60,7 @@ try {
         if (!killInCore && `${step} ${state}` === killAt) die();
       },
     };
-    service = await restoreWith(binding, parts, { internals });
+    service = await restoreStore(binding, parts, { internals });
   }
   await service.close();
   writeSync(1, 'done\n');

@@ -12,10 +12,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
-import { detectRestoreWith, type Detection } from '../../lib/restore/world.js';
-import { restoreWith, type RestoreOptions } from '../../lib/restore/restore.js';
+import { detectLoss, type Detection } from '../../lib/restore/world.js';
+import { restoreStore, type RestoreOptions } from '../../lib/restore/restore.js';
 import { PasswordThrottle } from '../../lib/restore/throttle.js';
-import { listTokensWith, setUpTokenWith, type TokenInfo } from '../../lib/restore/token-setup.js';
+import { findTokens, makeToken, type TokenInfo } from '../../lib/restore/token-setup.js';
 import type { NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
@@ -87,7 +87,7 @@ export class HsmWorld {
 
   /** A token in the first empty slot. The module looks at this world's directory from now on. */
   async make(label = 'acme', userPin = pin): Promise<TokenInfo> {
-    return setUpTokenWith(binding, {
+    return makeToken(binding, {
       module: softhsm,
       slotId: await this.emptySlot(),
       label,
@@ -97,7 +97,7 @@ export class HsmWorld {
   }
 
   list(): Promise<readonly TokenInfo[]> {
-    return listTokensWith(binding, { module: softhsm });
+    return findTokens(binding, { module: softhsm });
   }
 
   async emptySlot(): Promise<number> {
@@ -142,7 +142,7 @@ export class HsmWorld {
   }
 
   detect(changes: Partial<Pkcs11ProtectorOptions> = {}): Promise<Detection> {
-    return detectRestoreWith(binding, { directory: this.directory, protector: this.protector(changes) });
+    return detectLoss(binding, { directory: this.directory, protector: this.protector(changes) });
   }
 
   async restore(
@@ -150,7 +150,7 @@ export class HsmWorld {
     internals: Partial<NativeStoreOptions> = {},
   ): Promise<PersistenceService> {
     const options = { ...this.options(), credential: { password: bytes(backupPassword) }, ...changes };
-    const service = await restoreWith(binding, options, { internals, throttle: this.throttle });
+    const service = await restoreStore(binding, options, { internals, throttle: this.throttle });
     this.#services.add(service);
     return service;
   }

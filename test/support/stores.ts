@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { AdministrativeOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
-import { inspectWith, performOperation } from '../../lib/maintenance.js';
+import { inspectStore, performOperation } from '../../lib/maintenance.js';
 import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
 import { PersistenceService } from '../../lib/persistence-service.js';
@@ -115,7 +115,7 @@ export class World {
   }
 
   inspect(options: InspectOptions = {}): Promise<Inspection> {
-    return inspectWith(binding, this.directory, options, { clock: this.clock });
+    return inspectStore(binding, this.directory, options, { clock: this.clock });
   }
 
   async closeServices(): Promise<void> {

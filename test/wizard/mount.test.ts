@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import { createWizardWith, type Wizard, type WizardEvent } from '../../lib/wizard/index.js';
+import { makeWizard, type Wizard, type WizardEvent } from '../../lib/wizard/index.js';
 import { rejectsReason } from '../support/errors.js';
 import { backupPassword, HsmWorld } from '../support/softhsm.js';
 import { binding } from '../support/stores.js';
@@ -29,7 +29,7 @@ describe('the wizard within another server', function () {
     await world.closeAll();
   });
   const create = async (): Promise<void> => {
-    wizard = await createWizardWith(
+    wizard = await makeWizard(
       binding,
       {
         directory: world.directory,
@@ -155,11 +155,8 @@ describe('the wizard within another server', function () {
       { signal: {} },
       { password: Buffer.from('x') },
     ])
-      await rejectsReason(createWizardWith(binding, { ...given, ...changes } as any), 'invalid-option');
-    await rejectsReason(
-      createWizardWith(binding, { ...given, soPin: '12345678' } as any),
-      'invalid-argument',
-    );
+      await rejectsReason(makeWizard(binding, { ...given, ...changes } as any), 'invalid-option');
+    await rejectsReason(makeWizard(binding, { ...given, soPin: '12345678' } as any), 'invalid-argument');
   });
 
   it('ends at once by a signal that was given before', async () => {
@@ -207,7 +204,7 @@ describe('the wizard within another server', function () {
   });
 
   it('an exception of onEvent stops nothing', async () => {
-    wizard = await createWizardWith(binding, {
+    wizard = await makeWizard(binding, {
       directory: world.directory,
       protector: world.protector(),
       onEvent: () => {

@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { connect, type TLSSocket } from 'node:tls';
 
 import {
-  createWizardWith,
+  makeWizard,
   type Listening,
   type Wizard,
   type WizardEvent,
@@ -168,7 +168,7 @@ export class Rig {
     parts: WizardParts = {},
   ): Promise<Rig> {
     const rig = new Rig();
-    rig.wizard = await createWizardWith(
+    rig.wizard = await makeWizard(
       binding,
       {
         directory: world.directory,

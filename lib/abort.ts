@@ -40,3 +40,8 @@ export async function cancelling<T>(
     signal?.removeEventListener('abort', cancel);
   }
 }
+
+/** @throws PersistenceError `aborted` */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw aborted(signal);
+}

@@ -12,7 +12,7 @@ import {
 } from './maintenance.js';
 import type { NativeBinding } from './native-binding.js';
 import type { OpenOptions } from './options.js';
-import { PersistenceService } from './persistence-service.js';
+import { PersistenceService } from './store/persistence-service.js';
 import type { Persistence } from './persistence.js';
 import { decideGate, type Gate, type GateOptions } from './restore/gate.js';
 import { restoreStore, type RestoreOptions } from './restore/restore.js';
@@ -44,11 +44,7 @@ export interface Api {
 
 export function createApi(binding: NativeBinding): Api {
   return Object.freeze({
-    open: async (options) => {
-      const service = new PersistenceService(binding, options);
-      await service.initialize();
-      return service;
-    },
+    open: async (options) => new PersistenceService(binding, options).initialize(),
     inspect: (directory, options) => inspectStore(binding, directory, options),
     reanchor: (options) => performOperation(binding, 'reanchor', options),
     recover: (options) => performOperation(binding, 'recover', options),

@@ -1,5 +1,5 @@
 // What is done to a store that is not simply opened: looked at, accepted, recovered, sealed anew, removed.
-import type { Operation } from './operation.js';
+import type { OpeningOperation } from './operation.js';
 import { requireRecord } from './arguments.js';
 import { PersistenceError } from './errors.js';
 import type { Reason } from './error-table.js';
@@ -9,7 +9,8 @@ import { fromNative, toPersistenceError } from './native-errors.js';
 import { readClosed, readOptions, readPath, refuseOldNames } from './options/readers.js';
 import { readSecretStore, type OpenOptions, type SecretStoreOptions } from './options.js';
 import { readProtector, type KeyProtectorOptions, type KeyProtectorType } from './protectors/registry.js';
-import { PersistenceService } from './persistence-service.js';
+import type { OpenStore } from './store/open-store.js';
+import { PersistenceService } from './store/persistence-service.js';
 import { readPassword, type PasswordSource, type Secret } from './secrets.js';
 import { hasPassword, toKeySlots, toStatus, type KeySlot, type PersistenceStatus } from './status.js';
 import type { TokenStatus } from './protectors/pkcs11.js';
@@ -153,7 +154,7 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
       validations: 0,
       library: binding.libraryVersion,
       nowMs: Date.now(),
-      notices: loaded ? await keepNotices(store, true, Date.now()) : [],
+      notices: loaded ? await keepNotices(store, Date.now(), { isReader: true }) : [],
       sharesFileSystem: await sharesFileSystem(binding, options.directory, native?.secretStore),
     } as const;
     return { error, status: native && toStatus(native, extras) };
@@ -202,28 +203,44 @@ export async function decommissionStore(
       const removed = await removeLeftovers(binding, rest, internals);
       return Object.freeze({ leftovers: removed, leftBehind: Object.freeze([]) });
     }
-    let leftBehind: readonly string[] = Object.freeze([]);
-    const onRemoved = (names: readonly string[]): void => {
-      leftBehind = names;
-    };
-    await performOperation(binding, 'decommission', rest, { ...internals, allowLeftovers }, onRemoved);
+    const removal = { ...internals, allowLeftovers, removal: true };
+    const leftBehind = await withCredential(rest, async (open, credential) =>
+      new PersistenceService(binding, open, removal).decommission(async () => ({
+        kind: 'decommission',
+        ...(await credential()),
+      })),
+    );
     return Object.freeze({ leftovers: Object.freeze([]), leftBehind });
   } catch (error) {
     throw toPersistenceError(error);
   }
 }
 
-/**
- * The administrative operations with a binding of the caller's choice.
- * @param onRemoved - gets what a decommission did not find
- */
+/** The administrative operations that lead to an open store. */
 export async function performOperation(
   binding: NativeBinding,
-  kind: Exclude<Operation['kind'], 'open' | 'restore'>,
+  kind: Exclude<OpeningOperation['kind'], 'open'>,
   options: AdministrativeOptions,
   internals: Partial<NativeStoreOptions> = {},
-  onRemoved?: (leftBehind: readonly string[]) => void,
-): Promise<PersistenceService> {
+): Promise<OpenStore> {
+  return withCredential(options, async (open, credential) =>
+    new PersistenceService(binding, open, internals).initialize(async () => ({
+      kind,
+      ...(await credential()),
+    })),
+  );
+}
+
+interface ReadCredential {
+  readonly password: Uint8Array | undefined;
+  readonly permit: Uint8Array | undefined;
+}
+
+/** Runs work with the other options, and with a function that reads the credential, which is wiped. */
+async function withCredential<T>(
+  options: AdministrativeOptions,
+  work: (open: object, credential: () => Promise<ReadCredential>) => Promise<T>,
+): Promise<T> {
   let source: Secret | undefined;
   try {
     requireRecord(options);
@@ -232,12 +249,7 @@ export async function performOperation(
     const given = readClosed(credential, 'credential', ['password', 'permit']);
     const permit = given.permit === undefined ? undefined : parsePermit(given.permit, 'credential.permit');
     source = readPassword(given.password, 'credential.password');
-    const service = new PersistenceService(binding, rest, {
-      ...internals,
-      ...(kind === 'decommission' && { removal: true }),
-    });
-    await service.initialize(async () => ({ kind, password: await source?.take(), permit, onRemoved }));
-    return service;
+    return await work(rest, async () => ({ password: await source?.take(), permit }));
   } catch (error) {
     const refusal = toPersistenceError(error);
     throw source?.explain(refusal) ?? refusal;

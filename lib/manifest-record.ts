@@ -8,19 +8,19 @@ const recordName = 'manifests';
 
 /**
  * After step 5: rejects a manifest that is older than the last one accepted from its provider, and makes the vault
- * remember the newer ones. With `readOnly` nothing is remembered.
+ * remember the newer ones. With `isReader` nothing is remembered.
  */
 export async function acceptAndRemember(
   native: NativeStore,
   loaded: LoadedManifests,
-  readOnly: boolean,
+  { isReader }: { readonly isReader: boolean },
 ): Promise<LicenseProviders> {
   const stored = await native.getReserved(recordName);
   const last = new Map<string, string>(
     stored === undefined ? [] : (JSON.parse(stored.toString()) as [string, string][]),
   );
   const { updates, ...providers } = acceptManifests(loaded, last);
-  if (updates.length !== 0 && !readOnly) {
+  if (updates.length !== 0 && !isReader) {
     for (const { providerName, createdUtc } of updates) last.set(providerName, createdUtc);
     await native.setReserved(recordName, Buffer.from(JSON.stringify([...last])));
   }

@@ -60,15 +60,15 @@ async function readEntries(native: NativeStore): Promise<readonly Entry[]> {
  */
 export async function keepNotices(
   native: NativeStore,
-  readOnly: boolean,
   nowMs: number,
+  { isReader }: { readonly isReader: boolean },
 ): Promise<readonly KeptNotice[]> {
   const status = native.status();
   const fresh = status === undefined ? [] : noticesOf(status);
   const found = fresh.filter(({ kind }) => kind !== saidOnce);
   const before = await readEntries(native).catch(() => []);
   const all = [...before, ...fresh.map(({ kind, message }): Entry => [kind, message, nowMs])].slice(-keptMax);
-  if (found.length > 0 && !readOnly) {
+  if (found.length > 0 && !isReader) {
     const kept = all.filter(([kind]) => kind !== saidOnce);
     await native.setReserved(recordName, Buffer.from(JSON.stringify(kept))).catch(() => undefined);
   }

@@ -3,40 +3,41 @@ import { untilAborted } from './abort.js';
 import { toPersistenceError } from './native-errors.js';
 import type { StepReport } from './restore/steps.js';
 
-/** In place of the last steps of a start, or of the key protector. */
-export type Operation =
-  | { readonly kind: 'open' }
-  | {
-      readonly kind: 'reanchor' | 'recover' | 'reseal';
-      readonly password?: Uint8Array | undefined;
-      readonly permit?: Uint8Array | undefined;
-    }
-  | {
-      readonly kind: 'decommission';
-      readonly password?: Uint8Array | undefined;
-      readonly permit?: Uint8Array | undefined;
-      /** Called when the store is removed, with the items that were not found. */
-      readonly onRemoved?: ((leftBehind: readonly string[]) => void) | undefined;
-    }
-  | RestoreOperation;
-
-/** In place of the last steps of a start: the restore up to its commit. */
-export interface RestoreOperation {
-  readonly kind: 'restore';
+/** What authorises an operation. */
+interface Authorised {
   readonly password?: Uint8Array | undefined;
   readonly permit?: Uint8Array | undefined;
+}
+
+/** Leads to an open store. */
+export type OpeningOperation =
+  { readonly kind: 'open' } | ({ readonly kind: 'reanchor' | 'recover' | 'reseal' } & Authorised);
+
+export interface DecommissionOperation extends Authorised {
+  readonly kind: 'decommission';
+}
+
+/** In place of the last steps of a start: the restore up to its commit. */
+export interface RestoreOperation extends Authorised {
+  readonly kind: 'restore';
   readonly report: StepReport;
-  /** Called when all that can be proven is proven; without a token it makes one. */
-  readonly prepareToken: (missing: boolean) => Promise<void>;
+  /** Called where no token is there, when all that can be proven is proven. */
+  readonly makeToken: () => Promise<void>;
   /** Runs the part that tries the password. */
   readonly attempt: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
+export type Operation = OpeningOperation | DecommissionOperation | RestoreOperation;
+
+/** An operation, or a function that reads the caller's secrets for it as a part of the start. */
+export type GivenOperation<Kind extends Operation> = Kind | (() => Promise<Kind>);
+
 /** What a caller's function for a secret throws is `invalid-argument`. */
-export async function asking(
-  given: () => Promise<Operation>,
+export async function operationOf<Kind extends Operation>(
+  given: GivenOperation<Kind>,
   signal: AbortSignal | undefined,
-): Promise<Operation> {
+): Promise<Kind> {
+  if (typeof given !== 'function') return given;
   try {
     return await (signal === undefined ? given() : untilAborted(given(), signal));
   } catch (error) {

@@ -4,7 +4,7 @@ import { toPersistenceError } from './native-errors.js';
 import { readOptions } from './options/readers.js';
 import type { PasswordOptions } from './persistence.js';
 import { readPassword, requireStrong, type PasswordSource } from './secrets.js';
-import type { RunTask } from './upkeep.js';
+import type { RunTask } from './store/tasks.js';
 
 const labelBytesMax = 64;
 

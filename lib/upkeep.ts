@@ -3,15 +3,13 @@
 import { aborted, cancelling, untilAborted } from './abort.js';
 import { PersistenceError } from './errors.js';
 import { guarded } from './events.js';
-import type { NativeProgress, NativeStore } from './native-binding.js';
+import type { NativeProgress } from './native-binding.js';
+import type { RunTask } from './store/tasks.js';
 import { toPersistenceError } from './native-errors.js';
 import { readFunction, readOptions, readSignal } from './options/readers.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
 import { readPassword } from './secrets.js';
 import { toVerifyReport, type AuditEntry, type VerifyReport } from './status.js';
-
-/** Runs a task of the core when those before it are done. */
-export type RunTask = <T>(work: (native: NativeStore) => Promise<T>) => Promise<T>;
 
 export const auditLogMax = 1_048_576;
 

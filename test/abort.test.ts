@@ -140,7 +140,7 @@ describe('cancellation', () => {
       },
     });
     assert.equal((await rejectsReason(service.initialize(), 'aborted')).cause, reason);
-    throwsReason(() => service.vault.get('k'), 'closed');
+    throwsReason(() => service.opened, 'closed');
     const again = await world.open();
     assert.ok(again.vault.has('k'));
   });
@@ -179,11 +179,15 @@ describe('cancellation', () => {
       it(`${kind}, ${when}`, async () => {
         prepare();
         const before = contents();
-        const performed = world.perform(kind, { password }, { ...options, signal: controller.signal });
+        const perform = (changes: object): Promise<unknown> =>
+          kind === 'decommission'
+            ? world.decommission({ password }, changes)
+            : world.perform(kind, { password }, changes).then((store) => store.close());
+        const performed = perform({ ...options, signal: controller.signal });
         assert.equal((await rejectsReason(performed, 'aborted')).cause, reason);
         assert.deepEqual(contents(), before);
         // No lock is left, and the operation can be repeated.
-        await (await world.perform(kind, { password })).close();
+        await perform({});
       });
     }
   });

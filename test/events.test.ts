@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { EventHub, type Notice, type SubscriberError, type VaultEvent } from '../lib/events.js';
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 
@@ -14,7 +14,7 @@ const value = Buffer.from('x');
 
 describe('events', () => {
   let world: World;
-  let store: PersistenceService;
+  let store: OpenStore;
   let events: VaultEvent[];
   const record = (event: VaultEvent): void => {
     events.push(event);
@@ -221,7 +221,7 @@ describe('events', () => {
   it('a refresh of TIME_TAMPER is `time`', async () => {
     store.on('vault', record);
     world.clock.advance(3_600_000);
-    await store.refreshTimeTamper();
+    await world.newestService().opened.timeRefresh.refresh();
     await settle();
     assert.deepEqual(events, [{ op: 'time', generation: store.status().generation }]);
   });

@@ -4,13 +4,13 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 
 import { fieldOverheadBytes, type Fields } from '../lib/fields.js';
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 
 describe('fields', () => {
   let world: World;
-  let store: PersistenceService;
+  let store: OpenStore;
   let fields: Fields;
 
   beforeEach(async () => {
@@ -184,7 +184,7 @@ describe('fields', () => {
   it('answers closed after close and not-open before', async () => {
     const sealed = fields.seal(text, { context });
     const service = world.service();
-    throwsReason(() => service.fields, 'not-open');
+    throwsReason(() => service.opened, 'not-open');
     const closing = store.close();
     throwsReason(() => fields.seal(text, { context }), 'closed');
     await closing;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Worker } from 'node:worker_threads';
 
 import type { Reason } from '../lib/errors.js';
-import { PersistenceService } from '../lib/persistence-service.js';
+import { OpenStore } from '../lib/store/open-store.js';
 import { PersistenceValidator } from '../lib/persistence-validator.js';
 import { signPermit } from '../lib/permit.js';
 import { Vault } from '../lib/vault.js';
@@ -15,7 +15,7 @@ const value = Buffer.from('x');
 
 describe('hostile input', () => {
   let world: World;
-  let store: PersistenceService;
+  let store: OpenStore;
   let vault: Vault;
 
   beforeEach(async () => {
@@ -230,9 +230,9 @@ describe('hostile input', () => {
   });
 
   it('methods of the service and the validator on something that is neither', async () => {
-    const { prototype } = PersistenceService;
+    const { prototype } = OpenStore;
     const others: unknown[] = [undefined, null, {}, Object.create(prototype), new Proxy(store, {})];
-    for (const other of others as PersistenceService[]) {
+    for (const other of others as OpenStore[]) {
       throwsReason(() => prototype.status.call(other), 'invalid-argument');
       throwsReason(() => prototype.on.call(other, 'vault', () => undefined), 'invalid-argument');
       throwsReason(() => prototype.off.call(other, 'vault', () => undefined), 'invalid-argument');

@@ -6,7 +6,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { KeyAlgorithm, Keys } from '../lib/keys.js';
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { certifyFor, makeCertificates } from './support/certificates.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { temporaryDirectory, World } from './support/stores.js';
@@ -61,7 +61,7 @@ function isPss(key: KeyObject, message: Uint8Array, signature: Buffer): boolean 
 
 describe('managed keys', () => {
   let world: World;
-  let store: PersistenceService;
+  let store: OpenStore;
   let keys: Keys;
 
   before(async function () {
@@ -366,7 +366,7 @@ describe('managed keys', () => {
       for (const signature of await Promise.all(signatures))
         assert.ok(isValid('RSA-3072', spki, message, signature));
       await rejectsReason(mine.generate({ id: 'n', algorithm: 'EC-P256', location: 'vault' }), 'closed');
-      throwsReason(() => world.service().keys, 'not-open');
+      throwsReason(() => world.service().opened, 'not-open');
     } finally {
       await other.closeAll();
     }

@@ -15,7 +15,7 @@ import {
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason } from './support/errors.js';
 import { Holder } from './support/holding.js';
 import { World } from './support/stores.js';
@@ -35,8 +35,7 @@ describe('a store that another process has open', function () {
   });
 
   // The child uses the real clock.
-  const open = (changes: object = {}): Promise<PersistenceService> =>
-    world.open(changes, { clock: undefined });
+  const open = (changes: object = {}): Promise<OpenStore> => world.open(changes, { clock: undefined });
 
   /** The process that has the store goes on, and all that it was told to keep is there afterwards. */
   async function goesOn(): Promise<void> {
@@ -236,7 +235,7 @@ describe('a store that another process has open', function () {
     rmSync(world.directory, { recursive: true });
     return Promise.resolve(to);
   }
-  async function goesOnFrom(store: PersistenceService): Promise<void> {
+  async function goesOnFrom(store: OpenStore): Promise<void> {
     assert.ok(store.vault.has('before'));
     await store.vault.set('restored', Buffer.from('x'));
     await store.close();

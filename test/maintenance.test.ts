@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import { findLeftovers, removeLeftovers } from '../lib/leftovers.js';
 import { decommissionStore, type Decommissioned } from '../lib/maintenance.js';
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { parsePermit, signPermit, type PermitPurpose } from '../lib/permit.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, quickKdf, World } from './support/stores.js';
@@ -86,7 +86,9 @@ describe('maintenance', () => {
 
     it('no act makes a store', async () => {
       for (const kind of ['reanchor', 'recover', 'reseal', 'decommission'] as const) {
-        await rejectsReason(world.perform(kind, { password }), 'no-store');
+        const performed: Promise<unknown> =
+          kind === 'decommission' ? world.decommission({ password }) : world.perform(kind, { password });
+        await rejectsReason(performed, 'no-store');
         assert.ok(!existsSync(world.directory) && !existsSync(world.secrets), kind);
       }
     });
@@ -167,10 +169,10 @@ describe('maintenance', () => {
     it('is refused when it is none', async () => {
       await (await world.open(vendor)).close();
       for (const wrong of ['', 'x', 'a'.repeat(182), '*'.repeat(182), new Uint8Array(136), 5, {}]) {
-        await rejectsReason(world.perform('decommission', { permit: wrong as string }), 'invalid-argument');
+        await rejectsReason(world.decommission({ permit: wrong as string }), 'invalid-argument');
       }
-      await rejectsReason(world.perform('decommission', { pin: 5 } as never), 'invalid-option');
-      await rejectsReason(world.perform('decommission', undefined as never), 'invalid-option');
+      await rejectsReason(world.decommission({ pin: 5 } as never), 'invalid-option');
+      await rejectsReason(world.decommission(undefined as never), 'invalid-option');
     });
 
     it('is signed with an Ed25519 key over well-formed checkpoints only', () => {
@@ -206,7 +208,7 @@ describe('maintenance', () => {
 
   describe('recover', () => {
     it('opens by password when the root is lost; continuity is unproven until reanchor', async () => {
-      let store: PersistenceService = await world.open({ recovery });
+      let store: OpenStore = await world.open({ recovery });
       await store.vault.set('key', value);
       await store.close();
       await rejectsReason(world.perform('recover', { password }), 'nothing-to-do');
@@ -229,17 +231,13 @@ describe('maintenance', () => {
   describe('decommission', () => {
     it('leaves nothing of the store, and a clean cold start follows', async () => {
       await (await world.open({ recovery })).close();
-      await rejectsReason(
-        world.perform('decommission', { password: Buffer.from('wrong') }),
-        'password-wrong',
-      );
-      const service = await world.perform('decommission', { password });
-      throwsReason(() => service.vault, 'closed');
+      await rejectsReason(world.decommission({ password: Buffer.from('wrong') }), 'password-wrong');
+      await world.decommission({ password });
       assert.deepEqual(
         [...files(world.root).keys()].filter((name) => name !== 'lock'),
         [],
       );
-      await rejectsReason(world.perform('decommission', { password }), 'no-store');
+      await rejectsReason(world.decommission({ password }), 'no-store');
       assert.equal((await world.open()).startup, 'COLDSTART');
     });
 

@@ -11,7 +11,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
-import { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
+import { PersistenceService } from '../lib/store/persistence-service.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { manifest, keyPair, pemOf, signed } from './support/manifest-fixtures.js';
 import { binding, quickKdf, World } from './support/stores.js';
@@ -76,11 +77,13 @@ describe('Initialize()', () => {
   });
 
   it('a second call on an open instance is an error, and harms nothing', async () => {
-    const store = await world.open();
-    await rejectsReason(store.initialize(), 'already-open');
+    const service = world.service();
+    const store = await service.initialize();
+    await rejectsReason(service.initialize(), 'already-open');
     await store.vault.set('key', Buffer.from('x'));
-    await store.close();
-    await rejectsReason(store.initialize(), 'closed');
+    await service.close();
+    await rejectsReason(service.initialize(), 'closed');
+    assert.equal(service.opened.store, store);
   });
 
   it('two calls at once: one of them starts', async () => {
@@ -88,9 +91,7 @@ describe('Initialize()', () => {
     const first = store.initialize();
     await rejectsReason(store.initialize(), 'already-open');
     await first;
-    throwsReason(() => world.service().vault, 'not-open');
-    throwsReason(() => world.service().status(), 'not-open');
-    await rejectsReason(world.service().anchor(), 'not-open');
+    throwsReason(() => world.service().opened, 'not-open');
   });
 
   it('whatever throws in a step becomes 8005 with its cause, at every step, and leaves nothing behind', async () => {
@@ -119,7 +120,7 @@ describe('Initialize()', () => {
         }
         assert.equal(timers, 0, failing);
         assert.deepEqual(descriptorsUnder(place.directory), [], failing);
-        throwsReason(() => service.status(), 'closed');
+        throwsReason(() => service.opened, 'closed');
         // No lock is left, and what there is of a store goes on.
         const next = await place.open();
         await next.vault.set('key', Buffer.from('x'));
@@ -155,7 +156,11 @@ describe('Initialize()', () => {
 
   it('the open store has no property that a caller could change', async () => {
     const store = await world.open();
-    assert.deepEqual(Reflect.ownKeys(store), []);
+    const parts = ['startup', 'vault', 'validator', 'fields', 'keys', 'tls'];
+    assert.deepEqual(Reflect.ownKeys(store), parts);
+    for (const name of [...parts, 'status', 'other'])
+      assert.ok(!Reflect.set(store, name, undefined) && !Reflect.deleteProperty(store, parts[0]!), name);
+    assert.equal(store.startup, 'COLDSTART');
   });
 
   it('can be given up by a signal between two steps', async () => {
@@ -265,8 +270,11 @@ describe('Initialize()', () => {
     });
     it('a warm start needs the directory alone', async () => {
       await (await world.open()).close();
-      const store = new PersistenceService(binding, { directory: world.directory }, { clock: world.clock });
-      await store.initialize();
+      const store = await new PersistenceService(
+        binding,
+        { directory: world.directory },
+        { clock: world.clock },
+      ).initialize();
       assert.equal(store.status().instance, 'test');
       assert.deepEqual(store.status().secretStore, { type: 'file', directory: world.secrets });
       await store.close();
@@ -411,8 +419,7 @@ describe('Initialize()', () => {
         JSON.stringify(signed(manifest({ CreatedUtc: createdUtc }))),
       );
     };
-    const start = async (): Promise<PersistenceService> =>
-      world.open({ manifests: { directory, trustedKeys } });
+    const start = async (): Promise<OpenStore> => world.open({ manifests: { directory, trustedKeys } });
     write('2026-03-01T12:00:00Z');
     writeFileSync(join(directory, 'bad.json'), '{');
     writeFileSync(join(directory, 'other.txt'), 'not a manifest');

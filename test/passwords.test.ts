@@ -110,7 +110,7 @@ describe('backup passwords', () => {
     assert.equal(recovered.vault.get('seats')?.toString(), '12');
     assert.equal(await recovered.verifyPassword(alice), 2);
     await recovered.close();
-    await world.perform('decommission', { password: alice });
+    await world.decommission({ password: alice });
     assert.equal((await world.open()).startup, 'COLDSTART');
   });
 

@@ -1,7 +1,7 @@
 // A store that stays open for reading while another process rotates, compacts and changes passwords.
 import assert from 'node:assert/strict';
 
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason } from './support/errors.js';
 import { quickKdf, World } from './support/stores.js';
 
@@ -11,8 +11,8 @@ const recovery = { password, kdf: quickKdf };
 
 describe('a store that is open for reading', () => {
   let world: World;
-  let writer: PersistenceService;
-  let reader: PersistenceService;
+  let writer: OpenStore;
+  let reader: OpenStore;
   beforeEach(async () => {
     world = new World();
     writer = await world.open({ recovery });

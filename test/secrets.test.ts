@@ -164,8 +164,8 @@ describe('places of a secret', () => {
       (error: Error) => !error.message.includes('newline'),
     );
     await store.close();
-    await assert.rejects(world.perform('decommission', { password: Buffer.from(`${next}\n`) }), named);
-    await world.perform('decommission', { password: { file: added } });
+    await assert.rejects(world.decommission({ password: Buffer.from(`${next}\n`) }), named);
+    await world.decommission({ password: { file: added } });
     await world.closeAll();
   });
 });

@@ -15,14 +15,14 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { connect, createServer } from 'node:tls';
 
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { makeCertificates } from './support/certificates.js';
 import { rejectsReason } from './support/errors.js';
 import { temporaryDirectory, World } from './support/stores.js';
 
 describe('TLS credential', () => {
   let world: World;
-  let store: PersistenceService;
+  let store: OpenStore;
   let directory: string;
   const one = makeCertificates();
   const two = makeCertificates('ed25519');

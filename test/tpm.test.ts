@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import type { NativeStatus } from '../lib/native-binding.js';
-import { PersistenceService } from '../lib/persistence-service.js';
+import { PersistenceService } from '../lib/store/persistence-service.js';
 import { toStatus, type StatusExtras } from '../lib/status.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, quickKdf, removeDirectory, temporaryDirectory, World } from './support/stores.js';

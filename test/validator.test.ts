@@ -200,7 +200,7 @@ describe('ValidateBeforeWrite', () => {
     await store.vault.set('key', value);
     for (let elapsed = 0; elapsed < 30 * day; elapsed += hour) {
       world.clock.advance(hour);
-      await store.refreshTimeTamper();
+      await world.newestService().opened.timeRefresh.refresh();
     }
     assert.equal(store.status().time.stampMs, world.clock.wallMs());
     await store.vault.set('key', value);

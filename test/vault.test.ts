@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 
 import fc from 'fast-check';
 
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import type { KeyRange, Vault } from '../lib/vault.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 
 describe('vault', () => {
   let world: World;
-  let store: PersistenceService;
+  let store: OpenStore;
   let vault: Vault;
 
   beforeEach(async () => {

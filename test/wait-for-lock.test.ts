@@ -6,7 +6,7 @@ import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { OpenOptions } from '../lib/options.js';
-import type { PersistenceService } from '../lib/persistence-service.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason } from './support/errors.js';
 import { Holder } from './support/holding.js';
 import { quickKdf, World } from './support/stores.js';
@@ -23,7 +23,7 @@ describe('waiting for the lock', function () {
 
   /** An opening, and what resolves once it was refused as locked for the second time. */
   function waiting(changes: Partial<OpenOptions> = {}): {
-    opening: Promise<PersistenceService>;
+    opening: Promise<OpenStore>;
     refusedTwice: Promise<void>;
     tries: () => number;
   } {

@@ -4,8 +4,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { inspectStore, performOperation } from '../lib/maintenance.js';
-import { PersistenceService } from '../lib/persistence-service.js';
+import { decommissionStore, inspectStore, performOperation } from '../lib/maintenance.js';
+import type { OpenStore } from '../lib/store/open-store.js';
+import { PersistenceService } from '../lib/store/persistence-service.js';
 import type { Pkcs11ProtectorOptions } from '../lib/protectors/pkcs11.js';
 import { restoreStore } from '../lib/restore/restore.js';
 import { readPassword } from '../lib/secrets.js';
@@ -56,14 +57,13 @@ describe('copies of secrets are wiped', function () {
       await world.closeAll();
       assert.deepEqual([password, wrong, next].map(String), ['correct horse', 'wrong', 'battery staple']);
     });
-    const open = async (changes: object = {}): Promise<PersistenceService> => {
+    const open = async (changes: object = {}): Promise<OpenStore> => {
       const service = new PersistenceService(
         watch.binding,
         world.options({ recovery: { password, kdf: quickKdf }, ...changes }),
         { clock: world.clock },
       );
-      await service.initialize();
-      return service;
+      return service.initialize();
     };
 
     it('the password of a COLDSTART, before the first file is written and when it is refused', async () => {
@@ -127,13 +127,10 @@ describe('copies of secrets are wiped', function () {
     it('that of a credential', async () => {
       await (await open()).close();
       watch.assertWiped('correct horse');
-      const act = (kind: 'reanchor' | 'recover' | 'decommission', given: Buffer) =>
-        performOperation(
-          watch.binding,
-          kind,
-          { ...world.options(), credential: { password: given } },
-          { clock: world.clock },
-        );
+      const options = (given: Buffer) => ({ ...world.options(), credential: { password: given } });
+      const { clock } = world;
+      const act = (kind: 'reanchor' | 'recover', given: Buffer) =>
+        performOperation(watch.binding, kind, options(given), { clock });
       await rejectsReason(act('reanchor', password), 'nothing-to-do');
       watch.assertWiped('correct horse');
       for (const name of readdirSync(world.secrets)) rmSync(join(world.secrets, name));
@@ -141,7 +138,7 @@ describe('copies of secrets are wiped', function () {
       watch.assertWiped('wrong');
       await (await act('recover', password)).close();
       watch.assertWiped('correct horse');
-      await act('decommission', password);
+      await decommissionStore(watch.binding, options(password), { clock });
       watch.assertWiped('correct horse');
     });
 
@@ -220,7 +217,7 @@ describe('copies of secrets are wiped', function () {
       const restore = async (
         password: string,
         protector: Pkcs11ProtectorOptions = world.protector(),
-      ): Promise<PersistenceService> =>
+      ): Promise<OpenStore> =>
         restoreStore(
           watch.binding,
           {

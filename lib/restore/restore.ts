@@ -14,7 +14,8 @@ import { readClosed, readFunction, readPath, refuseOldNames } from '../options/r
 import { readProtector, typesWhere } from '../protectors/registry.js';
 import type { OpenOptions } from '../options.js';
 import type { AdministrativeOptions } from '../maintenance.js';
-import { PersistenceService } from '../persistence-service.js';
+import type { Opened, OpenStore } from '../store/open-store.js';
+import { PersistenceService } from '../store/persistence-service.js';
 import { readPassword, type Secret } from '../secrets.js';
 import { parsePermit } from '../permit.js';
 import { hookTimeLimitMs, runHook } from './hook.js';
@@ -54,7 +55,7 @@ export async function restoreStore(
   binding: NativeBinding,
   options: RestoreOptions,
   { internals = {}, throttle = passwordThrottle }: RestoreParts = {},
-): Promise<PersistenceService> {
+): Promise<OpenStore> {
   const { plan, openOptions, directory } = readRestoreOptions(options);
   if (underWay.has(directory)) {
     plan.password?.forget();
@@ -68,22 +69,22 @@ export async function restoreStore(
       // Who only looks on must not stop it.
     }
   });
-  let service: PersistenceService | undefined;
+  let store: OpenStore | undefined;
   try {
     report.begin('detect');
-    service = new PersistenceService(binding, openOptions, internals);
-    await service.initialize(async () => ({
+    const service = new PersistenceService(binding, openOptions, internals);
+    store = await service.initialize(async () => ({
       kind: 'restore',
       password: await plan.password?.take(),
       permit: plan.permit,
       report,
-      prepareToken: (missing) => prepareToken(binding, missing, plan.setUp, openOptions.protector),
+      makeToken: () => makePlannedToken(binding, plan.setUp, openOptions.protector),
       attempt: (work) => throttle.attempt(directory, work),
     }));
-    await finish(service, plan, report);
-    return service;
+    await finish(service.opened, plan, report);
+    return store;
   } catch (error) {
-    await service?.close().catch(() => undefined);
+    await store?.close().catch(() => undefined);
     const given = toPersistenceError(error);
     const refusal = plan.password?.explain(given) ?? given;
     throw refusal.reason === 'locked' ? busy(directory, refusal) : refusal;
@@ -162,14 +163,13 @@ function busy(directory: string, cause?: PersistenceError): PersistenceError {
 }
 
 /** Makes the token that the protector options name; the core then finds it there. */
-async function prepareToken(
+async function makePlannedToken(
   binding: NativeBinding,
-  missing: boolean,
   setUp: TokenSetup | undefined,
   protector: unknown,
 ): Promise<void> {
   // Without a plan the core looks once more, and says what it misses.
-  if (!missing || setUp === undefined) return;
+  if (setUp === undefined) return;
   const given = readProtector(protector);
   try {
     if (given?.token === undefined) {
@@ -194,23 +194,23 @@ async function prepareToken(
 }
 
 /** The steps on the open store, each of which may be repeated. */
-async function finish(service: PersistenceService, plan: Plan, report: StepReport): Promise<void> {
+async function finish({ store, tasks }: Opened, plan: Plan, report: StepReport): Promise<void> {
   const { tlsDirectory, hook } = plan;
-  if (tlsDirectory === undefined || (await service.tls.certificate()) === undefined) {
+  if (tlsDirectory === undefined || (await store.tls.certificate()) === undefined) {
     report.skip('tls');
   } else {
     report.begin('tls');
-    await service.tls.extract({ directory: tlsDirectory });
-    await service.noteRestore('tls');
+    await store.tls.extract({ directory: tlsDirectory });
+    await tasks.run((native) => native.noteRestore('tls'));
   }
   if (hook === undefined) {
     report.skip('hook');
   } else {
     report.begin('hook');
     await runHook(hook, plan.hookTimeLimitMs);
-    await service.noteRestore('hook');
+    await tasks.run((native) => native.noteRestore('hook'));
   }
   report.begin('completed');
-  await service.completeRestore();
+  await tasks.run((native) => native.completeRestore());
   report.end();
 }

@@ -12,7 +12,7 @@ import { toPersistenceError } from '../native-errors.js';
 import { readProtector, typesWhere } from '../protectors/registry.js';
 import type { PasswordSource } from '../secrets.js';
 import type { Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
-import type { PersistenceService } from '../persistence-service.js';
+import type { OpenStore } from '../store/open-store.js';
 import type { RestoreState } from '../restore/detect.js';
 import { restoreStore, type RestoreOptions } from '../restore/restore.js';
 import { restoreSteps, type RestoreEvent, type RestoreStep } from '../restore/steps.js';
@@ -321,13 +321,13 @@ export class Progress {
       },
     };
     const { binding, throttle, internals } = this.#parts;
-    const service = await restoreStore(binding, options, { throttle, ...(internals && { internals }) });
+    const store = await restoreStore(binding, options, { throttle, ...(internals && { internals }) });
     let result: ResultView;
     try {
-      result = await this.#resultOf(service);
+      result = await this.#resultOf(store);
     } finally {
       // The store is restored, whatever its closing says; the service that starts next opens it.
-      await service.close().catch((error: unknown) => {
+      await store.close().catch((error: unknown) => {
         const { reason, message } = toPersistenceError(error, 'internal');
         onEvent({ event: 'failed', reason, message });
       });
@@ -335,10 +335,10 @@ export class Progress {
     this.#finish(result, 'restored');
   }
 
-  async #resultOf(service: PersistenceService): Promise<ResultView> {
-    const status = service.status();
-    const credential = await service.tls.certificate();
-    const lost = service.keys
+  async #resultOf(store: OpenStore): Promise<ResultView> {
+    const status = store.status();
+    const credential = await store.tls.certificate();
+    const lost = store.keys
       .list()
       .filter(({ state, location }) => state === 'deactivated' && location === 'hsm');
     return Object.freeze({

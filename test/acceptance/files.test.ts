@@ -234,14 +234,13 @@ describe('acceptance: the files', () => {
     it('`CreateAndLoadVault()`: no caller can have the vault before the validator is in place and the start is over', async () => {
       await place.made();
       const service = place.service({
-        trace: () => throwsReason(() => service.vault, 'not-open'),
+        trace: () => throwsReason(() => service.opened, 'not-open'),
       });
-      throwsReason(() => service.vault, 'not-open');
-      throwsReason(() => service.validator, 'not-open');
-      await service.initialize();
-      assert.equal(service.validator.validations, 0);
-      await service.vault.set('key', Buffer.from('value'));
-      assert.equal(service.validator.validations, 1, 'the first write went through it');
+      throwsReason(() => service.opened, 'not-open');
+      const { validator, vault } = await service.initialize();
+      assert.equal(validator.validations, 0);
+      await vault.set('key', Buffer.from('value'));
+      assert.equal(validator.validations, 1, 'the first write went through it');
       await service.close();
       const module = await import('../../lib/index.js');
       assert.ok(

@@ -227,8 +227,12 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
     await store.close();
     return rejection(store.vault.set('key', bytes('value')));
   },
-  'not-open': (place) => rejection((async () => place.service().vault)()),
-  'already-open': async (place) => rejection((await place.open()).initialize()),
+  'not-open': (place) => rejection((async () => place.service().opened)()),
+  'already-open': async (place) => {
+    const service = place.service();
+    await service.initialize();
+    return rejection(service.initialize());
+  },
   'read-only': async (place) => {
     await place.made();
     const store = await place.open({ readOnly: true });
@@ -380,7 +384,7 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
     ),
   'password-wrong': async (place) => {
     await place.made();
-    return place.refused('password-wrong', () => place.perform('decommission', { password: bytes('no') }));
+    return place.refused('password-wrong', () => place.decommission({ password: bytes('no') }));
   },
   'password-missing': async (place) => {
     const store = await place.open();
@@ -400,12 +404,12 @@ export const producers: Partial<Record<Reason, (place: Scene) => Promise<Refusal
       generation: 0,
       head: '00'.repeat(32),
     });
-    return place.refused('authority-refused', () => place.perform('decommission', { permit }));
+    return place.refused('authority-refused', () => place.decommission({ permit }));
   },
   'items-missing': async (place) => {
     await place.made();
     renameSync(place.secrets, `${place.secrets}-away`);
-    return place.refused('items-missing', () => place.perform('decommission', { password }));
+    return place.refused('items-missing', () => place.decommission({ password }));
   },
   'already-accepted': async (place) => {
     await place.made();

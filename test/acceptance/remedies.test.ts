@@ -32,11 +32,11 @@ async function opensInTheKeyring(scene: Scene): Promise<void> {
 
 /** What the remedy says, done to what producers.ts made. */
 const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise<unknown>>> = {
-  'invalid-argument': (scene) => scene.newest().vault.set('key', bytes('value')),
+  'invalid-argument': (scene) => scene.newestService().opened.store.vault.set('key', bytes('value')),
   'invalid-option': (scene) => scene.open(),
   'invalid-key': (scene) => scene.newest().vault.set(new Uint8Array([0xff]), bytes('value')),
   'reserved-key': (scene) => scene.newest().vault.delete('another'),
-  'value-too-large': (scene) => scene.newest().vault.set('key', Buffer.alloc(1024)),
+  'value-too-large': (scene) => scene.newestService().opened.store.vault.set('key', Buffer.alloc(1024)),
   'batch-too-large': (scene) =>
     scene.newest().vault.batch(Array.from({ length: 100 }, (_, i) => ({ type: 'delete', key: String(i) }))),
   'below-minimum': async (scene) => {
@@ -171,11 +171,10 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
 
   closed: opens,
   'not-open': async (scene) => {
-    const service = scene.newest();
-    await service.initialize();
-    assert.equal(service.vault.get('key'), undefined);
+    const { vault } = await scene.newestService().initialize();
+    assert.equal(vault.get('key'), undefined);
   },
-  'already-open': (scene) => scene.newest().vault.set('key', bytes('value')),
+  'already-open': (scene) => scene.newestService().opened.store.vault.set('key', bytes('value')),
   'read-only': async (scene) => {
     await scene.closeServices();
     await scene.visit(({ vault }) => vault.set('key', bytes('value')));
@@ -190,7 +189,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
     await scene.newest().vault.anchor();
     assert.equal(text(scene.newest().vault.get('key')), 'value');
   },
-  'witness-unavailable': (scene) => scene.newest().vault.set('key', bytes('value')),
+  'witness-unavailable': (scene) => scene.newestService().opened.store.vault.set('key', bytes('value')),
   'queue-full': (scene) =>
     scene.visit(async ({ vault }) => {
       const value = Buffer.alloc(16 << 20);
@@ -244,7 +243,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
   },
   'secret-store-unavailable': opensInTheKeyring,
   'library-missing': opensInTheKeyring,
-  'password-wrong': (scene) => scene.perform('decommission', { password }),
+  'password-wrong': (scene) => scene.decommission({ password }),
   'password-missing': async (scene, remedy) => {
     // The store has none and never gets one: the remedy says where the data can go.
     remedy.names(/new store/);
@@ -269,7 +268,7 @@ const software: Partial<Record<Reason, (scene: Scene, remedy: Remedy) => Promise
       storageId,
       ...permitCheckpoint,
     });
-    await scene.perform('decommission', { permit });
+    await scene.decommission({ permit });
   },
   'already-accepted': async (scene) => {
     scene.restore(scene.whole, ofFiles);

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path';
 
 import { isPersistenceError } from '../../lib/errors.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { detectLoss } from '../../lib/restore/world.js';
 import { rejectsReason } from '../support/errors.js';
 import { backupPassword, bytes, HsmWorld, pin, softhsm } from '../support/softhsm.js';
@@ -236,7 +236,7 @@ describe('acceptance: beyond the auto-restore document', function () {
     const before = world.tool('--token-label', 'acme', '--login', '--pin', pin, '--list-objects');
     await world.makeStore();
     const service = new PersistenceService(binding, world.options());
-    await service.initialize({ kind: 'decommission', password: bytes(backupPassword) });
+    await service.decommission({ kind: 'decommission', password: bytes(backupPassword) });
     assert.equal(world.tool('--token-label', 'acme', '--login', '--pin', pin, '--list-objects'), before);
     await world.makeStore();
     const found = await detectLoss(binding, {

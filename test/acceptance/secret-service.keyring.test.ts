@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { decommissionStore } from '../../lib/maintenance.js';
 import type { OpenOptions } from '../../lib/options.js';
-import type { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
 import { binding } from '../support/stores.js';
 import { hour, password, Place, recovery, rejection, root, runChild, text } from './support.js';
 
@@ -158,8 +158,8 @@ describe('acceptance: secret-service', function () {
   it('`ValidateColdstartSecretStore()`: with the keyring, another directory is no new trial, until an authorised decommission', async () => {
     await place.made();
     await place.refused('partial-restore', () => place.open({ directory: join(place.root, 'elsewhere') }));
-    await place.perform('decommission', { password });
-    const store: PersistenceService = await place.open({ directory: join(place.root, 'elsewhere') });
+    await place.decommission({ password });
+    const store: OpenStore = await place.open({ directory: join(place.root, 'elsewhere') });
     assert.equal(store.startup, 'COLDSTART');
     await store.close();
   });

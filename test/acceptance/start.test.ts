@@ -89,11 +89,12 @@ describe('acceptance: the start', function () {
     });
 
     it('`Initialize()`: a second call is an error and harms nothing', async () => {
-      const store = await place.open();
-      await rejectsReason(store.initialize(), 'already-open');
+      const service = place.service();
+      const store = await service.initialize();
+      await rejectsReason(service.initialize(), 'already-open');
       await store.vault.set('key', Buffer.from('value'));
-      await store.close();
-      await rejectsReason(store.initialize(), 'closed');
+      await service.close();
+      await rejectsReason(service.initialize(), 'closed');
     });
 
     it('`Initialize()`: a failed start leaves no lock, descriptor, timer or thread', async () => {
@@ -447,11 +448,9 @@ describe('acceptance: the start', function () {
     it('`ValidateColdstartSecretStore()`: after an authorised decommission a clean COLDSTART follows', async () => {
       await place.made();
       const { storageId } = await place.inspect();
-      await place.refused('password-wrong', () =>
-        place.perform('decommission', { password: Buffer.from('no') }),
-      );
-      await place.refused('password-missing', () => place.perform('decommission', {}));
-      await place.perform('decommission', { password });
+      await place.refused('password-wrong', () => place.decommission({ password: Buffer.from('no') }));
+      await place.refused('password-missing', () => place.decommission({}));
+      await place.decommission({ password });
       assert.deepEqual([...place.snapshot().keys()], []);
       const store = await place.open();
       assert.equal(store.startup, 'COLDSTART');
@@ -480,7 +479,7 @@ describe('acceptance: the start', function () {
               () => open(real.options()),
               () => real.open(),
               () => real.perform('reanchor', { password }),
-              () => real.perform('decommission', { password }),
+              () => real.decommission({ password }),
             ];
             for (const attempt of opens) {
               const start = performance.now();

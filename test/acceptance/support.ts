@@ -19,7 +19,7 @@ import { inspect } from 'node:util';
 
 import { errorTable, type Reason } from '../../lib/error-table.js';
 import { isPersistenceError, type PersistenceError } from '../../lib/errors.js';
-import type { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
 import { quickKdf, temporaryDirectory, World } from '../support/stores.js';
 import { Forge, secretValue } from './forge.js';
 
@@ -111,7 +111,7 @@ export class Place extends World {
   }
 
   /** Opens for a moment and closes. */
-  async visit(work: (store: PersistenceService) => unknown = () => undefined): Promise<void> {
+  async visit(work: (store: OpenStore) => unknown = () => undefined): Promise<void> {
     const store = await this.open();
     assert.equal(store.startup, 'WARMSTART');
     await work(store);

@@ -189,7 +189,7 @@ describe('acceptance: time', () => {
       // Nothing was written for 8 days but by the timer, which is called here in its place.
       for (let step = 0; step < 8 * 24; ++step) {
         place.clock.advance(hour);
-        await store.refreshTimeTamper();
+        await place.newestService().opened.timeRefresh.refresh();
       }
       assert.equal(store.status().time.ageMs, 0);
       await store.close();

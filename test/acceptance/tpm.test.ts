@@ -150,7 +150,7 @@ describe('acceptance: TPM', function () {
       const error = await place.refused('partial-restore', () => place.open({ recovery }));
       assert.equal(error.code, 'PERS_8003');
       place.restore(whole);
-      await place.perform('decommission', { password });
+      await place.decommission({ password });
       assert.deepEqual(place.tpm.handles('handles-nv-index'), []);
       await place.made();
       await place.visit();
@@ -172,7 +172,7 @@ describe('acceptance: TPM', function () {
       const store = await place.open();
       const { counterIndex } = store.status().tpm!;
       await store.close();
-      await place.perform('decommission', { password });
+      await place.decommission({ password });
       const foreign = `0x${counterIndex.toString(16)}`;
       place.tpm.tool('nvdefine', foreign, '-C', 'o', '-s', '8', '-a', 'ownerwrite|ownerread');
       writeFileSync(join(place.tpm.directory, 'value'), 'whoever!');
@@ -181,7 +181,7 @@ describe('acceptance: TPM', function () {
       const again = await place.open();
       assert.notEqual(again.status().tpm!.counterIndex, counterIndex);
       await again.close();
-      await place.perform('decommission', { password });
+      await place.decommission({ password });
       assert.equal(place.tpm.tool('nvread', foreign, '-C', 'o', '-s', '8'), 'whoever!');
     });
 

@@ -4,7 +4,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { setImmediate as turn } from 'node:timers/promises';
 
 import type { Notice, VaultEvent } from '../../lib/events.js';
-import type { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
 import type { Vault } from '../../lib/vault.js';
 import { rejectsReason, throwsReason } from '../support/errors.js';
 import { assertSame, hour, minute, Place, runChild, text } from './support.js';
@@ -33,7 +33,7 @@ describe('acceptance: writes', function () {
   });
   afterEach(() => place.closeAll());
 
-  const opened = async (): Promise<PersistenceService> => {
+  const opened = async (): Promise<OpenStore> => {
     await place.made();
     return place.open();
   };
@@ -313,7 +313,7 @@ describe('acceptance: writes', function () {
       ]);
       assert.equal(await store.vault.compareAndSet('b', bytes('no'), bytes('3')), false);
       store.vault.get('a');
-      await store.refreshTimeTamper();
+      await place.newestService().opened.timeRefresh.refresh();
       await turn();
       await turn();
       assert.ok(resolved);
@@ -382,7 +382,7 @@ describe('acceptance: writes', function () {
         { type: 'set', key: 'b', value: bytes('2') },
         { type: 'set', key: 'c', value: bytes('3') },
       ]);
-      await store.refreshTimeTamper();
+      await place.newestService().opened.timeRefresh.refresh();
       await store.close();
       const again = await place.open();
       const log = await again.auditLog();

@@ -2,7 +2,8 @@
 // has to say at its end goes to standard output.
 import { writeSync } from 'node:fs';
 
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { restoreStore } from '../../lib/restore/restore.js';
 import { toPersistenceError } from '../../lib/native-errors.js';
 import { binding } from '../support/stores.js';
@@ -41,11 +42,10 @@ function die(): never {
 }
 
 try {
-  let service: PersistenceService;
+  let store: OpenStore;
   if (part.act === 'rotate') {
-    service = new PersistenceService(binding, options, internals);
-    await service.initialize();
-    await service.rotateKek();
+    store = await new PersistenceService(binding, options, internals).initialize();
+    await store.rotateKek();
   } else {
     const { slotId, soPin, tlsDirectory, hook, killAt } = part;
     const parts = {
@@ -60,9 +60,9 @@ try {
         if (!killInCore && `${step} ${state}` === killAt) die();
       },
     };
-    service = await restoreStore(binding, parts, { internals });
+    store = await restoreStore(binding, parts, { internals });
   }
-  await service.close();
+  await store.close();
   writeSync(1, 'done\n');
 } catch (error) {
   const { reason, message } = toPersistenceError(error);

@@ -2,7 +2,8 @@
 // line; each line that it writes is a JSON document, or `a N` for an acknowledged write of the record `wN`.
 import { toPersistenceError } from '../../lib/native-errors.js';
 import type { OpenOptions } from '../../lib/options.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { binding } from '../support/stores.js';
 import { tell } from './tell.js';
 
@@ -29,36 +30,35 @@ function say(what: object | string): void {
   tell(1, typeof what === 'string' ? what : JSON.stringify(what));
 }
 
-async function rotate(service: PersistenceService): Promise<void> {
-  const forgetFieldKeys = service.status().dek.formerFieldKeys === 8;
-  await service.rotateDek({ password: Buffer.from(part.password), forgetFieldKeys });
+async function rotate(store: OpenStore): Promise<void> {
+  const forgetFieldKeys = store.status().dek.formerFieldKeys === 8;
+  await store.rotateDek({ password: Buffer.from(part.password), forgetFieldKeys });
 }
 
-async function write(service: PersistenceService, from: number): Promise<void> {
+async function write(store: OpenStore, from: number): Promise<void> {
   for (let n = from; ; n += 1) {
     const durability = n % 10 === 0 ? 'witnessed' : 'journal';
-    await service.vault.set(`w${n}`, Buffer.from(`value ${n}`), { durability });
+    await store.vault.set(`w${n}`, Buffer.from(`value ${n}`), { durability });
     say(`a ${n}`);
   }
 }
 
 try {
   const internals = part.killAt === undefined ? {} : { killBeforeStep: part.killAt };
-  const service = new PersistenceService(binding, { ...part.options, protector }, internals);
-  await service.initialize();
-  say({ event: 'open', dek: service.status().dek });
+  const store = await new PersistenceService(binding, { ...part.options, protector }, internals).initialize();
+  say({ event: 'open', dek: store.status().dek });
   if (part.writeFrom === undefined) {
-    await rotate(service);
-    await service.verify();
-    await service.close();
-    say({ event: 'done', dek: service.status().dek });
+    await rotate(store);
+    await store.verify();
+    await store.close();
+    say({ event: 'done', dek: store.status().dek });
   } else {
-    const writing = write(service, part.writeFrom);
+    const writing = write(store, part.writeFrom);
     const rotating = async (): Promise<void> => {
       for (;;) {
         say({ event: 'rotating' });
-        await rotate(service);
-        say({ event: 'rotated', dek: service.status().dek });
+        await rotate(store);
+        say({ event: 'rotated', dek: store.status().dek });
       }
     };
     await Promise.all([writing, rotating()]);

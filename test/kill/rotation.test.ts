@@ -8,7 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 import type { OpenOptions } from '../../lib/options.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import type { DekStatus } from '../../lib/status.js';
 import { HsmWorld, pin, softhsm } from '../support/softhsm.js';
 import { binding, quickKdf, World } from '../support/stores.js';
@@ -96,15 +97,14 @@ describe('kill -9 in a rotation of the data encryption key', function () {
   let place: Place;
   let options: Omit<OpenOptions, 'protector'>;
 
-  const open = async (changes: Partial<OpenOptions> = {}): Promise<PersistenceService> => {
+  const open = async (changes: Partial<OpenOptions> = {}): Promise<OpenStore> => {
     const { protector } = place;
     const service = new PersistenceService(binding, {
       ...options,
       protector: protector.type === 'pkcs11' ? { ...protector, pin: Buffer.from(protector.pin) } : protector,
       ...changes,
     });
-    await service.initialize();
-    return service;
+    return service.initialize();
   };
 
   const prepare = async (protector: keyof typeof places): Promise<void> => {
@@ -145,7 +145,7 @@ describe('kill -9 in a rotation of the data encryption key', function () {
   const note = (what: keyof typeof found): void => {
     found[what] += 1;
   };
-  const expectRecords = (service: PersistenceService, prefix: string, numbers: Iterable<number>): void => {
+  const expectRecords = (service: OpenStore, prefix: string, numbers: Iterable<number>): void => {
     for (const n of numbers)
       if (service.vault.get(`${prefix}${n}`)?.toString() !== `value ${n}`) totals.lost += 1;
     assert.equal(totals.lost, 0);

@@ -13,7 +13,8 @@
 import { readSync } from 'node:fs';
 
 import { loadNative } from '../../lib/native.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { Model, Operations, type Operation } from './operations.js';
 import { tell } from './tell.js';
 
@@ -83,7 +84,7 @@ async function step<T>(where: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-const persistence = new PersistenceService(
+const service = new PersistenceService(
   loadNative(),
   {
     directory: config.directory,
@@ -102,13 +103,14 @@ const persistence = new PersistenceService(
   { tamperCapacity: 256, compactionBytesMin: 96 * 1024 },
 );
 tell(3, '{"event":"begin"}');
+let persistence: OpenStore;
 try {
-  await persistence.initialize();
+  persistence = await service.initialize();
 } catch (error) {
   if (!tpmIsGone(error)) fault('open', error);
   tell(3, '{"event":"unavailable"}');
   setInterval(() => undefined, 1000);
-  await new Promise<never>(() => undefined);
+  persistence = await new Promise<never>(() => undefined);
 }
 const { vault } = persistence;
 

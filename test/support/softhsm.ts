@@ -18,7 +18,8 @@ import { PasswordThrottle } from '../../lib/restore/throttle.js';
 import { findTokens, makeToken, type TokenInfo } from '../../lib/restore/token-setup.js';
 import type { NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import type { Pkcs11ProtectorOptions } from '../../lib/protectors/pkcs11.js';
 import { binding, quickKdf, removeDirectory, temporaryDirectory } from './stores.js';
 
@@ -73,7 +74,7 @@ export class HsmWorld {
   readonly directory = join(this.root, 'store');
   readonly secrets = join(this.root, 'secrets');
   readonly throttle = new PasswordThrottle();
-  readonly #services = new Set<PersistenceService>();
+  readonly #services = new Set<PersistenceService | OpenStore>();
   readonly #before = process.env['SOFTHSM2_CONF'];
 
   constructor() {
@@ -124,11 +125,10 @@ export class HsmWorld {
   async open(
     changes: Partial<OpenOptions> = {},
     internals: Partial<NativeStoreOptions> = {},
-  ): Promise<PersistenceService> {
+  ): Promise<OpenStore> {
     const service = new PersistenceService(binding, this.options(changes), internals);
     this.#services.add(service);
-    await service.initialize();
-    return service;
+    return service.initialize();
   }
 
   /** A closed store with one record. */
@@ -148,7 +148,7 @@ export class HsmWorld {
   async restore(
     changes: Partial<RestoreOptions> = {},
     internals: Partial<NativeStoreOptions> = {},
-  ): Promise<PersistenceService> {
+  ): Promise<OpenStore> {
     const options = { ...this.options(), credential: { password: bytes(backupPassword) }, ...changes };
     const service = await restoreStore(binding, options, { internals, throttle: this.throttle });
     this.#services.add(service);

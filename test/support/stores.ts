@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import type { AdministrativeOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
-import { inspectStore, performOperation } from '../../lib/maintenance.js';
+import { decommissionStore, inspectStore, performOperation } from '../../lib/maintenance.js';
 import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
 import type { OpenOptions } from '../../lib/options.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 
 /** Moved by the test; boot time never goes backwards. All arguments are milliseconds. */
 export interface ManualClock {
@@ -62,7 +63,9 @@ export class World {
   readonly secrets = join(this.root, 'secrets');
   readonly clock = binding.createManualClock();
   /** Every service made here. */
-  readonly #services = new Set<PersistenceService>();
+  readonly #services = new Set<PersistenceService | OpenStore>();
+  #newest: OpenStore | undefined;
+  #newestService: PersistenceService | undefined;
 
   options(changes: Partial<OpenOptions> = {}): OpenOptions {
     return {
@@ -84,34 +87,48 @@ export class World {
       ...internals,
     });
     this.#services.add(service);
+    this.#newestService = service;
     return service;
   }
 
   async open(
     changes: Partial<OpenOptions> = {},
     internals: Partial<NativeStoreOptions> = {},
-  ): Promise<PersistenceService> {
+  ): Promise<OpenStore> {
     const service = this.service(changes, internals);
-    await service.initialize();
-    return service;
+    this.#newest = await service.initialize();
+    return this.#newest;
   }
 
   /** The service that was made last. */
-  newest(): PersistenceService {
-    const newest = [...this.#services].at(-1);
-    if (newest === undefined) throw new Error('no service was made');
-    return newest;
+  newestService(): PersistenceService {
+    if (this.#newestService === undefined) throw new Error('no service was made');
+    return this.#newestService;
+  }
+
+  /** The store that was opened last. */
+  newest(): OpenStore {
+    if (this.#newest === undefined) throw new Error('no store was opened');
+    return this.#newest;
   }
 
   async perform(
-    kind: 'reanchor' | 'recover' | 'reseal' | 'decommission',
+    kind: 'reanchor' | 'recover' | 'reseal',
     credential: AdministrativeOptions['credential'],
     changes: Partial<OpenOptions> = {},
-  ): Promise<PersistenceService> {
+  ): Promise<OpenStore> {
     const options = { ...this.options(changes), credential } as AdministrativeOptions;
-    const service = await performOperation(binding, kind, options, { clock: this.clock });
-    this.#services.add(service);
-    return service;
+    this.#newest = await performOperation(binding, kind, options, { clock: this.clock });
+    this.#services.add(this.#newest);
+    return this.#newest;
+  }
+
+  async decommission(
+    credential: AdministrativeOptions['credential'],
+    changes: Partial<OpenOptions> = {},
+  ): Promise<void> {
+    const options = { ...this.options(changes), credential } as AdministrativeOptions;
+    await decommissionStore(binding, options, { clock: this.clock });
   }
 
   inspect(options: InspectOptions = {}): Promise<Inspection> {

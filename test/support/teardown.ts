@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
 import { isPersistenceError } from '../../lib/errors.js';
-import { PersistenceService } from '../../lib/persistence-service.js';
+import type { OpenStore } from '../../lib/store/open-store.js';
+import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { tell } from '../kill/tell.js';
 import { binding, quickKdf } from './stores.js';
 
@@ -29,10 +30,8 @@ function makeService(trace: (step: string) => void = () => undefined): Persisten
   });
 }
 
-async function open(): Promise<PersistenceService> {
-  const service = makeService();
-  await service.initialize();
-  return service;
+async function open(): Promise<OpenStore> {
+  return makeService().initialize();
 }
 
 function acknowledge(key: string): void {
@@ -40,7 +39,7 @@ function acknowledge(key: string): void {
 }
 
 /** Keeps 64 writes in flight for ever. */
-function write(store: PersistenceService): void {
+function write(store: OpenStore): void {
   let count = 0;
   const one = async (lane: number): Promise<void> => {
     for (;;) {
@@ -52,7 +51,7 @@ function write(store: PersistenceService): void {
   for (let lane = 0; lane < 64; ++lane) void one(lane).catch(() => undefined);
 }
 
-async function acknowledgedOnce(store: PersistenceService): Promise<void> {
+async function acknowledgedOnce(store: OpenStore): Promise<void> {
   await store.vault.set('first', value);
   acknowledge('first');
 }

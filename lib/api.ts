@@ -1,19 +1,17 @@
 // The public calls for one native binding: what index.ts exports, for the compiled core.
-import { findLeftovers, type Leftover, type LeftoverOptions } from './leftovers.js';
+import { findLeftovers, type Leftover, type LeftoverOptions } from './operations/leftovers.js';
 import {
   decommissionStore,
-  inspectStore,
   performOperation,
   type AdministrativeOptions,
   type Decommissioned,
   type DecommissionOptions,
-  type Inspection,
-  type InspectOptions,
-} from './maintenance.js';
+} from './operations/administrative.js';
+import { inspectStore, type Inspection, type InspectOptions } from './operations/inspection.js';
 import type { NativeBinding } from './native-binding.js';
-import type { OpenOptions } from './options.js';
+import type { OpenOptions } from './store/open-options.js';
 import { PersistenceService } from './store/persistence-service.js';
-import type { Persistence } from './persistence.js';
+import type { Persistence } from './store/persistence.js';
 import { decideGate, type Gate, type GateOptions } from './restore/gate.js';
 import { restoreStore, type RestoreOptions } from './restore/restore.js';
 import {

@@ -1,16 +1,15 @@
 // What `import 'strongroom'` gives.
 import { createApi, type Api } from './api.js';
+import type { InspectOptions, Inspection } from './operations/inspection.js';
 import type {
-  InspectOptions,
-  Inspection,
   AdministrativeOptions,
   DecommissionOptions,
   Decommissioned,
-} from './maintenance.js';
-import type { Leftover, LeftoverOptions } from './leftovers.js';
+} from './operations/administrative.js';
+import type { Leftover, LeftoverOptions } from './operations/leftovers.js';
 import { loadNative } from './native.js';
-import type { OpenOptions } from './options.js';
-import type { Persistence } from './persistence.js';
+import type { OpenOptions } from './store/open-options.js';
+import type { Persistence } from './store/persistence.js';
 import type { Gate, GateOptions } from './restore/gate.js';
 import type { RestoreOptions } from './restore/restore.js';
 import type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
@@ -18,10 +17,17 @@ import type { DetectOptions, Detection } from './restore/world.js';
 
 export { PersistenceError, isPersistenceError } from './errors.js';
 export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
-export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './events.js';
-export { fieldOverheadBytes } from './fields.js';
-export type { FieldOptions, Fields } from './fields.js';
-export type { GenerateKeyOptions, KeyAlgorithm, KeyLocation, Keys, ManagedKey, SignOptions } from './keys.js';
+export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './vault/events.js';
+export { fieldOverheadBytes } from './keys/fields.js';
+export type { FieldOptions, Fields } from './keys/fields.js';
+export type {
+  GenerateKeyOptions,
+  KeyAlgorithm,
+  KeyLocation,
+  Keys,
+  ManagedKey,
+  SignOptions,
+} from './keys/keys.js';
 export type { DetectOptions, Detection } from './restore/world.js';
 export type {
   FilesFound,
@@ -41,10 +47,10 @@ export type {
   AdministrativeOptions,
   Decommissioned,
   DecommissionOptions,
-  Inspection,
   Credential,
-} from './maintenance.js';
-export type { Leftover, LeftoverOptions } from './leftovers.js';
+} from './operations/administrative.js';
+export type { Inspection } from './operations/inspection.js';
+export type { Leftover, LeftoverOptions } from './operations/leftovers.js';
 export type {
   LicenseProvider,
   LicenseProviders,
@@ -55,13 +61,14 @@ export type {
   TrustedKey,
   TrustedKeys,
 } from './manifests/types.js';
-export type { KdfOptions, OpenOptions, RecoveryOptions, SecretStoreOptions } from './options.js';
+export type { KdfOptions, OpenOptions, RecoveryOptions } from './store/open-options.js';
+export type { SecretStoreOptions } from './options/secret-store.js';
 export type { KeyProtectorOptions } from './protectors/registry.js';
 export type { TpmProtectorOptions } from './protectors/tpm.js';
-export type { KeptNotice } from './notices.js';
-export type { PasswordSource, SecretPlace } from './secrets.js';
-export type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './persistence.js';
-export type { PersistenceValidator } from './persistence-validator.js';
+export type { KeptNotice } from './store/notices.js';
+export type { PasswordSource, SecretPlace } from './options/secrets.js';
+export type { PasswordOptions, Persistence, RotateDekOptions, VerifyOptions } from './store/persistence.js';
+export type { PersistenceValidator } from './vault/validator.js';
 export type {
   DekStatus,
   KeySlot,
@@ -70,13 +77,13 @@ export type {
   RestoreStatus,
   VerifyReport,
   WitnessStatus,
-} from './status.js';
+} from './store/status.js';
 export type { SecurityLevel } from './protectors/registry.js';
 export type { TokenStatus } from './protectors/pkcs11.js';
 export type { TpmStatus, TpmWear } from './protectors/tpm.js';
-export type { ExtractTlsOptions, Pem, Tls, TlsCertificate, TlsCredential } from './tls.js';
-export { signPermit } from './permit.js';
-export type { SignPermitOptions, Permit, PermitPurpose, VendorPublicKey } from './permit.js';
+export type { ExtractTlsOptions, Pem, Tls, TlsCertificate, TlsCredential } from './keys/tls.js';
+export { signPermit } from './options/permit.js';
+export type { SignPermitOptions, Permit, PermitPurpose, VendorPublicKey } from './options/permit.js';
 export type {
   BatchOperation,
   Durability,
@@ -86,7 +93,7 @@ export type {
   VaultKey,
   VaultValue,
   WriteOptions,
-} from './vault.js';
+} from './vault/vault.js';
 
 let api: Api | undefined;
 

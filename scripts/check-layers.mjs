@@ -26,6 +26,31 @@ const mayInclude = {
   addon: ['store', 'time', 'protectors', 'header', 'secret_store', 'log', 'roots', 'crypto', 'os', 'base'],
 };
 
+/**
+ * The places of lib/, lowest first: each may import those above it in this list, and itself. A file of lib/ itself is a
+ * place of its own.
+ */
+const libOrder = [
+  'error-table.ts',
+  'errors.ts',
+  'base',
+  'native-binding.ts',
+  'native',
+  'native.ts',
+  'options',
+  'protectors',
+  'manifests',
+  'vault',
+  'keys',
+  'store',
+  'operations',
+  'restore',
+  'api.ts',
+  'index.ts',
+  'wizard',
+  'cli',
+];
+
 /** Headers from outside that only the named directories and those below them may include. */
 const reserved = [
   {
@@ -133,6 +158,43 @@ const isRelative = (specifier) => specifier.startsWith('.');
 const resolveModule = (file, specifier) => normalize(join(dirname(file), specifier.replace(/\.js$/, '.ts')));
 const isBuiltin = (specifier) => specifier.startsWith('node:') || builtinModules.includes(specifier);
 
+/** The files that a file imports, also those of which it only has types. */
+const importedBy = (file, imports) =>
+  imports
+    .filter(({ specifier }) => isRelative(specifier))
+    .map(({ specifier, line }) => ({ line, target: resolveModule(file, specifier) }));
+
+function checkDirection(lib, graph) {
+  const placeOf = (file) => relative(lib, file).split('/')[0];
+  for (const [file, imports] of graph) {
+    const place = placeOf(file);
+    if (!libOrder.includes(place)) report(file, 1, `lib/${place} is not in the list of places`);
+    for (const { line, target } of importedBy(file, imports)) {
+      if (libOrder.indexOf(placeOf(target)) > libOrder.indexOf(place))
+        report(file, line, `${place} may not import ${placeOf(target)} (${relative(lib, target)})`);
+    }
+  }
+}
+
+/** Reports each import that leads back to a file on the way to it. */
+function checkCycles(lib, graph) {
+  const finished = new Set();
+  const way = [];
+  const visit = (file) => {
+    way.push(file);
+    for (const { line, target } of importedBy(file, graph.get(file))) {
+      const at = way.indexOf(target);
+      if (at >= 0) {
+        const names = [...way.slice(at), target].map((each) => relative(lib, each));
+        report(file, line, `a cycle of imports: ${names.join(' -> ')}`);
+      } else if (graph.has(target) && !finished.has(target)) visit(target);
+    }
+    way.pop();
+    finished.add(file);
+  };
+  for (const file of graph.keys()) if (!finished.has(file)) visit(file);
+}
+
 function checkTypeScript() {
   const lib = join(root, 'lib');
   const all = files('lib', /\.ts$/);
@@ -154,6 +216,8 @@ function checkTypeScript() {
         report(file, line, `${specifier}: only lib/cli may import lib/cli`);
     }
   }
+  checkDirection(lib, graph);
+  checkCycles(lib, graph);
   // What `import 'strongroom'` loads at once: our own modules and Node's, nothing else.
   const reached = new Map();
   const queue = [join(lib, 'index.ts')].filter((file) => graph.has(file));
@@ -198,10 +262,11 @@ function printTable() {
   for (const { name, only } of reserved)
     console.log(`  ${name}: only ${only.map((d) => `${d}/`).join(', ')}`);
   console.log('  */testing/: only tests, and #ifdef STRONGROOM_TESTING');
-  console.log('lib/         may import');
-  console.log('  cli/       lib/, packages, node:');
-  console.log('  wizard/    lib/ without cli/, hono, node:; nobody else imports hono');
-  console.log('  the rest   lib/ without cli/, node:; packages only by import(), from what index.ts loads');
+  console.log('lib/         may import what comes before it, without a cycle');
+  console.log(`  ${libOrder.join(' ')}`);
+  console.log('  cli/       packages, node:');
+  console.log('  wizard/    hono, node:; nobody else imports hono');
+  console.log('  the rest   node:; packages only by import(), from what index.ts loads');
   console.log("  node:fs    nowhere (native.ts: to list the package's own prebuilds)");
   console.log(`any file     fewer than ${linesMax} lines; a test fewer than ${testLinesMax}`);
 }

@@ -8,9 +8,9 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { findLeftovers, removeLeftovers } from '../lib/leftovers.js';
+import { findLeftovers, removeLeftovers } from '../lib/operations/leftovers.js';
 import type { NativeBinding, NativeStore } from '../lib/native-binding.js';
-import type { OpenOptions } from '../lib/options.js';
+import type { OpenOptions } from '../lib/store/open-options.js';
 import { restoreStore } from '../lib/restore/restore.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { HsmWorld } from './support/softhsm.js';

@@ -4,7 +4,7 @@ import { chownSync, cpSync, linkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { NativeStatus } from '../lib/native-binding.js';
-import { noticesOf } from '../lib/notices.js';
+import { noticesOf } from '../lib/store/notices.js';
 import { rejectsReason } from './support/errors.js';
 import { quickKdf, World } from './support/stores.js';
 

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'n
 import { join } from 'node:path';
 
 import type { Reason } from '../lib/errors.js';
-import { inspectStore } from '../lib/maintenance.js';
+import { inspectStore } from '../lib/operations/inspection.js';
 import { rejectsReason } from './support/errors.js';
 import { binding, temporaryDirectory, removeDirectory, World } from './support/stores.js';
 

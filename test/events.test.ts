@@ -5,7 +5,7 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { EventHub, type Notice, type SubscriberError, type VaultEvent } from '../lib/events.js';
+import { EventHub, type Notice, type SubscriberError, type VaultEvent } from '../lib/vault/events.js';
 import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 
 import fc from 'fast-check';
 
-import { fieldOverheadBytes, type Fields } from '../lib/fields.js';
+import { fieldOverheadBytes, type Fields } from '../lib/keys/fields.js';
 import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';

@@ -4,9 +4,9 @@ import { Worker } from 'node:worker_threads';
 
 import type { Reason } from '../lib/errors.js';
 import { OpenStore } from '../lib/store/open-store.js';
-import { PersistenceValidator } from '../lib/persistence-validator.js';
-import { signPermit } from '../lib/permit.js';
-import { Vault } from '../lib/vault.js';
+import { PersistenceValidator } from '../lib/vault/validator.js';
+import { signPermit } from '../lib/options/permit.js';
+import { Vault } from '../lib/vault/vault.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { detached, growable, outOfBounds, outOfBoundsView, resizable, throwing } from './support/hostile.js';
 import { binding, World } from './support/stores.js';

@@ -5,7 +5,7 @@ import { constants, createHash, createPublicKey, verify, type KeyObject } from '
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { KeyAlgorithm, Keys } from '../lib/keys.js';
+import type { KeyAlgorithm, Keys } from '../lib/keys/keys.js';
 import type { OpenStore } from '../lib/store/open-store.js';
 import { certifyFor, makeCertificates } from './support/certificates.js';
 import { rejectsReason, throwsReason } from './support/errors.js';

@@ -4,10 +4,10 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { findLeftovers, removeLeftovers } from '../lib/leftovers.js';
-import { decommissionStore, type Decommissioned } from '../lib/maintenance.js';
+import { findLeftovers, removeLeftovers } from '../lib/operations/leftovers.js';
+import { decommissionStore, type Decommissioned } from '../lib/operations/administrative.js';
 import type { OpenStore } from '../lib/store/open-store.js';
-import { parsePermit, signPermit, type PermitPurpose } from '../lib/permit.js';
+import { parsePermit, signPermit, type PermitPurpose } from '../lib/options/permit.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, quickKdf, World } from './support/stores.js';
 

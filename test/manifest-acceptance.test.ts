@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 
 import { isPersistenceError } from '../lib/errors.js';
-import { acceptManifests } from '../lib/manifest-loader.js';
+import { acceptManifests } from '../lib/manifests/loader.js';
 import { load, provider, resigned, secret, trustedKeys, type Json } from './support/manifest-fixtures.js';
 
 describe('acceptManifests', () => {

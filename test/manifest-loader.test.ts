@@ -12,7 +12,7 @@ import {
   loadLicenseProviderManifests,
   type DirectoryEntry,
   type TrustedKeys,
-} from '../lib/manifest-loader.js';
+} from '../lib/manifests/loader.js';
 import { parseDocument, signedBytes } from '../lib/manifests/document.js';
 import {
   base64,
@@ -477,7 +477,7 @@ describe('loadLicenseProviderManifests', function () {
     const script = `
       import { register } from 'node:module';
       register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hook)}));
-      const { loadLicenseProviderManifests } = await import('./lib/manifest-loader.ts');
+      const { loadLicenseProviderManifests } = await import('./lib/manifests/loader.ts');
       const load = (files) => loadLicenseProviderManifests({ directory: '/d', trustedKeys: {} }, async () => files);
       await load(undefined);
       await load([]);

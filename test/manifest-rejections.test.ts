@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 
-import { acceptManifests, manifestLimits, type DirectoryEntry } from '../lib/manifest-loader.js';
+import { acceptManifests, manifestLimits, type DirectoryEntry } from '../lib/manifests/loader.js';
 import {
   base64,
   good,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { OpenOptions } from '../lib/options.js';
+import type { OpenOptions } from '../lib/store/open-options.js';
 import { rejectsReason } from './support/errors.js';
 import { HsmWorld } from './support/softhsm.js';
 import { quickKdf, World } from './support/stores.js';

@@ -15,7 +15,7 @@ import {
 } from 'strongroom';
 import { createWizard } from 'strongroom/wizard';
 import { readOptions } from '../lib/options/readers.js';
-import { renamedOptions } from '../lib/renamed.js';
+import { renamedOptions } from '../lib/options/renamed.js';
 import { PersistenceError } from '../lib/errors.js';
 import { throwsReason } from './support/errors.js';
 

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 
 import { isPersistenceError } from '../lib/errors.js';
 import type { PasswordSource } from '../lib/index.js';
-import { readPassword } from '../lib/secrets.js';
+import { readPassword } from '../lib/options/secrets.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { quickKdf, temporaryDirectory, World } from './support/stores.js';
 
@@ -74,7 +74,7 @@ describe('places of a secret', () => {
 
   it("read a shell's <(...)", async () => {
     const script = `
-      import { readPassword } from ${JSON.stringify(fileURLToPath(new URL('../lib/secrets.ts', import.meta.url)))};
+      import { readPassword } from ${JSON.stringify(fileURLToPath(new URL('../lib/options/secrets.ts', import.meta.url)))};
       process.stdout.write(await readPassword({ file: process.argv[1] }, 'pin').take());
     `;
     const { stdout } = await promisify(execFile)(

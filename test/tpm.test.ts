@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 
 import type { NativeStatus } from '../lib/native-binding.js';
 import { PersistenceService } from '../lib/store/persistence-service.js';
-import { toStatus, type StatusExtras } from '../lib/status.js';
+import { toStatus, type StatusExtras } from '../lib/store/status.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { binding, quickKdf, removeDirectory, temporaryDirectory, World } from './support/stores.js';
 import { Swtpm } from './support/swtpm.js';

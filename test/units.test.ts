@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { workAndClose } from '../lib/cli/store.js';
 import { isPersistenceError, PersistenceError } from '../lib/errors.js';
-import { durationText, sizeText } from '../lib/units.js';
+import { durationText, sizeText } from '../lib/base/units.js';
 import { rejectsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 

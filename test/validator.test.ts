@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { PersistenceValidator } from '../lib/persistence-validator.js';
+import { PersistenceValidator } from '../lib/vault/validator.js';
 import { makeCertificates } from './support/certificates.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 
 import type { OpenStore } from '../lib/store/open-store.js';
-import type { KeyRange, Vault } from '../lib/vault.js';
+import type { KeyRange, Vault } from '../lib/vault/vault.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { OpenOptions } from '../lib/options.js';
+import type { OpenOptions } from '../lib/store/open-options.js';
 import type { OpenStore } from '../lib/store/open-store.js';
 import { rejectsReason } from './support/errors.js';
 import { Holder } from './support/holding.js';

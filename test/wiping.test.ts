@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { decommissionStore, inspectStore, performOperation } from '../lib/maintenance.js';
+import { decommissionStore, performOperation } from '../lib/operations/administrative.js';
+import { inspectStore } from '../lib/operations/inspection.js';
 import type { OpenStore } from '../lib/store/open-store.js';
 import { PersistenceService } from '../lib/store/persistence-service.js';
 import type { Pkcs11ProtectorOptions } from '../lib/protectors/pkcs11.js';
 import { restoreStore } from '../lib/restore/restore.js';
-import { readPassword } from '../lib/secrets.js';
+import { readPassword } from '../lib/options/secrets.js';
 import { makeToken } from '../lib/restore/token-setup.js';
 import { detectLoss } from '../lib/restore/world.js';
 import { makeCertificates } from './support/certificates.js';

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
 import { reanchor, recover, reseal, type KeyProtectorOptions, type Persistence } from '../index.js';
-import { lossOf, type Loss } from '../loss.js';
+import { lossOf, type Loss } from '../operations/loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wrongOption } from './failure.js';
 import { canAsk } from './hidden-prompt.js';

@@ -1,7 +1,7 @@
 // Files and descriptors that the caller names, read by the core like every other file.
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
-import { fromNative } from '../native-errors.js';
+import { fromNative } from '../native/errors.js';
 
 /**
  * A whole file of at most `bytesMax` bytes. Links are followed. What they lead to is a plain file that not every user can

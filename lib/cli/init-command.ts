@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander';
 import { open, type SecretStoreOptions } from '../index.js';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
-import { fromNative } from '../native-errors.js';
+import { fromNative } from '../native/errors.js';
 import {
   addHelpParagraph,
   absolutePath,
@@ -16,8 +16,8 @@ import type { Flags, KeyProtectorKind } from '../protectors/protector.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';
 import { durationMs } from './numbers.js';
-import { maxAgeMsMin } from '../options.js';
-import { newPasswordBytesMin, requireStrong } from '../secrets.js';
+import { maxAgeMsMin } from '../store/open-options.js';
+import { newPasswordBytesMin, requireStrong } from '../options/secrets.js';
 import { askNewPassword } from './recovery-key.js';
 import { becomeOwner } from './run-as.js';
 import { findPassword, passwordVariable, pinVariable, takeVariable } from './secrets.js';

@@ -1,6 +1,6 @@
 // The words for what a reanchor accepts and gives up, and the question that it asks.
 import { PersistenceError } from '../errors.js';
-import type { Loss } from '../loss.js';
+import type { Loss } from '../operations/loss.js';
 import { ask } from './question.js';
 import { grouped, timeText } from './report.js';
 import { tell } from './terminal.js';

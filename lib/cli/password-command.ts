@@ -6,7 +6,7 @@ import { open, type Persistence } from '../index.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { wholeNumber } from './numbers.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
-import { requireStrong } from '../secrets.js';
+import { requireStrong } from '../options/secrets.js';
 import { askNewPassword } from './recovery-key.js';
 import { findPassword, needPassword } from './secrets.js';
 import { workAndClose, addLockOptions, requireStore, withStore } from './store.js';

@@ -1,7 +1,7 @@
 // The options by which a command takes the backup password or a vendor's permit.
 import type { Command } from 'commander';
 
-import { parsePermit } from '../permit.js';
+import { parsePermit } from '../options/permit.js';
 import { addHelpParagraph } from './command.js';
 import { wrongOption } from './failure.js';
 import { readFile } from './files.js';

@@ -6,7 +6,7 @@ import { PersistenceError } from '../errors.js';
 import type { KeyProtectorOptions, SecretStoreOptions } from '../index.js';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
-import { fromNative } from '../native-errors.js';
+import { fromNative } from '../native/errors.js';
 import type {
   CommandOption,
   CommandRole,

@@ -1,9 +1,9 @@
 // The shapes of reports for people.
-import type { KeySlot } from '../status.js';
+import type { KeySlot } from '../store/status.js';
 import { wrapped } from './lines.js';
 import { printable } from './terminal.js';
 
-export { durationText, grouped, sizeText } from '../units.js';
+export { durationText, grouped, sizeText } from '../base/units.js';
 
 const labelColumns = 16;
 const headCharacters = 16;

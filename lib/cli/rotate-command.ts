@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 
 import { PersistenceError } from '../errors.js';
 import type { Persistence } from '../index.js';
-import { hasPassword, type KeySlot } from '../status.js';
+import { hasPassword, type KeySlot } from '../store/status.js';
 import { addCommand, type CommonOptions } from './command.js';
 import { addPasswordOptions, readPassword, type PasswordOptions } from './password-options.js';
 import { ProgressBar } from './progress.js';

@@ -1,7 +1,7 @@
 // Where secrets come from: a file, a descriptor, the environment, or a question on the terminal; never the arguments, which
 // every user of the machine can read. Each is a buffer that its user wipes.
 import { PersistenceError } from '../errors.js';
-import { credentialPath, secretDescriptor, secretFile, secretVariable } from '../secrets.js';
+import { credentialPath, secretDescriptor, secretFile, secretVariable } from '../options/secrets.js';
 import { wrongOption } from './failure.js';
 import { askHidden, canAsk } from './hidden-prompt.js';
 

@@ -10,7 +10,7 @@ import {
   type PersistenceStatus,
   type WitnessStatus,
 } from '../index.js';
-import { lossOf } from '../loss.js';
+import { lossOf } from '../operations/loss.js';
 import { absolutePath, addCommand, type CommonOptions } from './command.js';
 import { exitCodeOf, exitCodes, failureOf, type Failure } from './failure.js';
 import { columnsOf, wrapped } from './lines.js';

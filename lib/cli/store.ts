@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { open, type Persistence } from '../index.js';
 import { loadNative } from '../native.js';
 import type { NativeInspection } from '../native-binding.js';
-import { fromNative } from '../native-errors.js';
+import { fromNative } from '../native/errors.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { absolutePath } from './command.js';
 import { durationMs } from './numbers.js';

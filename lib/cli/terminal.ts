@@ -3,7 +3,7 @@
 import type { WriteStream } from 'node:tty';
 import { getSystemErrorMap, styleText } from 'node:util';
 
-import { printable } from '../printable.js';
+import { printable } from '../base/printable.js';
 import { columnsOf, wrapped } from './lines.js';
 
 export { printable };

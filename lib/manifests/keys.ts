@@ -7,7 +7,7 @@ import type { KeyObject } from 'node:crypto';
 import { types } from 'node:util';
 
 import { PersistenceError } from '../errors.js';
-import { nodeCrypto } from '../node-crypto.js';
+import { nodeCrypto } from '../base/node-crypto.js';
 import { Rejection, quoted } from './rejection.js';
 import type { ManifestDocument } from './schema.js';
 import { manifestLimits, type LicenseProvider, type ProviderSecret } from './types.js';

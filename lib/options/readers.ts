@@ -3,10 +3,10 @@
 // Invariant: what leaves this file is plain data of our own, so that no code of the caller runs later by reading it.
 import { resolve } from 'node:path';
 
-import { isRecord, requireRecord } from '../arguments.js';
+import { isRecord, requireRecord } from '../base/arguments.js';
 import { PersistenceError } from '../errors.js';
-import { reading } from '../native-errors.js';
-import { refusalOfOldName } from '../renamed.js';
+import { reading } from '../native/errors.js';
+import { refusalOfOldName } from './renamed.js';
 
 /** The refusal of a wrong option. */
 export function invalidOption(message: string): PersistenceError {

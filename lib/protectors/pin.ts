@@ -1,8 +1,8 @@
 // The PIN of a key protector, and the options by which a command is given one.
-import { untilAborted } from '../abort.js';
+import { untilAborted } from '../base/abort.js';
 import { PersistenceError } from '../errors.js';
 import { invalidOption } from '../options/readers.js';
-import { secretBytesMax, type Secret } from '../secrets.js';
+import { secretBytesMax, type Secret } from '../options/secrets.js';
 import type { Flags } from './protector.js';
 
 /** Takes the PIN, and checks its length. */

@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url';
 
 import { PersistenceError, type Reason } from '../errors.js';
 import type { NativeBinding, NativePkcs11Storage, NativeStatus } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
+import { toPersistenceError } from '../native/errors.js';
 import { wholeNumberOf } from '../options/numbers.js';
 import { invalidOption, readClosed, readText } from '../options/readers.js';
-import { printable } from '../printable.js';
-import { readPassword, repeatable, type PasswordSource, type Secret } from '../secrets.js';
+import { printable } from '../base/printable.js';
+import { readPassword, repeatable, type PasswordSource, type Secret } from '../options/secrets.js';
 import { pinSourceOf, takePin } from './pin.js';
 import type {
   CommandOption,

@@ -1,11 +1,11 @@
 // Key protector `tpm`: a TPM 2.0 seals the root key; a counter in it is the witness.
-import { reading } from '../native-errors.js';
+import { reading } from '../native/errors.js';
 import type { NativeInspection, NativeStatus, NativeStorage, NativeTpmStatus } from '../native-binding.js';
 import { PersistenceError, type Reason } from '../errors.js';
 import { invalidOption, readText } from '../options/readers.js';
-import { printable } from '../printable.js';
-import { readPassword, repeatable, type PasswordSource, type Secret } from '../secrets.js';
-import { grouped } from '../units.js';
+import { printable } from '../base/printable.js';
+import { readPassword, repeatable, type PasswordSource, type Secret } from '../options/secrets.js';
+import { grouped } from '../base/units.js';
 import { refusePinSource, takePin } from './pin.js';
 import type {
   CommandRole,

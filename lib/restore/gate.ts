@@ -4,15 +4,15 @@
 // - Reads only: no lock, no file, no object in the token; in a restore state nothing is unwrapped.
 // - Only what is lost leads to the wizard. An outage is waited for, and what needs the operator starts nothing.
 // - It answers within its time limit, whatever hangs.
-import { untilAborted } from '../abort.js';
-import { requireRecord } from '../arguments.js';
+import { untilAborted } from '../base/abort.js';
+import { requireRecord } from '../base/arguments.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
+import { toPersistenceError } from '../native/errors.js';
 import type { RestoreState } from './detect.js';
 import type { TokenInfo } from './token-setup.js';
 import { detectLoss, type DetectOptions, type Detection } from './world.js';
-import { durationText } from '../units.js';
+import { durationText } from '../base/units.js';
 
 export const gateTimeLimitMs = 60_000;
 

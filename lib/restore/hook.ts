@@ -4,7 +4,7 @@ import { isAbsolute } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { PersistenceError } from '../errors.js';
-import { durationText } from '../units.js';
+import { durationText } from '../base/units.js';
 
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 const errorBytesMax = 4096;

@@ -6,18 +6,18 @@
 //   without the password while the token opens the store.
 // - A second restore of the same store is refused at once: in this process by its directory, across processes by the
 //   store's lock.
-import { requireRecord } from '../arguments.js';
+import { requireRecord } from '../base/arguments.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
+import { toPersistenceError } from '../native/errors.js';
 import { readClosed, readFunction, readPath, refuseOldNames } from '../options/readers.js';
 import { readProtector, typesWhere } from '../protectors/registry.js';
-import type { OpenOptions } from '../options.js';
-import type { AdministrativeOptions } from '../maintenance.js';
+import type { OpenOptions } from '../store/open-options.js';
+import type { AdministrativeOptions } from '../operations/administrative.js';
 import type { Opened, OpenStore } from '../store/open-store.js';
 import { PersistenceService } from '../store/persistence-service.js';
-import { readPassword, type Secret } from '../secrets.js';
-import { parsePermit } from '../permit.js';
+import { readPassword, type Secret } from '../options/secrets.js';
+import { parsePermit } from '../options/permit.js';
 import { hookTimeLimitMs, runHook } from './hook.js';
 import { StepReport, type RestoreEvent } from './steps.js';
 import { passwordThrottle, type PasswordThrottle } from './throttle.js';

@@ -5,7 +5,7 @@
 // - A store's wait doubles with each wrong password after the third, up to five minutes. It is kept in memory: a wrong
 //   password changes no file.
 import { PersistenceError } from '../errors.js';
-import { durationText } from '../units.js';
+import { durationText } from '../base/units.js';
 
 const freeTries = 3;
 const firstWaitMs = 1000;

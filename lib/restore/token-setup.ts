@@ -1,10 +1,10 @@
 // Tokens without a store: which a module has, and a new one. The library's half of the documents' wizard_setup_hsm.sh.
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativeTokenInfo } from '../native-binding.js';
-import { fromNative, toPersistenceError } from '../native-errors.js';
+import { fromNative, toPersistenceError } from '../native/errors.js';
 import { readOptions } from '../options/readers.js';
 import { readModulePath } from '../protectors/pkcs11.js';
-import { readPassword, type PasswordSource, type Secret } from '../secrets.js';
+import { readPassword, type PasswordSource, type Secret } from '../options/secrets.js';
 
 /** A token, or a slot that could hold one. */
 export type TokenInfo = NativeTokenInfo;

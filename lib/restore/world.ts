@@ -4,19 +4,19 @@
 // - Key protector `software` and `tpm`: no PKCS#11 module is loaded, whatever path is given.
 // - Each question to the token has the time limit of the protector options; a module that hangs is an outage.
 import { PersistenceError, type Reason } from '../errors.js';
-import { examine } from '../maintenance.js';
+import { examine } from '../operations/inspection.js';
 import type {
   NativeBinding,
   NativeInspection,
   NativePkcs11Storage,
   NativeStoreOptions,
 } from '../native-binding.js';
-import { fromNative, toPersistenceError } from '../native-errors.js';
+import { fromNative, toPersistenceError } from '../native/errors.js';
 import { readOptions, readPath } from '../options/readers.js';
-import { readSecretStore, type SecretStoreOptions } from '../options.js';
+import { readSecretStore, type SecretStoreOptions } from '../options/secret-store.js';
 import { protectorOf, readProtector } from '../protectors/registry.js';
 import { type Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
-import { hasPassword, type RestoreStatus } from '../status.js';
+import { hasPassword, type RestoreStatus } from '../store/status.js';
 import type { TokenStatus } from '../protectors/pkcs11.js';
 import {
   detect,

@@ -3,13 +3,13 @@
 // Invariant: what is let go of was not written to.
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
-import { fromNative } from '../native-errors.js';
-import type { Operation } from '../operation.js';
-import type { ReadOptions } from '../options.js';
-import type { PendingOperations } from '../pending.js';
-import { requireApart } from '../places.js';
-import { locateProtector } from '../protector-place.js';
-import { requireStrong } from '../secrets.js';
+import { fromNative } from '../native/errors.js';
+import type { Operation } from './operation.js';
+import type { ReadOptions } from './open-options.js';
+import type { PendingOperations } from '../vault/pending.js';
+import { requireApart } from './places.js';
+import { locateProtector } from './protector-place.js';
+import { requireStrong } from '../options/secrets.js';
 
 export type Startup = 'COLDSTART' | 'WARMSTART';
 

@@ -1,11 +1,11 @@
 // PersistenceService: a start, once, and the open store that it leads to.
 //
 // Invariant: a start that fails has let go of everything, and writes nothing more.
-import { aborted, cancelling, throwIfAborted } from '../abort.js';
+import { aborted, cancelling, throwIfAborted } from '../base/abort.js';
 import { PersistenceError } from '../errors.js';
-import { EventHub } from '../events.js';
+import { EventHub } from '../vault/events.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
+import { toPersistenceError } from '../native/errors.js';
 import {
   operationOf,
   type DecommissionOperation,
@@ -13,9 +13,9 @@ import {
   type OpeningOperation,
   type Operation,
   type RestoreOperation,
-} from '../operation.js';
-import { readOpenOptions, type ReadOptions } from '../options.js';
-import { PendingOperations } from '../pending.js';
+} from './operation.js';
+import { readOpenOptions, type ReadOptions } from './open-options.js';
+import { PendingOperations } from '../vault/pending.js';
 import { makeOpenStore, type Opened, type OpenStore } from './open-store.js';
 import { Start } from './start.js';
 

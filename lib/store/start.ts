@@ -3,21 +3,21 @@
 // Invariants
 // - The steps run in the document's order, each once.
 // - All locks are taken before any change; a change that has begun is completed.
-import { throwIfAborted, untilAborted } from '../abort.js';
+import { throwIfAborted, untilAborted } from '../base/abort.js';
 import { PersistenceError } from '../errors.js';
-import { guarded } from '../events.js';
-import { waitingForLock } from '../lock-wait.js';
-import { loadManifests } from '../manifest-loader.js';
-import { acceptAndRemember } from '../manifest-record.js';
+import { guarded } from '../vault/events.js';
+import { waitingForLock } from './lock-wait.js';
+import { loadManifests } from '../manifests/loader.js';
+import { acceptAndRemember } from '../manifests/record.js';
 import type { LicenseProviders, LoadedManifests } from '../manifests/types.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
-import { fromNative, toPersistenceError } from '../native-errors.js';
-import type { DecommissionOperation, OpeningOperation, Operation, RestoreOperation } from '../operation.js';
-import type { ReadOptions } from '../options.js';
-import { PersistenceValidator } from '../persistence-validator.js';
-import { isOpenedByPassword } from '../protector-place.js';
+import { fromNative, toPersistenceError } from '../native/errors.js';
+import type { DecommissionOperation, OpeningOperation, Operation, RestoreOperation } from './operation.js';
+import type { ReadOptions } from './open-options.js';
+import { PersistenceValidator } from '../vault/validator.js';
+import { isOpenedByPassword } from './protector-place.js';
 import { Opening, type Startup } from './opening.js';
-import type { PendingOperations } from '../pending.js';
+import type { PendingOperations } from '../vault/pending.js';
 
 /** What a start leads to. */
 export interface Started {

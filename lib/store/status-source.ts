@@ -1,9 +1,9 @@
 // The status of an open store, and the last one after it was closed.
 import { PersistenceError } from '../errors.js';
 import type { NativeStatus, NativeStore } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
-import type { PersistenceValidator } from '../persistence-validator.js';
-import { toStatus, type PersistenceStatus, type StatusExtras } from '../status.js';
+import { toPersistenceError } from '../native/errors.js';
+import type { PersistenceValidator } from '../vault/validator.js';
+import { toStatus, type PersistenceStatus, type StatusExtras } from './status.js';
 
 /** What a start found out besides. */
 type Facts = Pick<StatusExtras, 'readOnly' | 'manifests' | 'library' | 'sharesFileSystem' | 'notices'>;

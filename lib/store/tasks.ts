@@ -1,7 +1,7 @@
 // Tasks of the core on an open store: one at a time, in the order of the calls.
 import { PersistenceError } from '../errors.js';
 import type { NativeStore } from '../native-binding.js';
-import { fromNative } from '../native-errors.js';
+import { fromNative } from '../native/errors.js';
 
 /** Runs a task of the core when those before it are done. */
 export type RunTask = <T>(work: (native: NativeStore) => Promise<T>) => Promise<T>;

@@ -1,9 +1,9 @@
 // When TIME_TAMPER is refreshed by itself: hourly, and as soon as the wall clock was set. A store that was opened under a wrong
 // clock, which is then put right, would else be stamped with the wrong time for up to an hour, and look that much too old or
 // too young to the start after a crash.
-import type { EventHub } from '../events.js';
-import { toPersistenceError } from '../native-errors.js';
-import type { PendingOperations } from '../pending.js';
+import type { EventHub } from '../vault/events.js';
+import { toPersistenceError } from '../native/errors.js';
+import type { PendingOperations } from '../vault/pending.js';
 import type { Tasks } from './tasks.js';
 
 /** How often TIME_TAMPER is refreshed by itself. */

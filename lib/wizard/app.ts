@@ -16,7 +16,7 @@ import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 
 import { isPersistenceError } from '../errors.js';
-import { toPersistenceError } from '../native-errors.js';
+import { toPersistenceError } from '../native/errors.js';
 import { bodyBytesMax, MalformedBody, readForm, readJson, type Fields } from './body.js';
 import type { ReadWizardOptions } from './options.js';
 import { render, script, stylesheet } from './pages/index.js';

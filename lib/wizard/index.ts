@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http';
 import { PersistenceError } from '../errors.js';
 import { loadNative } from '../native.js';
 import type { NativeBinding, NativeStoreOptions } from '../native-binding.js';
-import { reading } from '../native-errors.js';
+import { reading } from '../native/errors.js';
 import { passwordThrottle, type PasswordThrottle } from '../restore/throttle.js';
 import type { RestoreState } from '../restore/detect.js';
 import { makeApp, type Bindings } from './app.js';

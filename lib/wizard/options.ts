@@ -1,15 +1,15 @@
 // The options of createWizard(): a closed set of names, each read once and checked here.
 import { PersistenceError } from '../errors.js';
-import { reading } from '../native-errors.js';
+import { reading } from '../native/errors.js';
 import { readClosed, readFunction, readOptions, readPath, readSignal } from '../options/readers.js';
 import { readProtector } from '../protectors/registry.js';
-import type { SecretStoreOptions } from '../options.js';
+import type { SecretStoreOptions } from '../options/secret-store.js';
 import type { Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
 import { hookTimeLimitMs } from '../restore/hook.js';
 import type { RestoreState } from '../restore/detect.js';
 import type { RestoreEvent } from '../restore/steps.js';
-import { readPassword, type PasswordSource } from '../secrets.js';
-import { parsePermit, type Permit } from '../permit.js';
+import { readPassword, type PasswordSource } from '../options/secrets.js';
+import { parsePermit, type Permit } from '../options/permit.js';
 
 /** What the wizard tells of itself, for a log. The code is as good as a password until it is used. */
 export type WizardEvent =

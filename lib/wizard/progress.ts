@@ -8,9 +8,9 @@ import { X509Certificate } from 'node:crypto';
 
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
-import { toPersistenceError } from '../native-errors.js';
+import { toPersistenceError } from '../native/errors.js';
 import { readProtector, typesWhere } from '../protectors/registry.js';
-import type { PasswordSource } from '../secrets.js';
+import type { PasswordSource } from '../options/secrets.js';
 import type { Pkcs11ProtectorOptions } from '../protectors/pkcs11.js';
 import type { OpenStore } from '../store/open-store.js';
 import type { RestoreState } from '../restore/detect.js';

@@ -12,7 +12,7 @@ import { getRequestListener } from '@hono/node-server';
 
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding } from '../native-binding.js';
-import { reading, toPersistenceError } from '../native-errors.js';
+import { reading, toPersistenceError } from '../native/errors.js';
 import { readOptions } from '../options/readers.js';
 import { bodyBytesMax } from './body.js';
 import { hostName, type ReadWizardOptions } from './options.js';

@@ -8,7 +8,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { PasswordThrottle } from '../restore/throttle.js';
-import { durationText } from '../units.js';
+import { durationText } from '../base/units.js';
 
 /** Crockford's base 32: no I, L, O and U, and what is mistaken for another is read as that. */
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';

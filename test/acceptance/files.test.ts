@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 
 import type { Reason } from '../../lib/error-table.js';
-import type { Notice } from '../../lib/events.js';
+import type { Notice } from '../../lib/vault/events.js';
 import { throwsReason } from '../support/errors.js';
 import { Forge, persistenceOfVersion } from './forge.js';
 import { hour, password, Place, rejection, storeFiles, text, trace } from './support.js';

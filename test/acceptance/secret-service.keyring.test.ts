@@ -6,8 +6,8 @@ import { chmodSync, cpSync, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { decommissionStore } from '../../lib/maintenance.js';
-import type { OpenOptions } from '../../lib/options.js';
+import { decommissionStore } from '../../lib/operations/administrative.js';
+import type { OpenOptions } from '../../lib/store/open-options.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { binding } from '../support/stores.js';
 import { hour, password, Place, recovery, rejection, root, runChild, text } from './support.js';

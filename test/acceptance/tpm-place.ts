@@ -1,5 +1,5 @@
 // A place whose store has its root in a swtpm of its own.
-import type { OpenOptions } from '../../lib/options.js';
+import type { OpenOptions } from '../../lib/store/open-options.js';
 import type { TpmProtectorOptions } from '../../lib/protectors/tpm.js';
 import { Swtpm } from '../support/swtpm.js';
 import { Place } from './support.js';

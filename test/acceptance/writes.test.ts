@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { setImmediate as turn } from 'node:timers/promises';
 
-import type { Notice, VaultEvent } from '../../lib/events.js';
+import type { Notice, VaultEvent } from '../../lib/vault/events.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
-import type { Vault } from '../../lib/vault.js';
+import type { Vault } from '../../lib/vault/vault.js';
 import { rejectsReason, throwsReason } from '../support/errors.js';
 import { assertSame, hour, minute, Place, runChild, text } from './support.js';
 

@@ -9,7 +9,7 @@
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { parseArgs } from 'node:util';
 
-import { loadLicenseProviderManifests, manifestLimits } from '../../lib/manifest-loader.js';
+import { loadLicenseProviderManifests, manifestLimits } from '../../lib/manifests/loader.js';
 import { keyPair, manifest, readerOf, secret, signed, type Json } from '../support/manifest-fixtures.js';
 
 interface Shared {

@@ -5,7 +5,7 @@ import { writeSync } from 'node:fs';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { restoreStore } from '../../lib/restore/restore.js';
-import { toPersistenceError } from '../../lib/native-errors.js';
+import { toPersistenceError } from '../../lib/native/errors.js';
 import { binding } from '../support/stores.js';
 
 export interface RestorePart {

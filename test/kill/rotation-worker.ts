@@ -1,7 +1,7 @@
 // The process that is killed in the middle of rotations of the data encryption key. Its part comes as JSON on the command
 // line; each line that it writes is a JSON document, or `a N` for an acknowledged write of the record `wN`.
-import { toPersistenceError } from '../../lib/native-errors.js';
-import type { OpenOptions } from '../../lib/options.js';
+import { toPersistenceError } from '../../lib/native/errors.js';
+import type { OpenOptions } from '../../lib/store/open-options.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { PersistenceService } from '../../lib/store/persistence-service.js';
 import { binding } from '../support/stores.js';

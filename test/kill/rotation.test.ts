@@ -7,10 +7,10 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import type { OpenOptions } from '../../lib/options.js';
+import type { OpenOptions } from '../../lib/store/open-options.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { PersistenceService } from '../../lib/store/persistence-service.js';
-import type { DekStatus } from '../../lib/status.js';
+import type { DekStatus } from '../../lib/store/status.js';
 import { HsmWorld, pin, softhsm } from '../support/softhsm.js';
 import { binding, quickKdf, World } from '../support/stores.js';
 import { Swtpm } from '../support/swtpm.js';

@@ -10,7 +10,7 @@ import {
   type DirectoryReader,
   type LoadedManifests,
   type TrustedKeys,
-} from '../../lib/manifest-loader.js';
+} from '../../lib/manifests/loader.js';
 
 export interface KeyPair {
   readonly publicKey: KeyObject;

@@ -17,7 +17,7 @@ import { restoreStore, type RestoreOptions } from '../../lib/restore/restore.js'
 import { PasswordThrottle } from '../../lib/restore/throttle.js';
 import { findTokens, makeToken, type TokenInfo } from '../../lib/restore/token-setup.js';
 import type { NativeStoreOptions } from '../../lib/native-binding.js';
-import type { OpenOptions } from '../../lib/options.js';
+import type { OpenOptions } from '../../lib/store/open-options.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { PersistenceService } from '../../lib/store/persistence-service.js';
 import type { Pkcs11ProtectorOptions } from '../../lib/protectors/pkcs11.js';

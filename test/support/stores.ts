@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import type { AdministrativeOptions, Inspection, InspectOptions } from '../../lib/maintenance.js';
-import { decommissionStore, inspectStore, performOperation } from '../../lib/maintenance.js';
+import type { AdministrativeOptions } from '../../lib/operations/administrative.js';
+import type { Inspection, InspectOptions } from '../../lib/operations/inspection.js';
+import { decommissionStore, performOperation } from '../../lib/operations/administrative.js';
+import { inspectStore } from '../../lib/operations/inspection.js';
 import type { NativeBinding, NativeStoreOptions } from '../../lib/native-binding.js';
-import type { OpenOptions } from '../../lib/options.js';
+import type { OpenOptions } from '../../lib/store/open-options.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { PersistenceService } from '../../lib/store/persistence-service.js';
 

@@ -1,6 +1,6 @@
 // The pages of the restore wizard: a pure function from a view to a document, a stylesheet and a script. They wholly work
 // without the script.
-import { printable } from '../../printable.js';
+import { printable } from '../../base/printable.js';
 import type { View } from '../view.js';
 import { codePage, hsmPage, passwordPage } from './forms.js';
 import { layout, type PageParts } from './layout.js';

@@ -2,8 +2,7 @@
 import { html } from 'hono/html';
 
 import type { View } from '../view.js';
-import { name, type Html } from './parts.js';
-import { isTokenSetUp } from './states.js';
+import { isTokenSetUp, name, type Html } from './parts.js';
 import { stages } from './words.js';
 
 /** What a page puts into the frame. */

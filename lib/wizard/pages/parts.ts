@@ -2,9 +2,9 @@
 import { html } from 'hono/html';
 
 import { errorTable } from '../../error-table.js';
-import type { Problem, StepView, StoreFacts } from '../view.js';
+import type { Problem, ProgressView, StepView, StoreFacts } from '../view.js';
 import { stateWords, stepWords, wordsOf, type ProblemWords } from './words.js';
-import { durationText } from '../../units.js';
+import { durationText } from '../../base/units.js';
 
 export type Html = ReturnType<typeof html>;
 
@@ -172,4 +172,10 @@ export function fieldState(id: string, describedBy: readonly string[], wrong: bo
   const ids = [...describedBy, ...(wrong ? ['problem'] : [])].join(' ');
   return html`id="${id}" ${ids !== '' && html`aria-describedby="${ids}"`}
   ${wrong && html`aria-invalid="true" autofocus`}`;
+}
+
+/** A token is set up before the password is asked for. */
+export function isTokenSetUp({ steps }: ProgressView): boolean {
+  const stateOf = (name: StepView['step']) => steps.find(({ step }) => step === name)?.state;
+  return stateOf('token') === 'under-way' && stateOf('password') === 'to-come';
 }

@@ -16,6 +16,7 @@ import {
   stepsCard,
   timeOf,
   type Html,
+  isTokenSetUp,
 } from './parts.js';
 import { stepWords, waitingWords } from './words.js';
 
@@ -34,12 +35,6 @@ function progressText(steps: readonly StepView[]): string {
   return step === undefined
     ? 'All steps are done'
     : `Step ${at + 1} of ${steps.length}: ${stepWords[step.step]}`;
-}
-
-/** A token is set up before the password is asked for. */
-export function isTokenSetUp({ steps }: ProgressView): boolean {
-  const stateOf = (name: StepView['step']) => steps.find(({ step }) => step === name)?.state;
-  return stateOf('token') === 'under-way' && stateOf('password') === 'to-come';
 }
 
 export function progressPage(view: ProgressView): PageParts {

@@ -6,10 +6,10 @@
 // - The caller's objects are read before the first chunk is fetched, never later.
 import { types } from 'node:util';
 
-import { requireBytes, requireRecord } from './arguments.js';
-import { PersistenceError } from './errors.js';
-import type { NativeStore } from './native-binding.js';
-import { toPersistenceError } from './native-errors.js';
+import { requireBytes, requireRecord } from '../base/arguments.js';
+import { PersistenceError } from '../errors.js';
+import type { NativeStore } from '../native-binding.js';
+import { toPersistenceError } from '../native/errors.js';
 
 /** A vault key: 1 to 1,024 bytes. A string is its UTF-8 form and must be well-formed Unicode. */
 export type VaultKey = string | Uint8Array;

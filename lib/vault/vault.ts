@@ -4,14 +4,14 @@
 // - Every write passes ValidateBeforeWrite and then the core; there is no other way.
 // - A caller's object is read before the core is called, so that a getter may close the store without harm.
 // - Values live in native memory, encrypted; a returned Buffer belongs to the caller.
-import { requireRecord } from './arguments.js';
-import { PersistenceError } from './errors.js';
+import { requireRecord } from '../base/arguments.js';
+import { PersistenceError } from '../errors.js';
 import type { EventHub } from './events.js';
 import { iterate, readRange, type KeyRange, type VaultKey } from './key-range.js';
-import type { NativeDurability, NativeStore } from './native-binding.js';
-import { toPersistenceError } from './native-errors.js';
+import type { NativeDurability, NativeStore } from '../native-binding.js';
+import { toPersistenceError } from '../native/errors.js';
 import type { PendingOperations, Submitted } from './pending.js';
-import type { PersistenceValidator } from './persistence-validator.js';
+import type { PersistenceValidator } from './validator.js';
 
 export type { KeyRange, VaultKey } from './key-range.js';
 

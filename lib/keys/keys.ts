@@ -1,12 +1,12 @@
 // Managed keys: signing keys that the store keeps, by the names that the application gives.
 import { types } from 'node:util';
 
-import { copyBytes, requireBytes } from './arguments.js';
-import { PersistenceError } from './errors.js';
-import type { NativeManagedKey, NativeStore } from './native-binding.js';
-import { fromNative, toPersistenceError } from './native-errors.js';
-import { readOptions } from './options/readers.js';
-import type { PersistenceValidator } from './persistence-validator.js';
+import { copyBytes, requireBytes } from '../base/arguments.js';
+import { PersistenceError } from '../errors.js';
+import type { NativeManagedKey, NativeStore } from '../native-binding.js';
+import { fromNative, toPersistenceError } from '../native/errors.js';
+import { readOptions } from '../options/readers.js';
+import type { PersistenceValidator } from '../vault/validator.js';
 
 /**
  * - `EC-P256`, `EC-P384`: ECDSA with SHA-256 and SHA-384 (FIPS 186-5)

@@ -1,16 +1,16 @@
 // What is told of a store. None of it is secret.
-import type { LicenseProviders } from './manifests/types.js';
-import type { NativeKeySlot, NativeStatus, NativeVerifyReport, NativeWitness } from './native-binding.js';
+import type { LicenseProviders } from '../manifests/types.js';
+import type { NativeKeySlot, NativeStatus, NativeVerifyReport, NativeWitness } from '../native-binding.js';
 import type { KeptNotice } from './notices.js';
-import type { SecretStoreOptions } from './options.js';
-import type { TokenStatus } from './protectors/pkcs11.js';
+import type { SecretStoreOptions } from '../options/secret-store.js';
+import type { TokenStatus } from '../protectors/pkcs11.js';
 import {
   passwordSlots,
   protectorOf,
   type KeyProtectorType,
   type SecurityLevel,
-} from './protectors/registry.js';
-import type { TpmStatus } from './protectors/tpm.js';
+} from '../protectors/registry.js';
+import type { TpmStatus } from '../protectors/tpm.js';
 
 /** A witness: what remembers a checkpoint of the vault's history from outside it. */
 export interface WitnessStatus {

@@ -7,10 +7,10 @@
 import type { KeyObject } from 'node:crypto';
 import { types } from 'node:util';
 
-import { requireBytes, requireRecord } from './arguments.js';
-import { PersistenceError } from './errors.js';
-import { toPersistenceError } from './native-errors.js';
-import { nodeCrypto } from './node-crypto.js';
+import { requireBytes, requireRecord } from '../base/arguments.js';
+import { PersistenceError } from '../errors.js';
+import { toPersistenceError } from '../native/errors.js';
+import { nodeCrypto } from '../base/node-crypto.js';
 
 /** What a permit allows. */
 export type PermitPurpose = 'reanchor' | 'recover' | 'decommission' | 'reseal';

@@ -2,8 +2,8 @@
 //
 // What is restored together with the store cannot tell that the store was restored. So the SecretStore is neither the store's
 // directory, nor in it, nor above it.
-import { PersistenceError } from './errors.js';
-import type { NativeBinding, NativeSecretStore } from './native-binding.js';
+import { PersistenceError } from '../errors.js';
+import type { NativeBinding, NativeSecretStore } from '../native-binding.js';
 
 async function relate(
   binding: NativeBinding,

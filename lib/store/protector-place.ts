@@ -1,10 +1,10 @@
 // What the core is told of a store's key protector, with the PIN that opens it.
-import { PersistenceError, type Reason } from './errors.js';
-import type { NativeBinding, NativeInspection, NativeStorage } from './native-binding.js';
-import { fromNative, toPersistenceError } from './native-errors.js';
-import type { ReadOptions } from './options.js';
-import type { Purpose } from './protectors/protector.js';
-import { allProtectors, protectorOf, readProtector } from './protectors/registry.js';
+import { PersistenceError, type Reason } from '../errors.js';
+import type { NativeBinding, NativeInspection, NativeStorage } from '../native-binding.js';
+import { fromNative, toPersistenceError } from '../native/errors.js';
+import type { ReadOptions } from './open-options.js';
+import type { Purpose } from '../protectors/protector.js';
+import { allProtectors, protectorOf, readProtector } from '../protectors/registry.js';
 
 type Place = Pick<ReadOptions, 'native' | 'protector' | 'signal'>;
 

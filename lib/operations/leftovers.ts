@@ -1,13 +1,13 @@
 // The rest of a store whose files are gone: what SecretStore, TPM or token still hold of it.
-import { requireRecord } from './arguments.js';
-import { aborted, cancelling } from './abort.js';
-import { PersistenceError } from './errors.js';
-import type { NativeBinding, NativeStore, NativeStoreOptions } from './native-binding.js';
-import { fromNative, toPersistenceError } from './native-errors.js';
-import { readClosed } from './options/readers.js';
-import { readOpenOptions, type OpenOptions } from './options.js';
-import { locateProtector } from './protector-place.js';
-import { typesWhere } from './protectors/registry.js';
+import { requireRecord } from '../base/arguments.js';
+import { aborted, cancelling } from '../base/abort.js';
+import { PersistenceError } from '../errors.js';
+import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
+import { fromNative, toPersistenceError } from '../native/errors.js';
+import { readClosed } from '../options/readers.js';
+import { readOpenOptions, type OpenOptions } from '../store/open-options.js';
+import { locateProtector } from '../store/protector-place.js';
+import { typesWhere } from '../protectors/registry.js';
 
 /** Where a store was, and where its items are. The places that are not named are not looked at. */
 export type LeftoverOptions = Pick<

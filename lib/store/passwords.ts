@@ -1,10 +1,10 @@
 // The backup passwords of an open store. Arguments are checked here; the work is a task of the core.
-import { PersistenceError } from './errors.js';
-import { toPersistenceError } from './native-errors.js';
-import { readOptions } from './options/readers.js';
+import { PersistenceError } from '../errors.js';
+import { toPersistenceError } from '../native/errors.js';
+import { readOptions } from '../options/readers.js';
 import type { PasswordOptions } from './persistence.js';
-import { readPassword, requireStrong, type PasswordSource } from './secrets.js';
-import type { RunTask } from './store/tasks.js';
+import { readPassword, requireStrong, type PasswordSource } from '../options/secrets.js';
+import type { RunTask } from './tasks.js';
 
 const labelBytesMax = 64;
 

@@ -1,6 +1,6 @@
 // PersistenceValidator: may the vault be written now?
-import { PersistenceError } from './errors.js';
-import { toPersistenceError } from './native-errors.js';
+import { PersistenceError } from '../errors.js';
+import { toPersistenceError } from '../native/errors.js';
 
 /** What the validator asks of the core; neither call touches a file. */
 export interface ValidationSource {

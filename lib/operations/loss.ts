@@ -1,6 +1,6 @@
 // What a reanchor gives up: the commits that a witness remembers and the vault does not hold.
-import type { Reason } from './error-table.js';
-import type { PersistenceStatus, WitnessStatus } from './status.js';
+import type { Reason } from '../error-table.js';
+import type { PersistenceStatus, WitnessStatus } from '../store/status.js';
 
 /** The state that a reanchor would accept, and what it gives up. */
 export interface Loss {

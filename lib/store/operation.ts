@@ -1,7 +1,6 @@
 // What a start does in place of its last steps: an administrative operation, or a restore.
-import { untilAborted } from './abort.js';
-import { toPersistenceError } from './native-errors.js';
-import type { StepReport } from './restore/steps.js';
+import { untilAborted } from '../base/abort.js';
+import { toPersistenceError } from '../native/errors.js';
 
 /** What authorises an operation. */
 interface Authorised {
@@ -17,10 +16,18 @@ export interface DecommissionOperation extends Authorised {
   readonly kind: 'decommission';
 }
 
+/** What is told of the steps of a restore that are a start's. */
+export interface RestoreReport {
+  begin(step: 'password' | 'witnesses' | 'token'): void;
+  skip(step: 'password'): void;
+  /** By number, the steps of the core. */
+  readonly core: (number: number) => void;
+}
+
 /** In place of the last steps of a start: the restore up to its commit. */
 export interface RestoreOperation extends Authorised {
   readonly kind: 'restore';
-  readonly report: StepReport;
+  readonly report: RestoreReport;
   /** Called where no token is there, when all that can be proven is proven. */
   readonly makeToken: () => Promise<void>;
   /** Runs the part that tries the password. */

@@ -1,9 +1,9 @@
 // Waiting for the lock of a store that another process has.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { aborted } from './abort.js';
-import { toPersistenceError } from './native-errors.js';
-import type { ReadOptions } from './options.js';
+import { aborted } from '../base/abort.js';
+import { toPersistenceError } from '../native/errors.js';
+import type { ReadOptions } from './open-options.js';
 
 /** The first wait; each later one is longer by half, up to the last. */
 const firstWaitMs = 20;

@@ -1,11 +1,12 @@
 // The options of open() and its kin: a closed set of names, each read once and checked here.
 //
 // Invariant: what leaves this file is plain data of our own, so that no code of the caller runs later by reading it.
-import { untilAborted } from './abort.js';
-import type { PersistenceError } from './errors.js';
-import { readManifestsOptions, type ReadManifestsOptions } from './manifest-loader.js';
-import type { LoadManifestsOptions } from './manifests/types.js';
-import type { NativeSecretStore, NativeStoreOptions } from './native-binding.js';
+import { untilAborted } from '../base/abort.js';
+import type { PersistenceError } from '../errors.js';
+import { readManifestsOptions, type ReadManifestsOptions } from '../manifests/loader.js';
+import type { LoadManifestsOptions } from '../manifests/types.js';
+import type { NativeStoreOptions } from '../native-binding.js';
+import { readSecretStore, type SecretStoreOptions } from '../options/secret-store.js';
 import {
   invalidOption,
   readClosed,
@@ -15,18 +16,11 @@ import {
   readSignal,
   readText,
   readWhole,
-} from './options/readers.js';
-import type { GivenProtector } from './protectors/protector.js';
-import { readProtector, type KeyProtectorOptions } from './protectors/registry.js';
-import { readPassword, repeatable, type PasswordSource, type Secret } from './secrets.js';
-import { ed25519PublicKeyBytes, type VendorPublicKey } from './permit.js';
-
-/** Where two witnesses live, and in software protection the RootKey, outside the store's directory. */
-export type SecretStoreOptions =
-  /** A directory of its own, 0700, files 0600. Made when missing at COLDSTART. */
-  | { readonly type: 'file'; readonly directory: string }
-  /** libsecret over the session's D-Bus, loaded at run time. */
-  | { readonly type: 'secret-service' };
+} from '../options/readers.js';
+import type { GivenProtector } from '../protectors/protector.js';
+import { readProtector, type KeyProtectorOptions } from '../protectors/registry.js';
+import { readPassword, repeatable, type PasswordSource, type Secret } from '../options/secrets.js';
+import { ed25519PublicKeyBytes, type VendorPublicKey } from '../options/permit.js';
 
 /** Argon2id (RFC 9106) for the key slot of the backup password. */
 export interface KdfOptions {
@@ -154,15 +148,6 @@ const openNames = [
 /** A smaller age would refuse every start, the first one after `init` among them. */
 export const maxAgeMsMin = 60_000;
 const msMax = Number.MAX_SAFE_INTEGER;
-
-export function readSecretStore(value: unknown): NativeSecretStore | undefined {
-  if (value === undefined) return undefined;
-  const { type, directory } = readClosed(value, 'secretStore', ['type', 'directory']);
-  if (type === 'file') return { type, directory: readPath(directory, 'secretStore.directory') };
-  if (type !== 'secret-service') throw invalidOption("secretStore.type must be 'file' or 'secret-service'");
-  if (directory !== undefined) throw invalidOption("secretStore.directory belongs to the type 'file'");
-  return { type };
-}
 
 function readKdf(value: unknown): NativeStoreOptions['kdf'] {
   if (value === undefined) return undefined;

@@ -1,12 +1,12 @@
 // What open() gives: the public face of an open store.
-import type { Listener, PersistenceEvents } from './events.js';
-import type { Fields } from './fields.js';
-import type { Keys } from './keys.js';
-import type { PersistenceValidator } from './persistence-validator.js';
-import type { PasswordSource } from './secrets.js';
+import type { Listener, PersistenceEvents } from '../vault/events.js';
+import type { Fields } from '../keys/fields.js';
+import type { Keys } from '../keys/keys.js';
+import type { PersistenceValidator } from '../vault/validator.js';
+import type { PasswordSource } from '../options/secrets.js';
 import type { AuditEntry, PersistenceStatus, RestoreStatus, VerifyReport } from './status.js';
-import type { Tls } from './tls.js';
-import type { Vault } from './vault.js';
+import type { Tls } from '../keys/tls.js';
+import type { Vault } from '../vault/vault.js';
 
 /** Options of {@link Persistence.verify}. */
 export interface VerifyOptions {

@@ -1,8 +1,8 @@
 // From what the core or a caller's own code threw to the one class of error that leaves this package.
 import { getSystemErrorName } from 'node:util';
 
-import { PersistenceError, isPersistenceError, type Reason } from './errors.js';
-import type { NativeError } from './native-binding.js';
+import { PersistenceError, isPersistenceError, type Reason } from '../errors.js';
+import type { NativeError } from '../native-binding.js';
 
 function isNativeError(error: unknown): error is NativeError {
   return typeof error === 'object' && error !== null && 'reason' in error && 'systemError' in error;

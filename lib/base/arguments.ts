@@ -1,7 +1,7 @@
 // Arguments of a caller: objects with named properties, bytes that can be read, and copies of them.
 import { types } from 'node:util';
 
-import { PersistenceError } from './errors.js';
+import { PersistenceError } from '../errors.js';
 
 /** Throws for a view of memory that was transferred away, or that ends behind a buffer which was shrunk. */
 // eslint-disable-next-line @typescript-eslint/unbound-method -- called on views that may have another `at`

@@ -1,7 +1,7 @@
 // What a start tells the operator: things that it found, mended or excused, and that stopped nothing. The last ones stay in the
 // vault until they are acknowledged, because a service that starts at night has no one who reads its log.
-import type { Notice } from './events.js';
-import type { NativeStatus, NativeStore } from './native-binding.js';
+import type { Notice } from '../vault/events.js';
+import type { NativeStatus, NativeStore } from '../native-binding.js';
 
 /** A notice of a start, kept until it is acknowledged. */
 export interface KeptNotice {

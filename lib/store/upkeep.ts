@@ -1,14 +1,14 @@
 // What is done to an open store besides reading and writing its vault: verification, the audit log and the rotation of
 // its data encryption key. Arguments are checked here; the work is a task of the core.
-import { aborted, cancelling, untilAborted } from './abort.js';
-import { PersistenceError } from './errors.js';
-import { guarded } from './events.js';
-import type { NativeProgress } from './native-binding.js';
-import type { RunTask } from './store/tasks.js';
-import { toPersistenceError } from './native-errors.js';
-import { readFunction, readOptions, readSignal } from './options/readers.js';
+import { aborted, cancelling, untilAborted } from '../base/abort.js';
+import { PersistenceError } from '../errors.js';
+import { guarded } from '../vault/events.js';
+import type { NativeProgress } from '../native-binding.js';
+import type { RunTask } from './tasks.js';
+import { toPersistenceError } from '../native/errors.js';
+import { readFunction, readOptions, readSignal } from '../options/readers.js';
 import type { RotateDekOptions, VerifyOptions } from './persistence.js';
-import { readPassword } from './secrets.js';
+import { readPassword } from '../options/secrets.js';
 import { toVerifyReport, type AuditEntry, type VerifyReport } from './status.js';
 
 export const auditLogMax = 1_048_576;

@@ -1,7 +1,7 @@
 // The vault's record of the last manifest accepted from each provider.
-import { acceptManifests } from './manifest-loader.js';
-import type { LicenseProviders, LoadedManifests } from './manifests/types.js';
-import type { NativeStore } from './native-binding.js';
+import { acceptManifests } from './loader.js';
+import type { LicenseProviders, LoadedManifests } from './types.js';
+import type { NativeStore } from '../native-binding.js';
 
 /** A system record: JSON, a list of [ProviderName, CreatedUtc]. */
 const recordName = 'manifests';

@@ -9,17 +9,12 @@
 import type { KeyObject } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { PersistenceError } from './errors.js';
-import { parseDocument, signedBytes } from './manifests/document.js';
-import {
-  readProviderSecret,
-  readTrustedKeys,
-  verifySignature,
-  type TrustedKeyMap,
-} from './manifests/keys.js';
-import { reading } from './native-errors.js';
-import { Rejection, printable, quoted } from './manifests/rejection.js';
-import { checkSchema, createdMsOf } from './manifests/schema.js';
+import { PersistenceError } from '../errors.js';
+import { parseDocument, signedBytes } from './document.js';
+import { readProviderSecret, readTrustedKeys, verifySignature, type TrustedKeyMap } from './keys.js';
+import { reading } from '../native/errors.js';
+import { Rejection, printable, quoted } from './rejection.js';
+import { checkSchema, createdMsOf } from './schema.js';
 import {
   manifestLimits,
   type AcceptedManifests,
@@ -31,9 +26,9 @@ import {
   type LoadedManifests,
   type ManifestRejectionReason,
   type RejectedManifest,
-} from './manifests/types.js';
+} from './types.js';
 
-export * from './manifests/types.js';
+export * from './types.js';
 
 /** The ending of the files that are scanned. */
 const suffix = '.json';

@@ -1,8 +1,8 @@
 // Sealed fields of the application's own database. Nothing is stored: what seal() gives is for a column of the caller's.
-import { requireBytes, requireRecord } from './arguments.js';
-import { PersistenceError } from './errors.js';
-import type { NativeStore } from './native-binding.js';
-import { toPersistenceError } from './native-errors.js';
+import { requireBytes, requireRecord } from '../base/arguments.js';
+import { PersistenceError } from '../errors.js';
+import type { NativeStore } from '../native-binding.js';
+import { toPersistenceError } from '../native/errors.js';
 
 /** What a field is bound to. */
 export interface FieldOptions {

@@ -5,8 +5,8 @@
 //   no ticket numbers lead from a completion to its promise.
 // - Results come through memory shared with the core: no call of Node-API for each promise.
 import type { EventHub, VaultEvent } from './events.js';
-import type { NativeDelivery, NativeDurability, NativeError } from './native-binding.js';
-import { toPersistenceError } from './native-errors.js';
+import type { NativeDelivery, NativeDurability, NativeError } from '../native-binding.js';
+import { toPersistenceError } from '../native/errors.js';
 
 /** What a promise resolves with: nothing, the counter after an increment, whether a compare-and-set took place. */
 export type Outcome = 'nothing' | 'counter' | 'swapped';

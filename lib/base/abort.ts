@@ -1,5 +1,5 @@
 // Cancellation by an AbortSignal.
-import { PersistenceError } from './errors.js';
+import { PersistenceError } from '../errors.js';
 
 /** `aborted`, with the signal's reason as cause. */
 export function aborted(signal: AbortSignal): PersistenceError {

@@ -6,11 +6,11 @@
 import { join } from 'node:path';
 import { types } from 'node:util';
 
-import { copyBytes, isRecord, requireBytes } from './arguments.js';
-import { PersistenceError, type Reason } from './errors.js';
-import { loadNative } from './native.js';
-import { fromNative } from './native-errors.js';
-import { readClosed, readPath } from './options/readers.js';
+import { copyBytes, isRecord, requireBytes } from '../base/arguments.js';
+import { PersistenceError, type Reason } from '../errors.js';
+import { loadNative } from '../native.js';
+import { fromNative } from '../native/errors.js';
+import { readClosed, readPath } from './readers.js';
 
 /** Where a secret is read when it is needed; exactly one of the names. */
 export type SecretPlace =

@@ -1,12 +1,12 @@
 // The TLS credential: kept in the vault, written by the core to where a web server reads it.
 import { types } from 'node:util';
 
-import { copyBytes } from './arguments.js';
-import { PersistenceError } from './errors.js';
+import { copyBytes } from '../base/arguments.js';
+import { PersistenceError } from '../errors.js';
 import type { KeysParts } from './keys.js';
-import type { NativeStore } from './native-binding.js';
-import { toPersistenceError } from './native-errors.js';
-import { readOptions, readPath } from './options/readers.js';
+import type { NativeStore } from '../native-binding.js';
+import { toPersistenceError } from '../native/errors.js';
+import { readOptions, readPath } from '../options/readers.js';
 
 /** PEM (RFC 7468), as text or bytes; bytes can be wiped by their owner. */
 export type Pem = string | Uint8Array;

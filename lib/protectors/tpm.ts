@@ -79,7 +79,7 @@ export interface TpmWear {
 }
 
 /** What the root is sealed under, as persistence.bin says. */
-interface SealedUnder {
+export interface SealedUnder {
   readonly tcti: string;
   readonly pcrs: readonly number[];
   readonly pin: boolean;

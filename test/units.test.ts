@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { workAndClose } from '../lib/cli/store.js';
 import { isPersistenceError, PersistenceError } from '../lib/errors.js';
-import { durationText, sizeText } from '../lib/base/units.js';
+import { durationText, limitText, sizeText, waitText } from '../lib/base/units.js';
 import { rejectsReason } from './support/errors.js';
 import { World } from './support/stores.js';
 
@@ -20,6 +20,19 @@ describe('units', () => {
       '1 d 1 h',
       '7 d',
     ]);
+  });
+
+  it('a limit loses nothing, and a wait is never told too short', () => {
+    assert.deepEqual([0.5, 250, 1500, 90_000, 120_000, 3_661_500, 604_800_000].map(limitText), [
+      '0.5 ms',
+      '250 ms',
+      '1 s 500 ms',
+      '1 min 30 s',
+      '2 min',
+      '1 h 1 min 1 s 500 ms',
+      '7 d',
+    ]);
+    assert.deepEqual([1, 1000, 90_001].map(waitText), ['1 s', '1 s', '1 min 31 s']);
   });
 
   it('sizes are in bytes, KiB and MiB', () => {

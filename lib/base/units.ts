@@ -13,20 +13,37 @@ export function sizeText(bytes: number): string {
     : `${grouped(Math.round(kibibytes / 102.4) / 10)} MiB`;
 }
 
-/** Milliseconds for people: the two largest units, such as `6 d 23 h`. */
-export function durationText(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
+const units = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+] as const;
+
+function partsOf(ms: number): string[] {
   const parts: string[] = [];
-  let rest = Math.floor(ms / 1000);
-  for (const [unit, seconds] of [
-    ['d', 86_400],
-    ['h', 3600],
-    ['min', 60],
-    ['s', 1],
-  ] as const) {
-    const count = Math.floor(rest / seconds);
-    rest -= count * seconds;
+  let rest = ms;
+  for (const [unit, size] of units) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
     if (count > 0) parts.push(`${count} ${unit}`);
   }
-  return parts.slice(0, 2).join(' ');
+  return parts;
+}
+
+/** How long something took or takes: the two largest units, such as `6 d 23 h`. */
+export function durationText(ms: number): string {
+  const whole = ms < 1000 ? Math.round(ms) : Math.floor(ms / 1000) * 1000;
+  return whole === 0 ? '0 ms' : partsOf(whole).slice(0, 2).join(' ');
+}
+
+/** A limit that someone has set: nothing of it is dropped. */
+export function limitText(ms: number): string {
+  return ms < 1 ? `${ms} ms` : partsOf(Math.floor(ms)).join(' ');
+}
+
+/** How long to wait: in whole seconds, and never too short. */
+export function waitText(ms: number): string {
+  return durationText(Math.ceil(ms / 1000) * 1000);
 }

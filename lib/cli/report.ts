@@ -3,7 +3,7 @@ import type { KeySlot } from '../store/status.js';
 import { wrapped } from './lines.js';
 import { printable } from './terminal.js';
 
-export { durationText, grouped, sizeText } from '../base/units.js';
+export { durationText, grouped, limitText, sizeText } from '../base/units.js';
 
 const labelColumns = 16;
 const headCharacters = 16;

@@ -18,6 +18,7 @@ import {
   durationText,
   grouped,
   keySlotsText,
+  limitText,
   shortHead,
   sizeText,
   table,
@@ -243,7 +244,7 @@ function safetyOf(
 function rowsOf(verdict: string, status: PersistenceStatus, lagSeconds: Lag): Row[] {
   const { generation, newestMs, head, records, logBytes, liveBytes, witnesses, time } = status;
   const newest = newestMs > 0 ? `, ${timeText(newestMs)}` : '';
-  const limit = time.maxAgeMs === 'off' ? 'no limit' : `at most ${durationText(time.maxAgeMs)}`;
+  const limit = time.maxAgeMs === 'off' ? 'no limit' : `at most ${limitText(time.maxAgeMs)}`;
   const { command, securityLevels } = protectorOf(status.protector);
   // A refused start may not have come as far as the stamp.
   const age = time.stampMs > 0 ? `${durationText(time.ageMs)} (${limit})` : `unknown (${limit})`;
@@ -272,7 +273,7 @@ function rowsOf(verdict: string, status: PersistenceStatus, lagSeconds: Lag): Ro
     ['rewindable by', status.rewindableBy],
     ['continuity', status.continuity],
     ['age', time.excused ? `${age}; the TPM's counter vouches for it` : age],
-    ['clock tolerance', durationText(time.clockToleranceMs)],
+    ['clock tolerance', limitText(time.clockToleranceMs)],
   ];
 }
 
@@ -312,7 +313,7 @@ function dekText({ keyId, rotation }: PersistenceStatus['dek']): string {
 
 /** What could be rewound now without every witness noticing. */
 function windowText({ window: { generations, maxMs } }: PersistenceStatus): string {
-  const limit = `at most ${durationText(maxMs)}`;
+  const limit = `at most ${limitText(maxMs)}`;
   if (generations === 0) return `none: every witness has seen the newest commit; ${limit}`;
   const commits = `${grouped(generations)} ${generations === 1 ? 'commit' : 'commits'}`;
   return `${commits} that not every witness has seen; ${limit}`;

@@ -12,7 +12,7 @@ import { toPersistenceError } from '../native/errors.js';
 import type { RestoreState } from './detect.js';
 import type { TokenInfo } from './token-setup.js';
 import { detectLoss, type DetectOptions, type Detection } from './world.js';
-import { durationText } from '../base/units.js';
+import { limitText } from '../base/units.js';
 
 export const gateTimeLimitMs = 60_000;
 
@@ -116,7 +116,7 @@ function late(timeLimitMs: number): Gate {
     path: undefined,
     cause: new PersistenceError(
       'aborted',
-      `what a start would meet was not known within ${durationText(timeLimitMs)}`,
+      `what a start would meet was not known within ${limitText(timeLimitMs)}`,
     ),
     detection: undefined,
   });

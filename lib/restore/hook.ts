@@ -4,7 +4,7 @@ import { isAbsolute } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { PersistenceError } from '../errors.js';
-import { durationText } from '../base/units.js';
+import { limitText } from '../base/units.js';
 
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 const errorBytesMax = 4096;
@@ -57,7 +57,7 @@ export async function runHook(path: string, timeLimitMs = hookTimeLimitMs): Prom
     if (clock.late)
       throw new PersistenceError(
         'hook-timeout',
-        `the hook ${path} did not end within ${durationText(timeLimitMs)}`,
+        `the hook ${path} did not end within ${limitText(timeLimitMs)}`,
       );
     if (code === 0) return;
     // What it said last may still be on its way; what it left running may hold the pipe.

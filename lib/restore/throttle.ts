@@ -5,7 +5,7 @@
 // - A store's wait doubles with each wrong password after the third, up to five minutes. It is kept in memory: a wrong
 //   password changes no file.
 import { PersistenceError } from '../errors.js';
-import { durationText } from '../base/units.js';
+import { waitText } from '../base/units.js';
 
 const freeTries = 3;
 const firstWaitMs = 1000;
@@ -87,13 +87,9 @@ export class PasswordThrottle {
 }
 
 function throttled(retryAfterMs: number, why: string): PersistenceError {
-  return new PersistenceError(
-    'password-throttled',
-    `${why}: try again in ${durationText(Math.ceil(retryAfterMs / 1000) * 1000)}`,
-    {
-      retryAfterMs,
-    },
-  );
+  return new PersistenceError('password-throttled', `${why}: try again in ${waitText(retryAfterMs)}`, {
+    retryAfterMs,
+  });
 }
 
 /** That of this process. */

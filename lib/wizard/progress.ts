@@ -6,6 +6,7 @@
 // - The PIN is not tried again by itself once it was wrong: tokens lock after a few wrong ones.
 import { X509Certificate } from 'node:crypto';
 
+import { waitText } from '../base/units.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native/errors.js';
@@ -188,8 +189,7 @@ export class Progress {
     if (this.#operation !== undefined || this.#closing) throw busy();
     const { waitMs } = this.#parts.throttle.peek(this.#options.directory);
     if (waitMs > 0) {
-      const seconds = Math.ceil(waitMs / 1000);
-      throw new PersistenceError('password-throttled', `wrong passwords: try again in ${seconds} s`, {
+      throw new PersistenceError('password-throttled', `wrong passwords: try again in ${waitText(waitMs)}`, {
         retryAfterMs: waitMs,
       });
     }

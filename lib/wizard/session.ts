@@ -8,7 +8,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 
 import { isPersistenceError, PersistenceError } from '../errors.js';
 import { PasswordThrottle } from '../restore/throttle.js';
-import { durationText } from '../base/units.js';
+import { waitText } from '../base/units.js';
 
 /** Crockford's base 32: no I, L, O and U, and what is mistaken for another is read as that. */
 const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
@@ -99,7 +99,7 @@ export class Sessions {
         throw new PersistenceError('authority-refused', 'The code is wrong, or it was used before.');
       throw new PersistenceError(
         'password-throttled',
-        `Too many wrong codes. Try again in ${durationText(Math.ceil(retryAfterMs / 1000) * 1000)}.`,
+        `Too many wrong codes. Try again in ${waitText(retryAfterMs)}.`,
         {
           retryAfterMs,
         },

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { renameSync } from 'node:fs';
 
 import type { NativeBinding } from '../../lib/native-binding.js';
+import { PersistenceError } from '../../lib/errors.js';
+import { PasswordThrottle } from '../../lib/restore/throttle.js';
 import { readWizardOptions } from '../../lib/wizard/options.js';
 import { Progress } from '../../lib/wizard/progress.js';
 import { bytes, HsmWorld, pin } from '../support/softhsm.js';
@@ -53,6 +55,21 @@ describe("the wizard's looks at the store", function () {
     renameSync(away, world.tokens);
     await until('the result', () => pages.add(at.show().page).has('result'));
     assert.deepEqual([...pages], ['outage', 'result']);
+  });
+
+  it('a wait after wrong passwords is told as every other one', async () => {
+    world.destroyKek();
+    let nowMs = 0;
+    const throttle = new PasswordThrottle(() => nowMs);
+    const wrong = (): Promise<never> =>
+      Promise.reject(new PersistenceError('password-wrong', 'the password is wrong'));
+    for (let i = 0; i < 10; ++i) {
+      nowMs += 300_000;
+      await throttle.attempt(world.directory, wrong).catch(() => undefined);
+    }
+    const options = { directory: world.directory, protector: world.protector() };
+    progress = await Progress.begin(readWizardOptions(options), { binding, throttle });
+    assert.throws(() => progress!.restore(bytes('a password')), /wrong passwords: try again in 2 min 8 s$/);
   });
 
   it('nothing is begun while it is being closed', async () => {

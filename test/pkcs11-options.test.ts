@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import type { NativePkcs11Storage } from '../lib/native-binding.js';
 import type { GivenProtector } from '../lib/protectors/protector.js';
 import { readProtector } from '../lib/protectors/registry.js';
+import { findLeftovers } from '../lib/operations/leftovers.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
+import { HsmWorld, pin } from './support/softhsm.js';
 import { binding, removeDirectory, temporaryDirectory } from './support/stores.js';
 
 describe('protector pkcs11: options', () => {
@@ -84,6 +86,25 @@ describe('protector pkcs11: options', () => {
     assert.equal(Buffer.from(pin!).toString(), '1234');
     protector.forget();
     assert.ok(pin!.every((byte) => byte === 0));
+  });
+
+  it('names the newline of a PIN that is refused while leftovers are looked for', async function () {
+    this.timeout(60_000);
+    const world = new HsmWorld();
+    try {
+      await world.make();
+      await world.makeStore();
+      const { secretStore } = world.options();
+      const protector = world.protector({ pin: () => Buffer.from(`${pin.slice(0, -1)}\n`) });
+      const directory = join(world.root, 'elsewhere');
+      const { message } = await rejectsReason(
+        findLeftovers(binding, { directory, instance: 'test', protector, secretStore }),
+        'pin-wrong',
+      );
+      assert.match(message, /ends in a newline/);
+    } finally {
+      await world.closeAll();
+    }
   });
 
   it('refuses an option of another kind by the kind that has it', () => {

@@ -5,7 +5,7 @@ import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
 import { readClosed } from '../options/readers.js';
-import { readOpenOptions, type OpenOptions } from '../store/open-options.js';
+import { readOpenOptions, type OpenOptions, type ReadOptions } from '../store/open-options.js';
 import { locateProtector } from '../store/protector-place.js';
 import { typesWhere } from '../protectors/registry.js';
 
@@ -53,7 +53,7 @@ async function withLeftovers(
   internals: Partial<NativeStoreOptions>,
   work: (store: NativeStore) => Promise<void>,
 ): Promise<readonly Leftover[]> {
-  let forget: () => void = () => undefined;
+  let options: ReadOptions | undefined;
   try {
     requireRecord(given);
     const {
@@ -63,27 +63,27 @@ async function withLeftovers(
       secretStore,
       signal,
     } = readClosed(given, 'the options', names);
-    const options = readOpenOptions({ directory, instance, protector: place, secretStore, signal });
-    forget = options.forget;
-    const { native, protector } = options;
+    const read = readOpenOptions({ directory, instance, protector: place, secretStore, signal });
+    options = read;
+    const { native, protector } = read;
     if (native.secretStore === undefined && protector?.kind.hasSecretStore !== false) {
       const without = typesWhere(({ hasSecretStore }) => !hasSecretStore);
       throw new PersistenceError('invalid-option', `secretStore: needed, unless the protector is ${without}`);
     }
     // As at a COLDSTART: nothing else names the key in the token.
-    const storage = await locateProtector(binding, options, 'coldstart');
+    const storage = await locateProtector(binding, read, 'coldstart');
     const throwIfAborted = (): void => {
-      if (options.signal?.aborted === true) throw aborted(options.signal);
+      if (read.signal?.aborted === true) throw aborted(read.signal);
     };
     const store = new binding.Store(
       { ...native, storage, ...internals },
       () => undefined,
       new ArrayBuffer(1024 * 17),
     );
-    forget();
+    read.forget();
     try {
       return await cancelling(
-        options.signal,
+        read.signal,
         () => {
           store.cancel();
         },
@@ -100,8 +100,9 @@ async function withLeftovers(
       await store.abandon();
     }
   } catch (error) {
-    throw toPersistenceError(error);
+    const refusal = toPersistenceError(error);
+    throw options?.explain(refusal) ?? refusal;
   } finally {
-    forget();
+    options?.forget();
   }
 }

@@ -121,13 +121,14 @@ async function runReseal(
   if (!kind.hasSecretStore && options.secretStore !== undefined)
     throw wrongOption(`--secret-store: protector '${kind.type}' has no SecretStore`);
   refuseForeign(kind, options);
+  const lock = lockOf(options);
   await withProtector(kind, options, { role: 'reseal', header }, async (protector) => {
     // The password opens the store; a vendor's permit, where there is a vendor, permits it.
     const credential = await readBoth(options);
     await withCredential(credential, async () => {
       const persistence = await reseal({
         directory: path,
-        ...lockOf(options),
+        ...lock,
         protector: { ...protector, ...(!options.pin && { pin: 'none' }) } as KeyProtectorOptions,
         credential,
       });
@@ -142,6 +143,7 @@ async function runReseal(
 async function runRecover(directory: string, options: AdministrativeOptions): Promise<void> {
   const path = absolutePath(directory);
   const place = secretStoreOf(options, path);
+  const lock = lockOf(options);
   const { storage: type } = await requireStore(path);
   const instead = protectorOf(type).insteadOfRecover;
   if (instead !== undefined) throw new PersistenceError('nothing-to-do', instead);
@@ -150,7 +152,7 @@ async function runRecover(directory: string, options: AdministrativeOptions): Pr
   await withCredential(credential, async () => {
     const persistence = await recover({
       directory: path,
-      ...lockOf(options),
+      ...lock,
       credential,
       ...place,
     });

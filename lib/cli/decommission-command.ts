@@ -76,6 +76,7 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
     if (value !== undefined) throw wrongOption(`${name} belongs to --leftovers`);
   }
   const path = absolutePath(directory);
+  const lock = lockOf(options);
   const { instance, storageId } = await requireStore(path);
   if (options.yes !== true)
     await confirm([`This removes the store in ${printable(path)} and its secrets, for good.`], instance);
@@ -93,7 +94,7 @@ async function removeStore(directory: string, options: DecommissionOptions): Pro
         ({ leftBehind } = await decommission({
           directory: path,
           ...places,
-          ...lockOf(options),
+          ...lock,
           credential,
           ...(options.allowLeftovers === true && { allowLeftovers: true }),
         }));

@@ -39,6 +39,17 @@ describe('strongroom --wait-for-lock', function () {
     assert.match(stderr, /--wait-for-lock takes a duration/);
   });
 
+  it('is refused before a password is read', async () => {
+    const missing = ['--password-file', `${store.directory}-missing`, '--wait-for-lock', 'soon', '--json'];
+    for (const args of [
+      ['recover', store.directory],
+      ['decommission', store.directory, '--yes'],
+    ]) {
+      const { code, stderr } = await strongroom([...args, ...missing]);
+      assert.deepEqual([code, json(stderr).reason], [2, 'invalid-option'], args[0]);
+    }
+  });
+
   it('is an option of every command that opens for writing, and of no other', () => {
     const writing = new Set<string>();
     const visit = (command: ReturnType<typeof createProgram>, path: string): void => {

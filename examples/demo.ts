@@ -285,7 +285,7 @@ async function acceptOlderCopy(place: Place): Promise<void> {
   await putBack(place);
   const again = await reanchor({ ...options, credential: { password } }).catch((error: unknown) => error);
   must(
-    isPersistenceError(again) && again.reason === 'authority-refused',
+    isPersistenceError(again) && again.reason === 'already-accepted',
     'the same copy cannot be accepted a second time',
   );
 }

@@ -1,5 +1,5 @@
 // A look at a store: who it is, and what a start would say. Changes nothing.
-import { PersistenceError } from '../errors.js';
+import type { PersistenceError } from '../errors.js';
 import type { Reason } from '../error-table.js';
 import type { NativeBinding, NativeInspection, NativeStoreOptions } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';

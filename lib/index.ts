@@ -64,6 +64,7 @@ export type {
 export type { KdfOptions, OpenOptions, RecoveryOptions } from './store/open-options.js';
 export type { SecretStoreOptions } from './options/secret-store.js';
 export type { KeyProtectorOptions } from './protectors/registry.js';
+export type { SoftwareProtectorOptions } from './protectors/software.js';
 export type { TpmProtectorOptions } from './protectors/tpm.js';
 export type { KeptNotice } from './store/notices.js';
 export type { PasswordSource, SecretPlace } from './options/secrets.js';

@@ -1,5 +1,5 @@
 // The types of what the compiled core exports. Sizes, times and generations are numbers, exact up to 2^53 - 1.
-// A method throws, or rejects with, a NativeError, which lib/native-errors.ts turns into a PersistenceError.
+// A method throws, or rejects with, a NativeError, which lib/native/errors.ts turns into a PersistenceError.
 import type { Reason } from './error-table.js';
 
 /** How an error crosses from the core. */

@@ -34,6 +34,7 @@ function partsOf(ms: number): string[] {
 
 /** How long something took or takes: the two largest units, such as `6 d 23 h`. */
 export function durationText(ms: number): string {
+  if (ms < 0) return `-${durationText(-ms)}`;
   const whole = ms < 1000 ? Math.round(ms) : Math.floor(ms / 1000) * 1000;
   return whole === 0 ? '0 ms' : partsOf(whole).slice(0, 2).join(' ');
 }

@@ -178,6 +178,7 @@ function readSecretStore(
       `--no-pin belongs to protector ${typesWhere(({ command }) => command?.choosesPin === true)}`,
     );
   kind.command?.protectorOf(options as object as Flags, 'init');
+  kind.command?.pinOf(options as object as Flags, 'init', undefined);
   if (secretStore !== undefined) {
     if (kind.hasSecretStore) return readSecretStorePlace(secretStore, path);
     throw wrongOption('--secret-store belongs to the other protectors');

@@ -56,7 +56,7 @@ export interface ManagedKey {
   readonly tokenSerial?: string;
 }
 
-/** What the keys work with; made by PersistenceService. */
+/** What the keys work with; made by OpenStore. */
 export interface KeysParts {
   readonly native: NativeStore;
   readonly validator: PersistenceValidator;

@@ -1,6 +1,6 @@
 // The rest of a store whose files are gone: what SecretStore, TPM or token still hold of it.
 import { requireRecord } from '../base/arguments.js';
-import { aborted, cancelling } from '../base/abort.js';
+import { cancelling, throwIfAborted } from '../base/abort.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
@@ -72,9 +72,6 @@ async function withLeftovers(
     }
     // As at a COLDSTART: nothing else names the key in the token.
     const storage = await locateProtector(binding, read, 'coldstart');
-    const throwIfAborted = (): void => {
-      if (read.signal?.aborted === true) throw aborted(read.signal);
-    };
     const store = new binding.Store(
       { ...native, storage, ...internals },
       () => undefined,
@@ -88,10 +85,10 @@ async function withLeftovers(
           store.cancel();
         },
         async () => {
-          throwIfAborted();
+          throwIfAborted(read.signal);
           const found = await fromNative(() => store.findLeftovers());
           // The core does not stop a removal.
-          throwIfAborted();
+          throwIfAborted(read.signal);
           await fromNative(() => work(store));
           return Object.freeze(found.map((leftover) => Object.freeze(leftover)));
         },

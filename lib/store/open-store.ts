@@ -97,7 +97,8 @@ export class OpenStore implements Persistence {
     this.keys = new Keys({ native, validator, task });
     this.tls = new Tls({ native, validator, task });
     // No caller can change what another one sees.
-    Object.freeze(this);
+    for (const part of Object.keys(this))
+      Object.defineProperty(this, part, { writable: false, configurable: false });
   }
 
   get restore(): RestoreStatus | undefined {
@@ -195,12 +196,13 @@ export class OpenStore implements Persistence {
   }
 
   async #close(): Promise<void> {
+    const tasks = this.#tasks.shut();
     this.#timeRefresh.stop();
     this.#pending.shut();
     this.#status.close();
     this.#native.shut();
     this.validator.invalidate();
-    await this.#tasks.shut();
+    await tasks;
     try {
       await fromNative(() => this.#native.close(this.#pending.deliver));
     } finally {

@@ -65,13 +65,19 @@ export class PersistenceService {
       if (operation.kind === 'open') throwIfAborted(this.#options.signal);
       return result;
     });
-    this.#opened = await makeOpenStore({
-      ...started,
-      binding: this.#binding,
-      options: this.#options,
-      events: this.#events,
-      pending: this.#pending,
-    });
+    try {
+      this.#opened = await makeOpenStore({
+        ...started,
+        binding: this.#binding,
+        options: this.#options,
+        events: this.#events,
+        pending: this.#pending,
+      });
+    } catch (error) {
+      this.#state = 'closed';
+      await this.#start.letGo();
+      throw toPersistenceError(error);
+    }
     return this.#opened.store;
   }
 

@@ -98,7 +98,7 @@ function keyOfEvent(key: unknown): string | Buffer {
   return typeof key === 'string' ? key : Buffer.from(key as Uint8Array);
 }
 
-/** What a vault works with; made by PersistenceService. */
+/** What a vault works with; made by OpenStore. */
 export interface VaultParts {
   readonly native: NativeStore;
   readonly validator: PersistenceValidator;

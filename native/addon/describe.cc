@@ -159,7 +159,7 @@ napi_value describe(napi_env env, const std::vector<store::Leftover>& leftovers)
 }
 
 napi_value describe(napi_env env, const store::EngineStatus& status) {
-  const bool has_secret_store = status.protector != store::ProtectorType::kTpm;
+  const bool has_secret_store = store::kind_of(status.protector).has_secrets();
   const bool age_off = status.age_ms_max == store::kMaxAgeOff;
   return Object(env)
       .set("provision", to_value(env, text_of(status.provision)))

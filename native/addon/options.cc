@@ -1,4 +1,4 @@
-// The options of a store as lib/options.ts hands them over: names and types were checked there, ranges here
+// The options of a store as lib/store/open-options.ts hands them over: names and types were checked there, ranges here
 // where a wrong one could do harm.
 #include <cmath>
 

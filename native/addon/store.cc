@@ -14,7 +14,7 @@ namespace {
 // a type tag takes several times as long.
 thread_local std::vector<const void*> wrapped_stores;
 
-// A delivery in memory shared with TypeScript (lib/pending.ts has the same numbers):
+// A delivery in memory shared with TypeScript (lib/vault/pending.ts has the same numbers):
 //   0  float64 generation[1024]    8,192  int64 number[1024]    16,384  u8 flags[1024]
 constexpr std::size_t kDeliveryMax = 1024;
 constexpr std::size_t kNumbersAt = kDeliveryMax * 8;

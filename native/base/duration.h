@@ -1,4 +1,4 @@
-// Durations in messages, as lib/units.ts writes them.
+// Durations in messages, as lib/base/units.ts writes them.
 #pragma once
 
 #include <array>

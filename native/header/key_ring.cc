@@ -70,7 +70,10 @@ Status KeyRing::open(const ParsedPersistence& candidate, SecretBytes dek) {
   return {};
 }
 
-void KeyRing::close() { dek_ = SecretBytes(); }
+void KeyRing::close() {
+  const MutexLock lock(mutex_);
+  dek_ = SecretBytes();
+}
 
 Status KeyRing::write(os::Directory& directory, const PersistenceHeader& next) {
   Digest hash{};

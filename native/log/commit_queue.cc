@@ -170,13 +170,11 @@ Completion CommitQueue::commit_now(QueuedOperation operation) {
   std::vector<Completion> completions;
   const MutexLock commit(commit_mutex_);
   std::vector<QueuedOperation> operations;
-  for (;;) {  // a long queue goes in several groups, this operation in the last
-    waiting_.take_group(operations);
-    const bool is_last = waiting_.count() == 0;
-    if (is_last) operations.push_back(std::move(operation));
+  // A long queue goes in several groups, this operation in the last.
+  for (waiting_.take_group(operations); waiting_.count() != 0; waiting_.take_group(operations))
     commit_waiting(operations, completions);
-    if (is_last) break;
-  }
+  operations.push_back(std::move(operation));
+  commit_waiting(operations, completions);
   Completion own = std::move(completions.back());
   completions.pop_back();
   if (!completions.empty()) hooks_.completed(std::move(completions));

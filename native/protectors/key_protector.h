@@ -8,7 +8,8 @@
 // Invariants:
 // - What a key slot says is untrusted until the wrap that it is bound into has authenticated: it serves to ask, no more.
 // - An outage is never told as a loss: a reason that is retryable says nothing about what is there.
-// Not thread-safe, but for describe(): calls are serialised by the engine's locks.
+// Calls are serialised by the engine's locks. Once the store is open these only read, from any thread: describe(), kind(),
+// witness_store(), beside(), and the token of token_kek().
 #pragma once
 
 #include <functional>
@@ -116,7 +117,7 @@ class KeyProtector {
   // The slot for another DEK, under the root that is there; `next` is the header that will hold it.
   [[nodiscard]] virtual Result<KeySlot> wrap(const KeySlot& present, std::uint32_t slot_id, ByteView dek,
                                              const PersistenceHeader& next) = 0;
-  // With a new root, in place of the present slot of this kind. kUnsupported where another repair is the remedy.
+  // With a new root, in place of the present slot of this kind. For kinds whose repair is recover().
   [[nodiscard]] virtual Status plan_new_root(PersistenceHeader& next);
   // A copy of the root that was found damaged.
   [[nodiscard]] virtual Status repair() { return {}; }

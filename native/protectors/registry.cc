@@ -17,14 +17,15 @@ std::unique_ptr<KeyProtector> make(const ProtectorKind& kind, ProtectorContext c
 }
 
 const std::array kKinds{
-    ProtectorKind{ProtectorType::kSoftware, SlotType::kSoftware, "software", false, false,
-                  SecretName::kRootKey, "", RootRepair::kRecover, "", make<SoftwareProtector>},
-    ProtectorKind{ProtectorType::kTpm, SlotType::kTpm, "tpm", true, true, std::nullopt,
+    ProtectorKind{ProtectorType::kSoftware, SlotType::kSoftware, "software", false, kWitnessSecretStore,
+                  false, SecretName::kRootKey, "", RootRepair::kRecover, "", make<SoftwareProtector>},
+    ProtectorKind{ProtectorType::kTpm, SlotType::kTpm, "tpm", true, kWitnessTpm, true, std::nullopt,
                   "the NV indices in the TPM", RootRepair::kReseal,
                   "the root of this store is in a TPM; `strongroom reseal` seals it anew",
                   make<TpmProtector>},
-    ProtectorKind{ProtectorType::kPkcs11, SlotType::kPkcs11, "pkcs11", true, true, SecretName::kVaultHash,
-                  "what is in the token", RootRepair::kRestore,
+    ProtectorKind{ProtectorType::kPkcs11, SlotType::kPkcs11, "pkcs11", true,
+                  kWitnessSecretStore | kWitnessToken, true, SecretName::kVaultHash, "what is in the token",
+                  RootRepair::kRestore,
                   "the root of this store is in a token; `strongroom restore` gives it a new one",
                   make<Pkcs11Protector>},
 };

@@ -37,12 +37,15 @@ struct ProtectorStatus {
 // Which administrative operation gives a store a new root.
 enum class RootRepair : std::uint8_t { kRecover, kReseal, kRestore };
 
+inline constexpr std::uint8_t kWitnessesOfProtectors = kWitnessSecretStore | kWitnessTpm | kWitnessToken;
+
 struct ProtectorKind {
   ProtectorType type;
   SlotType slot;
   std::string_view name;
   // Without a backup password, the end of its device is the end of the store. So it has to be refused in so many words.
   bool needs_recovery_choice;
+  std::uint8_t witnesses;  // of kWitnessesOfProtectors
   // The root is one for every copy of a store's files, so that copies are told by the storage id.
   bool is_shared_by_copies;
   // Of a kind that has a SecretStore: the item that is removed with the root, and so tells the right SecretStore.

@@ -1,8 +1,5 @@
 #include "store/authority.h"
 
-#include "base/cancellation.h"
-#include "base/limits.h"
-
 namespace strongroom::store {
 
 Bytes permit_statement(Purpose purpose, const StorageId& storage_id, const log::Checkpoint& checkpoint) {

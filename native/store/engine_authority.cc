@@ -13,8 +13,8 @@ bool contains(const std::vector<UsedCheckpoint>& checkpoints, const UsedCheckpoi
 
 }  // namespace
 
-// What a history that authority accepts is not gone on with.
-void Engine::State::give_up_evidence() {
+// Drops the evidence that contradicts the history that authority accepted.
+void Engine::State::drop_contradicting_evidence() {
   const TamperEvidence& tamper = evidence.tamper;
   const bool tamper_serves =
       tamper.content && tamper.damage.ok() && tamper.content->clean &&
@@ -74,7 +74,7 @@ Status Engine::reanchor(const Credential& credential) {
                 (remembered ? "the SecretStore remembers it" : "its history says so")};
   }
 
-  state.give_up_evidence();
+  state.drop_contradicting_evidence();
 
   ReanchorRecord record{accepted, earlier ? earlier->used_checkpoints : std::vector<UsedCheckpoint>()};
   for (const UsedCheckpoint& checkpoint : witnessed) {

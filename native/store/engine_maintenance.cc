@@ -1,7 +1,6 @@
 // Upkeep: compaction, verification.
 #include <algorithm>
 
-#include "base/limits.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {

@@ -57,6 +57,10 @@ class CheckpointWatch {
 Status Engine::State::open_core(const ParsedPersistence& candidate, SecretBytes dek_in) {
   SR_TRY(ring.open(candidate, std::move(dek_in)));
   persistence_damaged = candidate.one_copy_damaged;
+  // What the engine then asks of the protector, such as the counter that its root is sealed to.
+  const KeySlot* const slot = root_slot(ring.header());
+  if (slot != nullptr && kind_of(*slot)->witnesses != (ring.core().witnesses & kWitnessesOfProtectors))
+    return {Reason::kPersistenceCorrupt, "persistence.bin has witnesses that do not fit its key slot"};
   return {};
 }
 

@@ -6,7 +6,6 @@
 // - The root's absence is believed only where persistence.bin says that it is being removed.
 #include <algorithm>
 
-#include "base/limits.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {
@@ -162,8 +161,8 @@ Status Engine::State::remove_items(const Reach& reach) {
     for (const SecretName name : kSecretNames)
       if (name != last) SR_TRY(remove_own(name));
   }
-  // A root that is removed with the SecretStore's items does not tell by its absence that it was removed.
-  if (last && ring.header().state != ProvisionState::kRemovingRoot)
+  // A root that is removed with the SecretStore's items, or is out of reach, does not tell by its absence that it was removed.
+  if ((last || !reach.root) && ring.header().state != ProvisionState::kRemovingRoot)
     SR_TRY(enter_removal(ProvisionState::kRemovingRoot));
   if (reach.root) SR_TRY(removal.remove_witness());
   if (reach.secrets) SR_TRY(remove_own(*last));

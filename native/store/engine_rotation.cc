@@ -12,7 +12,6 @@
 // - No witness is of a later DEK than the vault file.
 #include <algorithm>
 
-#include "base/limits.h"
 #include "store/engine_state.h"
 
 namespace strongroom::store {

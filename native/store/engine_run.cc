@@ -386,10 +386,7 @@ EngineStatus Engine::status() {
   State& state = *state_;
   EngineStatus out;
   const MutexLock header_lock(state.ring.mutex());
-  if (state.protector) {
-    out.protector = state.protector->kind().type;
-    state.protector->describe(out);
-  }
+  if (state.protector) out.protector = state.protector->kind().type;
   out.age_excused = state.age_excused;
   out.file_system = state.file_system;
   out.last_written_here = state.last_written_here;
@@ -406,12 +403,13 @@ EngineStatus Engine::status() {
   out.tail_repaired = state.tail_repaired;
   out.tamper_file_anew = state.tamper_file_anew;
   out.persistence_repaired = state.persistence_damaged;
-  out.secret_repaired = out.root_repaired || state.secrets_damaged;
   out.secret_store = state.secret_config;
   out.key_id = state.ring.header().key_id;
   out.rotation_pending = state.ring.core().previous.has_value();
   out.former_field_keys = static_cast<std::uint32_t>(state.ring.core().former_field_keys.size());
   if (!state.witnesses) return out;
+  state.protector->describe(out);
+  out.secret_repaired = out.root_repaired || state.secrets_damaged;
   const AuditCheckpoint newest = state.witnesses->newest();
   out.newest = {newest.generation, newest.head};
   out.permit_checkpoint = state.authority_checkpoint(out.newest);

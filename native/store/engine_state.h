@@ -255,7 +255,6 @@ struct Engine::State {
   [[nodiscard]] bool has_secret_store() const { return (ring.core().witnesses & kWitnessSecretStore) != 0; }
   [[nodiscard]] bool has_counter() const { return (ring.core().witnesses & kWitnessTpm) != 0; }
   [[nodiscard]] bool has_extend() const { return (ring.core().witnesses & kWitnessTpmExtend) != 0; }
-  [[nodiscard]] bool has_token() const { return (ring.core().witnesses & kWitnessToken) != 0; }
 
   // engine_passwords.cc
   [[nodiscard]] std::uint32_t next_slot_id();
@@ -333,9 +332,9 @@ struct Engine::State {
   [[nodiscard]] std::optional<std::chrono::milliseconds> until_anchor();
   [[nodiscard]] bool counter_unmoved() const;
 
-  void give_up_evidence();
+  void drop_contradicting_evidence();
 
-  // For the status, with the ring's lock held.
+  // engine_run.cc: for the status, with the ring's lock held.
   void describe_time(EngineStatus& out);
   void describe_witnesses(const AuditCheckpoint& newest, EngineStatus& out);
 

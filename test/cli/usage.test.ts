@@ -102,6 +102,11 @@ describe('strongroom: help and usage', () => {
     ['a missing argument', ['get', 'DIR'], /missing required argument 'key'/],
     ['too many arguments', ['status', 'DIR', 'more'], /too many arguments/],
     ['a missing option', ['init', 'DIR'], /required option '--secret-store <place>' not specified/],
+    [
+      'a PIN for a protector that has none',
+      ['init', 'DIR', '--secret-store', 'file:S', '--pin-file', 'P'],
+      /--pin-file: protector 'software' has no PIN/,
+    ],
     ['an unknown protector', ['init', 'DIR', '--secret-store', 'file:S', '--protector', 'paper'], /software/],
     [
       'a SecretStore without a place',

@@ -244,8 +244,6 @@ TEST_F(Passwords, AnyRecoversALostRoot) {
   EXPECT_EQ(session.contents().at("seats"), "12");
 }
 
-// A change whose file could not be written is gone on with before the next one is judged: what that one proves, keeps and
-// removes are the passwords that are there by then.
 void Passwords::after_a_failed(const Image& image, const std::function<Status(Engine&)>& first,
                                const std::function<void(Engine&)>& second) {
   std::size_t met = 0;
@@ -281,6 +279,8 @@ void Passwords::after_a_failed(const Image& image, const std::function<Status(En
   EXPECT_GT(unknown_met, 3U);
 }
 
+// A change whose file could not be written is gone on with before the next one is judged: what that one proves, keeps and
+// removes are the passwords that are there by then.
 TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
   {
     Session session(world);

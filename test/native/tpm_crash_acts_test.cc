@@ -208,6 +208,35 @@ Tally decommission_everywhere(const Authority& authority) {
   return cut_everywhere(image, act, check, kStates);
 }
 
+// Once only the file that says so is left, nothing is left that a credential could protect.
+TEST_F(TpmCrashActs, ADecommissionWithoutItsTpmEndsByItself) {
+  TpmWorld world;
+  world.options = [] {
+    EngineOptions options = tpm_options();
+    options.removal = options.allow_leftovers = true;
+    return options;
+  };
+  small_tpm_store(world);
+  std::size_t last_met = 0;
+  const Act act = [](World& now) {
+    now.chip->unplug(true);
+    return decommission(now, password_proof("backup"));
+  };
+  const auto check = [&](Tally& tally, World& after, const std::string& where) {
+    after.chip->unplug(true);
+    const Files files = files_of(*after.disk);
+    const auto file = files.find(kPersistencePath);
+    const bool is_last = file != files.end() && parse_persistence(file->second)->front().header.state ==
+                                                    ProvisionState::kRemovingRoot;
+    last_met += is_last ? 1U : 0U;
+    ++tally.repeated;
+    const Status again = is_last ? decommission(after, {}) : act(after);
+    return expect_clean(tally, again, where, "decommission repeated");
+  };
+  finish("decommission without its TPM", cut_everywhere(Image(world), act, check, kStates));
+  EXPECT_GT(last_met, 0U);
+}
+
 TEST_F(TpmCrashActs, Decommission) {
   finish("decommission by password", decommission_everywhere(ByPassword()));
   finish("decommission by token", decommission_everywhere(ByToken()));

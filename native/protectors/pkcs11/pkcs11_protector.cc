@@ -13,7 +13,7 @@ Status Pkcs11Protector::refuse_leftovers(const ParsedPersistence* /*interrupted*
 }
 
 Status Pkcs11Protector::plan() {
-  context().ring.planned_core().witnesses = kWitnessTamperFile | kWitnessSecretStore | kWitnessToken;
+  context().ring.planned_core().witnesses = kWitnessTamperFile | kind().witnesses;
   return kek_.plan();
 }
 

@@ -40,7 +40,6 @@ class TokenKek {
   // Null before it is connected.
   [[nodiscard]] const std::shared_ptr<roots::Token>& token() const { return token_; }
   [[nodiscard]] SecretStore* store() const { return store_.get(); }
-  [[nodiscard]] const TokenSlot& slot() const { return slot_; }
 
  private:
   [[nodiscard]] Status unless_misnamed(const TokenSlot& named, Status lost) const;
@@ -48,7 +47,7 @@ class TokenKek {
   ProtectorContext context_;
   std::shared_ptr<roots::Token> token_;
   std::unique_ptr<TokenStore> store_;
-  TokenSlot slot_;  // of the newest persistence.bin
+  TokenSlot slot_;  // of the persistence.bin on disk, or what is made next
 };
 
 }  // namespace strongroom::store

@@ -1,33 +1,40 @@
 #include "protectors/software/software_protector.h"
 
+#include <utility>
+
 #include "protectors/registry.h"
 #include "protectors/software/software_slot.h"
 
 namespace strongroom::store {
 
 Status SoftwareProtector::plan() {
-  context().ring.planned_core().witnesses = kWitnessTamperFile | kWitnessSecretStore;
+  context().ring.planned_core().witnesses = kWitnessTamperFile | kind().witnesses;
   return plan_new_root(context().ring.planned_header());
 }
 
 Status SoftwareProtector::plan_new_root(PersistenceHeader& next) {
   const std::uint32_t slot_id = context().next_slot_id();
-  root_ = SecretBytes(crypto::kKeyBytes);
-  crypto::random_bytes(root_.span());
+  planned_root_ = SecretBytes(crypto::kKeyBytes);
+  crypto::random_bytes(planned_root_.span());
   std::erase_if(next.slots, [this](const KeySlot& slot) { return kind_of(slot) == &kind(); });
   next.slots.push_back(wrap_dek(slot_id, kind().slot, encode_software_parameters(context().secret_config),
-                                software_kek(root_.view(), next.storage_id).view(),
+                                software_kek(planned_root_.view(), next.storage_id).view(),
                                 context().ring.dek().view(), next.storage_id, next.key_id));
   return {};
 }
 
 Status SoftwareProtector::provision() {
-  SR_TRY(context().secrets->save(SecretName::kRootKey, context().ring.header().storage_id, root_.view()));
-  root_ = SecretBytes();
-  return {};
+  const SecretBytes root = std::exchange(planned_root_, {});
+  return context().secrets->save(SecretName::kRootKey, context().ring.header().storage_id, root.view());
 }
 
-Status SoftwareProtector::repair() { return root_.empty() ? Status() : provision(); }
+Status SoftwareProtector::repair() {
+  if (damaged_root_.empty()) return {};
+  SR_TRY(context().secrets->save(SecretName::kRootKey, context().ring.header().storage_id,
+                                 damaged_root_.view()));
+  damaged_root_ = SecretBytes();
+  return {};
+}
 
 Result<SecretBytes> SoftwareProtector::unwrap(const PersistenceHeader& header, const KeySlot& slot) {
   SR_ASSIGN(std::optional<Secret> root, context().secrets->load(SecretName::kRootKey));
@@ -48,8 +55,8 @@ Result<SecretBytes> SoftwareProtector::unwrap(const PersistenceHeader& header, c
                   "the RootKey of this store does not fit the key slot in persistence.bin");
   }
   if (!opened.ok()) return opened;
-  is_damaged_ = root->one_copy_damaged;
-  if (is_damaged_) root_ = std::move(root->value);
+  was_damaged_ = root->one_copy_damaged;
+  if (was_damaged_) damaged_root_ = std::move(root->value);
   return opened;
 }
 
@@ -60,7 +67,9 @@ Result<SecretBytes> SoftwareProtector::kek_of(const KeySlot& slot, const Persist
     return Status(Reason::kRootUnavailable, "the SecretStore holds no RootKey of this store any more");
   SecretBytes kek = software_kek(root->value.view(), header.storage_id);
   bool fits = false;
-  SR_TRY(unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits).status());
+  const Status opened = unwrap_dek(slot, kek.view(), header.storage_id, header.key_id, &fits).status();
+  if (!fits) return Status(Reason::kRootUnavailable, "the RootKey in the SecretStore is not this store's");
+  SR_TRY(opened);
   return kek;
 }
 
@@ -81,7 +90,12 @@ Result<KeySlot> SoftwareProtector::slot_naming(const SecretStoreConfig& place, c
                   context().ring.dek().view(), header.storage_id, header.key_id);
 }
 
-void SoftwareProtector::describe(ProtectorStatus& status) const { status.root_repaired = is_damaged_; }
+void SoftwareProtector::forget_secrets() {
+  planned_root_ = SecretBytes();
+  damaged_root_ = SecretBytes();
+}
+
+void SoftwareProtector::describe(ProtectorStatus& status) const { status.root_repaired = was_damaged_; }
 
 std::unique_ptr<KeyProtector> SoftwareProtector::beside(ProtectorContext context) const {
   return std::make_unique<SoftwareProtector>(kind(), std::move(context));

@@ -22,14 +22,15 @@ class SoftwareProtector final : public KeyProtector {
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
   [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
-  void forget_secrets() override { root_ = SecretBytes(); }
+  void forget_secrets() override;
 
  private:
   [[nodiscard]] Result<SecretBytes> kek_of(const KeySlot& slot, const PersistenceHeader& header) const;
 
   ProtectorRemoval removal_;  // the root leaves with the SecretStore's items
-  SecretBytes root_;          // to be saved, or to repair a damaged copy
-  bool is_damaged_ = false;
+  SecretBytes planned_root_;  // until it is saved
+  SecretBytes damaged_root_;  // the one in use, of which one copy was damaged; until it is repaired
+  bool was_damaged_ = false;
 };
 
 }  // namespace strongroom::store

@@ -42,7 +42,7 @@ Status TpmProtector::refuse_leftovers(const ParsedPersistence* interrupted) {
 
 Status TpmProtector::plan() {
   KeyRing& ring = context().ring;
-  ring.planned_core().witnesses = kWitnessTamperFile | kWitnessTpm;
+  ring.planned_core().witnesses = kWitnessTamperFile | kind().witnesses;
   SR_TRY(root_.plan_indices());
   SR_TRY(root_.choose_policy());
   SR_ASSIGN(const std::uint64_t foreseen, root_.indices().foresee_counter(ring.core().counter_index));

@@ -285,6 +285,7 @@ describe('acceptance: writes', function () {
 
     it('`HandleVaultEvent()` and the READ guard: events come after durability, op in {write, delete, time, read}', async () => {
       const store = await opened();
+      const { timeRefresh } = place.newestService().opened; // before readers are opened
       const events: VaultEvent[] = [];
       const durable: Promise<void>[] = [];
       store.on('vault', (event) => {
@@ -313,7 +314,7 @@ describe('acceptance: writes', function () {
       ]);
       assert.equal(await store.vault.compareAndSet('b', bytes('no'), bytes('3')), false);
       store.vault.get('a');
-      await place.newestService().opened.timeRefresh.refresh();
+      await timeRefresh.refresh();
       await turn();
       await turn();
       assert.ok(resolved);

@@ -170,7 +170,6 @@ struct Engine::State {
 
   [[nodiscard]] Status require(Stage stage_wanted) const;
   [[nodiscard]] Status accepts_writes() const;
-  [[nodiscard]] os::Environment& env() { return environment; }
 
   // Steps, shared.
   [[nodiscard]] Status open_root();

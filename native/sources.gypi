@@ -76,6 +76,8 @@
       "store/witness_checkpoint.cc",
       "store/authority.cc",
       "store/window.cc",
+      "store/audit_tail.cc",
+      "store/tamper_witness.cc",
       "store/witnesses.cc",
       "store/secret_witness.cc",
       "store/verdict.cc",

@@ -85,7 +85,8 @@ AnchorStanding stand(const AnchorRecord& newest, const TpmObservation& tpm) {
   return reached || one_behind ? AnchorStanding::kForked : AnchorStanding::kReplaced;
 }
 
-Status explain(AnchorStanding standing, const AnchorRecord& newest, const TpmObservation& tpm, bool damaged) {
+Status explain(AnchorStanding standing, const AnchorRecord& newest, const TpmObservation& tpm, VaultEnd end) {
+  const bool damaged = end == VaultEnd::kDamaged;
   const std::string counts = "the TPM's counter is at " + count(tpm.counter) +
                              ", and the vault's newest anchor is " + count(newest.number);
   switch (standing) {

@@ -57,10 +57,11 @@ enum class AnchorStanding : std::uint8_t {
   kReplaced,    // the counter is another one, or was moved by someone else
 };
 [[nodiscard]] AnchorStanding stand(const AnchorRecord& newest, const TpmObservation& tpm);
-// ok for the first three; otherwise what is told of it. `damaged`: bytes behind the vault's end do not authenticate, and may
-// have been the record that is missing.
+// Damaged: bytes behind the vault's end do not authenticate, and may have been the record that is missing.
+enum class VaultEnd : std::uint8_t { kWhole, kDamaged };
+// ok for the first three; otherwise what is told of it.
 [[nodiscard]] Status explain(AnchorStanding standing, const AnchorRecord& newest, const TpmObservation& tpm,
-                             bool damaged);
+                             VaultEnd end = VaultEnd::kWhole);
 
 enum class AnchorStep : std::uint8_t { kExtend, kIncrement, kNone };
 [[nodiscard]] AnchorStep next_step(AnchorStanding standing, const AnchorRecord& newest);

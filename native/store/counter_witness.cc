@@ -28,13 +28,13 @@ Result<Digest> CounterWitness::read_head() {
   return tpm_->read_extend(extend_->index, extend_->name, extend_->secret.view());
 }
 
-void CounterWitness::adopt(const AnchorRecord& newest, const log::Checkpoint& checkpoint, bool settled,
+void CounterWitness::adopt(const AnchorRecord& newest, const log::Checkpoint& checkpoint, Reached reached,
                            const log::Checkpoint& confirmed) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   position_.newest = newest;
   noted_checkpoint_ = checkpoint;
   position_.checkpoint = confirmed;
-  settled_ = settled;
+  settled_ = reached == Reached::kByTpm;
   left_.reset();
 }
 
@@ -42,7 +42,7 @@ AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& hea
                                   std::int64_t floor_ms) {
   AnchorRecord record;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     record = position_.newest;
   }
   record.number += 1;
@@ -62,7 +62,7 @@ AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& hea
 }
 
 void CounterWitness::noted(const AnchorRecord& record, const log::Checkpoint& checkpoint) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   position_.newest = record;
   noted_checkpoint_ = checkpoint;
   settled_ = false;
@@ -73,7 +73,7 @@ Status CounterWitness::walk(const AnchorRecord& wanted, TpmObservation& tpm) {
   bool incremented = false;
   for (;;) {
     const AnchorStanding standing = stand(wanted, tpm);
-    SR_TRY(explain(standing, wanted, tpm, false));
+    SR_TRY(explain(standing, wanted, tpm));
     const AnchorStep step = next_step(standing, wanted);
     if (step == AnchorStep::kNone) return {};
     const bool extends = step == AnchorStep::kExtend;
@@ -106,7 +106,7 @@ void CounterWitness::judge(const Status& found) {
 Status CounterWitness::reach(const Now& now) {
   AnchorRecord wanted;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (settled_) return {};
     wanted = position_.newest;
   }
@@ -122,7 +122,7 @@ Status CounterWitness::reach(const Now& now) {
     left_ = Left{tpm, now.boot_ms};
     return {};
   }();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   position_.failing = !reached.ok();
   if (reached.ok()) {
     settled_ = true;
@@ -136,35 +136,35 @@ Status CounterWitness::reach(const Now& now) {
 Status CounterWitness::check() {
   AnchorRecord newest;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     newest = position_.newest;
   }
   Status found = [&]() -> Status {
     SR_ASSIGN(const TpmObservation tpm, read());
-    return explain(stand(newest, tpm), newest, tpm, false);
+    return explain(stand(newest, tpm), newest, tpm);
   }();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   judge(found);
   return found;
 }
 
 bool CounterWitness::settled() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return settled_;
 }
 
 void CounterWitness::failed() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   position_.failing = true;
 }
 
 CounterWitness::Position CounterWitness::position() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return position_;
 }
 
 Status CounterWitness::alarm() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return alarm_;
 }
 

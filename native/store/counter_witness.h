@@ -8,9 +8,9 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 
+#include "base/thread_annotations.h"
 #include "roots/tpm/tpm.h"
 #include "store/anchor_protocol.h"
 #include "time/time_tamper.h"
@@ -33,9 +33,10 @@ class CounterWitness {
   [[nodiscard]] Result<TpmObservation> read();
   [[nodiscard]] roots::Tpm& tpm() { return *tpm_; }
 
-  // What the vault was found to hold at `checkpoint`; `settled` when the TPM is known to have reached it. `confirmed` is the
+  enum class Reached : std::uint8_t { kUnknown, kByTpm };
+  // What the vault was found to hold at `checkpoint`, and whether the TPM is known to have reached it. `confirmed` is the
   // commit up to which the TPM confirms the vault, as far as that is known.
-  void adopt(const AnchorRecord& newest, const log::Checkpoint& checkpoint, bool settled,
+  void adopt(const AnchorRecord& newest, const log::Checkpoint& checkpoint, Reached reached,
              const log::Checkpoint& confirmed);
   // The record of the next anchor, drawn for a history that ends at `head`. Only after reach() was ok.
   [[nodiscard]] AnchorRecord next(const StorageId& storage_id, const Digest& head, const Now& now,
@@ -63,7 +64,7 @@ class CounterWitness {
  private:
   [[nodiscard]] Result<Digest> read_head();
   [[nodiscard]] Status walk(const AnchorRecord& wanted, TpmObservation& tpm);
-  void judge(const Status& found);  // with mutex_ held: an outage neither raises the alarm nor ends it
+  void judge(const Status& found) SR_REQUIRES(mutex_);  // an outage neither raises the alarm nor ends it
 
   std::shared_ptr<roots::Tpm> tpm_;
   NvIndex counter_;
@@ -78,11 +79,11 @@ class CounterWitness {
   std::optional<Left> left_;  // of the owner's anchor lock
   std::optional<std::uint64_t> clock_read_boot_ms_;
 
-  mutable std::mutex mutex_;
-  Position position_;
-  log::Checkpoint noted_checkpoint_;
-  bool settled_ = false;
-  Status alarm_;
+  mutable Mutex mutex_;
+  Position position_ SR_GUARDED_BY(mutex_);
+  log::Checkpoint noted_checkpoint_ SR_GUARDED_BY(mutex_);
+  bool settled_ SR_GUARDED_BY(mutex_) = false;
+  Status alarm_ SR_GUARDED_BY(mutex_);
   std::atomic<bool> alarmed_{false};  // as alarm_, for those who cannot wait for a lock
 };
 

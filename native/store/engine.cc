@@ -280,7 +280,7 @@ Status Engine::initialize_coldstart() {
   const TimeStamp stamp =
       first_stamp(read_clock(state.environment.clock), wall_clock(state.environment.clock));
   state.time.begin(stamp);
-  state.witnesses->begin(AuditCheckpoint{0, genesis.head, {}});
+  state.witnesses->audit().begin(AuditCheckpoint{0, genesis.head, {}});
   SR_TRY(state.protector->provision());
   if (state.has_counter()) state.make_counter_witness();
   if (state.secrets) SR_TRY(state.save_first_items(genesis));
@@ -368,9 +368,9 @@ Status Engine::initialize_storage_identifier() {
     }
     SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.time.newest())));
     if (anchor) {
-      const AuditCheckpoint first = state.witnesses->newest();
+      const AuditCheckpoint first = state.witnesses->audit().newest();
       const log::Checkpoint checkpoint{first.generation, first.head};
-      state.counter->adopt(*anchor, checkpoint, true, checkpoint);
+      state.counter->adopt(*anchor, checkpoint, CounterWitness::Reached::kByTpm, checkpoint);
     }
     state.ring.begin(std::move(completion));
   } else {
@@ -433,7 +433,7 @@ Status Engine::update_time_tamper() {
     // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
     if (state.counter) SR_TRY(state.witnesses->try_move());
     SR_TRY(state.settle_header());
-    return state.of_start(state.finish_opening(false));
+    return state.of_start(state.finish_opening(Foreign::kRefuse));
   }
   SR_TRY(state.cut_tail());
   SystemRecordChanges changes;
@@ -445,7 +445,7 @@ Status Engine::update_time_tamper() {
   // Which KEK the store has was just committed; others of it are what an interrupted rotation left.
   if (TokenKek* const kek = state.protector->token_kek())
     kek->remove_strays().ignore("the next start tries again");
-  return state.of_start(state.finish_opening(false));
+  return state.of_start(state.finish_opening(Foreign::kRefuse));
 }
 
 Status Engine::close() {
@@ -464,11 +464,11 @@ Status Engine::close() {
     Status committed = state.writer->poisoned();
     if (committed.ok()) {
       state.time.force(state.time.next());
-      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, true));
+      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, State::Anchor::kAlways));
       // Without a TPM, or with one that does not answer.
       if (state.newest_kind != log::CommitKind::kClose) {
         committed = state.queue->commit_system(log::CommitKind::kClose, {}).status();
-        if (committed.ok()) keep(state.witnesses->move(false, true));
+        if (committed.ok()) keep(state.witnesses->move(State::Which::kAll));
       }
     }
     keep(committed);

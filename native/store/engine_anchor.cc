@@ -33,13 +33,17 @@ AnchorRecord Engine::State::first_anchor(std::uint64_t number, const std::option
   return record;
 }
 
-Status Engine::State::begin_seal_epoch(std::uint64_t number, bool last, SystemRecordChanges& changes) {
+std::uint64_t Engine::State::next_epoch_anchors() const {
   const std::uint64_t now_ms = environment.clock.boot_ms();
-  std::uint64_t anchors = 1;
-  if (!last && seal_epoch_began_boot_ms && now_ms - *seal_epoch_began_boot_ms < kSealEpochBriefMs)
-    anchors = std::min(seal_epoch_anchors * 4, kSealEpochAnchorsMax);
+  const bool brief = seal_epoch_began_boot_ms && now_ms - *seal_epoch_began_boot_ms < kSealEpochBriefMs;
+  return brief ? std::min(seal_epoch_anchors * 4, kSealEpochAnchorsMax) : 1;
+}
+
+Status Engine::State::begin_seal_epoch(std::uint64_t first, std::uint64_t anchors,
+                                       SystemRecordChanges& changes) {
+  const std::uint64_t now_ms = environment.clock.boot_ms();
   PersistenceHeader header_new = ring.header();
-  SR_TRY(sealed_root().seal(header_new, number + anchors - 1));
+  SR_TRY(sealed_root().seal(header_new, first + anchors - 1));
   SystemRecordChanges intent;
   SR_TRY(replace_header(header_new, log::CommitKind::kPersistence, intent, &changes));
   seal_epoch_anchors = anchors;
@@ -47,24 +51,26 @@ Status Engine::State::begin_seal_epoch(std::uint64_t number, bool last, SystemRe
   return {};
 }
 
-Status Engine::State::anchor_counter(log::CommitKind kind, bool always) {
+Status Engine::State::anchor_counter(log::CommitKind kind, Anchor which) {
   const std::lock_guard lock(persistence_mutex);
   const Now now = read_clock(environment.clock);
   if (!counter->settled()) {
     SR_TRY(witnesses->move());
     SR_TRY(counter->reach(now));
   }
-  if (!always && counter->position().checkpoint.generation == witnesses->newest().generation)
+  if (which == Anchor::kUnlessConfirmed &&
+      counter->position().checkpoint.generation == witnesses->audit().newest().generation)
     return witnesses->move();
   const std::int64_t floor_ms = time.floor_ms(now);
   SystemRecordChanges changes;
   bool settled = false;
   SR_TRY(settle_header(&settled));
-  const AnchorRecord next = counter->next(ring.header().storage_id, witnesses->newest().head, now, floor_ms);
+  const AnchorRecord next =
+      counter->next(ring.header().storage_id, witnesses->audit().newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
   const std::uint64_t at_most = sealed_root().at_most();
   if (next.number > at_most || (last && next.number != at_most)) {
-    SR_TRY(begin_seal_epoch(next.number, last, changes));
+    SR_TRY(begin_seal_epoch(next.number, last ? 1 : next_epoch_anchors(), changes));
   } else if (settled) {
     ring.put_done(changes);
   }
@@ -104,7 +110,7 @@ bool Engine::State::anchor_due() {
 bool Engine::State::counter_unmoved() const {
   const CounterEvidence& found = evidence.counter;
   if (!has_counter() || !found.damage.ok()) return true;
-  return found.newest && explain(stand(*found.newest, found.tpm), *found.newest, found.tpm, false).ok();
+  return found.newest && explain(stand(*found.newest, found.tpm), *found.newest, found.tpm).ok();
 }
 
 }  // namespace strongroom::store

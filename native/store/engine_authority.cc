@@ -97,7 +97,7 @@ Status Engine::reanchor(const Credential& credential) {
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, anew));
   for (const UsedCheckpoint& checkpoint : record.used_checkpoints) state.witnesses->burn(checkpoint);
-  return state.finish_opening(true);
+  return state.finish_opening(Foreign::kReplace);
 }
 
 Status Engine::recover(const Credential& credential) {
@@ -143,10 +143,10 @@ Status Engine::recover(const Credential& credential) {
   // root, too: with it the store opens as usual, and must not find them missing.
   state.ring.begin(std::move(change));
   SR_TRY(state.settle_header());
-  SR_TRY(state.witnesses->try_move(true));
+  SR_TRY(state.witnesses->try_move(State::Which::kFast, Foreign::kReplace));
   SR_TRY(state.protector->provision());
   state.persistence_damaged = state.recovering = false;
-  return state.finish_opening(true);
+  return state.finish_opening(Foreign::kReplace);
 }
 
 // The TPM's counter is part of what a permit is signed over: the checkpoint alone may come back with older files, the counter
@@ -191,7 +191,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   changes.put(kAnchorKey, encode_anchor_record(fresh));
   SR_ASSIGN(KeyRing::Change change, plan_header(std::move(header_new), changes));
   SR_TRY(begin_writing(kind, changes, stamp_now));
-  const AuditCheckpoint newest = witnesses->newest();
+  const AuditCheckpoint newest = witnesses->audit().newest();
   ring.begin(std::move(change));
   SR_TRY(settle_header());
   persistence_damaged = recovering = false;
@@ -200,12 +200,15 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
     make_counter_witness();
   }
   const log::Checkpoint checkpoint{newest.generation, newest.head};
-  counter->adopt(fresh, checkpoint, counter_lost || !verdict.increment_pending, checkpoint);
+  using Reached = CounterWitness::Reached;
+  counter->adopt(fresh, checkpoint,
+                 counter_lost || !verdict.increment_pending ? Reached::kByTpm : Reached::kUnknown,
+                 checkpoint);
   // Last, so that an act that was cut can be told by its commit being the newest.
   SystemRecordChanges done;
   ring.put_done(done);
   SR_TRY(queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
-  return finish_opening(true);
+  return finish_opening(Foreign::kReplace);
 }
 
 Status Engine::reseal(const Credential& credential) {

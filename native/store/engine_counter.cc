@@ -61,7 +61,9 @@ void Engine::State::adopt_anchor() {
   }
   const bool moved = settled || standing == AnchorStanding::kExtended;
   evidence.counter.witnessed = moved && moved_before ? checkpoint.generation : 0;
-  counter->adopt(*anchor_found, checkpoint, settled, settled ? checkpoint : before);
+  using Reached = CounterWitness::Reached;
+  counter->adopt(*anchor_found, checkpoint, settled ? Reached::kByTpm : Reached::kUnknown,
+                 settled ? checkpoint : before);
 }
 
 Status Engine::State::read_persistence_again() {
@@ -83,11 +85,11 @@ Result<bool> Engine::State::looks_consistent() {
   CounterEvidence& found = evidence.counter;
   if (!found.damage.ok() || !found.newest) return true;
   SR_ASSIGN(const TpmObservation after, counter->read());
-  const bool fits = explain(stand(*found.newest, found.tpm), *found.newest, found.tpm, false).ok();
+  const bool fits = explain(stand(*found.newest, found.tpm), *found.newest, found.tpm).ok();
   const bool moved = found.tpm.counter != after.counter || found.tpm.head != after.head;
   if (!fits && !moved) return true;  // whatever is wrong, it is no writer
   if (!fits) {
-    if (!explain(stand(*found.newest, after), *found.newest, after, false).ok()) return false;
+    if (!explain(stand(*found.newest, after), *found.newest, after).ok()) return false;
     found.tpm = after;
   }
   adopt_anchor();

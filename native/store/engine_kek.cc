@@ -29,7 +29,7 @@ Status Engine::rotate_kek() {
     SR_TRY(state.before_step("strays"));
     SR_TRY(kek->remove_strays());
   }
-  return although_durable(state.move_witnesses(true));
+  return although_durable(state.move_witnesses(State::Which::kAll));
 }
 
 }  // namespace strongroom::store

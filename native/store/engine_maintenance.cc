@@ -70,10 +70,10 @@ Status Engine::State::compact_now(const ProgressHook& progress) {
     if (begun_meanwhile) return;
     poisoned = writer->poisoned();
     info.checkpoint = writer->newest();
-    info.audit_chain = witnesses->newest().chain;
+    info.audit_chain = witnesses->audit().newest().chain;
     if (moving) {
       info.former_chain = info.audit_chain;
-      info.audit_chain = witnesses->newest_next().chain;
+      info.audit_chain = witnesses->audit().newest_next().chain;
       // What follows is copied as it is, so it has to be of the new DEK.
       if (poisoned.ok() && !epoch_keys->is_present(writer->current_epoch()))
         poisoned = Status(Reason::kInternal, "the log's epoch is not one of the new DEK");
@@ -200,7 +200,7 @@ Result<std::vector<AuditEntry>> Engine::audit_log(std::size_t count_max) {
   } else if (!content.is(Reason::kNotFound)) {
     return state.unless_changed(content.status());
   }
-  for (const AuditEntry& entry : state.witnesses->noted()) {
+  for (const AuditEntry& entry : state.witnesses->audit().entries()) {
     if (entries.empty() || entry.generation > entries.back().generation) entries.push_back(entry);
   }
   if (entries.size() > count_max) {

@@ -331,11 +331,11 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   SecretBytes former_key;
   std::optional<Digest> former_chain;
   const auto see = [&](const log::Checkpoint& checkpoint) {
-    if (secret_watch) secret_watch->see(checkpoint);
-    if (token_watch) token_watch->see(checkpoint);
-    if (tamper_watch) tamper_watch->see(checkpoint);
+    for (std::optional<CheckpointWatch>* watch : {&secret_watch, &token_watch, &tamper_watch})
+      if (*watch) (*watch)->see(checkpoint);
     if (evidence.tamper.content && evidence.tamper.content->newest.generation == checkpoint.generation) {
-      const Digest chain = tamper_is_former ? former_chain.value_or(Digest{}) : witnesses->newest().chain;
+      const Digest of_log = witnesses->audit().newest().chain;
+      const Digest chain = tamper_is_former ? former_chain.value_or(Digest{}) : of_log;
       chain_differs = evidence.tamper.content->newest.chain != chain;
     }
   };
@@ -350,17 +350,16 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   };
   read.on_snapshot = [&](const log::SnapshotInfo& snapshot) {
     anchor_places = {{snapshot.checkpoint, log::CommitKind::kSnapshotHead}};
-    witnesses->begin(
-        AuditCheckpoint{snapshot.checkpoint.generation, snapshot.checkpoint.head, snapshot.audit_chain});
+    const log::Checkpoint& at = snapshot.checkpoint;
+    witnesses->audit().begin({at.generation, at.head, snapshot.audit_chain});
     former_chain = snapshot.former_chain;
-    if (secret_watch) secret_watch->begin();
-    if (token_watch) token_watch->begin();
-    if (tamper_watch) tamper_watch->begin();
+    for (std::optional<CheckpointWatch>* watch : {&secret_watch, &token_watch, &tamper_watch})
+      if (*watch) (*watch)->begin();
     chain_differs = false;
-    see(snapshot.checkpoint);
+    see(at);
   };
   read.on_commit = [&](const log::CommitInfo& commit) {
-    witnesses->committed(commit, std::nullopt);
+    witnesses->audit().note(commit, std::nullopt);
     if (tamper_is_former && former_chain)
       former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
     newest_wall_ms = commit.wall_ms;
@@ -522,21 +521,21 @@ Status Engine::State::repair_copies() {
   return protector->repair();
 }
 
-Status Engine::State::finish_opening(bool replace_foreign) {
+Status Engine::State::finish_opening(Foreign foreign) {
   SR_TRY(repair_copies());
   if (counter) SR_TRY(take_over());
   if (counter) {
     // After a COLDSTART too: the files of its provisioning are of no use from here on.
-    const Status anchored = anchor_counter(log::CommitKind::kAnchor, true);
+    const Status anchored = anchor_counter(log::CommitKind::kAnchor, Anchor::kAlways);
     if (anchored.is(Reason::kWitnessNotMoved))
       return {os::reason_of_errno(anchored.error().system_error), anchored.error().detail,
               anchored.error().system_error};
     SR_TRY(anchored);
   } else {
-    SR_TRY(witnesses->try_move(replace_foreign, true));
+    SR_TRY(witnesses->try_move(Which::kAll, foreign));
     if (token_store() != nullptr) anchor_newest_boot_ms = environment.clock.boot_ms();
   }
-  const std::uint64_t newest = witnesses->newest().generation;
+  const std::uint64_t newest = witnesses->audit().newest().generation;
   fast_window.moved(newest);
   slow_window.moved(newest);
   counter_checked_boot_ms = environment.clock.boot_ms();

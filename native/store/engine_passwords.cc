@@ -82,7 +82,7 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
   if (former) changes.remove(kPasswordVerifiedKey);
   SR_TRY(replace_slots(next, changes, "which passwords it has"));
   persistence.unlock();
-  SR_TRY(although_durable(move_witnesses(true)));
+  SR_TRY(although_durable(move_witnesses(Which::kAll)));
   return id;
 }
 
@@ -143,7 +143,7 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   std::erase_if(header.slots, [slot_id](const KeySlot& slot) { return slot.id == slot_id; });
   SR_TRY(state.replace_slots(header, changes, "which passwords it has"));
   persistence.unlock();
-  return although_durable(state.move_witnesses(true));
+  return although_durable(state.move_witnesses(State::Which::kAll));
 }
 
 Result<std::uint32_t> Engine::verify_password(ByteView password) {

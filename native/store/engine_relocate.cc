@@ -78,7 +78,7 @@ Status Engine::relocate() {
   SystemRecordChanges changes;
   SR_TRY(state.replace_slots(next, changes, "which SecretStore it names"));
   persistence.unlock();
-  return although_durable(state.move_witnesses(true));
+  return although_durable(state.move_witnesses(State::Which::kAll));
 }
 
 }  // namespace strongroom::store

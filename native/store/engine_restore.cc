@@ -77,7 +77,7 @@ Status Engine::State::connect_new_token(const TokenSlot& former) {
 
 Status Engine::State::register_token_witness() {
   if (evidence.token.value) return {};  // judged, and contained in the history
-  const AuditCheckpoint newest = witnesses->newest();
+  const AuditCheckpoint newest = witnesses->audit().newest();
   const VaultHash value{{newest.generation, newest.head}, newest_wall_ms, witnesses->used_checkpoints()};
   // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
   const Witnesses::Keys keys = witness_keys(epoch_keys->file_key_id());
@@ -137,7 +137,7 @@ Status Engine::State::resume_restore() {
   tamper_file_anew = verdict.tamper_file_anew;
   SR_TRY(before_step("strays"));
   SR_TRY(protector->token_kek()->remove_strays());
-  return finish_opening(false);
+  return finish_opening(Foreign::kRefuse);
 }
 
 Status Engine::restore(const Credential& credential) {
@@ -181,7 +181,7 @@ Status Engine::restore(const Credential& credential) {
   SR_TRY(state.register_token_witness());
 
   SR_TRY(state.before_step("commit"));
-  record.generation = state.witnesses->newest().generation + 1;
+  record.generation = state.witnesses->audit().newest().generation + 1;
   record.wall_ms = now.wall_ms;
   SystemRecordChanges changes;
   // In the same commit: the keys that are not in this token.
@@ -210,7 +210,7 @@ Status Engine::restore(const Credential& credential) {
   SR_TRY(state.note(log::CommitKind::kRestoreKeys));
   SR_TRY(state.before_step("strays"));
   SR_TRY(kek.remove_strays());
-  return state.finish_opening(!state.evidence.secret.present);
+  return state.finish_opening(state.evidence.secret.present ? Foreign::kRefuse : Foreign::kReplace);
 }
 
 Status Engine::note_restore(RestoreNote note) {
@@ -230,7 +230,7 @@ Status Engine::complete_restore() {
   SystemRecordChanges changes;
   changes.put(kRestoreKey, encode_restore_record(*record));
   SR_TRY(state.queue->commit_system(log::CommitKind::kRestoreCompleted, changes.list()).status());
-  return state.move_witnesses(true);
+  return state.move_witnesses(State::Which::kAll);
 }
 
 }  // namespace strongroom::store

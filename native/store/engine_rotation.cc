@@ -189,11 +189,11 @@ Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const
   SR_TRY(state.before_step("vault"));
   SR_TRY(state.move_vault(progress));
   SR_TRY(state.before_step("witnesses"));
-  SR_TRY(state.witnesses->move(false, true));
+  SR_TRY(state.witnesses->move(State::Which::kAll));
   SR_TRY(state.before_step("dek-end"));
   SR_TRY(state.end_rotation());
   SR_TRY(state.before_step("dek-ended"));
-  return although_durable(state.move_witnesses(true));
+  return although_durable(state.move_witnesses(State::Which::kAll));
 }
 
 }  // namespace strongroom::store

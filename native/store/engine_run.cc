@@ -42,7 +42,7 @@ void Engine::State::decorate(std::vector<log::Change>& changes) {
 }
 
 void Engine::State::on_committed(const log::CommitInfo& info) {
-  witnesses->committed(info, time.committed());
+  witnesses->audit().note(info, time.committed());
   log_bytes = writer->offset();
   newest_wall_ms = info.wall_ms;
   newest_kind = info.kind;
@@ -79,7 +79,7 @@ void Engine::State::on_completed(std::vector<log::Completion> completions) {
   if (witnessed.empty()) return;
   const bool alone = !witness_thread.joinable();
   if (alone && !counter) {
-    const Status moved = move_witnesses(true);
+    const Status moved = move_witnesses(Which::kAll);
     deliver_witnessed(std::move(witnessed), moved);
     return;
   }
@@ -111,14 +111,14 @@ void Engine::State::deliver_witnessed(std::vector<log::Completion> waiting, cons
   completed(std::move(waiting));
 }
 
-Status Engine::State::move_fast_witnesses(bool with_token) {
+Status Engine::State::move_unanchored(Which which) {
   const std::uint64_t now_ms = environment.clock.boot_ms();
   fast_window.began(now_ms);
-  if (with_token) slow_window.began(now_ms);
-  Status moved = witnesses->move(false, with_token);
+  if (which == Which::kAll) slow_window.began(now_ms);
+  Status moved = witnesses->move(which);
   const std::uint64_t generation = witnesses->tamper_position().checkpoint.generation;
   for (Window* window : {&fast_window, &slow_window}) {
-    if (window == &slow_window && !with_token) continue;
+    if (window == &slow_window && which == Which::kFast) continue;
     if (moved.ok()) {
       window->moved(generation);
     } else {
@@ -139,10 +139,10 @@ void Engine::State::check_counter() {
   counter->check().ignore("an alarm remains with the witness, and an outage says nothing");
 }
 
-Status Engine::State::move_witnesses(bool anchor) {
-  if (token_store() != nullptr && anchor) {
+Status Engine::State::move_witnesses(Which which) {
+  if (token_store() != nullptr && which == Which::kAll) {
     anchor_newest_boot_ms = environment.clock.boot_ms();
-    Status moved = move_fast_witnesses(true);
+    Status moved = move_unanchored(Which::kAll);
     anchor_owed = !moved.ok();
     // Each try may leave something behind in a token without room, such as an empty file of SoftHSM2.
     const auto longest_ms = std::max<std::uint64_t>(kTokenRetryMsMax, options.witness_interval_ms);
@@ -151,13 +151,13 @@ Status Engine::State::move_witnesses(bool anchor) {
                    : std::clamp<std::uint64_t>(2 * token_retry_ms, options.witness_interval_ms, longest_ms);
     return moved;
   }
-  if (!counter || !anchor) {
-    Status moved = move_fast_witnesses();
+  if (!counter || which == Which::kFast) {
+    Status moved = move_unanchored();
     check_counter();
     return moved;
   }
   slow_window.began(environment.clock.boot_ms());
-  Status anchored = anchor_counter(log::CommitKind::kAnchor, false);
+  Status anchored = anchor_counter(log::CommitKind::kAnchor, Anchor::kUnlessConfirmed);
   anchor_owed = !anchored.ok();
   if (anchored.ok()) {
     fast_window.moved(witnesses->tamper_position().checkpoint.generation);
@@ -168,7 +168,7 @@ Status Engine::State::move_witnesses(bool anchor) {
   // The operations that wait are durable. What is not known concerns the anchor alone.
   if (anchored.is(Reason::kPoisoned)) return writer->poisoned();
   counter->failed();
-  move_fast_witnesses().ignore(
+  move_unanchored().ignore(
       "the tamper file need not wait for the TPM; the anchor's error is the one to report");
   return {Reason::kWitnessNotMoved, anchored.error().detail, anchored.error().system_error};
 }
@@ -177,7 +177,7 @@ void Engine::State::settle_waiting() {
   if (witness_thread.joinable() || witnessed_waiting.empty()) return;
   std::vector<log::Completion> waiting = std::move(witnessed_waiting);
   witnessed_waiting.clear();
-  const Status moved = move_witnesses(true);
+  const Status moved = move_witnesses(Which::kAll);
   deliver_witnessed(std::move(waiting), moved);
 }
 
@@ -196,13 +196,13 @@ void Engine::State::run_witness_thread() {
       witness_wake.wait_until(lock, witness_due, [this] { return witness_urgent || witness_stop; });
     }
     if (witness_stop && witnessed_waiting.empty()) return;
-    const bool anchor = witness_urgent || anchor_due();
+    const Which which = witness_urgent || anchor_due() ? Which::kAll : Which::kFast;
     witness_dirty = witness_urgent = false;
     std::vector<log::Completion> waiting = std::move(witnessed_waiting);
     witnessed_waiting.clear();
     lock.unlock();
     // Whoever waits was committed before it was queued here, so this move covers it.
-    const Status moved = move_witnesses(anchor);
+    const Status moved = move_witnesses(which);
     if (!waiting.empty()) deliver_witnessed(std::move(waiting), moved);
     const bool settled = moved.ok() && !alarmed();
     if (settled) compact_if_worthwhile();
@@ -270,7 +270,7 @@ log::Completion Engine::commit_now(log::QueuedOperation operation) {
   state.settle_waiting();
   if (completion.durability == log::Durability::kWitnessed && completion.status.ok() &&
       completion.generation != 0) {
-    if (const Status moved = state.move_witnesses(true); !moved.ok()) {
+    if (const Status moved = state.move_witnesses(State::Which::kAll); !moved.ok()) {
       completion.status = Status(state.error_of_move(moved));
     }
   }
@@ -298,7 +298,7 @@ Status Engine::anchor() {
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (state.options.threads) state.queue->drain();
-  Status moved = state.move_witnesses(true);
+  Status moved = state.move_witnesses(State::Which::kAll);
   if (!moved.ok() && state.alarmed()) SR_TRY(state.alarm());
   return moved;
 }
@@ -342,7 +342,7 @@ void Engine::State::describe_time(EngineStatus& out) {
 }
 
 void Engine::State::describe_witnesses(const AuditCheckpoint& newest, EngineStatus& out) {
-  const auto add = [&](const char* name, const Witnesses::Position& position) {
+  const auto add = [&](const char* name, const WitnessPosition& position) {
     WitnessStatus witness;
     witness.name = name;
     witness.checkpoint = position.checkpoint;
@@ -351,8 +351,8 @@ void Engine::State::describe_witnesses(const AuditCheckpoint& newest, EngineStat
     witness.failing = position.failing;
     out.witnesses.push_back(std::move(witness));
   };
-  Witnesses::Position tamper = witnesses->tamper_position();
-  Witnesses::Position secret;
+  WitnessPosition tamper = witnesses->tamper_position();
+  WitnessPosition secret;
   if (has_secret_store()) secret = witnesses->secret_position();
   if (!writer || options.read_only) {  // what was found, not what was moved
     if (evidence.tamper.content) {
@@ -363,7 +363,7 @@ void Engine::State::describe_witnesses(const AuditCheckpoint& newest, EngineStat
   add("tamper-file", tamper);
   if (has_secret_store()) add("secret-store", secret);
   if (token_store() != nullptr) {
-    Witnesses::Position token = witnesses->token_position();
+    WitnessPosition token = witnesses->token_position();
     if ((!writer || options.read_only) && evidence.token.value)
       token.checkpoint = evidence.token.value->checkpoint;
     add("token", token);
@@ -410,7 +410,7 @@ EngineStatus Engine::status() {
   if (!state.witnesses) return out;
   state.protector->describe(out);
   out.secret_repaired = out.root_repaired || state.secrets_damaged;
-  const AuditCheckpoint newest = state.witnesses->newest();
+  const AuditCheckpoint newest = state.witnesses->audit().newest();
   out.newest = {newest.generation, newest.head};
   out.permit_checkpoint = state.authority_checkpoint(out.newest);
   out.newest_wall_ms = state.newest_wall_ms;

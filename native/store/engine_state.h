@@ -58,6 +58,8 @@ struct ReanchorRecord {
 }
 
 struct Engine::State {
+  using Which = Witnesses::Which;
+
   enum class Stage : std::uint8_t {
     kNew,
     kDetermined,
@@ -200,7 +202,7 @@ struct Engine::State {
   [[nodiscard]] Status cut_tail();
   [[nodiscard]] Status begin_writing(log::CommitKind kind, SystemRecordChanges& changes,
                                      const TimeStamp& stamp_now);
-  [[nodiscard]] Status finish_opening(bool replace_foreign);
+  [[nodiscard]] Status finish_opening(Foreign foreign);
   // A start that failed can be repeated whether or not its commit is durable.
   [[nodiscard]] Status of_start(const Status& status) const {
     return status.is(Reason::kPoisoned) ? writer->poison_cause() : status;
@@ -322,9 +324,12 @@ struct Engine::State {
                                             const TimeStamp& stamp_now);
 
   // engine_anchor.cc
-  // `always`: also where the counter vouches for everything that was committed.
-  [[nodiscard]] Status anchor_counter(log::CommitKind kind, bool always);
-  [[nodiscard]] Status begin_seal_epoch(std::uint64_t number, bool last, SystemRecordChanges& changes);
+  // kUnlessConfirmed: not where the counter vouches for everything that was committed.
+  enum class Anchor : std::uint8_t { kAlways, kUnlessConfirmed };
+  [[nodiscard]] Status anchor_counter(log::CommitKind kind, Anchor which);
+  [[nodiscard]] std::uint64_t next_epoch_anchors() const;  // as many as the pace of anchors allows
+  [[nodiscard]] Status begin_seal_epoch(std::uint64_t first, std::uint64_t anchors,
+                                        SystemRecordChanges& changes);
   // As authority or a COLDSTART sets it: `head` is what the extend index has, or will have.
   [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number, const std::optional<Digest>& head);
   [[nodiscard]] bool anchor_due();
@@ -347,9 +352,9 @@ struct Engine::State {
   // A witness says that this store is not the one it last saw.
   [[nodiscard]] Status alarm() const;
   [[nodiscard]] bool alarmed() const { return witnesses->alarmed() || (counter && counter->alarmed()); }
-  // `anchor`: the TPM too, or the token.
-  [[nodiscard]] Status move_witnesses(bool anchor);
-  [[nodiscard]] Status move_fast_witnesses(bool with_token = false);
+  // kAll: the TPM too, or the token.
+  [[nodiscard]] Status move_witnesses(Which which);
+  [[nodiscard]] Status move_unanchored(Which which = Which::kFast);  // all but a TPM
   // Looks whether another copy of the store has moved the TPM.
   void check_counter();
   void settle_waiting();  // without threads: the operations that wait for witnesses

@@ -68,7 +68,7 @@ Status Engine::State::end_take_over() {
   const Result<log::CommitInfo> done = queue->commit_system(log::CommitKind::kTakeOver, changes.list());
   if (!done.ok()) return done.status();
   make_counter_witness();
-  counter->adopt(*record, done->checkpoint, true, done->checkpoint);
+  counter->adopt(*record, done->checkpoint, CounterWitness::Reached::kByTpm, done->checkpoint);
   return {};
 }
 

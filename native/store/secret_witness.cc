@@ -5,7 +5,7 @@ namespace strongroom::store {
 void SecretWitness::adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
   raw_ = std::move(raw_vault_hash);
   known_ = true;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (vault_hash) position_.checkpoint = vault_hash->checkpoint;
 }
 
@@ -19,25 +19,25 @@ Status SecretWitness::check_present() {
     alarm = Status(Reason::kWitnessReplaced,
                    std::string("VaultHash in the ") + where_ + " was changed from outside");
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   alarm_ = alarm;
   alarmed_ = !alarm.ok();
   return alarm;
 }
 
-Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStamp>& stamp,
-                           bool replace_foreign) {
-  if (!replace_foreign && known_) SR_TRY(check_present());
+Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStamp>& stamp, Foreign foreign) {
+  const bool replaces = foreign == Foreign::kReplace;
+  if (!replaces && known_) SR_TRY(check_present());
   const Bytes value = encode_vault_hash(target, key_.key.view(), key_.storage_id, key_.key_id);
   // TimeTamper first: VaultHash remembers at which checkpoints a reanchor was used, so it completes an
   // administrative operation.
-  if (keeps_time_ && stamp && (stamp != stamp_moved_ || replace_foreign)) {
+  if (items_ == Items::kVaultHashAndTime && stamp && (stamp != stamp_moved_ || replaces)) {
     SR_TRY(store_.save(SecretName::kTimeTamper, key_.storage_id,
                        encode_witness_time(*stamp, key_.key.view(), key_.storage_id, key_.key_id)));
     stamp_moved_ = stamp;
   }
-  supersede_ |= replace_foreign;
-  if (value != raw_ || replace_foreign) {
+  supersede_ |= replaces;
+  if (value != raw_ || replaces) {
     attempted_ = value;
     SR_TRY(store_.save(SecretName::kVaultHash, key_.storage_id, value));
     raw_ = value;
@@ -48,16 +48,15 @@ Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStam
     SR_TRY(store_.remove_previous(SecretName::kVaultHash));
     supersede_ = false;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   alarm_ = Status();
   alarmed_ = false;
   return {};
 }
 
-Status SecretWitness::move(const VaultHash& target, const std::optional<TimeStamp>& stamp,
-                           bool replace_foreign) {
-  Status saved = save(target, stamp, replace_foreign);
-  const std::lock_guard lock(mutex_);
+Status SecretWitness::move(const VaultHash& target, const std::optional<TimeStamp>& stamp, Foreign foreign) {
+  Status saved = save(target, stamp, foreign);
+  const MutexLock lock(mutex_);
   position_.failing = !saved.ok();
   if (saved.ok()) {
     position_.checkpoint = target.checkpoint;
@@ -67,12 +66,12 @@ Status SecretWitness::move(const VaultHash& target, const std::optional<TimeStam
 }
 
 WitnessPosition SecretWitness::position() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return position_;
 }
 
 Status SecretWitness::alarm() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return alarm_;
 }
 

@@ -6,9 +6,9 @@
 #pragma once
 
 #include <atomic>
-#include <mutex>
 #include <optional>
 
+#include "base/thread_annotations.h"
 #include "secret_store/secret_store.h"
 #include "store/witness_checkpoint.h"
 
@@ -28,11 +28,16 @@ struct WitnessKey {
   std::uint32_t key_id = 1;
 };
 
+// What a move does with a VaultHash that this process did not leave there: only authority replaces it.
+enum class Foreign : std::uint8_t { kRefuse, kReplace };
+
 class SecretWitness {
  public:
+  enum class Items : std::uint8_t { kVaultHash, kVaultHashAndTime };
+
   // `where`: "SecretStore" or "token", for errors.
-  SecretWitness(SecretStore& store, const WitnessKey& key, const char* where, bool keeps_time)
-      : store_(store), key_(key), where_(where), keeps_time_(keeps_time) {}
+  SecretWitness(SecretStore& store, const WitnessKey& key, const char* where, Items items)
+      : store_(store), key_(key), where_(where), items_(items) {}
 
   // What was found at start, so that it is gone on with.
   void adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
@@ -41,9 +46,7 @@ class SecretWitness {
     stamp_moved_.reset();
     supersede_ = true;
   }
-  // `replace_foreign` skips the check of what it holds now (reanchor, recover).
-  [[nodiscard]] Status move(const VaultHash& target, const std::optional<TimeStamp>& stamp,
-                            bool replace_foreign);
+  [[nodiscard]] Status move(const VaultHash& target, const std::optional<TimeStamp>& stamp, Foreign foreign);
 
   [[nodiscard]] WitnessPosition position() const;
   [[nodiscard]] Status alarm() const;
@@ -51,22 +54,21 @@ class SecretWitness {
 
  private:
   [[nodiscard]] Status check_present();
-  [[nodiscard]] Status save(const VaultHash& target, const std::optional<TimeStamp>& stamp,
-                            bool replace_foreign);
+  [[nodiscard]] Status save(const VaultHash& target, const std::optional<TimeStamp>& stamp, Foreign foreign);
 
   SecretStore& store_;
   const WitnessKey& key_;
   const char* where_;
-  const bool keeps_time_;
+  const Items items_;
   Bytes raw_;        // VaultHash as this process last saw it
   Bytes attempted_;  // a save that failed may have taken place
   bool known_ = false;
   bool supersede_ = false;  // with the next move no earlier value stays
   std::optional<TimeStamp> stamp_moved_;
 
-  mutable std::mutex mutex_;
-  WitnessPosition position_;
-  Status alarm_;
+  mutable Mutex mutex_;
+  WitnessPosition position_ SR_GUARDED_BY(mutex_);
+  Status alarm_ SR_GUARDED_BY(mutex_);
   std::atomic<bool> alarmed_{false};  // as alarm_, for those who cannot wait for a lock
 };
 

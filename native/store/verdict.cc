@@ -49,7 +49,8 @@ Status judge_counter(const Evidence& evidence, bool* increment_pending) {
   if (!counter.newest) return {Reason::kVaultTampered, "the vault holds no anchor of the TPM"};
   const AnchorStanding standing = stand(*counter.newest, counter.tpm);
   *increment_pending = standing == AnchorStanding::kNotBegun || standing == AnchorStanding::kExtended;
-  return explain(standing, *counter.newest, counter.tpm, damaged(evidence.end));
+  return explain(standing, *counter.newest, counter.tpm,
+                 damaged(evidence.end) ? VaultEnd::kDamaged : VaultEnd::kWhole);
 }
 
 Status judge_tamper(const Evidence& evidence) {

@@ -208,7 +208,7 @@ class Search {
     TpmObservation tpm{state.processes[i].seen_counter, std::nullopt};
     if (bounds_.extend_index) tpm.head = value_of(state.head);
     const AnchorStanding standing = stand(newest, tpm);
-    if (!explain(standing, newest, tpm, false).ok()) {
+    if (!explain(standing, newest, tpm).ok()) {
       ++refused_;
       become(state, i, {});
       return;

@@ -83,7 +83,7 @@
       "store/verdict.cc",
       "store/file_system_kind.cc",
       "store/engine.cc",
-      "store/engine_locks.cc",
+      "store/store_locks.cc",
       "store/engine_trial.cc",
       "store/engine_open.cc",
       "store/engine_run.cc",

@@ -136,7 +136,7 @@ Status Engine::setup_persistence_files() {
               state.environment.files.open_directory(state.options.directory, os::DirectoryMode::kCreate));
   }
   if (!state.options.read_only) {
-    SR_ASSIGN(state.lock, state.directory->lock_directory(kLockFileName));
+    SR_TRY(state.locks.take_directory(*state.directory));
     // What was determined without the lock may have changed under the hands of the process that had it.
     SR_TRY(determine_startup_state().status());
   }
@@ -196,7 +196,12 @@ Status Engine::validate_coldstart_secret_store() {
     return parsed.status();
   }
   // What is left of another store is the better answer than the lock that this store may hold.
-  Status locked = planned ? state.lock_shared(*planned, kind) : state.lock_secrets();
+  Status locked;
+  if (planned) {
+    locked = state.lock_shared(*planned, kind);
+  } else if (state.secrets) {
+    locked = state.locks.take_instance(*state.secrets);
+  }
   if (!planned && locked.is(Reason::kLocked)) {
     locked = Status(Reason::kLocked,
                     "another store with the instance name '" + state.options.instance + "' is being made (" +
@@ -479,7 +484,7 @@ Status Engine::close() {
   state.queue.reset();
   state.writer.reset();
   state.vault_file.reset();
-  state.release_locks();
+  state.locks.release();
   state.ring.close();
   return first;
 }

@@ -177,7 +177,7 @@ Status Engine::State::remove_persistence() {
   SR_TRY(directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
   SR_TRY(directory->remove(kPersistenceFileName));
   SR_TRY(directory->sync());
-  release_locks();
+  locks.release();
   stage = Stage::kClosed;
   return {};
 }
@@ -225,22 +225,14 @@ Result<std::vector<Leftover>> Engine::find_leftovers() {
 }
 
 // A store that is open holds one of these.
-Result<Engine::State::Locks> Engine::State::lock_leftovers(const std::vector<Leftover>& found) {
-  Locks locks;
-  if (directory) {
-    SR_ASSIGN(lock, directory->lock_directory(kLockFileName));
-  }
-  SR_TRY(lock_secrets());
-  if (secrets_lock && !protector->kind().is_shared_by_copies) return locks;
+Status Engine::State::lock_leftovers(const std::vector<Leftover>& found) {
+  if (directory) SR_TRY(locks.take_directory(*directory));
+  if (secrets) SR_TRY(locks.take_instance(*secrets));
   std::vector<StorageId> ids;
-  for (const Leftover& item : found) {
-    if (!item.storage_id || std::find(ids.begin(), ids.end(), *item.storage_id) != ids.end()) continue;
-    SR_TRY(lock_storage_id(*item.storage_id));
-    ids.push_back(*item.storage_id);
-    locks.push_back(std::move(storage_id_lock));
-  }
-  storage_id_locked.reset();
-  return locks;
+  for (const Leftover& item : found)
+    if (item.storage_id && std::find(ids.begin(), ids.end(), *item.storage_id) == ids.end())
+      ids.push_back(*item.storage_id);
+  return locks.take_all(ids, protector->kind());
 }
 
 Status Engine::remove_leftovers() {
@@ -250,7 +242,7 @@ Status Engine::remove_leftovers() {
     return {Reason::kNothingToDo, "nothing is left of a store with the instance name '" +
                                       state.options.instance + "' in the places that the options name"};
   }
-  SR_ASSIGN(const State::Locks locks, state.lock_leftovers(found));
+  SR_TRY(state.lock_leftovers(found));
   // What was found without the locks may be another process's work by now.
   SR_ASSIGN(const std::vector<Leftover> still, find_leftovers());
   const auto is_same = [](const Leftover& one, const Leftover& other) {
@@ -272,7 +264,7 @@ Status Engine::remove_leftovers() {
     SR_TRY(state.directory->remove(kPersistenceFileName));
     SR_TRY(state.directory->sync());
   }
-  state.release_locks();
+  state.locks.release();
   state.stage = State::Stage::kClosed;
   return {};
 }

@@ -9,6 +9,7 @@
 #include "secret_store/items.h"
 #include "store/counter_witness.h"
 #include "store/engine.h"
+#include "store/store_locks.h"
 #include "store/verdict.h"
 #include "store/window.h"
 #include "store/witnesses.h"
@@ -16,7 +17,6 @@
 
 namespace strongroom::store {
 
-inline constexpr std::string_view kLockFileName = "lock";
 inline constexpr std::string_view kNewSuffix = ".new";
 
 // System records of the vault.
@@ -77,6 +77,7 @@ struct Engine::State {
       : environment(environment_in),
         options(std::move(options_in)),
         completed(std::move(completed_in)),
+        locks(environment.files),
         time(environment.clock) {}
 
   os::Environment environment;
@@ -91,11 +92,7 @@ struct Engine::State {
   // Made by this COLDSTART, and removed again when it is refused.
   bool directory_made = false;
   bool secrets_directory_made = false;
-  // engine_locks.cc; each is released after those below it.
-  std::unique_ptr<os::FileLock> lock;
-  std::unique_ptr<os::FileLock> secrets_lock;  // null where the SecretStore has none
-  std::optional<StorageId> storage_id_locked;  // set, too, where the host has no place for the lock
-  std::unique_ptr<os::FileLock> storage_id_lock;
+  StoreLocks locks;
   SecretStoreConfig secret_config;
   std::unique_ptr<SecretStore> secrets;
   std::unique_ptr<KeyProtector> protector;  // null before its kind is known
@@ -218,9 +215,7 @@ struct Engine::State {
   [[nodiscard]] Status remove_own(SecretName name);
   [[nodiscard]] Status remove_items(const Reach& reach);
   [[nodiscard]] Status remove_persistence();  // the end of a decommission
-  using Locks = std::vector<std::unique_ptr<os::FileLock>>;
-  // Those on the host, of the storage ids that leftovers name; the others are the engine's own.
-  [[nodiscard]] Result<Locks> lock_leftovers(const std::vector<Leftover>& found);
+  [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
   void start_threads();
   void stop_threads();
 
@@ -240,12 +235,9 @@ struct Engine::State {
   void adopt_slot();
   [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
 
-  // engine_locks.cc
-  [[nodiscard]] Status lock_secrets();
+  // Nothing for an opening that only reads.
   [[nodiscard]] Status lock_shared(const StorageId& storage_id, const ProtectorKind& kind);
-  [[nodiscard]] Status lock_storage_id(const StorageId& storage_id);
-  void release_locks();
-  [[nodiscard]] Result<Bytes> place();
+  [[nodiscard]] Result<Bytes> place();  // the directory's identity: a copy has another one
   [[nodiscard]] Result<bool> is_at_recorded_place();
 
   // engine_relocate.cc

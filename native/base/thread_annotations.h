@@ -23,6 +23,8 @@
 #define SR_ACQUIRED_BEFORE(...) SR_THREAD_ANNOTATION(acquired_before(__VA_ARGS__))
 #define SR_REQUIRES(...) SR_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define SR_EXCLUDES(...) SR_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
+#define SR_RETURN_CAPABILITY(x) SR_THREAD_ANNOTATION(lock_returned(x))
+#define SR_TRY_ACQUIRE(...) SR_THREAD_ANNOTATION(try_acquire_capability(__VA_ARGS__))
 #define SR_ACQUIRE(...) SR_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
 #define SR_RELEASE(...) SR_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
 #define SR_ASSERT_CAPABILITY(...) SR_THREAD_ANNOTATION(assert_capability(__VA_ARGS__))
@@ -40,6 +42,7 @@ class SR_CAPABILITY("mutex") Mutex {
 
   void lock() SR_ACQUIRE() { mutex_.lock(); }
   void unlock() SR_RELEASE() { mutex_.unlock(); }
+  [[nodiscard]] bool try_lock() SR_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
   // For a function that its caller's caller locked for, through a std::function. It tells the analysis and checks nothing.
   void assume_held() const SR_ASSERT_CAPABILITY(this) {}
 

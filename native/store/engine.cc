@@ -57,6 +57,7 @@ Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook
 
 Engine::~Engine() {
   if (state_->stage == State::Stage::kClosed) return;
+  const MutexLock maintenance(state_->compactor.mutex());
   state_->stop_threads();
   state_->remove_what_was_made();
 }
@@ -313,24 +314,24 @@ Status Engine::State::save_first_items(const log::Checkpoint& genesis) {
 
 Status Engine::State::create_vault() {
   const log::Checkpoint genesis{0, log::genesis_head(ring.header().storage_id, ring.core().vault_salt)};
-  make_epoch_keys();
+  vault.make_epoch_keys(ring);
   const std::string fresh = ring.core().vault_file_name + std::string(kNewSuffix);
   SR_TRY(directory->remove(fresh));
-  SR_ASSIGN(vault_file, directory->open(fresh, os::OpenMode::kCreate));
+  SR_ASSIGN(vault.file, directory->open(fresh, os::OpenMode::kCreate));
   constexpr std::uint32_t kFirstEpoch = 1;
-  log::SnapshotWriter snapshot(*vault_file, *epoch_keys, ring.header().key_id, kFirstEpoch);
+  log::SnapshotWriter snapshot(*vault.file, *vault.epoch_keys, ring.header().key_id, kFirstEpoch);
   log::SnapshotInfo info;
   info.checkpoint = genesis;
   SR_TRY(snapshot.begin(info));
   SR_ASSIGN(const std::uint64_t offset, snapshot.finish());
-  SR_TRY(vault_file->sync());
+  SR_TRY(vault.file->sync());
   SR_TRY(directory->replace(fresh, ring.core().vault_file_name));
   SR_TRY(directory->sync());
-  loaded.newest = loaded.snapshot = genesis;
-  loaded.epoch_highest = kFirstEpoch;
-  loaded.end_offset = offset;
-  loaded.witnessed.push_back(genesis);
-  witnesses->adopt_witnessed(loaded.witnessed);
+  vault.loaded.newest = vault.loaded.snapshot = genesis;
+  vault.loaded.epoch_highest = kFirstEpoch;
+  vault.loaded.end_offset = offset;
+  vault.loaded.witnessed.push_back(genesis);
+  witnesses->adopt_witnessed(vault.loaded.witnessed);
   return {};
 }
 
@@ -348,7 +349,7 @@ Status Engine::create_and_load_vault(const ProgressHook& progress) {
       SR_ASSIGN(const bool consistent, state.looks_consistent());
       if (consistent) break;
       state.evidence = Evidence();
-      state.index.clear();
+      state.vault.index.clear();
     }
   }
   state.stage = State::Stage::kVaultLoaded;
@@ -364,7 +365,7 @@ Status Engine::initialize_storage_identifier() {
     complete.state = ProvisionState::kComplete;
     SystemRecordChanges changes;
     changes.put(kStorageIdKey, state.ring.header().storage_id);
-    SR_ASSIGN(KeyRing::Change completion, state.plan_header(std::move(complete), changes));
+    SR_ASSIGN(KeyRing::Change completion, state.headers.plan(std::move(complete), changes));
     std::optional<AnchorRecord> anchor;
     if (state.counter) {
       anchor = state.first_anchor(state.sealed_root().at_most(),
@@ -379,7 +380,7 @@ Status Engine::initialize_storage_identifier() {
     }
     state.ring.begin(std::move(completion));
   } else {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kStorageIdKey));
+    SR_ASSIGN(const std::optional<Bytes> stored, state.vault.record(kStorageIdKey));
     if (!stored || !equal(*stored, state.ring.header().storage_id)) {
       return {Reason::kVaultTampered, "the vault's storage id is missing or differs from persistence.bin"};
     }
@@ -437,7 +438,7 @@ Status Engine::update_time_tamper() {
   if (state.startup == StartupState::kColdstart) {
     // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
     if (state.counter) SR_TRY(state.witnesses->try_move());
-    SR_TRY(state.settle_header());
+    SR_TRY(state.headers.settled().status());
     return state.of_start(state.finish_opening(Foreign::kRefuse));
   }
   SR_TRY(state.cut_tail());
@@ -455,7 +456,7 @@ Status Engine::update_time_tamper() {
 
 Status Engine::close() {
   State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
+  const MutexLock maintenance(state.compactor.mutex());
   if (state.stage == State::Stage::kClosed) return {};
   const bool was_open = state.stage == State::Stage::kOpen && !state.options.read_only;
   state.stage = State::Stage::kClosed;
@@ -465,25 +466,23 @@ Status Engine::close() {
   };
   state.stop_threads();
   if (was_open) {
-    state.settle_waiting();
-    Status committed = state.writer->poisoned();
+    state.mover.settle_waiting();
+    Status committed = state.vault.writer->poisoned();
     if (committed.ok()) {
       state.time.force(state.time.next());
       if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, State::Anchor::kAlways));
       // Without a TPM, or with one that does not answer.
-      if (state.newest_kind != log::CommitKind::kClose) {
-        committed = state.queue->commit_system(log::CommitKind::kClose, {}).status();
-        if (committed.ok()) keep(state.witnesses->move(State::Which::kAll));
+      if (state.vault.newest_kind != log::CommitKind::kClose) {
+        committed = state.vault.commit(log::CommitKind::kClose);
+        if (committed.ok()) keep(state.witnesses->move(Witnesses::Which::kAll));
       }
     }
     keep(committed);
-    if (state.writer->poisoned().ok()) keep(state.writer->finish());
+    if (state.vault.writer->poisoned().ok()) keep(state.vault.writer->finish());
     keep(state.protector->shut_down());
   }
   if (state.protector) state.protector->forget_secrets();
-  state.queue.reset();
-  state.writer.reset();
-  state.vault_file.reset();
+  state.vault.close();
   state.locks.release();
   state.ring.close();
   return first;

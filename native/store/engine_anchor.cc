@@ -33,7 +33,7 @@ AnchorRecord Engine::State::first_anchor(std::uint64_t number, const std::option
   return record;
 }
 
-std::uint64_t Engine::State::next_epoch_anchors() const {
+std::uint64_t Engine::State::next_epoch_anchors() {
   const std::uint64_t now_ms = environment.clock.boot_ms();
   const bool brief = seal_epoch_began_boot_ms && now_ms - *seal_epoch_began_boot_ms < kSealEpochBriefMs;
   return brief ? std::min(seal_epoch_anchors * 4, kSealEpochAnchorsMax) : 1;
@@ -45,14 +45,14 @@ Status Engine::State::begin_seal_epoch(std::uint64_t first, std::uint64_t anchor
   PersistenceHeader header_new = ring.header();
   SR_TRY(sealed_root().seal(header_new, first + anchors - 1));
   SystemRecordChanges intent;
-  SR_TRY(replace_header(header_new, log::CommitKind::kPersistence, intent, &changes));
+  SR_TRY(headers.replace(header_new, log::CommitKind::kPersistence, intent, &changes));
   seal_epoch_anchors = anchors;
   seal_epoch_began_boot_ms = now_ms;
   return {};
 }
 
 Status Engine::State::anchor_counter(log::CommitKind kind, Anchor which) {
-  const std::lock_guard lock(persistence_mutex);
+  const MutexLock lock(headers.mutex());
   const Now now = read_clock(environment.clock);
   if (!counter->settled()) {
     SR_TRY(witnesses->move());
@@ -64,7 +64,7 @@ Status Engine::State::anchor_counter(log::CommitKind kind, Anchor which) {
   const std::int64_t floor_ms = time.floor_ms(now);
   SystemRecordChanges changes;
   bool settled = false;
-  SR_TRY(settle_header(&settled));
+  SR_TRY(headers.settle(&settled));
   const AnchorRecord next =
       counter->next(ring.header().storage_id, witnesses->audit().newest().head, now, floor_ms);
   const bool last = kind == log::CommitKind::kClose;
@@ -75,34 +75,12 @@ Status Engine::State::anchor_counter(log::CommitKind kind, Anchor which) {
     ring.put_done(changes);
   }
   changes.put(kAnchorKey, encode_anchor_record(next));
-  const Result<log::CommitInfo> committed = queue->commit_system(kind, changes.list());
+  const Result<log::CommitInfo> committed = vault.queue->commit_system(kind, changes.list());
   if (!committed.ok()) return committed.status();
   counter->noted(next, committed->checkpoint);
-  anchor_newest_boot_ms = environment.clock.boot_ms();
+  mover.anchored();
   SR_TRY(witnesses->move());
   return counter->reach(now);
-}
-
-std::optional<std::chrono::milliseconds> Engine::State::until_anchor() {
-  if (!counter && token_store() == nullptr) return std::nullopt;
-  const bool retries = token_store() != nullptr && anchor_owed;
-  const log::Checkpoint vouched =
-      counter ? counter->position().checkpoint : witnesses->token_position().checkpoint;
-  if (anchor_wanted <= vouched.generation && !retries) return std::nullopt;
-  const std::uint64_t now_ms = environment.clock.boot_ms();
-  const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, anchor_newest_boot_ms);
-  // Halfway through the window it moves by itself however seldom it is to.
-  std::uint64_t interval_ms = ring.core().window_ms_max / 2;
-  if (options.tpm.anchors_per_day != 0)
-    interval_ms =
-        std::min(interval_ms, static_cast<std::uint64_t>(kDay.count()) / options.tpm.anchors_per_day);
-  if (retries) interval_ms = token_retry_ms;
-  return std::chrono::milliseconds(interval_ms - std::min(interval_ms, since_ms));
-}
-
-bool Engine::State::anchor_due() {
-  if (!counter && token_store() == nullptr) return false;
-  return (anchor_owed && token_store() == nullptr) || until_anchor() == std::chrono::milliseconds(0);
 }
 
 // Whether the newest anchor is still where the TPM is: what an interrupted administrative operation left can be completed

@@ -39,7 +39,7 @@ Status Engine::reanchor(const Credential& credential) {
   }
 
   const Now now = read_clock(state.environment.clock);
-  SR_ASSIGN(const std::optional<Bytes> continuity, state.system_record(kContinuityKey));
+  SR_ASSIGN(const std::optional<Bytes> continuity, state.vault.record(kContinuityKey));
   const Status stamp = state.find_stamp();
   const bool time_valid =
       stamp.ok() && state.check_time(now).ok() &&
@@ -48,8 +48,8 @@ Status Engine::reanchor(const Credential& credential) {
     return {Reason::kNothingToDo, "every verdict is ok"};
   }
 
-  const log::Checkpoint present = state.authority_checkpoint(state.loaded.newest);
-  SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kReanchorKey));
+  const log::Checkpoint present = state.authority_checkpoint(state.vault.loaded.newest);
+  SR_ASSIGN(const std::optional<Bytes> stored, state.vault.record(kReanchorKey));
   const std::optional<ReanchorRecord> earlier = stored ? parse_reanchor_record(*stored) : std::nullopt;
   const std::vector<UsedCheckpoint> witnessed = state.evidence.secret.value
                                                     ? state.evidence.secret.value->used_checkpoints
@@ -59,7 +59,7 @@ Status Engine::reanchor(const Credential& credential) {
                                      state.ring.header(), present);
   // A reanchor that was cut between its commit and the witnesses is completed by the permit that began it.
   if (authority.is(Reason::kAuthorityRefused) && earlier &&
-      state.loaded.newest_kind == log::CommitKind::kReanchor && state.counter_unmoved()) {
+      state.vault.loaded.newest_kind == log::CommitKind::kReanchor && state.counter_unmoved()) {
     accepted = earlier->checkpoint;
     authority = check_authority(credential, Purpose::kReanchor, state.ring.core().authority,
                                 state.ring.header(), accepted);
@@ -116,12 +116,13 @@ Status Engine::recover(const Credential& credential) {
   if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
   SR_TRY(check_clock(*state.time.newest(), now, state.ring.core().clock_tolerance_ms));
   if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.ring.core().clock_tolerance_ms));
-  log::Checkpoint accepted = state.loaded.newest;
+  log::Checkpoint accepted = state.vault.loaded.newest;
   Status authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
                                      state.ring.header(), accepted);
   // A recovery that was cut behind its commit is completed by the permit that began it.
-  if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kRecover) {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kContinuityKey));
+  if (authority.is(Reason::kAuthorityRefused) &&
+      state.vault.loaded.newest_kind == log::CommitKind::kRecover) {
+    SR_ASSIGN(const std::optional<Bytes> stored, state.vault.record(kContinuityKey));
     const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
     if (earlier) {
       accepted = *earlier;
@@ -135,15 +136,15 @@ Status Engine::recover(const Credential& credential) {
   SR_TRY(state.protector->plan_new_root(header));
   SystemRecordChanges changes;
   changes.put(kContinuityKey, encode_continuity_record(accepted));
-  SR_ASSIGN(KeyRing::Change change, state.plan_header(header, changes));
+  SR_ASSIGN(KeyRing::Change change, state.headers.plan(header, changes));
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kRecover, changes, next_stamp(*state.time.newest(), now)));
   state.tamper_file_anew = state.verdict.tamper_file_anew;
   // The file before the root: a root that fits no slot would look like a replaced one. The witnesses before the
   // root, too: with it the store opens as usual, and must not find them missing.
   state.ring.begin(std::move(change));
-  SR_TRY(state.settle_header());
-  SR_TRY(state.witnesses->try_move(State::Which::kFast, Foreign::kReplace));
+  SR_TRY(state.headers.settled().status());
+  SR_TRY(state.witnesses->try_move(Witnesses::Which::kFast, Foreign::kReplace));
   SR_TRY(state.protector->provision());
   state.persistence_damaged = state.recovering = false;
   return state.finish_opening(Foreign::kReplace);
@@ -189,11 +190,11 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   PersistenceHeader header_new = ring.header();
   SR_TRY(root.seal(header_new, fresh.number));
   changes.put(kAnchorKey, encode_anchor_record(fresh));
-  SR_ASSIGN(KeyRing::Change change, plan_header(std::move(header_new), changes));
+  SR_ASSIGN(KeyRing::Change change, headers.plan(std::move(header_new), changes));
   SR_TRY(begin_writing(kind, changes, stamp_now));
   const AuditCheckpoint newest = witnesses->audit().newest();
   ring.begin(std::move(change));
-  SR_TRY(settle_header());
+  SR_TRY(headers.settled().status());
   persistence_damaged = recovering = false;
   if (counter_lost) {
     SR_TRY(protector->provision());
@@ -207,7 +208,7 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   // Last, so that an act that was cut can be told by its commit being the newest.
   SystemRecordChanges done;
   ring.put_done(done);
-  SR_TRY(queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
+  SR_TRY(vault.commit(log::CommitKind::kPersistence, done));
   return finish_opening(Foreign::kReplace);
 }
 
@@ -228,13 +229,13 @@ Status Engine::reseal(const Credential& credential) {
   const bool counter_lost = !state.evidence.counter.damage.ok();
   if (counter_lost) state.anchor_found.reset();  // another TPM's clock says nothing of the former one's
   SR_TRY(state.check_time(now));
-  log::Checkpoint accepted = state.authority_checkpoint(state.loaded.newest);
+  log::Checkpoint accepted = state.authority_checkpoint(state.vault.loaded.newest);
   Status authority = check_authority(credential, Purpose::kReseal, state.ring.core().authority,
                                      state.ring.header(), accepted);
   // A reseal that was cut behind its commit is completed by the permit that began it.
-  if (authority.is(Reason::kAuthorityRefused) && state.loaded.newest_kind == log::CommitKind::kReseal &&
+  if (authority.is(Reason::kAuthorityRefused) && state.vault.loaded.newest_kind == log::CommitKind::kReseal &&
       state.counter_unmoved()) {
-    SR_ASSIGN(const std::optional<Bytes> stored, state.system_record(kResealKey));
+    SR_ASSIGN(const std::optional<Bytes> stored, state.vault.record(kResealKey));
     const std::optional<log::Checkpoint> earlier = stored ? parse_continuity_record(*stored) : std::nullopt;
     if (earlier) {
       accepted = *earlier;
@@ -245,7 +246,7 @@ Status Engine::reseal(const Credential& credential) {
   SR_TRY(authority);
   SystemRecordChanges changes;
   changes.put(kResealKey, encode_continuity_record(accepted));
-  if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.loaded.newest));
+  if (counter_lost) changes.put(kContinuityKey, encode_continuity_record(state.vault.loaded.newest));
   return state.commit_with_new_seal(log::CommitKind::kReseal, changes, next_stamp(*state.time.newest(), now));
 }
 

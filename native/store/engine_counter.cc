@@ -43,14 +43,14 @@ Status Engine::State::gather_counter() {
 }
 
 void Engine::State::adopt_anchor() {
-  const log::Record* record = index.find(anchor_key());
+  const log::Record* record = vault.index.find(anchor_key());
   if (record == nullptr || !anchor_found) return;
   log::Checkpoint checkpoint{record->generation(), {}};
   const AnchorStanding standing = stand(*anchor_found, evidence.counter.tpm);
   const bool settled = standing == AnchorStanding::kComplete;
   // Before the TPM moves for an ordinary anchor, and before a snapshot is written, the tamper file is synced; an
   // administrative operation names the counter as it stands, and only the anchor behind it moves the witnesses.
-  bool moved_before = record->generation() <= loaded.snapshot.generation;
+  bool moved_before = record->generation() <= vault.loaded.snapshot.generation;
   log::Checkpoint
       before;  // the anchor before it; the zero checkpoint when a compaction has taken that commit away
   for (const auto& [place, kind] : anchor_places) {

@@ -307,14 +307,14 @@ Status Engine::State::gather_secrets() {
 }
 
 Status Engine::State::load_log(const ProgressHook& progress) {
-  make_epoch_keys();
+  vault.make_epoch_keys(ring);
   Result<std::unique_ptr<os::File>> opened = directory->open(
       ring.core().vault_file_name, options.read_only ? os::OpenMode::kRead : os::OpenMode::kReadWrite);
   if (opened.is(Reason::kNotFound)) {
     return {Reason::kPartialRestore, "the vault file '" + ring.core().vault_file_name + "' is missing"};
   }
   if (!opened.ok()) return opened.status();
-  vault_file = *std::move(opened);
+  vault.file = *std::move(opened);
 
   std::optional<CheckpointWatch> secret_watch;
   std::optional<CheckpointWatch> token_watch;
@@ -362,7 +362,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     witnesses->audit().note(commit, std::nullopt);
     if (tamper_is_former && former_chain)
       former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
-    newest_wall_ms = commit.wall_ms;
+    vault.newest_wall_ms = commit.wall_ms;
     if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.checkpoint, commit.kind);
     see(commit.checkpoint);
   };
@@ -372,23 +372,24 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   std::optional<log::LoadedLog> before;
   constexpr int kLooksMax = 20;
   for (int look = 1;; ++look) {
-    SR_ASSIGN(loaded, log::read_log(*vault_file, ring.header().storage_id, *epoch_keys, index, read));
-    const bool damaged = loaded.end != log::LogEnd::kExact && loaded.end != log::LogEnd::kPadded;
-    if (!options.read_only || !damaged || (before && before->newest == loaded.newest)) break;
+    SR_ASSIGN(vault.loaded,
+              log::read_log(*vault.file, ring.header().storage_id, *vault.epoch_keys, vault.index, read));
+    const bool damaged = vault.loaded.end != log::LogEnd::kExact && vault.loaded.end != log::LogEnd::kPadded;
+    if (!options.read_only || !damaged || (before && before->newest == vault.loaded.newest)) break;
     if (look == kLooksMax)
       return {Reason::kLocked, "another process writes to the vault faster than it can be read; try again"};
-    before = loaded;
-    index.clear();
-    make_epoch_keys();
+    before = vault.loaded;
+    vault.index.clear();
+    vault.make_epoch_keys(ring);
   }
 
-  evidence.newest = loaded.newest;
-  evidence.tamper_synced = loaded.tamper_synced;
-  evidence.end = loaded.end;
-  if (secret_watch) evidence.secret.standing = secret_watch->conclude(loaded);
-  if (token_watch) evidence.token.standing = token_watch->conclude(loaded);
+  evidence.newest = vault.loaded.newest;
+  evidence.tamper_synced = vault.loaded.tamper_synced;
+  evidence.end = vault.loaded.end;
+  if (secret_watch) evidence.secret.standing = secret_watch->conclude(vault.loaded);
+  if (token_watch) evidence.token.standing = token_watch->conclude(vault.loaded);
   if (tamper_watch) {
-    evidence.tamper.standing = tamper_watch->conclude(loaded);
+    evidence.tamper.standing = tamper_watch->conclude(vault.loaded);
     // The heads agree but the audit log before them does not: another log than the one the vault counted along.
     if (evidence.tamper.standing == Standing::kContained && chain_differs) {
       evidence.tamper.damage =
@@ -396,7 +397,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     }
   }
   if (counter) {
-    SR_ASSIGN(const std::optional<Bytes> anchor, system_record(anchor_key()));
+    SR_ASSIGN(const std::optional<Bytes> anchor, vault.record(anchor_key()));
     anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
     evidence.counter.newest = anchor_found;
     adopt_anchor();
@@ -406,26 +407,8 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   return {};
 }
 
-Result<std::optional<Bytes>> Engine::State::system_record(std::string_view key) {
-  log::ValueCipher cipher(*epoch_keys);
-  if (queue) {
-    Bytes value;
-    SR_ASSIGN(const std::optional<std::size_t> size, queue->read(cipher, key, [&value](std::size_t bytes) {
-      value.resize(bytes);
-      return value.data();
-    }));
-    return size ? std::optional(std::move(value)) : std::nullopt;
-  }
-  const log::Record* record = index.find(key);
-  if (record == nullptr) return std::optional<Bytes>();
-  Bytes value(record->value_bytes());
-  if (!cipher.open(*record, value.data()))
-    return Status(Reason::kInternal, "a record in memory does not authenticate");
-  return std::optional(std::move(value));
-}
-
 Status Engine::State::check_persistence_record() {
-  SR_ASSIGN(const std::optional<Bytes> stored, system_record(kPersistenceKey));
+  SR_ASSIGN(const std::optional<Bytes> stored, vault.record(kPersistenceKey));
   const std::optional<PersistenceRecord> record = stored ? parse_persistence_record(*stored) : std::nullopt;
   if (!record) return {Reason::kVaultTampered, "the vault does not name its persistence.bin"};
   const bool newest = ring.hash() == record->new_hash;
@@ -435,7 +418,7 @@ Status Engine::State::check_persistence_record() {
 }
 
 Status Engine::State::find_stamp() {
-  SR_ASSIGN(const std::optional<Bytes> stored, system_record(kTimeTamperKey));
+  SR_ASSIGN(const std::optional<Bytes> stored, vault.record(kTimeTamperKey));
   if (!stored) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
   SR_ASSIGN(const TimeStamp stamp, parse_time_stamp(*stored));
   time.begin(stamp);
@@ -446,37 +429,35 @@ Status Engine::State::find_stamp() {
 Status Engine::State::cut_tail() {
   SR_TRY(try_witnesses());
   SR_TRY(directory->remove(ring.core().vault_file_name + std::string(kNewSuffix)));
-  if (loaded.end != log::LogEnd::kExact) SR_TRY(vault_file->truncate(loaded.end_offset));
+  if (vault.loaded.end != log::LogEnd::kExact) SR_TRY(vault.file->truncate(vault.loaded.end_offset));
   // A process that was killed may have left what was read here, frames and names, in the page cache alone. Nothing is
   // built on it before it is durable: a power cut must not take it and leave what follows. And the sync of the newest
   // frame may have failed; then the kernel counts it as written, and only writing it again brings it to the disk.
-  const bool witnessed = evidence.secret.value && evidence.secret.value->checkpoint == loaded.newest;
-  if (!witnessed && loaded.newest_offset != 0) {
-    Bytes frame(static_cast<std::size_t>(loaded.end_offset - loaded.newest_offset));
-    SR_ASSIGN(const std::size_t got, vault_file->read_at(loaded.newest_offset, frame));
+  const bool witnessed = evidence.secret.value && evidence.secret.value->checkpoint == vault.loaded.newest;
+  if (!witnessed && vault.loaded.newest_offset != 0) {
+    Bytes frame(static_cast<std::size_t>(vault.loaded.end_offset - vault.loaded.newest_offset));
+    SR_ASSIGN(const std::size_t got, vault.file->read_at(vault.loaded.newest_offset, frame));
     if (got != frame.size())
       return {Reason::kIoError, "the vault file became shorter while it was being opened"};
-    SR_TRY(vault_file->write_at(loaded.newest_offset, frame));
+    SR_TRY(vault.file->write_at(vault.loaded.newest_offset, frame));
   }
-  SR_TRY(vault_file->sync());
+  SR_TRY(vault.file->sync());
   SR_TRY(directory->sync());
-  tail_repaired = loaded.end == log::LogEnd::kDamaged;
+  tail_repaired = vault.loaded.end == log::LogEnd::kDamaged;
   return {};
 }
 
 void Engine::State::make_queue() {
-  writer = std::make_unique<log::LogWriter>(std::move(vault_file), loaded.end_offset, loaded.newest,
-                                            loaded.epoch_highest, *epoch_keys, options.reserve_bytes);
   log::CommitQueue::Hooks hooks;
-  hooks.gate = [this] { return gate(); };
+  hooks.gate = [this] { return mover.gate(); };
   hooks.wall_ms = [this] { return environment.clock.wall_ms(); };
   hooks.tamper_synced = [this] { return witnesses->tamper_synced(); };
   hooks.decorate = [this](std::vector<log::Change>& changes) { decorate(changes); };
   hooks.committed = [this](const log::CommitInfo& info) { on_committed(info); };
   hooks.completed = [this](std::vector<log::Completion> completions) {
-    on_completed(std::move(completions));
+    mover.completed(std::move(completions));
   };
-  queue = std::make_unique<log::CommitQueue>(index, *writer, *epoch_keys, std::move(hooks));
+  vault.begin_writing(std::move(hooks), options.reserve_bytes);
 }
 
 Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& changes,
@@ -490,13 +471,13 @@ Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& c
     if (evidence.token.present)
       witnesses->adopt_token(evidence.token.value, token_raw_hash.value_or(Bytes()));
     // A reanchor that was cut before VaultHash remembered it is remembered now.
-    SR_ASSIGN(const std::optional<Bytes> reanchored, system_record(kReanchorKey));
+    SR_ASSIGN(const std::optional<Bytes> reanchored, vault.record(kReanchorKey));
     const std::optional<ReanchorRecord> record =
         reanchored ? parse_reanchor_record(*reanchored) : std::nullopt;
     if (record) {
       for (const UsedCheckpoint& checkpoint : record->used_checkpoints) witnesses->burn(checkpoint);
     }
-    std::deque<log::Checkpoint> checkpoints = loaded.witnessed;
+    std::deque<log::Checkpoint> checkpoints = vault.loaded.witnessed;
     if (evidence.secret.value) checkpoints.push_back(evidence.secret.value->checkpoint);
     while (checkpoints.size() > limits::kWitnessedCheckpointsMax) checkpoints.pop_front();
     witnesses->adopt_witnessed(std::move(checkpoints));
@@ -507,7 +488,7 @@ Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& c
   }
   make_queue();
   time.force(stamp_now);
-  SR_TRY(queue->commit_system(kind, changes.list()).status());
+  SR_TRY(vault.commit(kind, changes));
   last_written_here = true;
   return {};
 }
@@ -532,13 +513,9 @@ Status Engine::State::finish_opening(Foreign foreign) {
               anchored.error().system_error};
     SR_TRY(anchored);
   } else {
-    SR_TRY(witnesses->try_move(Which::kAll, foreign));
-    if (token_store() != nullptr) anchor_newest_boot_ms = environment.clock.boot_ms();
+    SR_TRY(witnesses->try_move(Witnesses::Which::kAll, foreign));
   }
-  const std::uint64_t newest = witnesses->audit().newest().generation;
-  fast_window.moved(newest);
-  slow_window.moved(newest);
-  counter_checked_boot_ms = environment.clock.boot_ms();
+  mover.begin();
   stage = Stage::kOpen;
   start_threads();
   return {};

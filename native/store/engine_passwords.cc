@@ -50,20 +50,12 @@ std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header) {
 std::uint32_t Engine::State::next_slot_id() {
   std::uint32_t highest = 0;
   for (const KeySlot& slot : ring.header().slots) highest = std::max(highest, slot.id);
-  if (epoch_keys) {
-    const Result<std::optional<Bytes>> removed = system_record(kSlotIdKey);
+  if (vault.epoch_keys) {
+    const Result<std::optional<Bytes>> removed = vault.record(kSlotIdKey);
     if (removed.ok() && *removed && (*removed)->size() == sizeof(std::uint32_t))
       highest = std::max(highest, load_le<std::uint32_t>((*removed)->data()));
   }
   return highest + 1;
-}
-
-// With the maintenance lock held. What a change is judged by: where the file of an earlier one could not be written, that one
-// is gone on with first, and the passwords that are there then are the ones that count.
-Result<PersistenceHeader> Engine::State::settled_header() {
-  const std::lock_guard persistence(persistence_mutex);
-  SR_TRY(settle_header());
-  return ring.header();
 }
 
 // With the maintenance lock held, by which no other slot of a password changes meanwhile. A slot for a new password, in
@@ -72,27 +64,27 @@ Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_
                                                       std::string label) {
   const PasswordParameters parameters{crypto::random_array<16>(), options.argon2, std::move(label)};
   SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
-  std::unique_lock persistence(persistence_mutex);
-  SR_TRY(settle_header());
+  MutexLock persistence(headers.mutex());
+  SR_TRY(headers.settle());
   PersistenceHeader next = ring.header();
   const std::uint32_t id = next_slot_id();
   std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
   next.slots.push_back(wrap_password_slot(id, parameters, kek.view(), ring.dek().view(), next));
   SystemRecordChanges changes;
   if (former) changes.remove(kPasswordVerifiedKey);
-  SR_TRY(replace_slots(next, changes, "which passwords it has"));
+  SR_TRY(headers.replace_slots(next, changes, "which passwords it has"));
   persistence.unlock();
-  SR_TRY(although_durable(move_witnesses(Which::kAll)));
+  SR_TRY(although_durable(mover.move(Witnesses::Which::kAll)));
   return id;
 }
 
 Result<std::uint32_t> Engine::change_password(ByteView current, SecretBytes next,
                                               std::optional<std::string> label) {
   State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
+  const MutexLock maintenance(state.compactor.mutex());
   SR_TRY(state.accepts_writes());
   SR_TRY(check_new_password(next, label.value_or("")));
-  SR_ASSIGN(const PersistenceHeader before, state.settled_header());
+  SR_ASSIGN(const PersistenceHeader before, state.headers.settled());
   std::uint32_t former = 0;
   SR_TRY(open_by_password(before, current, &former).status());
   SR_TRY(check_unused(before, next.view(), former));
@@ -102,10 +94,10 @@ Result<std::uint32_t> Engine::change_password(ByteView current, SecretBytes next
 
 Result<std::uint32_t> Engine::add_password(ByteView current, SecretBytes next, std::string label) {
   State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
+  const MutexLock maintenance(state.compactor.mutex());
   SR_TRY(state.accepts_writes());
   SR_TRY(check_new_password(next, label));
-  SR_ASSIGN(const PersistenceHeader before, state.settled_header());
+  SR_ASSIGN(const PersistenceHeader before, state.headers.settled());
   if (password_slots(before).size() >= limits::kPasswordSlotsMax) {
     return Status(Reason::kInvalidArgument, "a store has at most 8 backup passwords; remove one first");
   }
@@ -116,9 +108,9 @@ Result<std::uint32_t> Engine::add_password(ByteView current, SecretBytes next, s
 
 Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
+  const MutexLock maintenance(state.compactor.mutex());
   SR_TRY(state.accepts_writes());
-  SR_ASSIGN(const PersistenceHeader before, state.settled_header());
+  SR_ASSIGN(const PersistenceHeader before, state.headers.settled());
   const std::string named = "key slot " + std::to_string(slot_id);
   const std::vector<const KeySlot*> slots = password_slots(before);
   if (std::none_of(slots.begin(), slots.end(),
@@ -132,8 +124,8 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
                                           " is that of the password given; it can be removed by one that "
                                           "stays, and the last one not at all"};
   }
-  std::unique_lock persistence(state.persistence_mutex);
-  SR_TRY(state.settle_header());
+  MutexLock persistence(state.headers.mutex());
+  SR_TRY(state.headers.settle());
   PersistenceHeader header = state.ring.header();
   std::array<std::uint8_t, sizeof(std::uint32_t)> highest{};
   store_le(highest.data(), state.next_slot_id() - 1);
@@ -141,9 +133,9 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
   changes.put(kSlotIdKey, highest);
   changes.remove(kPasswordVerifiedKey);
   std::erase_if(header.slots, [slot_id](const KeySlot& slot) { return slot.id == slot_id; });
-  SR_TRY(state.replace_slots(header, changes, "which passwords it has"));
+  SR_TRY(state.headers.replace_slots(header, changes, "which passwords it has"));
   persistence.unlock();
-  return although_durable(state.move_witnesses(State::Which::kAll));
+  return although_durable(state.mover.move(Witnesses::Which::kAll));
 }
 
 Result<std::uint32_t> Engine::verify_password(ByteView password) {
@@ -163,7 +155,7 @@ Result<std::uint32_t> Engine::verify_password(ByteView password) {
   store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
   SystemRecordChanges changes;
   changes.put(kPasswordVerifiedKey, now);
-  SR_TRY(state.queue->commit_system(log::CommitKind::kData, changes.list()).status());
+  SR_TRY(state.vault.commit(log::CommitKind::kData, changes));
   return slot_id;
 }
 

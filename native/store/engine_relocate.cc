@@ -56,13 +56,13 @@ Status Engine::State::check_left(const SecretStoreConfig& place) {
 
 Status Engine::relocate() {
   State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
+  const MutexLock maintenance(state.compactor.mutex());
   SR_TRY(state.accepts_writes());
   if (const ProtectorKind& kind = state.protector->kind(); !kind.has_secrets())
     return {Reason::kNothingToDo, "protector '" + std::string(kind.name) + "' has no SecretStore"};
-  SR_TRY(state.settled_header().status());
-  std::unique_lock persistence(state.persistence_mutex);
-  SR_TRY(state.settle_header());
+  SR_TRY(state.headers.settled().status());
+  MutexLock persistence(state.headers.mutex());
+  SR_TRY(state.headers.settle());
   const KeySlot* const slot = root_slot(state.ring.header());
   if (slot == nullptr) return {Reason::kInternal, "an open store has a key slot of its root"};
   SR_ASSIGN(const SecretStoreConfig named, state.protector->place_in(*slot));
@@ -76,9 +76,9 @@ Status Engine::relocate() {
   if (same == next.slots.end()) return {Reason::kInternal, "the key slot of the root is gone"};
   *same = std::move(renamed);
   SystemRecordChanges changes;
-  SR_TRY(state.replace_slots(next, changes, "which SecretStore it names"));
+  SR_TRY(state.headers.replace_slots(next, changes, "which SecretStore it names"));
   persistence.unlock();
-  return although_durable(state.move_witnesses(State::Which::kAll));
+  return although_durable(state.mover.move(Witnesses::Which::kAll));
 }
 
 }  // namespace strongroom::store

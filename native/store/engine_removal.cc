@@ -129,14 +129,14 @@ Status Engine::decommission(const Credential& credential) {
   // The checkpoint may be gone with the vault. That the removal was begun is authentic; its permit must be this store's still.
   const log::Checkpoint checkpoint = resumed && state.ring.core().authority.vendor_public_key
                                          ? permit_checkpoint(credential.permit)
-                                         : state.authority_checkpoint(state.loaded.newest);
+                                         : state.authority_checkpoint(state.vault.loaded.newest);
   SR_TRY(check_authority(credential, Purpose::kDecommission, state.ring.core().authority, state.ring.header(),
                          checkpoint));
 
   const std::string vault = state.ring.core().vault_file_name;
   if (!resumed) SR_TRY(state.enter_removal(ProvisionState::kDecommissioning));
   // persistence.bin is last: until it is gone, the act can be repeated and completed.
-  state.vault_file.reset();
+  state.vault.file.reset();
   for (const std::string& name : {vault, vault + std::string(kNewSuffix), std::string(kTamperFileName),
                                   std::string(kTamperFileName) + std::string(kNewSuffix)}) {
     SR_TRY(state.directory->remove(name));

@@ -55,7 +55,7 @@ std::optional<RestoreRecord> parse_restore_record(ByteView bytes) {
 }  // namespace
 
 std::optional<RestoreRecord> Engine::State::restore_record() {
-  const Result<std::optional<Bytes>> stored = system_record(kRestoreKey);
+  const Result<std::optional<Bytes>> stored = vault.record(kRestoreKey);
   return stored.ok() && *stored ? parse_restore_record(**stored) : std::nullopt;
 }
 
@@ -64,7 +64,7 @@ bool Engine::State::restore_pending() {
   return record && !record->completed;
 }
 
-Status Engine::State::note(log::CommitKind kind) { return queue->commit_system(kind, {}).status(); }
+Status Engine::State::note(log::CommitKind kind) { return vault.commit(kind); }
 
 Status Engine::State::connect_new_token(const TokenSlot& former) {
   SR_TRY(protector->token_kek()->connect(&former));
@@ -78,9 +78,10 @@ Status Engine::State::connect_new_token(const TokenSlot& former) {
 Status Engine::State::register_token_witness() {
   if (evidence.token.value) return {};  // judged, and contained in the history
   const AuditCheckpoint newest = witnesses->audit().newest();
-  const VaultHash value{{newest.generation, newest.head}, newest_wall_ms, witnesses->used_checkpoints()};
+  const VaultHash value{
+      {newest.generation, newest.head}, vault.newest_wall_ms, witnesses->used_checkpoints()};
   // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
-  const Witnesses::Keys keys = witness_keys(epoch_keys->file_key_id());
+  const Witnesses::Keys keys = witness_keys(vault.epoch_keys->file_key_id());
   Bytes raw = encode_vault_hash(value, keys.witness.view(), keys.storage_id, keys.key_id);
   SR_TRY(token_store()->save(SecretName::kVaultHash, ring.header().storage_id, raw));
   evidence.token.present = true;
@@ -109,7 +110,7 @@ Status Engine::validate_restore(const Credential& credential) {
   Status authority;
   if (state.recovering) {
     authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
-                                state.ring.header(), state.loaded.newest);
+                                state.ring.header(), state.vault.loaded.newest);
     // A restore that was cut behind its commit is continued by the permit that began it.
     if (authority.is(Reason::kAuthorityRefused) && pending) {
       authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
@@ -158,7 +159,7 @@ Status Engine::restore(const Credential& credential) {
   const std::optional<RestoreRecord> cut = state.restore_record();
   const std::uint32_t deactivated_before = cut && !cut->completed ? cut->keys_deactivated : 0;
   RestoreRecord record;
-  record.accepted = state.loaded.newest;
+  record.accepted = state.vault.loaded.newest;
   record.cause = error_info(state.refused_root.error().reason).reason;
   record.former_serial = former.token_serial;
   // Older than the limit, or without the SecretStore's word: the data are back, their freshness is not proven.
@@ -185,27 +186,27 @@ Status Engine::restore(const Credential& credential) {
   record.wall_ms = now.wall_ms;
   SystemRecordChanges changes;
   // In the same commit: the keys that are not in this token.
-  log::ValueCipher cipher(*state.epoch_keys);
-  const KeyRecords keys(*state.queue, cipher, token_keys());
+  log::ValueCipher cipher(*state.vault.epoch_keys);
+  const KeyRecords keys(*state.vault.queue, cipher, token_keys());
   SR_ASSIGN(const auto lost, keys.deactivations("lost with the token '" + former.token_label +
                                                 "', serial number " + former.token_serial));
   for (const auto& [name, value] : lost) changes.put(name, value);
   record.keys_deactivated = static_cast<std::uint32_t>(lost.size()) + deactivated_before;
   changes.put(kRestoreKey, encode_restore_record(record));
   if (unproven) changes.put(kContinuityKey, encode_continuity_record(record.accepted));
-  SR_ASSIGN(KeyRing::Change change, state.plan_header(std::move(header), changes));
-  SR_TRY(state.queue->commit_system(log::CommitKind::kRestore, changes.list()).status());
+  SR_ASSIGN(KeyRing::Change change, state.headers.plan(std::move(header), changes));
+  SR_TRY(state.vault.commit(log::CommitKind::kRestore, changes));
 
   state.ring.begin(std::move(change));
 
   SR_TRY(state.before_step("file"));
-  SR_TRY(state.settle_header());
+  SR_TRY(state.headers.settled().status());
   state.persistence_damaged = state.recovering = false;
 
   SR_TRY(state.before_step("settle"));
   SystemRecordChanges done;
   state.ring.put_done(done);
-  SR_TRY(state.queue->commit_system(log::CommitKind::kPersistence, done.list()).status());
+  SR_TRY(state.vault.commit(log::CommitKind::kPersistence, done));
 
   SR_TRY(state.note(log::CommitKind::kRestoreKeys));
   SR_TRY(state.before_step("strays"));
@@ -229,8 +230,8 @@ Status Engine::complete_restore() {
   record->completed_wall_ms = state.environment.clock.wall_ms();
   SystemRecordChanges changes;
   changes.put(kRestoreKey, encode_restore_record(*record));
-  SR_TRY(state.queue->commit_system(log::CommitKind::kRestoreCompleted, changes.list()).status());
-  return state.move_witnesses(State::Which::kAll);
+  SR_TRY(state.vault.commit(log::CommitKind::kRestoreCompleted, changes));
+  return state.mover.move(Witnesses::Which::kAll);
 }
 
 }  // namespace strongroom::store

@@ -22,16 +22,6 @@ Witnesses::Keys Engine::State::witness_keys(std::uint32_t key_id) {
           ring.header().storage_id, key_id};
 }
 
-void Engine::State::make_epoch_keys() {
-  epoch_keys =
-      std::make_unique<log::EpochKeys>(create_get_vault_key(ring.dek().view(), ring.core().vault_salt),
-                                       ring.header().storage_id, ring.header().key_id);
-  if (!ring.core().previous) return;
-  const SecretBytes& former = ring.core().previous->key;
-  epoch_keys->add_vault_key(ring.core().previous->key_id,
-                            create_get_vault_key(former.view(), ring.core().vault_salt));
-}
-
 Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
   StorageId storage_id{};
   {
@@ -99,18 +89,6 @@ Result<PersistenceHeader> Engine::State::wrap_anew(const SecretBytes& dek_next, 
   return next;
 }
 
-// With the persistence lock held. One epoch ends and the next belongs to the new DEK, in one step for the writer.
-void Engine::State::follow_keys() {
-  if (epoch_keys->key_id() != ring.header().key_id) {
-    queue->exclusively([this] {
-      epoch_keys->switch_vault_key(ring.header().key_id,
-                                   create_get_vault_key(ring.dek().view(), ring.core().vault_salt));
-      writer->end_epoch();
-    });
-  }
-  if (!ring.core().previous) epoch_keys->forget_former_vault_keys();
-}
-
 // With the persistence lock held.
 Status Engine::State::begin_rotation(ByteView password, const RotationOptions& how) {
   const std::size_t passwords = password_slots(ring.header()).size();
@@ -140,60 +118,60 @@ Status Engine::State::begin_rotation(ByteView password, const RotationOptions& h
   SR_TRY(before_step("dek"));
   SystemRecordChanges intent;
   SystemRecordChanges done;
-  SR_TRY(replace_header(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
+  SR_TRY(headers.replace(next, log::CommitKind::kRotation, intent, &done, std::move(keys)));
   SR_TRY(before_step("dek-begun"));
-  return queue->commit_system(log::CommitKind::kRotation, done.list()).status();
+  return vault.commit(log::CommitKind::kRotation, done);
 }
 
 Status Engine::State::move_vault(const ProgressHook& progress) {
-  if (epoch_keys->file_key_id() == epoch_keys->key_id()) return {};
+  if (vault.epoch_keys->file_key_id() == vault.epoch_keys->key_id()) return {};
   bool begun = false;
-  queue->exclusively([&] {
-    begun = epoch_keys->is_present(writer->current_epoch());
-    if (!begun) writer->end_epoch();
+  vault.queue->exclusively([&] {
+    begun = vault.epoch_keys->is_present(vault.writer->current_epoch());
+    if (!begun) vault.writer->end_epoch();
   });
   if (!begun) {  // the commit that was to begin the epoch had failed
-    const std::lock_guard persistence(persistence_mutex);
+    const MutexLock persistence(headers.mutex());
     SystemRecordChanges done;
     ring.put_done(done);
-    SR_TRY(queue->commit_system(log::CommitKind::kRotation, done.list()).status());
+    SR_TRY(vault.commit(log::CommitKind::kRotation, done));
   }
-  return compact_now(progress);
+  return compactor.compact(progress);
 }
 
 Status Engine::State::end_rotation() {
-  const std::lock_guard persistence(persistence_mutex);
-  SR_TRY(settle_header());
+  const MutexLock persistence(headers.mutex());
+  SR_TRY(headers.settle());
   if (!ring.core().previous) return {};
   const PersistenceHeader same = ring.header();
   NextKeys keys;
   keys.former_field_keys = clone(ring.core().former_field_keys);
   SystemRecordChanges intent;
-  return replace_header(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
+  return headers.replace(same, log::CommitKind::kRotation, intent, nullptr, std::move(keys));
 }
 
 Status Engine::rotate_dek(ByteView password, const ProgressHook& progress, const RotationOptions& how) {
   State& state = *state_;
-  const std::lock_guard maintenance(state.maintenance_mutex);
+  const MutexLock maintenance(state.compactor.mutex());
   SR_TRY(state.accepts_writes());
-  if (state.compaction_thread.joinable()) state.compaction_thread.join();
+  state.compactor.join();
   {
-    const std::lock_guard persistence(state.persistence_mutex);
+    const MutexLock persistence(state.headers.mutex());
     const bool was_pending = state.ring.core().previous.has_value();
-    SR_TRY(state.settle_header());  // it may be the begin of a rotation, or its end
+    SR_TRY(state.headers.settle());  // it may be the begin of a rotation, or its end
     if (!state.ring.core().previous && !was_pending) {
-      SR_TRY(state.check_space_for_compaction());  // before there are two keys
+      SR_TRY(state.compactor.check_space());  // before there are two keys
       SR_TRY(state.begin_rotation(password, how));
     }
   }
   SR_TRY(state.before_step("vault"));
   SR_TRY(state.move_vault(progress));
   SR_TRY(state.before_step("witnesses"));
-  SR_TRY(state.witnesses->move(State::Which::kAll));
+  SR_TRY(state.witnesses->move(Witnesses::Which::kAll));
   SR_TRY(state.before_step("dek-end"));
   SR_TRY(state.end_rotation());
   SR_TRY(state.before_step("dek-ended"));
-  return although_durable(state.move_witnesses(State::Which::kAll));
+  return although_durable(state.mover.move(Witnesses::Which::kAll));
 }
 
 }  // namespace strongroom::store

@@ -7,17 +7,17 @@
 #include "protectors/pkcs11/token_kek.h"
 #include "protectors/tpm/sealed_root.h"
 #include "secret_store/items.h"
+#include "store/compactor.h"
 #include "store/counter_witness.h"
 #include "store/engine.h"
+#include "store/header_changes.h"
 #include "store/store_locks.h"
+#include "store/vault.h"
 #include "store/verdict.h"
-#include "store/window.h"
-#include "store/witnesses.h"
+#include "store/witness_mover.h"
 #include "time/time_keeper.h"
 
 namespace strongroom::store {
-
-inline constexpr std::string_view kNewSuffix = ".new";
 
 // System records of the vault.
 inline constexpr std::string_view kStorageIdKey = "strongroom/storage-id";
@@ -33,9 +33,6 @@ inline constexpr std::string_view kSlotIdKey =
     "strongroom/slot-id";  // u32, the highest of a removed password's time
 // The directory in which the store was last opened for writing: its device and inode.
 inline constexpr std::string_view kPlaceKey = "strongroom/place";
-
-inline constexpr std::uint64_t kTokenRetryMsMax = 60'000;
-inline constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 
 // What reanchor burnt into the history.
 struct ReanchorRecord {
@@ -58,8 +55,6 @@ struct ReanchorRecord {
 }
 
 struct Engine::State {
-  using Which = Witnesses::Which;
-
   enum class Stage : std::uint8_t {
     kNew,
     kDetermined,
@@ -102,13 +97,8 @@ struct Engine::State {
   bool persistence_damaged = false;  // one copy
   bool secrets_damaged = false;      // one copy of VaultHash or TimeTamper; the next move mends it
 
-  std::unique_ptr<log::EpochKeys> epoch_keys;
-  log::Index index;
-  log::LoadedLog loaded;
-  std::unique_ptr<os::File> vault_file;  // until the writer has it
-  std::unique_ptr<log::LogWriter> writer;
   std::unique_ptr<Witnesses> witnesses;
-  std::unique_ptr<log::CommitQueue> queue;  // after what it refers to: destroyed first
+  Vault vault;  // after what its queue's hooks refer to: destroyed first
 
   Evidence evidence;
   Verdict verdict;
@@ -120,16 +110,6 @@ struct Engine::State {
   bool clock_corrected = false;       // at this start
   bool clock_unsynchronised = false;  // at COLDSTART
 
-  // The witness thread.
-  std::mutex witness_mutex;
-  std::condition_variable witness_wake;
-  bool witness_stop = false;
-  bool witness_dirty = false;
-  bool witness_urgent = false;
-  std::chrono::steady_clock::time_point witness_due{};
-  std::vector<log::Completion> witnessed_waiting;  // in order of submission
-  std::thread witness_thread;
-
   std::unique_ptr<CounterWitness> counter;  // null without one
   std::optional<AnchorRecord> anchor_found;
   // While the log is read: the commits that may hold an anchor.
@@ -138,34 +118,21 @@ struct Engine::State {
   bool age_excused = false;
   bool last_written_here = false;  // the directory is the one in which the store was last opened for writing
   std::uint64_t seal_epoch_anchors =
-      1;  // guarded by persistence_mutex: how many anchors the present epoch was given
-  std::optional<std::uint64_t> seal_epoch_began_boot_ms;  // guarded by persistence_mutex
-  std::atomic<std::uint64_t> anchor_newest_boot_ms{0};
-  std::atomic<std::uint64_t> anchor_wanted{0};   // the newest generation that counter or token should have
-  std::atomic<bool> anchor_owed{false};          // an anchor was asked for and failed
-  std::atomic<std::uint64_t> token_retry_ms{0};  // how long the next try waits
-
+      1;  // under headers.mutex(): how many anchors the present epoch was given
+  std::optional<std::uint64_t> seal_epoch_began_boot_ms;  // under headers.mutex()
   std::optional<Bytes> token_raw_hash;
   bool restore_validated = false;
   bool password_proven = false;  // of a restore that continues
 
-  // Anchors and changes of persistence.bin: one at a time; before the commit lock.
-  std::mutex persistence_mutex;
-  std::mutex maintenance_mutex;  // compaction, changes of passwords, close: one at a time
-  std::atomic<bool> compacting{false};
-  // After a failure: not before the log has grown to this, or not before the file system can hold a new log.
-  std::atomic<std::uint64_t> compaction_bytes_next{0};
-  std::atomic<bool> compaction_lacks_space{false};
-  std::thread compaction_thread;
-  // What waits for tamper file and SecretStore, and for the TPM or the token.
-  Window fast_window;
-  Window slow_window;
-  std::uint64_t counter_checked_boot_ms = 0;  // by the opening, then the witness thread
+  HeaderChanges headers{{ring, vault, directory, protector}};
+  Compactor compactor{{options, ring, vault, directory, witnesses,
+                       [this](std::uint32_t key_id) { return witness_keys(key_id); }}};
+  WitnessMover mover{{environment.clock, options, ring, vault, headers, protector, witnesses, counter,
+                      [this] { return anchor_counter(log::CommitKind::kAnchor, Anchor::kUnlessConfirmed); },
+                      [this](std::vector<log::Completion> done) { completed(std::move(done)); },
+                      [this] { compactor.begin_if_worthwhile(); }}};
   bool tail_repaired = false;
   bool tamper_file_anew = false;
-  std::atomic<std::uint64_t> log_bytes{0};
-  std::atomic<std::int64_t> newest_wall_ms{0};
-  std::atomic<log::CommitKind> newest_kind{log::CommitKind::kOpen};
 
   [[nodiscard]] Status require(Stage stage_wanted) const;
   [[nodiscard]] Status accepts_writes() const;
@@ -189,7 +156,6 @@ struct Engine::State {
   [[nodiscard]] Status save_first_items(const log::Checkpoint& genesis);
   [[nodiscard]] Status create_vault();
   void make_queue();
-  [[nodiscard]] Result<std::optional<Bytes>> system_record(std::string_view key);
   [[nodiscard]] Status check_persistence_record();
   [[nodiscard]] Status find_stamp();
 
@@ -202,7 +168,7 @@ struct Engine::State {
   [[nodiscard]] Status finish_opening(Foreign foreign);
   // A start that failed can be repeated whether or not its commit is durable.
   [[nodiscard]] Status of_start(const Status& status) const {
-    return status.is(Reason::kPoisoned) ? writer->poison_cause() : status;
+    return status.is(Reason::kPoisoned) ? vault.writer->poison_cause() : status;
   }
   [[nodiscard]] Status repair_copies();
 
@@ -217,23 +183,7 @@ struct Engine::State {
   [[nodiscard]] Status remove_persistence();  // the end of a decommission
   [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
   void start_threads();
-  void stop_threads();
-
-  // engine_header.cc, with the persistence lock held once the store is open. They complete an earlier transaction first.
-  [[nodiscard]] Result<KeyRing::Change> plan_header(PersistenceHeader next, SystemRecordChanges& intent,
-                                                    std::optional<NextKeys> keys = std::nullopt);
-  // Replaces the file of the pending transaction, tried again after a failure. True in `settled` when there was one.
-  [[nodiscard]] Status settle_header(bool* settled = nullptr);
-  // The whole transaction on an open store. The record `done` goes into `last` where the caller commits something anyhow,
-  // else into a commit of its own.
-  [[nodiscard]] Status replace_header(PersistenceHeader next, log::CommitKind kind,
-                                      SystemRecordChanges& changes, SystemRecordChanges* last = nullptr,
-                                      std::optional<NextKeys> keys = std::nullopt);
-  // The same for the key slots. An error says whether they are changed, and what of the store `shows` it.
-  [[nodiscard]] Status replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
-                                     std::string_view shows);
-  void adopt_slot();
-  [[nodiscard]] Result<PersistenceHeader> settled_header();  // what it is after that
+  void stop_threads() SR_REQUIRES(compactor.mutex());
 
   // Nothing for an opening that only reads.
   [[nodiscard]] Status lock_shared(const StorageId& storage_id, const ProtectorKind& kind);
@@ -257,7 +207,7 @@ struct Engine::State {
   // engine_take_over.cc
   // A store of release 0.1 gets new indices; otherwise nothing.
   [[nodiscard]] Status take_over();
-  [[nodiscard]] Status begin_take_over();
+  [[nodiscard]] Status begin_take_over() SR_REQUIRES(headers.mutex());
   [[nodiscard]] Status end_take_over();
   // The record that speaks of the indices in the core data.
   [[nodiscard]] std::string_view anchor_key() const;
@@ -286,7 +236,6 @@ struct Engine::State {
 
   // engine_rotation.cc
   [[nodiscard]] Witnesses::Keys witness_keys(std::uint32_t key_id);
-  void make_epoch_keys();
   [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
   // Which DEK the vault file is of; then the witnesses are, too.
   [[nodiscard]] Status find_vault_key(const log::FileHeader& file);
@@ -294,9 +243,9 @@ struct Engine::State {
   [[nodiscard]] Status unless_changed(Status finding);
   [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password,
                                                     std::uint32_t password_slot);
-  void follow_keys();  // the log's epochs, after a change of the keys
-  [[nodiscard]] Status begin_rotation(ByteView password, const RotationOptions& how);
-  [[nodiscard]] Status move_vault(const ProgressHook& progress);
+  [[nodiscard]] Status begin_rotation(ByteView password, const RotationOptions& how)
+      SR_REQUIRES(headers.mutex());
+  [[nodiscard]] Status move_vault(const ProgressHook& progress) SR_REQUIRES(compactor.mutex());
   [[nodiscard]] Status end_rotation();
 
   // engine_authority.cc
@@ -319,13 +268,12 @@ struct Engine::State {
   // kUnlessConfirmed: not where the counter vouches for everything that was committed.
   enum class Anchor : std::uint8_t { kAlways, kUnlessConfirmed };
   [[nodiscard]] Status anchor_counter(log::CommitKind kind, Anchor which);
-  [[nodiscard]] std::uint64_t next_epoch_anchors() const;  // as many as the pace of anchors allows
+  [[nodiscard]] std::uint64_t next_epoch_anchors()
+      SR_REQUIRES(headers.mutex());  // as many as the pace of anchors allows
   [[nodiscard]] Status begin_seal_epoch(std::uint64_t first, std::uint64_t anchors,
-                                        SystemRecordChanges& changes);
+                                        SystemRecordChanges& changes) SR_REQUIRES(headers.mutex());
   // As authority or a COLDSTART sets it: `head` is what the extend index has, or will have.
   [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number, const std::optional<Digest>& head);
-  [[nodiscard]] bool anchor_due();
-  [[nodiscard]] std::optional<std::chrono::milliseconds> until_anchor();
   [[nodiscard]] bool counter_unmoved() const;
 
   void drop_contradicting_evidence();
@@ -335,27 +283,8 @@ struct Engine::State {
   void describe_witnesses(const AuditCheckpoint& newest, EngineStatus& out);
 
   // Commit hooks.
-  [[nodiscard]] Status gate();
   void decorate(std::vector<log::Change>& changes);
   void on_committed(const log::CommitInfo& info);
-  void on_completed(std::vector<log::Completion> completions);
-
-  void run_witness_thread();
-  // A witness says that this store is not the one it last saw.
-  [[nodiscard]] Status alarm() const;
-  [[nodiscard]] bool alarmed() const { return witnesses->alarmed() || (counter && counter->alarmed()); }
-  // kAll: the TPM too, or the token.
-  [[nodiscard]] Status move_witnesses(Which which);
-  [[nodiscard]] Status move_unanchored(Which which = Which::kFast);  // all but a TPM
-  // Looks whether another copy of the store has moved the TPM.
-  void check_counter();
-  void settle_waiting();  // without threads: the operations that wait for witnesses
-  [[nodiscard]] Error error_of_move(const Status& moved) const;
-  void deliver_witnessed(std::vector<log::Completion> waiting, const Status& status);
-  void compact_if_worthwhile();
-  // kNoSpace when the file system cannot hold a second log of the size of the live records.
-  [[nodiscard]] Status check_space_for_compaction() const;
-  [[nodiscard]] Status compact_now(const ProgressHook& progress = {});
 };
 
 }  // namespace strongroom::store

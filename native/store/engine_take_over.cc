@@ -18,13 +18,13 @@ constexpr std::string_view kAnchorNextKey = "strongroom/anchor-next";
 }  // namespace
 
 std::string_view Engine::State::anchor_key() const {
-  return has_extend() && index.find(kAnchorNextKey) != nullptr ? kAnchorNextKey : kAnchorKey;
+  return has_extend() && vault.index.find(kAnchorNextKey) != nullptr ? kAnchorNextKey : kAnchorKey;
 }
 
 Status Engine::State::take_over() {
-  const std::lock_guard lock(persistence_mutex);
+  const MutexLock lock(headers.mutex());
   if (!has_extend()) SR_TRY(begin_take_over());
-  SR_ASSIGN(const std::optional<Bytes> next, system_record(kAnchorNextKey));
+  SR_ASSIGN(const std::optional<Bytes> next, vault.record(kAnchorNextKey));
   return next ? end_take_over() : Status();
 }
 
@@ -54,18 +54,18 @@ Status Engine::State::begin_take_over() {
   SR_TRY(sealed_root().seal(header_new, made));
   SystemRecordChanges changes;
   changes.put(kAnchorNextKey, encode_anchor_record(record));
-  return replace_header(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
+  return headers.replace(header_new, log::CommitKind::kTakeOver, changes, nullptr, std::move(next));
 }
 
 Status Engine::State::end_take_over() {
   SR_TRY(sealed_root().indices().remove({ring.core().counter_index, ring.core().extend_index}));
-  SR_ASSIGN(const std::optional<Bytes> next, system_record(kAnchorNextKey));
+  SR_ASSIGN(const std::optional<Bytes> next, vault.record(kAnchorNextKey));
   const std::optional<AnchorRecord> record = next ? parse_anchor_record(*next) : std::nullopt;
   if (!record) return {Reason::kInternal, "the record of a take-over is malformed"};
   SystemRecordChanges changes;
   changes.put(kAnchorKey, *next);
   changes.remove(kAnchorNextKey);
-  const Result<log::CommitInfo> done = queue->commit_system(log::CommitKind::kTakeOver, changes.list());
+  const Result<log::CommitInfo> done = vault.queue->commit_system(log::CommitKind::kTakeOver, changes.list());
   if (!done.ok()) return done.status();
   make_counter_witness();
   counter->adopt(*record, done->checkpoint, CounterWitness::Reached::kByTpm, done->checkpoint);

@@ -40,7 +40,7 @@ Result<Bytes> Engine::State::place() {
 }
 
 Result<bool> Engine::State::is_at_recorded_place() {
-  SR_ASSIGN(const std::optional<Bytes> recorded, system_record(kPlaceKey));
+  SR_ASSIGN(const std::optional<Bytes> recorded, vault.record(kPlaceKey));
   SR_ASSIGN(const Bytes present, place());
   return recorded == present;
 }

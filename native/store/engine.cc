@@ -6,6 +6,7 @@
 #include "base/duration.h"
 #include "base/limits.h"
 #include "store/engine_state.h"
+#include "store/operations/restoration.h"
 
 namespace strongroom::store {
 namespace {
@@ -275,8 +276,8 @@ Status Engine::initialize_coldstart() {
   if (!options.recovery_password.empty()) {
     const PasswordParameters parameters{crypto::random_array<16>(), options.argon2};
     SR_ASSIGN(const SecretBytes kek, password_kek(options.recovery_password.view(), parameters));
-    header.slots.push_back(
-        wrap_password_slot(state.next_slot_id(), parameters, kek.view(), state.ring.dek().view(), header));
+    header.slots.push_back(wrap_password_slot(state.headers.next_slot_id(), parameters, kek.view(),
+                                              state.ring.dek().view(), header));
   }
 
   // Provisioning order: persistence.bin first, so that everything after it is known to belong to this attempt.
@@ -395,7 +396,7 @@ Status Engine::validate_vault_integrity() {
   if (state.startup == StartupState::kWarmstart) {
     SR_TRY(state.unless_changed(state.verdict.status));
     SR_TRY(state.unless_changed(state.check_persistence_record()));
-    if (state.restore_pending()) {
+    if (Restoration(state).is_pending()) {
       return {Reason::kRestoreRequired, "a restore of this store was begun and is not completed"};
     }
   }

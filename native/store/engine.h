@@ -297,10 +297,11 @@ class Engine {
   // The store's token as a place of managed keys; null where it has none. From any thread, once open.
   [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;
 
- private:
-  [[nodiscard]] Result<VerifyReport> read_and_verify(const ProgressHook& progress);
+  struct State;  // engine_state.h
 
-  struct State;
+ private:
+  friend class Verification;
+
   std::unique_ptr<State> state_;
 };
 

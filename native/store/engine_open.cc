@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "os/errno_reason.h"
 #include "store/engine_state.h"
+#include "store/operations/relocation.h"
 
 namespace strongroom::store {
 namespace {
@@ -98,7 +99,7 @@ Status Engine::State::check_kind(const ProtectorKind& kind) const {
 }
 
 ProtectorContext Engine::State::protector_context() {
-  return {environment, options, ring, secrets, secret_config, [this] { return next_slot_id(); }};
+  return {environment, options, ring, secrets, secret_config, [this] { return headers.next_slot_id(); }};
 }
 
 void Engine::State::use_protector(const ProtectorKind& kind) {
@@ -166,7 +167,7 @@ Status Engine::initialize_recovery(ByteView password) {
   Status as_usual = initialize_warmstart();
   if (as_usual.ok()) {
     state.stage = State::Stage::kSetUp;
-    return state.nothing_to_recover();
+    return Relocation(state).nothing_to_recover();
   }
   if (as_usual.is(Reason::kLocked)) return as_usual;
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.ring.read(*state.directory));

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "store/engine_state.h"
+#include "store/operations/restoration.h"
 
 namespace strongroom::store {
 
@@ -214,7 +215,7 @@ EngineStatus Engine::status() {
   if (state.stage == State::Stage::kOpen ||
       (state.startup == StartupState::kWarmstart && state.stage > State::Stage::kRootOpen &&
        state.stage != State::Stage::kClosed)) {
-    out.restore = state.restore_record();
+    out.restore = Restoration(state).record();
     const Result<std::optional<Bytes>> verified = state.vault.record(kPasswordVerifiedKey);
     if (verified.ok() && *verified && (*verified)->size() == sizeof(std::int64_t))
       out.password_verified_ms = static_cast<std::int64_t>(load_le<std::uint64_t>((*verified)->data()));

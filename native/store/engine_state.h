@@ -29,8 +29,6 @@ inline constexpr std::string_view kRestoreKey = "strongroom/restore";
 inline constexpr std::string_view kResealKey =
     "strongroom/reseal";  // the checkpoint that its authority accepted
 inline constexpr std::string_view kPasswordVerifiedKey = "strongroom/password-verified";  // i64 wall time, ms
-inline constexpr std::string_view kSlotIdKey =
-    "strongroom/slot-id";  // u32, the highest of a removed password's time
 // The directory in which the store was last opened for writing: its device and inode.
 inline constexpr std::string_view kPlaceKey = "strongroom/place";
 
@@ -172,16 +170,6 @@ struct Engine::State {
   }
   [[nodiscard]] Status repair_copies();
 
-  // engine_removal.cc
-  struct Reach;
-  [[nodiscard]] Result<bool> root_is_gone();
-  [[nodiscard]] Status reach_secrets(const Status& opened, Reach& reach);
-  [[nodiscard]] Result<Reach> reach_items(const KeySlot& root, const Status& opened);
-  [[nodiscard]] Status enter_removal(ProvisionState next);
-  [[nodiscard]] Status remove_own(SecretName name);
-  [[nodiscard]] Status remove_items(const Reach& reach);
-  [[nodiscard]] Status remove_persistence();  // the end of a decommission
-  [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
   void start_threads();
   void stop_threads() SR_REQUIRES(compactor.mutex());
 
@@ -190,19 +178,10 @@ struct Engine::State {
   [[nodiscard]] Result<Bytes> place();  // the directory's identity: a copy has another one
   [[nodiscard]] Result<bool> is_at_recorded_place();
 
-  // engine_relocate.cc
-  [[nodiscard]] Status nothing_to_recover();
-  [[nodiscard]] Status check_left(const SecretStoreConfig& place);
-
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
   [[nodiscard]] bool has_secret_store() const { return (ring.core().witnesses & kWitnessSecretStore) != 0; }
   [[nodiscard]] bool has_counter() const { return (ring.core().witnesses & kWitnessTpm) != 0; }
   [[nodiscard]] bool has_extend() const { return (ring.core().witnesses & kWitnessTpmExtend) != 0; }
-
-  // engine_passwords.cc
-  [[nodiscard]] std::uint32_t next_slot_id();
-  [[nodiscard]] Result<std::uint32_t> replace_password(std::optional<std::uint32_t> former, ByteView password,
-                                                       std::string label);
 
   // engine_take_over.cc
   // A store of release 0.1 gets new indices; otherwise nothing.
@@ -221,32 +200,16 @@ struct Engine::State {
   [[nodiscard]] Status read_persistence_again();
   [[nodiscard]] Status check_time(const Now& now);
 
-  // engine_restore.cc
-  [[nodiscard]] std::optional<RestoreRecord> restore_record();
-  [[nodiscard]] bool restore_pending();
   [[nodiscard]] Status before_step(std::string_view step) const {
     return options.before_step ? options.before_step(step) : Status();
   }
-  // Connects a token that was not there before; it must hold nothing of this instance.
-  [[nodiscard]] Status connect_new_token(const TokenSlot& former);
-  // The token remembers the present checkpoint before the KEK in it can open the store.
-  [[nodiscard]] Status register_token_witness();
-  [[nodiscard]] Status note(log::CommitKind kind);
-  [[nodiscard]] Status resume_restore();
-
-  // engine_rotation.cc
+  // engine_deks.cc
   [[nodiscard]] Witnesses::Keys witness_keys(std::uint32_t key_id);
   [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
   // Which DEK the vault file is of; then the witnesses are, too.
   [[nodiscard]] Status find_vault_key(const log::FileHeader& file);
   // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
   [[nodiscard]] Status unless_changed(Status finding);
-  [[nodiscard]] Result<PersistenceHeader> wrap_anew(const SecretBytes& dek_next, ByteView password,
-                                                    std::uint32_t password_slot);
-  [[nodiscard]] Status begin_rotation(ByteView password, const RotationOptions& how)
-      SR_REQUIRES(headers.mutex());
-  [[nodiscard]] Status move_vault(const ProgressHook& progress) SR_REQUIRES(compactor.mutex());
-  [[nodiscard]] Status end_rotation();
 
   // engine_authority.cc
   [[nodiscard]] SealedRoot& sealed_root() { return *protector->sealed_root(); }  // of a store with a counter

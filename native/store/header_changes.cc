@@ -1,5 +1,6 @@
 #include "store/header_changes.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "protectors/registry.h"
@@ -10,6 +11,17 @@ Result<KeyRing::Change> HeaderChanges::plan(PersistenceHeader next, SystemRecord
   const MutexLock lock(mutex_);
   SR_TRY(settle());
   return parts_.ring.plan(std::move(next), std::nullopt, intent);
+}
+
+// The history remembers the highest id of a password's slot that was removed.
+std::uint32_t HeaderChanges::next_slot_id() const {
+  std::uint32_t highest = 0;
+  for (const KeySlot& slot : parts_.ring.header().slots) highest = std::max(highest, slot.id);
+  if (!parts_.vault.epoch_keys) return highest + 1;
+  const Result<std::optional<Bytes>> removed = parts_.vault.record(kSlotIdKey);
+  if (removed.ok() && *removed && (*removed)->size() == sizeof(std::uint32_t))
+    highest = std::max(highest, load_le<std::uint32_t>((*removed)->data()));
+  return highest + 1;
 }
 
 Result<PersistenceHeader> HeaderChanges::settled() {

@@ -9,6 +9,9 @@
 
 namespace strongroom::store {
 
+// u32, the highest slot id of a removed password's time.
+inline constexpr std::string_view kSlotIdKey = "strongroom/slot-id";
+
 class HeaderChanges {
  public:
   // What it works on; all outlive it. What is null becomes something before the first call.
@@ -39,6 +42,8 @@ class HeaderChanges {
   // The same for the key slots. An error says whether they are changed, and what of the store `shows` it.
   [[nodiscard]] Status replace_slots(const PersistenceHeader& next, SystemRecordChanges& changes,
                                      std::string_view shows) SR_REQUIRES(mutex_);
+  // One that no slot has or had.
+  [[nodiscard]] std::uint32_t next_slot_id() const;
   // The protector goes on with the slot of the file on disk.
   void adopt_slot() SR_REQUIRES(mutex_);
 

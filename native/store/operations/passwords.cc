@@ -1,12 +1,5 @@
-// The backup passwords and their key slots. Each password has a slot of its own, so that each of those who keep one can be
-// given one, and lose it, without the others. Any of them is the authority of a store without a vendor's key.
-//
-// Invariants:
-// - Nobody becomes the authority of a store by being able to open it: every change asks for a password that is there,
-//   and a store that has none never gets one.
-// - The last password is never removed, and what is removed is not what was proven: a slot that stays has just opened.
-// - No two slots have one password, so that a password that was removed opens nothing.
-// - A slot id is never used again: the history remembers the highest that was removed.
+#include "store/operations/passwords.h"
+
 #include <algorithm>
 
 #include "base/limits.h"
@@ -47,70 +40,56 @@ std::vector<KeySlotStatus> key_slot_status(const PersistenceHeader& header) {
   return out;
 }
 
-std::uint32_t Engine::State::next_slot_id() {
-  std::uint32_t highest = 0;
-  for (const KeySlot& slot : ring.header().slots) highest = std::max(highest, slot.id);
-  if (vault.epoch_keys) {
-    const Result<std::optional<Bytes>> removed = vault.record(kSlotIdKey);
-    if (removed.ok() && *removed && (*removed)->size() == sizeof(std::uint32_t))
-      highest = std::max(highest, load_le<std::uint32_t>((*removed)->data()));
-  }
-  return highest + 1;
-}
-
 // With the maintenance lock held, by which no other slot of a password changes meanwhile. A slot for a new password, in
 // place of `former` or beside the others.
-Result<std::uint32_t> Engine::State::replace_password(std::optional<std::uint32_t> former, ByteView password,
-                                                      std::string label) {
-  const PasswordParameters parameters{crypto::random_array<16>(), options.argon2, std::move(label)};
+Result<std::uint32_t> Passwords::replace(std::optional<std::uint32_t> former, ByteView password,
+                                         std::string label) {
+  const PasswordParameters parameters{crypto::random_array<16>(), store_.options.argon2, std::move(label)};
   SR_ASSIGN(const SecretBytes kek, password_kek(password, parameters));
-  MutexLock persistence(headers.mutex());
-  SR_TRY(headers.settle());
-  PersistenceHeader next = ring.header();
-  const std::uint32_t id = next_slot_id();
+  MutexLock persistence(store_.headers.mutex());
+  SR_TRY(store_.headers.settle());
+  PersistenceHeader next = store_.ring.header();
+  const std::uint32_t id = store_.headers.next_slot_id();
   std::erase_if(next.slots, [former](const KeySlot& slot) { return slot.id == former; });
-  next.slots.push_back(wrap_password_slot(id, parameters, kek.view(), ring.dek().view(), next));
+  next.slots.push_back(wrap_password_slot(id, parameters, kek.view(), store_.ring.dek().view(), next));
   SystemRecordChanges changes;
   if (former) changes.remove(kPasswordVerifiedKey);
-  SR_TRY(headers.replace_slots(next, changes, "which passwords it has"));
+  SR_TRY(store_.headers.replace_slots(next, changes, "which passwords it has"));
   persistence.unlock();
-  SR_TRY(although_durable(mover.move(Witnesses::Which::kAll)));
+  SR_TRY(although_durable(store_.mover.move(Witnesses::Which::kAll)));
   return id;
 }
 
-Result<std::uint32_t> Engine::change_password(ByteView current, SecretBytes next,
-                                              std::optional<std::string> label) {
-  State& state = *state_;
-  const MutexLock maintenance(state.compactor.mutex());
-  SR_TRY(state.accepts_writes());
+Result<std::uint32_t> Passwords::change(ByteView current, SecretBytes next,
+                                        std::optional<std::string> label) {
+  const MutexLock maintenance(store_.compactor.mutex());
+  SR_TRY(store_.accepts_writes());
   SR_TRY(check_new_password(next, label.value_or("")));
-  SR_ASSIGN(const PersistenceHeader before, state.headers.settled());
+  SR_ASSIGN(const PersistenceHeader before, store_.headers.settled());
   std::uint32_t former = 0;
   SR_TRY(open_by_password(before, current, &former).status());
   SR_TRY(check_unused(before, next.view(), former));
   if (!label) label = label_of(before, former);
-  return state.replace_password(former, next.view(), *std::move(label));
+  return replace(former, next.view(), *std::move(label));
 }
 
-Result<std::uint32_t> Engine::add_password(ByteView current, SecretBytes next, std::string label) {
-  State& state = *state_;
-  const MutexLock maintenance(state.compactor.mutex());
-  SR_TRY(state.accepts_writes());
+Result<std::uint32_t> Passwords::add(ByteView current, SecretBytes next, std::string label) {
+  const MutexLock maintenance(store_.compactor.mutex());
+  SR_TRY(store_.accepts_writes());
   SR_TRY(check_new_password(next, label));
-  SR_ASSIGN(const PersistenceHeader before, state.headers.settled());
+  SR_ASSIGN(const PersistenceHeader before, store_.headers.settled());
   if (password_slots(before).size() >= limits::kPasswordSlotsMax) {
     return Status(Reason::kInvalidArgument, "a store has at most 8 backup passwords; remove one first");
   }
   SR_TRY(open_by_password(before, current).status());
   SR_TRY(check_unused(before, next.view(), std::nullopt));
-  return state.replace_password(std::nullopt, next.view(), std::move(label));
+  return replace(std::nullopt, next.view(), std::move(label));
 }
 
-Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
-  State& state = *state_;
-  const MutexLock maintenance(state.compactor.mutex());
-  SR_TRY(state.accepts_writes());
-  SR_ASSIGN(const PersistenceHeader before, state.headers.settled());
+Status Passwords::remove(ByteView staying, std::uint32_t slot_id) {
+  const MutexLock maintenance(store_.compactor.mutex());
+  SR_TRY(store_.accepts_writes());
+  SR_ASSIGN(const PersistenceHeader before, store_.headers.settled());
   const std::string named = "key slot " + std::to_string(slot_id);
   const std::vector<const KeySlot*> slots = password_slots(before);
   if (std::none_of(slots.begin(), slots.end(),
@@ -124,38 +103,37 @@ Status Engine::remove_password(ByteView staying, std::uint32_t slot_id) {
                                           " is that of the password given; it can be removed by one that "
                                           "stays, and the last one not at all"};
   }
-  MutexLock persistence(state.headers.mutex());
-  SR_TRY(state.headers.settle());
-  PersistenceHeader header = state.ring.header();
+  MutexLock persistence(store_.headers.mutex());
+  SR_TRY(store_.headers.settle());
+  PersistenceHeader header = store_.ring.header();
   std::array<std::uint8_t, sizeof(std::uint32_t)> highest{};
-  store_le(highest.data(), state.next_slot_id() - 1);
+  store_le(highest.data(), store_.headers.next_slot_id() - 1);
   SystemRecordChanges changes;
   changes.put(kSlotIdKey, highest);
   changes.remove(kPasswordVerifiedKey);
   std::erase_if(header.slots, [slot_id](const KeySlot& slot) { return slot.id == slot_id; });
-  SR_TRY(state.headers.replace_slots(header, changes, "which passwords it has"));
+  SR_TRY(store_.headers.replace_slots(header, changes, "which passwords it has"));
   persistence.unlock();
-  return although_durable(state.mover.move(Witnesses::Which::kAll));
+  return although_durable(store_.mover.move(Witnesses::Which::kAll));
 }
 
-Result<std::uint32_t> Engine::verify_password(ByteView password) {
-  State& state = *state_;
-  if (state.ring.dek().empty()) return Status(Reason::kNotOpen, "the store is not open");
+Result<std::uint32_t> Passwords::verify(ByteView password) {
+  if (store_.ring.dek().empty()) return Status(Reason::kNotOpen, "the store is not open");
   std::uint32_t slot_id = 0;
-  if (state.options.read_only) {
+  if (store_.options.read_only) {
     // Another process may have changed the passwords since.
-    SR_ASSIGN(const Bytes file, read_persistence_file(*state.directory));
+    SR_ASSIGN(const Bytes file, read_persistence_file(*store_.directory));
     SR_ASSIGN(const std::vector<ParsedPersistence> parsed, parse_persistence(file));
     SR_TRY(open_by_password(parsed.front().header, password, &slot_id).status());
     return slot_id;
   }
-  SR_TRY(open_by_password(state.ring.header_now(), password, &slot_id).status());
-  if (state.stage != State::Stage::kOpen) return slot_id;
+  SR_TRY(open_by_password(store_.ring.header_now(), password, &slot_id).status());
+  if (store_.stage != Engine::State::Stage::kOpen) return slot_id;
   std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
-  store_le(now.data(), static_cast<std::uint64_t>(state.environment.clock.wall_ms()));
+  store_le(now.data(), static_cast<std::uint64_t>(store_.environment.clock.wall_ms()));
   SystemRecordChanges changes;
   changes.put(kPasswordVerifiedKey, now);
-  SR_TRY(state.vault.commit(log::CommitKind::kData, changes));
+  SR_TRY(store_.vault.commit(log::CommitKind::kData, changes));
   return slot_id;
 }
 

@@ -1,0 +1,65 @@
+#include "store/operations/verification.h"
+
+#include "store/engine_state.h"
+
+namespace strongroom::store {
+
+// What this engine seals meanwhile is no finding, so the reading begins again where persistence.bin was replaced.
+Result<VerifyReport> Verification::verify(const Engine::ProgressHook& progress) {
+  if (!store_.directory || store_.ring.dek().empty())
+    return Status(Reason::kNotOpen, "the store is not open");
+  constexpr int kReadingsMax = 20;
+  for (int reading = 1;; ++reading) {
+    Result<VerifyReport> report = read(progress);
+    if (!report.is(Reason::kLocked) || reading == kReadingsMax) return report;
+  }
+}
+
+Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
+  EngineOptions options;
+  options.directory = store_.options.directory;
+  options.instance = store_.ring.header_now().instance;
+  if (store_.has_secret_store()) options.secret_store = store_.secret_config;
+  options.tpm.pin = store_.options.tpm.pin.clone();
+  options.read_only = true;
+  Engine reader(store_.environment, std::move(options), {});
+  // One connection: a TPM may serve no second one, a token few.
+  reader.state_->protector = store_.protector->beside(reader.state_->protector_context());
+  SR_TRY(reader.determine_startup_state().status());
+  SR_TRY(reader.setup_persistence_files());
+  SR_TRY(reader.initialize_warmstart());
+  SR_TRY(reader.create_and_load_vault(progress));
+  SR_TRY(reader.initialize_storage_identifier());
+  SR_TRY(reader.validate_vault_integrity());
+  SR_TRY(reader.validate_time_tamper_age());
+  SR_TRY(reader.update_time_tamper());
+  const Engine::State& found = *reader.state_;
+  VerifyReport report;
+  report.snapshot = found.vault.loaded.snapshot;
+  report.newest = found.vault.loaded.newest;
+  report.commits = found.vault.loaded.newest.generation - found.vault.loaded.snapshot.generation;
+  report.records = found.vault.index.size();
+  if (found.evidence.tamper.content) report.audit_entries = found.evidence.tamper.content->entries.size();
+  report.witnesses = reader.status().witnesses;
+  return report;
+}
+
+Result<std::vector<AuditEntry>> Verification::audit_log(std::size_t count_max) {
+  if (!store_.directory || !store_.witnesses) return Status(Reason::kNotOpen, "the store is not open");
+  std::vector<AuditEntry> entries;
+  Result<TamperContent> content = store_.read_tamper();
+  if (content.ok()) {
+    entries = std::move(content->entries);
+  } else if (!content.is(Reason::kNotFound)) {
+    return store_.unless_changed(content.status());
+  }
+  for (const AuditEntry& entry : store_.witnesses->audit().entries()) {
+    if (entries.empty() || entry.generation > entries.back().generation) entries.push_back(entry);
+  }
+  if (entries.size() > count_max) {
+    entries.erase(entries.begin(), entries.end() - static_cast<std::ptrdiff_t>(count_max));
+  }
+  return entries;
+}
+
+}  // namespace strongroom::store

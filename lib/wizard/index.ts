@@ -52,6 +52,14 @@ export interface WizardParts {
   readonly limits?: Partial<typeof serverLimits>;
 }
 
+function checkRequest(request: unknown): void {
+  const isRequest = reading(() => {
+    const { url, method } = Object(request) as { url?: unknown; method?: unknown };
+    return typeof url === 'string' && typeof method === 'string';
+  });
+  if (!isRequest) throw new PersistenceError('invalid-argument', 'fetch takes a Request');
+}
+
 /** {@link createWizard} with a binding of the caller's choice. */
 export async function makeWizard(
   binding: NativeBinding,
@@ -79,11 +87,7 @@ export async function makeWizard(
   const app = makeApp({ options: read, progress, sessions, address });
   const state = { ended: false };
   const fetch = async (request: Request, env: Bindings = {}): Promise<Response> => {
-    const isRequest = reading(() => {
-      const { url, method } = Object(request) as { url?: unknown; method?: unknown };
-      return typeof url === 'string' && typeof method === 'string';
-    });
-    if (!isRequest) throw new PersistenceError('invalid-argument', 'fetch takes a Request');
+    checkRequest(request);
     return state.ended ? new Response('Gone.\n', { status: 404 }) : app.fetch(request, env);
   };
   const listener = listenerOf((request, env) => fetch(request, env as Bindings));

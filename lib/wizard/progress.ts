@@ -20,6 +20,7 @@ import { restoreSteps, type RestoreEvent, type RestoreStep } from '../restore/st
 import type { PasswordThrottle } from '../restore/throttle.js';
 import { findTokens, makeToken, type TokenInfo } from '../restore/token-setup.js';
 import { detectLoss, type Detection } from '../restore/world.js';
+import { Ending } from './ending.js';
 import type { ReadWizardOptions, WizardOutcome } from './options.js';
 import { FormError, problemOf } from './problem.js';
 import { checkSoPin, checkUserPin, newTokenOf, slotOf } from './slots.js';
@@ -62,6 +63,16 @@ export interface TokenPlan {
   readonly erase: string | undefined;
 }
 
+/** What stands in the way of the operation, or of a look at the store. */
+interface Trouble {
+  readonly problem: Problem | undefined;
+  /** Then it is over with the next look that goes well. */
+  readonly isOfLook: boolean;
+  /** A restore was refused the PIN that a detection was not: looking again would try it once more. */
+  readonly pinRefused: boolean;
+}
+const noTrouble: Trouble = { problem: undefined, isOfLook: false, pinRefused: false };
+
 /** What tests give in place of the real parts. */
 export interface ProgressParts {
   readonly binding: NativeBinding;
@@ -90,20 +101,13 @@ export class Progress {
   #slots: readonly TokenInfo[] = [];
   #operation: 'restore' | 'token' | undefined;
   #steps = new Map<RestoreStep, StepView['state']>();
-  #problem: Problem | undefined;
+  #trouble: Trouble = noTrouble;
   #given: HsmView['given'];
   #result: ResultView | undefined;
+  /** Of the next look. */
   #timer: NodeJS.Timeout | undefined;
-  #ended = false;
   #closing = false;
-  #isDelivered = false;
-  /** What stands in #problem is of a look, and over with the next one that goes well. */
-  #lookFailed = false;
-  /** A restore was refused the PIN that a detection was not: looking again would try it once more. */
-  #pinRefused = false;
-  #settle: (outcome: WizardOutcome) => void = () => undefined;
-  /** Resolves when nothing is to be served any more; never rejects. */
-  readonly finished: Promise<WizardOutcome>;
+  readonly #ending: Ending;
 
   private constructor(options: ReadWizardOptions, parts: ProgressParts, detection: Detection) {
     this.#options = options;
@@ -111,8 +115,8 @@ export class Progress {
     this.#protector = options.protector;
     this.#detection = detection;
     this.#given = { slotId: undefined, label: this.#token()?.label ?? detection.token?.label ?? '' };
-    this.finished = new Promise((resolve) => {
-      this.#settle = resolve;
+    this.#ending = new Ending((event) => {
+      options.onEvent(event);
     });
     this.#noteDetection(detection);
     this.#schedule();
@@ -138,6 +142,11 @@ export class Progress {
 
   get state(): RestoreState {
     return this.#detection.state;
+  }
+
+  /** Resolves when nothing is to be served any more; never rejects. */
+  get finished(): Promise<WizardOutcome> {
+    return this.#ending.finished;
   }
 
   get isBusy(): boolean {
@@ -232,9 +241,7 @@ export class Progress {
 
   /** The result was fetched: the pages stay a little longer. */
   delivered(): void {
-    if (this.#result === undefined || this.#isDelivered) return;
-    this.#isDelivered = true;
-    this.#endIn(this.#options.resultGraceMs);
+    if (this.#result !== undefined) this.#ending.delivered(this.#options.resultGraceMs);
   }
 
   /** Ends without a result. What is under way is waited for. */
@@ -243,7 +250,7 @@ export class Progress {
     clearTimeout(this.#timer);
     while (this.#operation !== undefined) await this.#running;
     await this.#detecting;
-    this.#end('closed');
+    this.#ending.now('closed');
   }
 
   #running: Promise<void> = Promise.resolve();
@@ -251,9 +258,7 @@ export class Progress {
   #begin(operation: 'restore' | 'token', work: () => Promise<void>): void {
     clearTimeout(this.#timer);
     this.#operation = operation;
-    this.#problem = undefined;
-    this.#lookFailed = false;
-    this.#pinRefused = false;
+    this.#trouble = noTrouble;
     this.#steps.clear();
     if (operation === 'token') this.#steps.set('token', 'under-way');
     this.#running = this.#detecting
@@ -261,7 +266,7 @@ export class Progress {
       .catch((error: unknown) => {
         this.#fail(toPersistenceError(error, 'internal'));
       })
-      .then(() => (this.#result === undefined && !this.#pinRefused ? this.#look() : undefined))
+      .then(() => (this.#result === undefined && !this.#trouble.pinRefused ? this.#look() : undefined))
       .finally(() => {
         this.#operation = undefined;
         this.#schedule();
@@ -270,8 +275,8 @@ export class Progress {
 
   #fail(error: PersistenceError): void {
     for (const [step, state] of this.#steps) if (state === 'under-way') this.#steps.set(step, 'failed');
-    this.#problem = problemOf(error);
-    this.#pinRefused = error.reason === 'pin-wrong' && this.#operation === 'restore';
+    const pinRefused = error.reason === 'pin-wrong' && this.#operation === 'restore';
+    this.#trouble = { problem: problemOf(error), isOfLook: false, pinRefused };
     this.#options.onEvent({ event: 'failed', reason: error.reason, message: error.message });
   }
 
@@ -408,12 +413,11 @@ export class Progress {
       );
     } catch (error) {
       // The options were good at the start: what is wrong now, such as a PIN that its source does not give, may pass.
-      this.#problem = problemOf(toPersistenceError(error, 'internal'));
-      this.#lookFailed = true;
+      const problem = problemOf(toPersistenceError(error, 'internal'));
+      this.#trouble = { ...this.#trouble, problem, isOfLook: true };
       return;
     }
-    if (this.#lookFailed) this.#problem = undefined;
-    this.#lookFailed = false;
+    if (this.#trouble.isOfLook) this.#trouble = { ...this.#trouble, problem: undefined, isOfLook: false };
     const { state, cause } = this.#detection;
     // A store that opens has no page but the result: nobody must be asked for a password meanwhile.
     if (state !== 'WIZARD_COMPLETED') await this.#listSlots();
@@ -468,10 +472,10 @@ export class Progress {
 
   /** The next look, where one may find something else. */
   #schedule(): void {
-    if (this.#ended || this.#result !== undefined) return;
+    if (this.#ending.isOver || this.#result !== undefined) return;
     clearTimeout(this.#timer);
     const { state } = this.#detection;
-    if (state === 'PIN' || state === 'REFUSED' || this.#pinRefused) return;
+    if (state === 'PIN' || state === 'REFUSED' || this.#trouble.pinRefused) return;
     this.#timer = setTimeout(
       () => {
         if (this.#operation !== undefined) return;
@@ -484,29 +488,12 @@ export class Progress {
     this.#timer.unref();
   }
 
-  #outcome: WizardOutcome = 'closed';
-
   /** Nothing of the store is open any more. */
   #finish(result: ResultView, outcome: 'restored' | 'healed'): void {
     this.#result = result;
-    this.#outcome = outcome;
+    clearTimeout(this.#timer);
     // Nobody waits for it: the service need not, either.
-    this.#endIn(this.#parts.isWatched?.() === false ? 0 : this.#options.resultLimitMs);
-  }
-
-  #endIn(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#end(this.#outcome);
-    }, ms);
-  }
-
-  #end(outcome: WizardOutcome): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    clearTimeout(this.#timer);
-    this.#options.onEvent({ event: 'finished', outcome });
-    this.#settle(outcome);
+    this.#ending.after(this.#parts.isWatched?.() === false ? 0 : this.#options.resultLimitMs, outcome);
   }
 
   #base(): Pick<ProgressView, 'facts' | 'steps' | 'found' | 'problem'> {
@@ -514,7 +501,7 @@ export class Progress {
       facts: this.#facts(),
       steps: this.#stepViews(),
       found: this.#detection.cause?.reason,
-      problem: this.#problem,
+      problem: this.#trouble.problem,
     };
   }
 

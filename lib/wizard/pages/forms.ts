@@ -56,7 +56,7 @@ export function codePage({ csrf, problem }: CodeView): PageParts {
           spellcheck="false"
           maxlength="128"
           required
-          ${fieldState('code', ['code-hint'], problem !== undefined)}
+          ${fieldState('code', ['code-hint'], { wrong: problem !== undefined })}
           ${problem === undefined && 'autofocus'}
         />
         ${waitNote(waitMs)}
@@ -87,7 +87,7 @@ const passwordForm = (view: PasswordView, isWrong: boolean): Html => {
       type="password"
       autocomplete="current-password"
       required
-      ${fieldState('password', describedBy, isWrong)}
+      ${fieldState('password', describedBy, { wrong: isWrong })}
     />
     <p class="hint caps" id="caps" role="status"></p>
     ${
@@ -210,7 +210,7 @@ function soPinFields(view: HsmView, isWrong: boolean): Html {
       type="password"
       autocomplete="off"
       ${asksSoPin && 'required'}
-      ${fieldState('so-pin', ['so-pin-hint'], isWrong)}
+      ${fieldState('so-pin', ['so-pin-hint'], { wrong: isWrong })}
     />
     ${
       chooses &&
@@ -224,7 +224,7 @@ function soPinFields(view: HsmView, isWrong: boolean): Html {
           type="password"
           autocomplete="off"
           ${!exists && asksSoPin && 'required'}
-          ${fieldState('so-pin-again', ['so-pin-again-hint'], false)}
+          ${fieldState('so-pin-again', ['so-pin-again-hint'])}
         />
       </div>`
     }`;
@@ -269,7 +269,7 @@ function setUpForm(view: HsmView): Html {
           autocomplete="off"
           autocapitalize="off"
           spellcheck="false"
-          ${fieldState('confirm', ['confirm-hint'], wrong('confirm'))}
+          ${fieldState('confirm', ['confirm-hint'], { wrong: wrong('confirm') })}
         />
       </div>`
     }
@@ -286,7 +286,7 @@ function setUpForm(view: HsmView): Html {
       maxlength="32"
       required
       value="${given.label}"
-      ${fieldState('label', ['label-hint'], wrong('label'))}
+      ${fieldState('label', ['label-hint'], { wrong: wrong('label') })}
     />
     ${soPinFields(view, wrong('so-pin'))} ${userPinNote}
     <button type="submit">

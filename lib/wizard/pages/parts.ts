@@ -168,7 +168,7 @@ export function lookNote(path: string): Html {
 }
 
 /** The attributes of a field: what describes it, and whether it is the one that is wrong. */
-export function fieldState(id: string, describedBy: readonly string[], wrong: boolean): Html {
+export function fieldState(id: string, describedBy: readonly string[], { wrong = false } = {}): Html {
   const ids = [...describedBy, ...(wrong ? ['problem'] : [])].join(' ');
   return html`id="${id}" ${ids !== '' && html`aria-describedby="${ids}"`}
   ${wrong && html`aria-invalid="true" autofocus`}`;

@@ -5,7 +5,15 @@
 // be written, which is no reason to repeat what the command did.
 import { errorTable, type Reason } from '../error-table.js';
 import { isPersistenceError, PersistenceError } from '../errors.js';
-import { OutputFailed, painter, printable, takeNoticed, tell, tellJson } from './terminal.js';
+import {
+  OutputFailed,
+  painter,
+  printable,
+  takeNoticed,
+  tell,
+  tellJson,
+  type OutputFormat,
+} from './terminal.js';
 
 export const exitCodes = {
   ok: 0,
@@ -103,9 +111,9 @@ export function failureOf(error: unknown): Failure {
   return { code, reason: 'internal', message, retryable, remedy };
 }
 
-/** Reports on standard error: two lines for people, one JSON object with `--json`. */
-export function report(failure: Failure, json: boolean): void {
-  if (json) {
+/** Reports on standard error: two lines for people, or one JSON object. */
+export function report(failure: Failure, format: OutputFormat): void {
+  if (format === 'json') {
     tellJson({ ...takeNoticed(), ...failure });
     return;
   }

@@ -14,15 +14,21 @@ const messageBytesMax = 1024 * 1024;
 // Of native/base/limits.h.
 const chainBytesMax = 256 * 1024;
 
+type AddSubcommand = (name: string, description: string, examples: readonly string[]) => Command;
+
 export function addKeyCommand(program: Command): void {
   const key = program.command('key').description('Managed signing keys.');
-  const command = (name: string, description: string, examples: readonly string[]): Command =>
+  const reading: AddSubcommand = (name, description, examples) =>
     addProtectorOptions(addCommand(key, name, description, examples)).argument(
       '<dir>',
       'the directory of the store',
     );
-  const writing: typeof command = (...parts) => addLockOptions(command(...parts));
+  const writing: AddSubcommand = (...parts) => addLockOptions(reading(...parts));
+  addUses(reading, writing);
+  addStates(writing);
+}
 
+function addUses(reading: AddSubcommand, writing: AddSubcommand): void {
   writing('generate', 'Make a key. Its private half never leaves the store.', [
     'strongroom key generate DIR ca-1 --algorithm EC-P384',
   ])
@@ -39,11 +45,11 @@ export function addKeyCommand(program: Command): void {
     )
     .action(generate);
 
-  command('list', 'List the keys.', ['strongroom key list DIR', 'strongroom key list DIR --json']).action(
+  reading('list', 'List the keys.', ['strongroom key list DIR', 'strongroom key list DIR --json']).action(
     list,
   );
 
-  command('public', 'Write the public key to standard output: SubjectPublicKeyInfo, PEM.', [
+  reading('public', 'Write the public key to standard output: SubjectPublicKeyInfo, PEM.', [
     'strongroom key public DIR ca-1 > ca-1.pem',
   ])
     .argument('<id>', 'the key')
@@ -59,7 +65,7 @@ export function addKeyCommand(program: Command): void {
     .option('--remove', 'forget the chain')
     .action(chain);
 
-  command('sign', 'Write a signature to standard output, over a file or else standard input as it is.', [
+  reading('sign', 'Write a signature to standard output, over a file or else standard input as it is.', [
     'strongroom key sign DIR ca-1 --file licence.json > licence.sig',
     'strongroom key sign DIR ca-1 --digest 9f86d081… --format raw > digest.sig',
   ])
@@ -68,7 +74,9 @@ export function addKeyCommand(program: Command): void {
     .option('--digest <hex>', 'sign this digest; its size is that of the algorithm')
     .addOption(new Option('--format <name>', 'of an EC signature').choices(['der', 'raw']).default('der'))
     .action(sign);
+}
 
+function addStates(writing: AddSubcommand): void {
   writing('deactivate', 'Make a key refuse to sign.', [
     "strongroom key deactivate DIR ca-1 --reason 'token lost on 3 May'",
   ])

@@ -21,7 +21,7 @@ import { addRotateCommand } from './rotate-command.js';
 import { addServeGateCommand, GateClosed } from './serve-gate-command.js';
 import { withRunAs } from './run-as.js';
 import { addStatusCommand, Refused } from './status-command.js';
-import { answerInJson, OutputClosed, takeNoticed, tellJson, writeData } from './terminal.js';
+import { answerIn, OutputClosed, takeNoticed, tellJson, writeData } from './terminal.js';
 import { addTlsCommand } from './tls-command.js';
 import { addPermitCommand } from './permit-command.js';
 import { addVaultCommands } from './vault-commands.js';
@@ -33,8 +33,8 @@ export async function run(args: readonly string[]): Promise<number> {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   // A write beyond `ulimit -f` is to fail like one to a full disk, and not to end the process.
   process.on('SIGXFSZ', () => undefined);
-  const json = asksForJson(args);
-  answerInJson(json);
+  const format = asksForJson(args) ? 'json' : 'text';
+  answerIn(format);
   try {
     if (args.length === 1 && /^(-V|--version)$/.test(args[0] ?? '')) await writeVersion();
     else await parse(args);
@@ -49,11 +49,11 @@ export async function run(args: readonly string[]): Promise<number> {
     // The help page that a missing command is answered with was written already.
     if (error instanceof CommanderError && error.code === 'commander.help') return exitCodes.usage;
     if (error instanceof SetUpFailure) {
-      report(failureOf(error.failure), json);
+      report(failureOf(error.failure), format);
       return error.exitCode;
     }
     const failure = failureOf(error instanceof CommanderError ? usageError(error, args) : error);
-    if (!(error instanceof Refused) || json) report(await withRunAs(failure, args), json);
+    if (!(error instanceof Refused) || format === 'json') report(await withRunAs(failure, args), format);
     return exitCodeOf(failure);
   }
 }

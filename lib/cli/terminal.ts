@@ -68,13 +68,16 @@ interface Noticed {
   readonly message: string;
 }
 
-let inJson = false;
+/** How a command answers: to people, or with `--json`. */
+export type OutputFormat = 'text' | 'json';
+
+let format: OutputFormat = 'text';
 let noticed: readonly Noticed[] = [];
 const told = new Set<string>();
 
-/** Whether the command answers in JSON: then notices stand in its documents. */
-export function answerInJson(json: boolean): void {
-  inJson = json;
+/** How the command answers: in JSON notices stand in its documents. */
+export function answerIn(chosen: OutputFormat): void {
+  format = chosen;
 }
 
 /** What an opening found and mended, each once: on standard error, or in the next JSON document. */
@@ -82,9 +85,9 @@ export function tellNoticed(found: readonly Noticed[]): void {
   const fresh = found.filter(({ kind }) => !told.has(kind));
   for (const { kind, message } of fresh) {
     told.add(kind);
-    if (!inJson) tell(`notice: ${printable(message)} [${kind}]`);
+    if (format === 'text') tell(`notice: ${printable(message)} [${kind}]`);
   }
-  if (inJson) noticed = [...noticed, ...fresh];
+  if (format === 'json') noticed = [...noticed, ...fresh];
 }
 
 /** What was noticed and not yet written, as a member of a JSON document. */

@@ -417,7 +417,7 @@ Status Engine::validate_time_tamper_age() {
     state.age_excused = age > state.ring.core().age_ms_max && state.has_counter();
     if (age > state.ring.core().age_ms_max && !state.age_excused) {
       return {Reason::kStateStale, "the newest stamp is " + duration_text(age) + " old; the limit is " +
-                                       duration_text(state.ring.core().age_ms_max)};
+                                       limit_text(state.ring.core().age_ms_max)};
     }
     // Behind what the stamp claimed, but not behind what it could explain: the clock had run ahead and was put right.
     const auto slack = static_cast<std::int64_t>(state.ring.core().clock_tolerance_ms);

@@ -78,7 +78,7 @@ Status WitnessMover::gate() {
     return {Reason::kWitnessUnavailable, std::string("the ") + window_text(*window) +
                                              " could not be moved for " +
                                              duration_text(now_ms - window->waiting_since_ms()) +
-                                             "; the limit is " + duration_text(limit_ms) + " (windowMaxMs)"};
+                                             "; the limit is " + limit_text(limit_ms) + " (windowMaxMs)"};
   }
   return {};
 }

@@ -10,7 +10,8 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
+
+#include "base/thread_annotations.h"
 
 namespace strongroom::store {
 
@@ -31,13 +32,13 @@ class Window {
   static constexpr std::uint64_t kLookMsMax = 10'000;
 
  private:
-  mutable std::mutex mutex_;
-  std::uint64_t newest_ = 0;  // generation
-  std::uint64_t since_ms_ = 0;
-  std::uint64_t attempt_ms_ = 0;  // when the attempt under way began; 0: none is
-  std::uint64_t looked_ms_ = 0;   // of ran_ms, during this attempt; 0: not yet
-  std::uint64_t hangs_ms_ = 0;    // how long the attempt was seen under way
-  bool failing_ = false;
+  mutable Mutex mutex_;
+  std::uint64_t newest_ SR_GUARDED_BY(mutex_) = 0;  // generation
+  std::uint64_t since_ms_ SR_GUARDED_BY(mutex_) = 0;
+  std::uint64_t attempt_ms_ SR_GUARDED_BY(mutex_) = 0;  // when the attempt under way began; 0: none is
+  std::uint64_t looked_ms_ SR_GUARDED_BY(mutex_) = 0;   // of ran_ms, during this attempt; 0: not yet
+  std::uint64_t hangs_ms_ SR_GUARDED_BY(mutex_) = 0;    // how long the attempt was seen under way
+  bool failing_ SR_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace strongroom::store

@@ -8,6 +8,7 @@
 // holds. So CondVar has no predicate. Wait in a loop: `while (!ready) changed.wait(mutex);`.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -54,7 +55,10 @@ class SR_CAPABILITY("mutex") Mutex {
 // Holds a mutex to the end of its scope, but for what lies between its unlock() and lock().
 class SR_SCOPED_CAPABILITY MutexLock {
  public:
+  struct Adopt {};
+
   explicit MutexLock(Mutex& mutex) SR_ACQUIRE(mutex) : mutex_(mutex) { mutex_.lock(); }
+  MutexLock(Mutex& mutex, Adopt /*adopt*/) SR_REQUIRES(mutex) : mutex_(mutex) {}  // after a try_lock()
   ~MutexLock() SR_RELEASE() {
     if (held_) mutex_.unlock();
   }

@@ -137,6 +137,8 @@ Status Compaction::replace_file() {
 }
 
 void Compaction::end(const Status& status) {
+  file_.reset();
+  records_.clear();
   vault_.queue->release_records();
   if (status.ok()) return;
   parts_.directory->remove(fresh_).ignore("the next attempt and the next start remove it too");
@@ -153,10 +155,10 @@ void Compactor::begin_if_worthwhile() {
     return;
   if (lacks_space_ && !check_space().ok()) return;
   if (!mutex_.try_lock()) return;
+  const MutexLock lock(mutex_, MutexLock::Adopt());
   join();
   running_ = true;
   thread_ = std::thread([this] { run(); });
-  mutex_.unlock();
 }
 
 void Compactor::join() {

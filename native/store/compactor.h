@@ -1,7 +1,7 @@
-// Compaction: a second log is written beside the first, with the live records alone, and takes its place.
+// Compaction: a new log with the live records alone takes the place of the present one.
 //
-// With a new DEK the log moves to it: the snapshot and what follows are of that DEK, and the witnesses go on under it from
-// the moment in which the file is published.
+// With a new DEK the log moves to it: the snapshot and what follows are of that DEK, and so are the witnesses from the moment
+// in which the file is published.
 #pragma once
 
 #include <atomic>

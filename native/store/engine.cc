@@ -57,10 +57,12 @@ Engine::Engine(os::Environment environment, EngineOptions options, CompletedHook
     : state_(std::make_unique<State>(environment, std::move(options), std::move(completed))) {}
 
 Engine::~Engine() {
-  if (state_->stage == State::Stage::kClosed) return;
-  const MutexLock maintenance(state_->compactor.mutex());
-  state_->stop_threads();
-  state_->remove_what_was_made();
+  if (state_->stage != State::Stage::kClosed) {
+    const MutexLock maintenance(state_->compactor.mutex());
+    state_->stop_threads();
+    state_->remove_what_was_made();
+  }
+  state_->vault.close();  // the queue before what its hooks refer to
 }
 
 Status Engine::State::require(Stage stage_wanted) const {

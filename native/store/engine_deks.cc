@@ -1,4 +1,4 @@
-// Of which DEK the files and witnesses are that a start finds.
+// The DEKs of the files and witnesses that a start finds.
 #include <algorithm>
 
 #include "store/engine_state.h"

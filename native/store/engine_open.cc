@@ -458,7 +458,7 @@ void Engine::State::make_queue() {
   hooks.completed = [this](std::vector<log::Completion> completions) {
     mover.completed(std::move(completions));
   };
-  vault.begin_writing(std::move(hooks), options.reserve_bytes);
+  vault.make_queue(std::move(hooks), options.reserve_bytes);
 }
 
 Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& changes,

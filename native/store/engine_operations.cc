@@ -1,4 +1,4 @@
-// What an engine does besides commits: each operation is a class of its own.
+// The operations of an engine, each of them a class of its own.
 #include "store/engine_state.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/kek_rotation.h"

@@ -96,7 +96,7 @@ struct Engine::State {
   bool secrets_damaged = false;      // one copy of VaultHash or TimeTamper; the next move mends it
 
   std::unique_ptr<Witnesses> witnesses;
-  Vault vault;  // after what its queue's hooks refer to: destroyed first
+  Vault vault;
 
   Evidence evidence;
   Verdict verdict;

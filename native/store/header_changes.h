@@ -29,7 +29,8 @@ class HeaderChanges {
   // For an opening, which commits the intent with more, and then calls KeyRing::begin() and settled().
   [[nodiscard]] Result<KeyRing::Change> plan(PersistenceHeader next, SystemRecordChanges& intent)
       SR_EXCLUDES(mutex_);
-  // Replaces the file of a pending transaction, tried again after a failure. The header that is in force then.
+  // Replaces the file of a pending transaction, tried again after a failure. The header that is in force then: where the file
+  // of an earlier change could not be written, the passwords that are there now are the ones by which the next is judged.
   [[nodiscard]] Result<PersistenceHeader> settled() SR_EXCLUDES(mutex_);
 
   // The same with the lock held. True in `settled` when there was a pending one.

@@ -1,4 +1,4 @@
-// What can be told of a store without its keys.
+// Inspection of a store without its keys.
 #include "store/engine.h"
 #include "store/tamper_witness.h"
 #include "store/vault.h"

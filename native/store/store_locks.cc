@@ -47,12 +47,11 @@ Status StoreLocks::take_shared(SecretStore* secrets, const StorageId& storage_id
 
 Status StoreLocks::take_all(const std::vector<StorageId>& storage_ids, const ProtectorKind& kind) {
   if (instance_ && !kind.is_shared_by_copies) return {};
-  std::vector<IdLock> taken;
+  ids_.clear();
   for (const StorageId& storage_id : storage_ids) {
-    SR_ASSIGN(IdLock lock, lock_on_host(storage_id));
-    taken.push_back(std::move(lock));
+    SR_ASSIGN(IdLock taken, lock_on_host(storage_id));
+    ids_.push_back(std::move(taken));
   }
-  ids_ = std::move(taken);
   return {};
 }
 

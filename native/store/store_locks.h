@@ -5,11 +5,10 @@
 //   SecretStore, the storage id on the host.
 // - What a store shares with its copies is locked before it is read for the verdict, and before it is changed. So while one
 //   of them is open for writing, no other moves a witness.
-// Each is released after those behind it. An opening for reading takes none.
+// Each is released after those behind it. An opening for reading takes none: its caller sees to that.
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 

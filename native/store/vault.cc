@@ -26,7 +26,7 @@ void Vault::follow_keys(const KeyRing& ring) {
   if (!ring.core().previous) epoch_keys->forget_former_vault_keys();
 }
 
-void Vault::begin_writing(log::CommitQueue::Hooks hooks, std::uint64_t reserve_bytes) {
+void Vault::make_queue(log::CommitQueue::Hooks hooks, std::uint64_t reserve_bytes) {
   writer = std::make_unique<log::LogWriter>(std::move(file), loaded.end_offset, loaded.newest,
                                             loaded.epoch_highest, *epoch_keys, reserve_bytes);
   queue = std::make_unique<log::CommitQueue>(index, *writer, *epoch_keys, std::move(hooks));

@@ -31,7 +31,7 @@ struct Vault {
   void make_epoch_keys(const KeyRing& ring);
   // After a change of the keys: one epoch ends and the next belongs to the new DEK, in one step for the writer.
   void follow_keys(const KeyRing& ring);
-  void begin_writing(log::CommitQueue::Hooks hooks, std::uint64_t reserve_bytes);
+  void make_queue(log::CommitQueue::Hooks hooks, std::uint64_t reserve_bytes);
   // A commit of the store's own.
   [[nodiscard]] Status commit(log::CommitKind kind, const SystemRecordChanges& changes = {});
   void committed(const log::CommitInfo& info);

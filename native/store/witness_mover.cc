@@ -191,20 +191,20 @@ Status WitnessMover::move_to_token() {
 
 Status WitnessMover::move_to_counter() {
   slow_window_.began(parts_.clock.boot_ms());
-  Status anchored = parts_.anchor_counter();
-  pace_.owed = !anchored.ok();
-  if (anchored.ok()) {
+  Status moved = parts_.anchor_counter();
+  pace_.owed = !moved.ok();
+  if (moved.ok()) {
     fast_window_.moved(parts_.witnesses->tamper_position().checkpoint.generation);
     slow_window_.moved(parts_.counter->position().checkpoint.generation);
-    return anchored;
+    return moved;
   }
   slow_window_.failed();
   // The operations that wait are durable. What is not known concerns the anchor alone.
-  if (anchored.is(Reason::kPoisoned)) return parts_.vault.writer->poisoned();
+  if (moved.is(Reason::kPoisoned)) return parts_.vault.writer->poisoned();
   parts_.counter->failed();
   move_listed(Which::kFast)
       .ignore("the tamper file need not wait for the TPM; the anchor's error is the one to report");
-  return {Reason::kWitnessNotMoved, anchored.error().detail, anchored.error().system_error};
+  return {Reason::kWitnessNotMoved, moved.error().detail, moved.error().system_error};
 }
 
 void WitnessMover::check_counter() {
@@ -213,9 +213,9 @@ void WitnessMover::check_counter() {
   if (!parts_.counter || (recent && !parts_.counter->alarmed())) return;
   // An anchor that is under way reads the TPM itself.
   if (!parts_.headers.mutex().try_lock()) return;
+  const MutexLock lock(parts_.headers.mutex(), MutexLock::Adopt());
   counter_checked_boot_ms_ = now_ms;
   parts_.counter->check().ignore("an alarm remains with the witness, and an outage says nothing");
-  parts_.headers.mutex().unlock();
 }
 
 void WitnessMover::settle_waiting() {
@@ -235,9 +235,9 @@ void WitnessMover::anchored() { pace_.moved_boot_ms = parts_.clock.boot_ms(); }
 std::optional<std::chrono::milliseconds> WitnessMover::until_slow() const {
   if (!has_slow()) return std::nullopt;
   const bool retries = token() != nullptr && pace_.owed;
-  const log::Checkpoint vouched =
+  const log::Checkpoint confirmed =
       parts_.counter ? parts_.counter->position().checkpoint : parts_.witnesses->token_position().checkpoint;
-  if (pace_.wanted <= vouched.generation && !retries) return std::nullopt;
+  if (pace_.wanted <= confirmed.generation && !retries) return std::nullopt;
   const std::uint64_t now_ms = parts_.clock.boot_ms();
   const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, pace_.moved_boot_ms);
   // Halfway through the window it moves by itself however seldom it is to.
@@ -282,10 +282,10 @@ void WitnessMover::run() {
     lock.unlock();
     const Status moved = move(which);
     if (!waiting.empty()) deliver(std::move(waiting), moved);
-    const bool settled = moved.ok() && !alarmed();
-    if (settled) parts_.settled();
+    const bool all_moved = moved.ok() && !alarmed();
+    if (all_moved) parts_.all_moved();
     lock.lock();
-    if (settled || dirty_) continue;
+    if (all_moved || dirty_) continue;
     dirty_ = true;  // try again, in the same measured way
     due_ = Clock::now() + std::chrono::milliseconds(parts_.options.witness_interval_ms);
   }

@@ -36,9 +36,9 @@ class WitnessMover {
     const std::unique_ptr<KeyProtector>& protector;
     const std::unique_ptr<Witnesses>& witnesses;
     const std::unique_ptr<CounterWitness>& counter;
-    std::function<Status()> anchor_counter;                     // unless the TPM vouches for everything
+    std::function<Status()> anchor_counter;                     // unless the TPM confirms everything
     std::function<void(std::vector<log::Completion>)> deliver;  // completions, to whoever submitted
-    std::function<void()> settled;  // after a move on the thread that left nothing to tell
+    std::function<void()> all_moved;                            // on the thread, and no alarm is raised
   };
   explicit WitnessMover(Parts parts) : parts_(std::move(parts)) {}
 
@@ -52,7 +52,7 @@ class WitnessMover {
   void committed(const log::CommitInfo& info);
   void completed(std::vector<log::Completion> completions);
 
-  // kWitnessNotMoved on failure.
+  // kAll: the slow one as well. kWitnessNotMoved on failure; kPoisoned where the anchor's commit poisoned the log.
   [[nodiscard]] Status move(Which which);
   void settle_waiting();  // without a thread: the operations that wait
   void anchored();        // an anchor was committed, by whomever

@@ -222,6 +222,13 @@ Status Removal::lock_leftovers(const std::vector<Leftover>& found) {
 }
 
 Status Removal::remove_leftovers() {
+  if (store_.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  Status removed = remove_found();
+  store_.locks.release();
+  return removed;
+}
+
+Status Removal::remove_found() {
   SR_ASSIGN(const std::vector<Leftover> found, find_leftovers());
   if (found.empty()) {
     return {Reason::kNothingToDo, "nothing is left of a store with the instance name '" +
@@ -249,7 +256,6 @@ Status Removal::remove_leftovers() {
     SR_TRY(store_.directory->remove(kPersistenceFileName));
     SR_TRY(store_.directory->sync());
   }
-  store_.locks.release();
   store_.stage = Engine::State::Stage::kClosed;
   return {};
 }

@@ -38,6 +38,7 @@ class Removal {
   [[nodiscard]] Status remove_own(SecretName name);
   [[nodiscard]] Status remove_items(const Reach& reach);
   [[nodiscard]] Status remove_persistence();
+  [[nodiscard]] Status remove_found();
   [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
 
   Engine::State& store_;

@@ -137,6 +137,28 @@ TEST_F(LockTest, WhatAnOpenStoreHasInTheTpmIsNotLeftOver) {
   EXPECT_TRUE(world.chip->indices().empty());
 }
 
+// Whichever call to the TPM fails, the next attempt by the same process goes on.
+TEST_F(LockTest, ARemovalOfLeftoversThatFailedHoldsNoLock) {
+  int failures = 0;
+  for (std::uint64_t call = 1;; ++call) {
+    TpmWorld world;
+    small_tpm_store(world);
+    world.disk->make_directory(kCopy);
+    Opened other(*world.disk, world.clock, at(world.engine_options(), kCopy));
+    world.chip->fail_at(world.chip->calls() + call, SimulatedChip::When::kBefore);
+    const Status removed = other->remove_leftovers();
+    world.chip->clear_faults();
+    if (!removed.ok()) {
+      ++failures;
+      EXPECT_NE(removed.error().reason, Reason::kLocked);
+      EXPECT_OK(other->remove_leftovers());
+    }
+    EXPECT_TRUE(world.chip->indices().empty());
+    if (removed.ok()) break;
+  }
+  EXPECT_GT(failures, 2);
+}
+
 // The lock files are what is left.
 TEST_F(LockTest, ASystemWithoutTheOtherLocksStillExcludes) {
   disk_->refuse_directory_locks();

@@ -1,260 +1,28 @@
-// The types of what the compiled core exports. Sizes, times and generations are numbers, exact up to 2^53 - 1.
+// The calls of the compiled core; the objects that they take and answer are in native-border.ts. Sizes, times and
+// generations are numbers, exact up to 2^53 - 1.
 // A method throws, or rejects with, a NativeError, which lib/native/errors.ts turns into a PersistenceError.
-import type { Reason } from './error-table.js';
+import type {
+  NativeAuditEntry,
+  NativeError,
+  NativeInspection,
+  NativeLeftover,
+  NativeManagedKey,
+  NativeParsedUri,
+  NativePlaceRelation,
+  NativeStatus,
+  NativeStoreOptions,
+  NativeTemporaryCertificate,
+  NativeTlsCertificate,
+  NativeTokenInfo,
+  NativeTokenListing,
+  NativeTokenPlan,
+  NativeVerifyReport,
+} from './native-border.js';
 
-/** How an error crosses from the core. */
-export interface NativeError {
-  readonly reason: Reason;
-  readonly message: string;
-  /** errno, or 0. */
-  readonly systemError: number;
-  readonly committed: boolean;
-  readonly outcomeUnknown: boolean;
-}
-
-export type NativeBytes = Uint8Array | DataView | ArrayBuffer;
+export type * from './native-border.js';
 
 /** 0: `journal`, 1: `witnessed`. */
 export type NativeDurability = 0 | 1;
-
-export type NativeSecretStore =
-  { readonly type: 'file'; readonly directory: string } | { readonly type: 'secret-service' };
-
-/** The token by its parts; what is undefined is left open. */
-export interface NativeTokenLocator {
-  readonly module?: string | undefined;
-  readonly label?: string | undefined;
-  readonly serial?: string | undefined;
-  readonly slotId?: number | undefined;
-  readonly manufacturer?: string | undefined;
-  readonly model?: string | undefined;
-  /** Label of the KEK. */
-  readonly object?: string | undefined;
-  readonly initArguments?: string | undefined;
-  readonly timeLimitMs?: number | undefined;
-}
-
-export interface NativePkcs11Storage extends NativeTokenLocator {
-  readonly type: 'pkcs11';
-  readonly anotherToken?: boolean | undefined;
-  /** Copied. */
-  readonly pin?: Uint8Array | undefined;
-}
-
-export type NativeStorage =
-  | { readonly type: 'software' }
-  | NativePkcs11Storage
-  | {
-      readonly type: 'tpm';
-      readonly tcti?: string | undefined;
-      readonly pcrs?: readonly number[] | undefined;
-      /** Copied. */
-      readonly pin?: Uint8Array | undefined;
-      readonly anchorsPerDay?: number | undefined;
-    };
-
-export interface NativeStoreOptions {
-  readonly directory: string;
-  /** Empty: whatever the store has; COLDSTART needs a name. */
-  readonly instance: string;
-  readonly storage?: NativeStorage | undefined;
-  readonly secretStore?: NativeSecretStore | undefined;
-  readonly vaultFileName?: string | undefined;
-  readonly readOnly?: boolean | undefined;
-  readonly allowNetworkFileSystem?: boolean | undefined;
-  /** For a decommission: a vault file that is missing is no refusal. */
-  readonly removal?: boolean | undefined;
-  /** For a decommission: what is not found may be left behind. */
-  readonly allowLeftovers?: boolean | undefined;
-  readonly clockToleranceMs?: number | undefined;
-  /** `Infinity`: off. */
-  readonly maxAgeMs?: number | undefined;
-  readonly windowMaxMs?: number | undefined;
-  /** 32 bytes, Ed25519. */
-  readonly vendorPublicKey?: Uint8Array | undefined;
-  /** Copied. */
-  readonly recoveryPassword?: Uint8Array | undefined;
-  /** A hardware root without a password slot is asked for in so many words. */
-  readonly withoutRecovery?: boolean | undefined;
-  readonly kdf?:
-    { readonly memoryKiB?: number; readonly passes?: number; readonly lanes?: number } | undefined;
-  readonly witnessIntervalMs?: number | undefined;
-  readonly tamperCapacity?: number | undefined;
-  readonly reserveBytes?: number | undefined;
-  readonly compactionBytesMin?: number | undefined;
-  /** The build for tests only: raises SIGKILL before this step of a restore or rotation. */
-  readonly killBeforeStep?: string | undefined;
-  /** The build for tests only. */
-  readonly clock?: object | undefined;
-}
-
-export interface NativePoint {
-  readonly generation: number;
-  /** SHA-256, hexadecimal. */
-  readonly head: string;
-}
-
-export interface NativeWitness extends NativePoint {
-  readonly name: string;
-  readonly lagGenerations: number;
-  /** 0: not in this opening. */
-  readonly movedMs: number;
-  readonly failing: boolean;
-}
-
-export interface NativeFileSystem {
-  /** `ext4`, `nfs`; hexadecimal for one that is not known. */
-  readonly name: string;
-  readonly type: 'local' | 'network' | 'memory' | 'fuse';
-}
-
-export interface NativeTpmStatus {
-  /** Manufacturer and firmware, as the TPM gives them. */
-  readonly description: string;
-  readonly tcti: string;
-  readonly counterIndex: number;
-  /** Undefined in a store of release 0.1 that was not opened for writing since. */
-  readonly extendIndex: number | undefined;
-  readonly counter: number;
-  readonly firstNumber: number | undefined;
-  /** The sealed root is refused beyond this count. */
-  readonly epochEnd: number;
-  /** By this store, in its whole life. */
-  readonly increments: number;
-  readonly firstMs: number;
-  readonly pcrs: readonly number[];
-  readonly pin: boolean;
-}
-
-export interface NativeKeySlot {
-  readonly id: number;
-  readonly type: 'software' | 'tpm' | 'pkcs11' | 'password';
-  readonly label: string | undefined;
-}
-
-export interface NativeTokenStatus {
-  readonly module: string;
-  readonly label: string;
-  readonly serial: string;
-  readonly model: string;
-  readonly kekLabel: string;
-  /** CKA_ID, hexadecimal. */
-  readonly kekId: string;
-  readonly kekType: 'AES-256' | 'RSA-3072';
-}
-
-export interface NativeRestoreRecord {
-  readonly completed: boolean;
-  readonly generation: number;
-  readonly timeMs: number;
-  /** 0: not completed. */
-  readonly completedMs: number;
-  readonly cause: string;
-  readonly formerSerial: string;
-  readonly keysDeactivated: number;
-}
-
-export interface NativeTokenInfo {
-  readonly slotId: number;
-  readonly label: string;
-  readonly serial: string;
-  readonly manufacturer: string;
-  readonly model: string;
-  readonly initialised: boolean;
-  readonly pinInitialised: boolean;
-  readonly pinLocked: boolean;
-  /** The permitted length of a PIN in bytes. Undefined: the module does not report it. */
-  readonly pinBytes: { readonly min: number; readonly max: number } | undefined;
-}
-
-export interface NativeStatus {
-  readonly provision: 'provisioning' | 'complete' | 'decommissioning';
-  readonly startup: 'COLDSTART' | 'WARMSTART';
-  readonly instance: string;
-  readonly storageId: string;
-  readonly storage: 'software' | 'tpm' | 'pkcs11';
-  readonly tpm: NativeTpmStatus | undefined;
-  readonly token: NativeTokenStatus | undefined;
-  readonly restore: NativeRestoreRecord | undefined;
-  readonly lastWrittenHere: boolean;
-  readonly fileSystem: NativeFileSystem | undefined;
-  /** 0: never since a password was changed or removed. */
-  readonly passwordVerifiedMs: number;
-  readonly newest: NativePoint;
-  /** What a vendor's permit must name. */
-  readonly tokenPoint: NativePoint;
-  readonly newestMs: number;
-  readonly timeTamperMs: number;
-  readonly ageMs: number;
-  readonly clockToleranceMs: number;
-  readonly maxAgeMs: number | undefined;
-  readonly windowMaxMs: number;
-  /** How long the oldest commit has waited for a witness; 0: none does. */
-  readonly waitingMs: number;
-  readonly rewindableByVendor: boolean;
-  readonly keySlots: readonly NativeKeySlot[];
-  readonly continuityUnproven: boolean;
-  readonly tailRepaired: boolean;
-  readonly tamperFileAnew: boolean;
-  readonly persistenceRepaired: boolean;
-  readonly secretRepaired: boolean;
-  readonly clockCorrected: boolean;
-  /** At COLDSTART. */
-  readonly clockUnsynchronised: boolean;
-  /** TIME_TAMPER was older than the limit, and the TPM's counter vouched for the state. */
-  readonly ageExcused: boolean;
-  readonly poisoned: boolean;
-  readonly keyId: number;
-  readonly rotationPending: boolean;
-  readonly formerFieldKeys: number;
-  readonly records: number;
-  readonly logBytes: number;
-  readonly liveBytes: number;
-  readonly secretStore: NativeSecretStore | undefined;
-  readonly witnesses: readonly NativeWitness[];
-}
-
-export interface NativeVerifyReport {
-  readonly base: NativePoint;
-  readonly newest: NativePoint;
-  readonly commits: number;
-  readonly records: number;
-  readonly operationEntries: number;
-  readonly witnesses: readonly NativeWitness[];
-}
-
-export interface NativeOperation {
-  readonly generation: number;
-  readonly timeMs: number;
-  readonly operation: string;
-  readonly operations: number;
-  readonly head: string;
-}
-
-export interface NativeInspection {
-  readonly provision: NativeStatus['provision'];
-  readonly instance: string;
-  readonly storageId: string;
-  readonly keySlots: readonly NativeKeySlot[];
-  readonly storage: 'software' | 'tpm' | 'pkcs11';
-  /** What the key slot of a token says. */
-  readonly token: Omit<NativeTokenStatus, 'model'> | undefined;
-  /** What the key slot of a TPM says. */
-  readonly tpm:
-    { readonly tcti: string; readonly pcrs: readonly number[]; readonly pin: boolean } | undefined;
-  readonly secretStore: NativeSecretStore | undefined;
-  readonly oneCopyDamaged: boolean;
-  readonly vaultFilePresent: boolean;
-  /** By the clock of the file system; 0: not known. */
-  readonly vaultModifiedMs: number;
-  readonly tamperFilePresent: boolean;
-}
-
-export interface NativeLeftover {
-  readonly name: string;
-  readonly place: string;
-  readonly storageId: string | undefined;
-}
 
 export type NativeFileEntry =
   | { readonly name: string; readonly content: Buffer }
@@ -262,24 +30,6 @@ export type NativeFileEntry =
       readonly name: string;
       readonly error: { readonly code: string; readonly reason: string; readonly message: string };
     };
-
-export interface NativeManagedKey {
-  readonly id: string;
-  readonly algorithm: 'EC-P256' | 'EC-P384' | 'RSA-3072' | 'Ed25519';
-  readonly location: 'vault' | 'hsm';
-  readonly state: 'active' | 'deactivated';
-  readonly createdMs: number;
-  /** SubjectPublicKeyInfo, DER. */
-  readonly publicKey: Buffer;
-  /** PEM; empty: none. */
-  readonly chain: string;
-  /** Empty while active. */
-  readonly reason: string;
-  /** Empty for a key in the vault. */
-  readonly tokenSerial: string;
-  /** Hexadecimal. */
-  readonly tokenKeyId: string;
-}
 
 /**
  * `count` results stand in the shared memory; `errors` has those of the failed ones, in the same order. `failures` is what
@@ -373,10 +123,10 @@ export interface NativeStore {
   addPassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
   removePassword(staying: Uint8Array, slotId: number): Promise<void>;
   verifyPassword(password: Uint8Array): Promise<number>;
-  setReserved(name: string, value: Uint8Array): Promise<void>;
-  getReserved(name: string): Promise<Buffer | undefined>;
+  setSystemRecord(name: string, value: Uint8Array): Promise<void>;
+  getSystemRecord(name: string): Promise<Buffer | undefined>;
   verify(progress?: NativeProgress): Promise<NativeVerifyReport>;
-  operationLog(countMax: number): Promise<NativeOperation[]>;
+  auditLog(countMax: number): Promise<NativeAuditEntry[]>;
   status(): NativeStatus | undefined;
 
   /** `out` has 41 bytes more than the plaintext. */
@@ -397,7 +147,7 @@ export interface NativeStore {
   signWithKey(id: string, input: unknown, isDigest: boolean, raw: boolean): Promise<Buffer>;
 
   setTls(key: Uint8Array, certificate: Uint8Array, chain: Uint8Array): Promise<void>;
-  tlsCertificate(): Promise<{ readonly certificate: Buffer; readonly chain: Buffer } | undefined>;
+  tlsCertificate(): Promise<NativeTlsCertificate | undefined>;
   removeTls(): Promise<void>;
   extractTls(directory: string): Promise<void>;
 }
@@ -423,30 +173,12 @@ export interface NativeBinding {
   /** Reads a descriptor that came with the process to its end. */
   readDescriptor(fd: number, bytesMax: number): Promise<Buffer>;
   /** How two directories lie to each other, which need not exist; through links and bind mounts too. */
-  relatePlaces(
-    one: string,
-    other: string,
-  ): Promise<{ readonly overlap: boolean; readonly sameFileSystem: boolean }>;
+  relatePlaces(one: string, other: string): Promise<NativePlaceRelation>;
   inspect(directory: string): Promise<NativeInspection>;
-  /** Loads the module; changes nothing. `asIs`: without initialising it again, after a failure that has looked. */
-  listTokens(
-    locator: NativeTokenLocator & { readonly asIs?: boolean | undefined },
-  ): Promise<NativeTokenInfo[]>;
-  initialiseToken(
-    plan: NativeTokenLocator & {
-      /** The label of the initialised token that is to be erased. */
-      readonly confirmation?: string | undefined;
-      readonly soPin: Uint8Array;
-      readonly pin: Uint8Array;
-    },
-  ): Promise<NativeTokenInfo>;
-  /** Both PEM; the caller wipes the key. EC P-256, self-signed, for a TLS server with these addresses and host names. */
-  temporaryCertificate(
-    names: readonly string[],
-    lifetimeSeconds: number,
-  ): { readonly key: Buffer; readonly certificate: Buffer };
-  parsePkcs11Uri(uri: string): Omit<NativeTokenLocator, 'initArguments' | 'timeLimitMs'> & {
-    readonly id?: string | undefined;
-    readonly pinSource?: string | undefined;
-  };
+  /** Loads the module; changes nothing. */
+  listTokens(listing: NativeTokenListing): Promise<NativeTokenInfo[]>;
+  initialiseToken(plan: NativeTokenPlan): Promise<NativeTokenInfo>;
+  /** EC P-256, self-signed, for a TLS server with these addresses and host names. */
+  temporaryCertificate(names: readonly string[], lifetimeSeconds: number): NativeTemporaryCertificate;
+  parsePkcs11Uri(uri: string): NativeParsedUri;
 }

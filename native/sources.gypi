@@ -117,10 +117,11 @@
     ],
     "addon_sources": [
       "addon/addon.cc",
+      "addon/border.cc",
+      "addon/border_types.cc",
       "addon/certificates.cc",
-      "addon/describe.cc",
       "addon/files.cc",
-      "addon/options.cc",
+      "addon/record.cc",
       "addon/store.cc",
       "addon/store_scan.cc",
       "addon/store_keys.cc",

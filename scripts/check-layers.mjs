@@ -33,6 +33,7 @@ const mayInclude = {
 const libOrder = [
   'error-table.ts',
   'errors.ts',
+  'native-border.ts',
   'base',
   'native-binding.ts',
   'native',
@@ -241,7 +242,13 @@ function checkTypeScript() {
 }
 
 function checkLengths() {
-  const generated = ['native/base/error_table.h', 'lib/error-table.ts'];
+  const generated = [
+    'native/base/error_table.h',
+    'lib/error-table.ts',
+    'native/addon/border.h',
+    'native/addon/border.cc',
+    'lib/native-border.ts',
+  ];
   const measured = [
     ...files('native', /\.(h|cc)$/),
     ...['lib', 'test', 'bench', 'examples', 'scripts'].flatMap((d) => files(d, /\.(ts|mjs|cjs|cc|h)$/)),

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // Makes the C++ table, the TypeScript table and docs/errors.md from native/base/errors.json.
 // With --check it writes nothing and fails when a generated file is not up to date.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { writeGenerated } from './generated-files.mjs';
 
 const root = new URL('..', import.meta.url);
 const table = JSON.parse(readFileSync(new URL('native/base/errors.json', root), 'utf8'));
@@ -106,23 +106,8 @@ ${reasons
 ${reasons.map((r) => `| \`${r.reason}\` | ${r.state} |`).join('\n')}
 `;
 
-let stale = false;
-for (const [path, text] of [
-  ['native/base/error_table.h', cpp],
-  ['lib/error-table.ts', ts],
-  ['docs/errors.md', md],
-]) {
-  const url = new URL(path, root);
-  let old;
-  try {
-    old = readFileSync(url, 'utf8');
-  } catch (error) {
-    if (error.code !== 'ENOENT') throw error;
-  }
-  if (old === text) continue;
-  if (process.argv.includes('--check')) {
-    console.error(`${path} is not what ${fileURLToPath(import.meta.url)} makes; run npm run generate`);
-    stale = true;
-  } else writeFileSync(url, text);
-}
-process.exitCode = stale ? 1 : 0;
+writeGenerated(import.meta.url, {
+  'native/base/error_table.h': cpp,
+  'lib/error-table.ts': ts,
+  'docs/errors.md': md,
+});

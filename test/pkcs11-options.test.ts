@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import type { NativePkcs11Storage } from '../lib/native-binding.js';
+import type { NativePkcs11Protector } from '../lib/native-binding.js';
 import type { GivenProtector } from '../lib/protectors/protector.js';
 import { readProtector } from '../lib/protectors/registry.js';
 import { findLeftovers } from '../lib/operations/leftovers.js';
@@ -18,9 +18,9 @@ describe('protector pkcs11: options', () => {
   });
   const file = join(root, 'pin');
   const read = (given: object): GivenProtector => readProtector({ type: 'pkcs11', ...given })!;
-  const locateIn = (protector: GivenProtector): Promise<NativePkcs11Storage> =>
+  const locateIn = (protector: GivenProtector): Promise<NativePkcs11Protector> =>
     protector.token!.locate({ binding, signal: undefined });
-  const locate = (given: object): Promise<NativePkcs11Storage> => locateIn(read(given));
+  const locate = (given: object): Promise<NativePkcs11Protector> => locateIn(read(given));
 
   for (const [what, given, name] of [
     ['a module by a relative path', { module: 'softhsm2.so' }, /protector\.module/],

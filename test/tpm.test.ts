@@ -88,7 +88,7 @@ describe('protector tpm', function () {
         ...binding,
         Store: class extends Store {
           constructor(...given: ConstructorParameters<typeof Store>) {
-            const { storage: protector } = given[0];
+            const { protector } = given[0];
             if (protector?.type === 'tpm' && protector.pin !== undefined) seen.push(protector.pin);
             super(...given);
           }
@@ -166,12 +166,12 @@ describe('protector tpm', function () {
 /** The status of a store whose TPM is like this. */
 function statusOf(tpm: Partial<NonNullable<NativeStatus['tpm']>>): ReturnType<typeof toStatus> {
   const native = {
-    storage: 'tpm',
+    protector: 'tpm',
     keySlots: [],
     tpm: { description: '', increments: 1, firstMs: 1e12, pcrs: [], ...tpm },
     witnesses: [],
     newest: {},
-    tokenPoint: {},
+    permitCheckpoint: {},
   } as unknown as NativeStatus;
   const extras: StatusExtras = {
     state: 'open',

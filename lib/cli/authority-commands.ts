@@ -115,7 +115,7 @@ async function runReseal(
 ): Promise<void> {
   const path = absolutePath(directory);
   const header = await requireStore(path);
-  const kind = protectorOf(header.storage);
+  const kind = protectorOf(header.protector);
   if (kind.command?.options.reseal === undefined)
     throw new PersistenceError('nothing-to-do', 'this store has no root in a TPM');
   if (!kind.hasSecretStore && options.secretStore !== undefined)
@@ -144,7 +144,7 @@ async function runRecover(directory: string, options: AdministrativeOptions): Pr
   const path = absolutePath(directory);
   const place = secretStoreOf(options, path);
   const lock = lockOf(options);
-  const { storage: type } = await requireStore(path);
+  const { protector: type } = await requireStore(path);
   const instead = protectorOf(type).insteadOfRecover;
   if (instead !== undefined) throw new PersistenceError('nothing-to-do', instead);
   // The password opens the store; a vendor's permit, where there is a vendor, permits it.

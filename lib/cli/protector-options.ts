@@ -192,7 +192,7 @@ export async function withPlaces<T>(
     takeVariable(pinVariable)?.fill(0);
     return work(place);
   }
-  const kind = protectorOf(header.storage);
+  const kind = protectorOf(header.protector);
   refuseForeign(kind, options);
   if (!kind.hasSecretStore && options.secretStore !== undefined)
     throw wrongOption(`--secret-store: protector '${kind.type}' has no SecretStore`);

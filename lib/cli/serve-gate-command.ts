@@ -57,7 +57,7 @@ async function act(directory: string, options: GateCommandOptions): Promise<void
   };
   let gate: Gate;
   try {
-    const type = (await headerOf(path))?.storage;
+    const type = (await headerOf(path))?.protector;
     const kind = type && protectorOf(type);
     if (kind?.isInToken === true) {
       gate = await withProtector(kind, options, { asks: false }, (protector) =>

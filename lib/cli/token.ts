@@ -11,7 +11,7 @@ import { requireStore } from './store.js';
  * @throws PersistenceError `nothing-to-do` where no token can be lost
  */
 export async function requireToken(path: string): Promise<KeyProtectorKind> {
-  const { storage: type } = await requireStore(path);
+  const { protector: type } = await requireStore(path);
   const kind = protectorOf(type);
   if (kind.isInToken) return kind;
   throw new PersistenceError('nothing-to-do', `protector '${type}' has no token that could be lost`);

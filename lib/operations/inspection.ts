@@ -2,6 +2,7 @@
 import type { PersistenceError } from '../errors.js';
 import type { Reason } from '../error-table.js';
 import type { NativeBinding, NativeInspection, NativeStoreOptions } from '../native-binding.js';
+import { deliveryBytes } from '../native-border.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
 import { readOptions, readPath } from '../options/readers.js';
 import { readSecretStore, type SecretStoreOptions } from '../options/secret-store.js';
@@ -60,7 +61,7 @@ export async function inspectStore(
   let outcome: Examination;
   try {
     header = await fromNative(() => binding.inspect(path));
-    const storage = await read?.locate({
+    const located = await read?.locate({
       binding,
       purpose: 'open',
       instance: '',
@@ -71,7 +72,7 @@ export async function inspectStore(
       directory: path,
       instance: '',
       secretStore: given,
-      storage,
+      protector: located,
       readOnly: true,
       ...internals,
     });
@@ -88,7 +89,7 @@ export async function inspectStore(
     storageId: header.storageId,
     keySlots: toKeySlots(header.keySlots),
     recoverable: hasPassword(header.keySlots),
-    protector: header.storage,
+    protector: header.protector,
     secretStore: given ?? header.secretStore,
     tpm: header.tpm && Object.freeze({ ...header.tpm, pcrs: Object.freeze(header.tpm.pcrs) }),
     token: header.token && Object.freeze(header.token),
@@ -111,7 +112,7 @@ export interface Examination {
 
 /** The steps of a reading start, as far as they go. */
 export async function examine(binding: NativeBinding, options: NativeStoreOptions): Promise<Examination> {
-  const store = new binding.Store(options, () => undefined, new ArrayBuffer(1024 * 17));
+  const store = new binding.Store(options, () => undefined, new ArrayBuffer(deliveryBytes));
   let loaded = false;
   let error: PersistenceError | undefined;
   try {

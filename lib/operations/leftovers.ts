@@ -3,6 +3,7 @@ import { requireRecord } from '../base/arguments.js';
 import { cancelling, throwIfAborted } from '../base/abort.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
+import { deliveryBytes } from '../native-border.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
 import { readClosed } from '../options/readers.js';
 import { readOpenOptions, type OpenOptions, type ReadOptions } from '../store/open-options.js';
@@ -71,11 +72,11 @@ async function withLeftovers(
       throw new PersistenceError('invalid-option', `secretStore: needed, unless the protector is ${without}`);
     }
     // As at a COLDSTART: nothing else names the key in the token.
-    const storage = await locateProtector(binding, read, 'coldstart');
+    const located = await locateProtector(binding, read, 'coldstart');
     const store = new binding.Store(
-      { ...native, storage, ...internals },
+      { ...native, protector: located, ...internals },
       () => undefined,
-      new ArrayBuffer(1024 * 17),
+      new ArrayBuffer(deliveryBytes),
     );
     read.forget();
     try {

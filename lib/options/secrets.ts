@@ -9,6 +9,7 @@ import { types } from 'node:util';
 import { copyBytes, isRecord, requireBytes } from '../base/arguments.js';
 import { PersistenceError, type Reason } from '../errors.js';
 import { loadNative } from '../native.js';
+import { passwordBytesMax } from '../native-border.js';
 import { fromNative } from '../native/errors.js';
 import { readClosed, readPath } from './readers.js';
 
@@ -39,7 +40,7 @@ export interface Secret {
   readonly explain: (refusal: PersistenceError) => PersistenceError;
 }
 
-export const secretBytesMax = 4096;
+export const secretBytesMax = passwordBytesMax;
 /** Of a new backup password: whoever copies persistence.bin can try passwords for as long as they like. */
 export const newPasswordBytesMin = 12;
 const credentialsVariable = 'CREDENTIALS_DIRECTORY';

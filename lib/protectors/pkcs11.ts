@@ -5,7 +5,8 @@ import { isAbsolute } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { PersistenceError, type Reason } from '../errors.js';
-import type { NativeBinding, NativePkcs11Storage, NativeStatus } from '../native-binding.js';
+import type { NativeBinding, NativePkcs11Protector, NativeStatus } from '../native-binding.js';
+import { tokenTimeLimitMsMax } from '../native-border.js';
 import { toPersistenceError } from '../native/errors.js';
 import { wholeNumberOf } from '../options/numbers.js';
 import { invalidOption, readClosed, readText } from '../options/readers.js';
@@ -76,8 +77,6 @@ export interface TokenStatus {
   readonly kekType: 'AES-256' | 'RSA-3072';
 }
 
-const timeLimitMsMax = 3_600_000;
-
 function readOptionalText(value: unknown, name: string): string | undefined {
   return value === undefined ? undefined : readText(value, name);
 }
@@ -95,7 +94,7 @@ export function readModulePath(value: unknown, name: string): string | undefined
   throw invalidOption(`${name} must be an absolute path`);
 }
 
-function readTokenName(value: unknown): Pick<NativePkcs11Storage, 'label' | 'serial' | 'slotId'> {
+function readTokenName(value: unknown): Pick<NativePkcs11Protector, 'label' | 'serial' | 'slotId'> {
   if (value === undefined) return {};
   if (typeof value === 'string') return { label: readText(value, 'protector.token') };
   const { label, serial, slotId } = readClosed(value, 'protector.token', ['label', 'serial', 'slotId']);
@@ -114,7 +113,7 @@ class GivenPkcs11 implements GivenProtector<Pkcs11ProtectorOptions>, GivenToken 
   readonly kind = pkcs11;
   readonly token = this;
   readonly options: Pkcs11ProtectorOptions;
-  readonly native: NativePkcs11Storage;
+  readonly native: NativePkcs11Protector;
   readonly #uri: string | undefined;
   readonly #pin: Secret | undefined;
   /** Of the file that the URI names; made when the URI was taken apart. */
@@ -133,7 +132,7 @@ class GivenPkcs11 implements GivenProtector<Pkcs11ProtectorOptions>, GivenToken 
       ...readTokenName(given['token']),
       object: readOptionalText(given['object'], 'protector.object'),
       initArguments: readOptionalText(given['initArguments'], 'protector.initArguments'),
-      timeLimitMs: readNumber(given['timeLimitMs'], 'protector.timeLimitMs', timeLimitMsMax),
+      timeLimitMs: readNumber(given['timeLimitMs'], 'protector.timeLimitMs', tokenTimeLimitMsMax),
     };
     const pin = readPassword(given['pin'], 'protector.pin');
     this.#pin = pin && repeatable(pin);
@@ -159,7 +158,7 @@ class GivenPkcs11 implements GivenProtector<Pkcs11ProtectorOptions>, GivenToken 
   /** Takes the URI apart and gets the PIN. At a COLDSTART a key that the caller does not name is named after the instance. */
   async locate(
     place: Pick<ProtectorPlace, 'binding' | 'signal'> & Partial<ProtectorPlace>,
-  ): Promise<NativePkcs11Storage> {
+  ): Promise<NativePkcs11Protector> {
     const { binding, signal, purpose, instance = '' } = place;
     const named = this.#parsed(binding);
     const merged = this.#mergedWith(named);
@@ -190,7 +189,7 @@ class GivenPkcs11 implements GivenProtector<Pkcs11ProtectorOptions>, GivenToken 
     }
   }
 
-  #mergedWith(named: ParsedUri | undefined): NativePkcs11Storage {
+  #mergedWith(named: ParsedUri | undefined): NativePkcs11Protector {
     if (named?.id !== undefined)
       throw invalidOption("protector.uri: 'id' does not belong here; the store knows the id of its key");
     const merged: Record<string, unknown> = { ...this.native };

@@ -6,9 +6,9 @@ import type { PersistenceError, Reason } from '../errors.js';
 import type {
   NativeBinding,
   NativeInspection,
-  NativePkcs11Storage,
+  NativePkcs11Protector,
+  NativeProtector,
   NativeStatus,
-  NativeStorage,
 } from '../native-binding.js';
 
 /** What an opening of the key is for. A COLDSTART and a removal of leftovers name the key by the instance. */
@@ -40,7 +40,7 @@ export interface GivenToken {
   /** Whether the options have a PIN, or a place of one. */
   hasPin(binding: NativeBinding): boolean;
   /** With its module and PIN, whether they were given by themselves or in a URI. */
-  locate(place: Pick<ProtectorPlace, 'binding' | 'signal'>): Promise<NativePkcs11Storage>;
+  locate(place: Pick<ProtectorPlace, 'binding' | 'signal'>): Promise<NativePkcs11Protector>;
   /** The options for a token that was set up in its place. */
   movedTo(made: { readonly label: string; readonly serial: string }): object;
 }
@@ -51,13 +51,13 @@ export interface GivenProtector<Options = unknown> {
   /** As the caller gave them. */
   readonly options: Options;
   /** What the core gets before a secret is read. */
-  readonly native: NativeStorage;
+  readonly native: NativeProtector;
   readonly token: GivenToken | undefined;
   /**
    * What the core gets, with the PIN where one is needed.
    * @throws PersistenceError `invalid-option`, `pin-missing`, and the errors of reading a secret
    */
-  locate(place: ProtectorPlace): Promise<NativeStorage>;
+  locate(place: ProtectorPlace): Promise<NativeProtector>;
   /** Wipes our copies of its secrets. */
   forget(): void;
   /** The error of a refusal; see Secret. */

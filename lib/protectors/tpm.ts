@@ -1,6 +1,13 @@
 // Key protector `tpm`: a TPM 2.0 seals the root key; a counter in it is the witness.
 import { reading } from '../native/errors.js';
-import type { NativeInspection, NativeStatus, NativeStorage, NativeTpmStatus } from '../native-binding.js';
+import type {
+  NativeInspection,
+  NativeProtector,
+  NativeStatus,
+  NativeTpmProtector,
+  NativeTpmStatus,
+} from '../native-binding.js';
+import { anchorsPerDayMax, pcrHighest } from '../native-border.js';
 import { PersistenceError, type Reason } from '../errors.js';
 import { invalidOption, readText } from '../options/readers.js';
 import { printable } from '../base/printable.js';
@@ -85,9 +92,6 @@ export interface SealedUnder {
   readonly pin: boolean;
 }
 
-const pcrHighest = 23;
-const anchorsPerDayMax = 86_400;
-
 function readPcrs(value: unknown): number[] | undefined {
   if (value === undefined) return undefined;
   const given: unknown[] = Array.isArray(value) ? reading(() => [...(value as unknown[])]) : [-1];
@@ -108,7 +112,7 @@ class GivenTpm implements GivenProtector<TpmProtectorOptions> {
   readonly kind = tpm;
   readonly token = undefined;
   readonly options: TpmProtectorOptions;
-  readonly native: NativeStorage & { readonly type: 'tpm' };
+  readonly native: NativeTpmProtector;
   readonly #pin: Secret | undefined;
   readonly #takesPinAway: boolean;
 
@@ -126,7 +130,7 @@ class GivenTpm implements GivenProtector<TpmProtectorOptions> {
   }
 
   /** The PIN is read where the root has one, or is to get one. */
-  async locate({ purpose, header, signal }: ProtectorPlace): Promise<NativeStorage> {
+  async locate({ purpose, header, signal }: ProtectorPlace): Promise<NativeProtector> {
     if (this.#pin === undefined) {
       if (purpose === 'reseal' && !this.#takesPinAway && (await hasPin(header)))
         throw new PersistenceError(
@@ -181,17 +185,8 @@ function wearOf({ increments, firstMs: sinceMs }: NativeTpmStatus, nowMs: number
 }
 
 function toTpm(native: NativeTpmStatus, nowMs: number): TpmStatus {
-  const {
-    description,
-    tcti,
-    counterIndex,
-    extendIndex,
-    counter,
-    firstNumber,
-    epochEnd: sealEpochEnd,
-    pcrs,
-    pin,
-  } = native;
+  const { description, tcti, counterIndex, extendIndex, counter, firstNumber, sealEpochEnd, pcrs, pin } =
+    native;
   return Object.freeze({
     description,
     tcti,

@@ -1,4 +1,5 @@
 // The steps of a restore, by the names that every face of it uses.
+import { operationSteps } from '../native-border.js';
 
 /** In their order. */
 export const restoreSteps = [
@@ -33,8 +34,15 @@ export interface RestoreEvent {
   readonly state: 'begun' | 'done' | 'skipped';
 }
 
-/** By number, what the core calls its steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`. */
-const coreSteps = ['token', 'kek', 'witness', 'commit', 'commit', 'commit', 'commit'] as const;
+const stepOf: Readonly<Record<(typeof operationSteps)[number], RestoreStep>> = {
+  begin: 'token',
+  kek: 'kek',
+  witness: 'witness',
+  commit: 'commit',
+  file: 'commit',
+  settle: 'commit',
+  strays: 'commit',
+};
 
 /** Tells of steps, each once, in order, whatever was passed over in between. */
 export class StepReport {
@@ -68,8 +76,8 @@ export class StepReport {
 
   /** What the core reports. */
   readonly core = (number: number): void => {
-    const step = coreSteps[number];
-    if (step !== undefined) this.begin(step);
+    const step = operationSteps[number];
+    if (step !== undefined) this.begin(stepOf[step]);
   };
 
   #finish(): void {

@@ -8,7 +8,7 @@ import { examine } from '../operations/inspection.js';
 import type {
   NativeBinding,
   NativeInspection,
-  NativePkcs11Storage,
+  NativePkcs11Protector,
   NativeStoreOptions,
 } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
@@ -74,19 +74,19 @@ export async function detectLoss(
   try {
     const { files, header, refusal } = await readFiles(binding, directory);
     const base = {
-      protector: header?.storage,
+      protector: header?.protector,
       files,
       token: 'not-asked',
       journal: 'unknown',
       history: 'unknown',
       passwordSlot: header !== undefined && hasPassword(header.keySlots),
     } as const satisfies Found;
-    if (files !== 'complete' || header === undefined || !protectorOf(header.storage).isInToken)
+    if (files !== 'complete' || header === undefined || !protectorOf(header.protector).isInToken)
       return conclude(base, header, refusal);
     if (protector?.token === undefined) {
       throw new PersistenceError(
         'invalid-option',
-        `protector: the store is in a token; name its module as type '${header.storage}'`,
+        `protector: the store is in a token; name its module as type '${header.protector}'`,
       );
     }
     const located = await protector.token.locate({ binding, signal: undefined });
@@ -142,7 +142,7 @@ const tokenFound: ReadonlySet<string> = new Set<Reason>(tokenRefusals);
 interface Place {
   readonly directory: string;
   readonly secretStore: NativeStoreOptions['secretStore'];
-  readonly protector: NativePkcs11Storage;
+  readonly protector: NativePkcs11Protector;
   readonly internals: Partial<NativeStoreOptions>;
 }
 
@@ -154,7 +154,7 @@ async function askToken(
 ): Promise<Detection> {
   const { error, status } = await examine(binding, {
     ...place,
-    storage: protector,
+    protector,
     instance: '',
     readOnly: true,
     ...internals,
@@ -188,10 +188,11 @@ function historyOf(error: PersistenceError | undefined, opened: boolean, ofToken
 /** For people, after a failure that has looked; where the module does not answer there is nothing to list. */
 async function list(
   binding: NativeBinding,
-  protector: NativePkcs11Storage,
+  protector: NativePkcs11Protector,
 ): Promise<readonly TokenInfo[] | undefined> {
   try {
-    return Object.freeze(await binding.listTokens({ ...protector, asIs: true }));
+    const { module, initArguments, timeLimitMs } = protector;
+    return Object.freeze(await binding.listTokens({ module, initArguments, timeLimitMs, asIs: true }));
   } catch {
     return undefined;
   }

@@ -20,7 +20,7 @@ const keptMax = 16;
 /** The notices of the start that this status comes from. */
 export function noticesOf(status: NativeStatus): Notice[] {
   const all: readonly (readonly [happened: boolean, kind: Notice['kind'], message: string])[] = [
-    [status.tamperFileAnew, 'tamper-file-anew', 'tmtmp.bin was missing and was begun anew'],
+    [status.tamperFileRecreated, 'tamper-file-anew', 'tmtmp.bin was missing and was begun anew'],
     [status.tailRepaired, 'tail-repaired', 'the torn end of the vault file was cut off'],
     [status.persistenceRepaired, 'persistence-repaired', 'one copy in persistence.bin was damaged'],
     [status.secretRepaired, 'secret-repaired', 'one copy of the root key was damaged'],
@@ -50,7 +50,7 @@ const saidOnce: Notice['kind'] = 'clock-unsynchronised';
 type Entry = readonly [kind: Notice['kind'], message: string, timeMs: number];
 
 async function readEntries(native: NativeStore): Promise<readonly Entry[]> {
-  const stored = await native.getReserved(recordName);
+  const stored = await native.getSystemRecord(recordName);
   return stored === undefined ? [] : (JSON.parse(stored.toString()) as Entry[]);
 }
 
@@ -70,7 +70,7 @@ export async function keepNotices(
   const all = [...before, ...fresh.map(({ kind, message }): Entry => [kind, message, nowMs])].slice(-keptMax);
   if (found.length > 0 && !isReader) {
     const kept = all.filter(([kind]) => kind !== saidOnce);
-    await native.setReserved(recordName, Buffer.from(JSON.stringify(kept))).catch(() => undefined);
+    await native.setSystemRecord(recordName, Buffer.from(JSON.stringify(kept))).catch(() => undefined);
   }
   const firstCurrent = all.length - fresh.length;
   return Object.freeze(
@@ -82,5 +82,5 @@ export async function keepNotices(
 
 /** Forgets them. */
 export async function acknowledgeNotices(native: NativeStore): Promise<void> {
-  if ((await readEntries(native)).length > 0) await native.setReserved(recordName, Buffer.from('[]'));
+  if ((await readEntries(native)).length > 0) await native.setSystemRecord(recordName, Buffer.from('[]'));
 }

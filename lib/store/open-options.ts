@@ -108,7 +108,7 @@ export interface OpenOptions {
 
 /** The same, read and checked. */
 export interface ReadOptions {
-  readonly native: Omit<NativeStoreOptions, 'storage'>;
+  readonly native: Omit<NativeStoreOptions, 'protector'>;
   readonly protector: GivenProtector | undefined;
   readonly manifests: ReadManifestsOptions | undefined;
   readonly password: (() => Promise<Uint8Array>) | undefined;

@@ -49,16 +49,16 @@ export class Opening {
    */
   async determine(kind: Operation['kind']): Promise<{ native: NativeStore; startup: Startup }> {
     const { native: given, protector } = this.#options;
-    const native = this.#make({ ...given, storage: protector?.native });
+    const native = this.#make({ ...given, protector: protector?.native });
     const startup = await native.determineStartupState();
     const cold = startup === 'COLDSTART';
     this.#require(startup, kind);
     if (cold || kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
     const purpose = cold ? 'coldstart' : kind === 'reseal' ? 'reseal' : 'open';
-    const storage = await locateProtector(this.#binding, this.#options, purpose);
-    if (!cold && storage === protector?.native) return { native, startup };
+    const placed = await locateProtector(this.#binding, this.#options, purpose);
+    if (!cold && placed === protector?.native) return { native, startup };
     await this.letGo();
-    const located = this.#make({ ...given, storage, ...(cold && (await this.#forColdstart())) });
+    const located = this.#make({ ...given, protector: placed, ...(cold && (await this.#forColdstart())) });
     // A start that waits for a lock comes here again.
     if (this.#options.waitForLockMs === 0) this.#options.forget();
     return { native: located, startup: await located.determineStartupState() };

@@ -1,12 +1,11 @@
 // The backup passwords of an open store. Arguments are checked here; the work is a task of the core.
 import { PersistenceError } from '../errors.js';
+import { passwordLabelBytesMax } from '../native-border.js';
 import { toPersistenceError } from '../native/errors.js';
 import { readOptions } from '../options/readers.js';
 import type { PasswordOptions } from './persistence.js';
 import { readPassword, requireStrong, type PasswordSource } from '../options/secrets.js';
 import type { RunTask } from './tasks.js';
-
-const labelBytesMax = 64;
 
 function readLabel(options: PasswordOptions): string | undefined {
   const { label } = readOptions(options, ['label']);
@@ -14,12 +13,12 @@ function readLabel(options: PasswordOptions): string | undefined {
   const usable =
     typeof label === 'string' &&
     label.isWellFormed() &&
-    Buffer.byteLength(label) <= labelBytesMax &&
+    Buffer.byteLength(label) <= passwordLabelBytesMax &&
     !/\p{Cc}/u.test(label);
   if (usable) return label;
   throw new PersistenceError(
     'invalid-option',
-    `label must be a text of at most ${labelBytesMax.toString()} bytes without control characters`,
+    `label must be a text of at most ${passwordLabelBytesMax.toString()} bytes without control characters`,
   );
 }
 

@@ -1,6 +1,6 @@
 // What the core is told of a store's key protector, with the PIN that opens it.
 import { PersistenceError, type Reason } from '../errors.js';
-import type { NativeBinding, NativeInspection, NativeStorage } from '../native-binding.js';
+import type { NativeBinding, NativeInspection, NativeProtector } from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
 import type { ReadOptions } from './open-options.js';
 import type { Purpose } from '../protectors/protector.js';
@@ -17,13 +17,13 @@ export async function locateProtector(
   binding: NativeBinding,
   { native, protector, signal }: Place,
   purpose: Purpose,
-): Promise<NativeStorage | undefined> {
+): Promise<NativeProtector | undefined> {
   const { directory, instance } = native;
   const header = (): Promise<NativeInspection | undefined> => headerOf(binding, directory);
   const place = { binding, purpose, instance, header, signal };
   if (protector !== undefined) return protector.locate(place);
   if (purpose !== 'reseal') return undefined;
-  const type = (await header())?.storage;
+  const type = (await header())?.protector;
   return readProtector(type && { type })?.locate(place);
 }
 
@@ -39,7 +39,7 @@ export async function isOpenedByPassword(
 ): Promise<boolean> {
   const { reason } = toPersistenceError(error, 'internal');
   if (!mayBeKept.has(reason)) return false;
-  const { storage: type } = await fromNative(() => binding.inspect(native.directory));
+  const { protector: type } = await fromNative(() => binding.inspect(native.directory));
   const { keepsKeyFrom, holder } = protectorOf(type);
   if (!keepsKeyFrom.has(reason)) return false;
   if (password !== undefined) return true;

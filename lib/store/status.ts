@@ -252,7 +252,7 @@ interface ProtectorPart {
 
 export function toStatus(native: NativeStatus, extras: StatusExtras): PersistenceStatus {
   const witnesses = Object.freeze(native.witnesses.map(toWitness));
-  const protector = protectorOf(native.storage).status(native, extras.nowMs) as ProtectorPart;
+  const protector = protectorOf(native.protector).status(native, extras.nowMs) as ProtectorPart;
   return Object.freeze({
     state: extras.state,
     startup: native.startup,
@@ -264,8 +264,8 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     newestMs: native.newestMs,
     witnesses,
     window: windowOf(witnesses, native, extras.nowMs),
-    permitCheckpoint: Object.freeze(native.tokenPoint),
-    protector: native.storage,
+    permitCheckpoint: Object.freeze(native.permitCheckpoint),
+    protector: native.protector,
     securityLevel: protector.securityLevel,
     tpm: protector.tpm,
     token: protector.token,
@@ -291,7 +291,7 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
     }),
     repaired: Object.freeze({
       tail: native.tailRepaired,
-      tamperFile: native.tamperFileAnew,
+      tamperFile: native.tamperFileRecreated,
       persistenceFile: native.persistenceRepaired,
       secret: native.secretRepaired,
       clock: native.clockCorrected,
@@ -316,11 +316,11 @@ export function toStatus(native: NativeStatus, extras: StatusExtras): Persistenc
 
 export function toVerifyReport(native: NativeVerifyReport): VerifyReport {
   return Object.freeze({
-    snapshot: Object.freeze(native.base),
+    snapshot: Object.freeze(native.snapshot),
     newest: Object.freeze(native.newest),
     commits: native.commits,
     records: native.records,
-    auditEntries: native.operationEntries,
+    auditEntries: native.auditEntries,
     witnesses: Object.freeze(native.witnesses.map(toWitness)),
   });
 }

@@ -35,7 +35,7 @@ export async function auditLog(run: RunTask, limit: number): Promise<readonly Au
   if (!Number.isInteger(limit) || limit < 0) {
     throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
   }
-  return run((native) => native.operationLog(limit));
+  return run((native) => native.auditLog(limit));
 }
 
 export async function rotateDek(run: RunTask, options: RotateDekOptions): Promise<void> {

@@ -9,6 +9,7 @@ import { types } from 'node:util';
 import { requireBytes, requireRecord } from '../base/arguments.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeStore } from '../native-binding.js';
+import { keyBytesMax, scanAsciiBit, scanMoreFollows, scanRecordHeaderBytes } from '../native-border.js';
 import { toPersistenceError } from '../native/errors.js';
 
 /** A vault key: 1 to 1,024 bytes. A string is its UTF-8 form and must be well-formed Unicode. */
@@ -45,7 +46,6 @@ export interface Bounds {
 
 const rangeNames = ['prefix', 'gte', 'gt', 'lte', 'lt', 'reverse', 'limit', 'keyEncoding'] as const;
 const systemPrefix = Buffer.from('strongroom/');
-const keyBytesMax = 1024;
 
 function invalid(message: string): PersistenceError {
   return new PersistenceError('invalid-option', message);
@@ -139,10 +139,6 @@ export function readRange(range: unknown): Bounds {
   };
 }
 
-// What a scan answers stands in native/addon/store_vault.cc.
-const moreFollows = 2 ** 30;
-const asciiBit = 0x8000_0000;
-const recordHeaderBytes = 8;
 const chunkBytesFirst = 4096;
 const chunkBytesMax = 65_536;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -189,17 +185,17 @@ export function* iterate<T>(
       chunkBytes = -answer;
       continue;
     }
-    const more = answer >= moreFollows;
-    const count = more ? answer - moreFollows : answer;
+    const more = answer >= scanMoreFollows;
+    const count = more ? answer - scanMoreFollows : answer;
     let at = 0;
     for (let i = 0; i < count; ++i) {
       const head = chunk.readUInt32LE(at);
       const valueBytes = chunk.readUInt32LE(at + 4);
-      const keyStart = at + recordHeaderBytes;
-      const keyEnd = keyStart + (head & (asciiBit - 1));
+      const keyStart = at + scanRecordHeaderBytes;
+      const keyEnd = keyStart + (head & (scanAsciiBit - 1));
       const key = asBuffer
         ? chunk.subarray(keyStart, keyEnd)
-        : decodeKey(chunk, keyStart, keyEnd, head >= asciiBit);
+        : decodeKey(chunk, keyStart, keyEnd, head >= scanAsciiBit);
       const valueEnd = keyEnd + valueBytes;
       at = (valueEnd + 3) & ~3;
       // Before the caller gets hold of the memory of the last entry.

@@ -6,6 +6,15 @@
 // - Results come through memory shared with the core: no call of Node-API for each promise.
 import type { EventHub, VaultEvent } from './events.js';
 import type { NativeDelivery, NativeDurability, NativeError } from '../native-binding.js';
+import {
+  deliveryBytes,
+  deliveryFailed,
+  deliveryFlagsAt,
+  deliveryMax,
+  deliveryNumbersAt,
+  deliveryOfWitnessed,
+  deliverySwapped,
+} from '../native-border.js';
 import { toPersistenceError } from '../native/errors.js';
 
 /** What a promise resolves with: nothing, the counter after an increment, whether a compare-and-set took place. */
@@ -27,15 +36,6 @@ interface Queue {
   last: Operation | undefined;
 }
 
-// The layout and the flags stand in native/addon/store.cc.
-const deliveryMax = 1024;
-const numbersAt = deliveryMax * 8;
-const flagsAt = deliveryMax * 16;
-const resultsBytes = deliveryMax * 17;
-const failed = 1;
-const swapped = 2;
-const ofWitnessed = 4;
-
 // One executor for all promises, instead of a closure for each.
 let takenResolve: (value: never) => void;
 let takenReject: (error: Error) => void;
@@ -45,11 +45,11 @@ function take(resolve: (value: never) => void, reject: (error: Error) => void): 
 }
 
 export class PendingOperations {
-  readonly results = new ArrayBuffer(resultsBytes);
+  readonly results = new ArrayBuffer(deliveryBytes);
   readonly deliver: NativeDelivery;
   readonly #generations = new Float64Array(this.results, 0, deliveryMax);
-  readonly #numbers = new BigInt64Array(this.results, numbersAt, deliveryMax);
-  readonly #flags = new Uint8Array(this.results, flagsAt, deliveryMax);
+  readonly #numbers = new BigInt64Array(this.results, deliveryNumbersAt, deliveryMax);
+  readonly #flags = new Uint8Array(this.results, deliveryFlagsAt, deliveryMax);
   readonly #journal: Queue = { first: undefined, last: undefined };
   readonly #witnessed: Queue = { first: undefined, last: undefined };
   readonly #events: EventHub;
@@ -107,7 +107,7 @@ export class PendingOperations {
     let failures = 0;
     for (let i = 0; i < count; ++i) {
       const flags = this.#flags[i] ?? 0;
-      const queue = (flags & ofWitnessed) === 0 ? this.#journal : this.#witnessed;
+      const queue = (flags & deliveryOfWitnessed) === 0 ? this.#journal : this.#witnessed;
       const operation = queue.first;
       if (operation === undefined) throw new Error('a completion without an operation');
       queue.first = operation.next;
@@ -116,7 +116,7 @@ export class PendingOperations {
       if (generation > this.#generation) this.#generation = generation;
 
       let committed = generation !== 0;
-      if ((flags & failed) !== 0) {
+      if ((flags & deliveryFailed) !== 0) {
         const error = toPersistenceError(errors?.[failures++], 'internal');
         committed = error.committed === true;
         operation.reject(error);
@@ -125,7 +125,7 @@ export class PendingOperations {
       } else if (operation.outcome === 'counter') {
         (operation.resolve as (value: bigint) => void)(this.#numbers[i] ?? 0n);
       } else {
-        const took = (flags & swapped) !== 0;
+        const took = (flags & deliverySwapped) !== 0;
         committed = committed && took;
         (operation.resolve as (value: boolean) => void)(took);
       }

@@ -9,6 +9,7 @@ import { PersistenceError } from '../errors.js';
 import type { EventHub } from './events.js';
 import { iterate, readRange, type KeyRange, type VaultKey } from './key-range.js';
 import type { NativeDurability, NativeStore } from '../native-binding.js';
+import { batchOperationsMax, getAbsent, slabAlignment } from '../native-border.js';
 import { toPersistenceError } from '../native/errors.js';
 import type { PendingOperations, Submitted } from './pending.js';
 import type { PersistenceValidator } from './validator.js';
@@ -47,8 +48,7 @@ export type BatchOperation =
 /** Operations of one turn go to the core together, when the turn's microtasks come to an end. */
 const turnEnd = Promise.resolve();
 const slabBytes = 32_768;
-const slabAlignmentMask = 7;
-const batchOperationsMax = 65_536;
+const slabAlignmentMask = slabAlignment - 1;
 const writeNames = ['durability'];
 const incrementNames = ['durability', 'min', 'max'];
 
@@ -341,7 +341,7 @@ export class Vault {
         this.#slabUsed = Math.min((end + slabAlignmentMask) & ~slabAlignmentMask, slabBytes);
         return this.#slab.subarray(start, end);
       }
-      if (found === -1) return undefined;
+      if (found === getAbsent) return undefined;
       this.#renewSlab();
     }
   }

@@ -8,7 +8,7 @@ import { X509Certificate } from 'node:crypto';
 
 import { waitText } from '../base/units.js';
 import { PersistenceError } from '../errors.js';
-import type { NativeBinding, NativePkcs11Storage, NativeStoreOptions } from '../native-binding.js';
+import type { NativeBinding, NativePkcs11Protector, NativeStoreOptions } from '../native-binding.js';
 import { toPersistenceError } from '../native/errors.js';
 import { readProtector, typesWhere } from '../protectors/registry.js';
 import type { PasswordSource } from '../options/secrets.js';
@@ -452,7 +452,7 @@ export class Progress {
   }
 
   /** The module and the rest, whether they were given by themselves or in a URI. */
-  async #withModule<T>(work: (protector: NativePkcs11Storage) => Promise<T>): Promise<T> {
+  async #withModule<T>(work: (protector: NativePkcs11Protector) => Promise<T>): Promise<T> {
     const given = readProtector(this.#protector);
     try {
       if (given?.token === undefined) {

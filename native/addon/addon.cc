@@ -21,7 +21,7 @@ NAPI_MODULE_INIT() {
   define_tasks(env, exports);
   define_tokens(env, exports);
   napi_set_named_property(env, exports, "libraryVersion",
-                          to_value(env, std::string_view(strongroom::crypto::library_version())));
+                          text_value(env, strongroom::crypto::library_version()));
 #ifdef STRONGROOM_TESTING
   testing::define_testing(env, exports);
 #endif

@@ -3,8 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "addon/value.h"
-#include "crypto/temporary_certificate.h"
+#include "addon/border.h"
 
 namespace strongroom::addon {
 namespace {
@@ -37,10 +36,7 @@ napi_value temporary_certificate(napi_env env, napi_callback_info info) {
   const Result<crypto::TemporaryCertificate> made = crypto::make_temporary_certificate(
       *names, std::chrono::seconds(static_cast<std::int64_t>(std::floor(*lifetime))));
   if (!made.ok()) return throw_error(env, made.error());
-  return Object(env)
-      .set("key", to_buffer(env, made->key.view()))
-      .set("certificate", to_buffer(env, made->certificate))
-      .value();
+  return describe(env, *made);
 }
 
 }  // namespace

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "addon/store.h"
+#include "addon/border.h"
 #include "addon/task.h"
-#include "addon/value.h"
 #include "os/os.h"
 #include "os/posix.h"
 
@@ -29,15 +28,15 @@ Result<Bytes> read_file_of(os::Directory& directory, std::string_view name, std:
 
 napi_value entry_value(napi_env env, const FileEntry& entry) {
   Object object(env);
-  object.set("name", to_value(env, std::string_view(entry.name)));
+  object.set("name", text_value(env, entry.name));
   if (entry.content.ok()) {
     object.set("content", to_buffer(env, *entry.content));
   } else {
     const Error& error = entry.content.error();
     object.set("error", Object(env)
-                            .set("code", to_value(env, error_info(error.reason).code))
-                            .set("reason", to_value(env, error_info(error.reason).reason))
-                            .set("message", to_value(env, std::string_view(error.detail)))
+                            .set("code", text_value(env, error_info(error.reason).code))
+                            .set("reason", text_value(env, error_info(error.reason).reason))
+                            .set("message", text_value(env, error.detail))
                             .value());
   }
   return object.value();
@@ -142,12 +141,7 @@ napi_value relate_places(napi_env env, napi_callback_info info) {
     SR_ASSIGN(*relation, os::relate(one, other));
     return {};
   };
-  task.value = [relation](napi_env task_env) {
-    return Object(task_env)
-        .set("overlap", to_value(task_env, relation->overlap))
-        .set("sameFileSystem", to_value(task_env, relation->same_file_system))
-        .value();
-  };
+  task.value = [relation](napi_env task_env) { return describe(task_env, *relation); };
   return start_task(env, nullptr, "strongroom.relatePlaces", std::move(task));
 }
 
@@ -156,10 +150,12 @@ napi_value inspect(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   const auto path = read_string(env, arguments[0]);
   if (!path) return throw_error(env, Reason::kInvalidArgument, "inspect: the directory must be a string");
-  auto inspection = std::make_shared<store::Inspection>();
+  auto inspection = std::make_shared<InspectionReport>();
   Task task;
   task.work = [inspection, path = *path]() -> Status {
-    SR_ASSIGN(*inspection, store::inspect(os::Environment{os::posix_files(), os::posix_clock()}, path));
+    SR_ASSIGN(store::Inspection found,
+              store::inspect(os::Environment{os::posix_files(), os::posix_clock()}, path));
+    *inspection = report_of(std::move(found));
     return {};
   };
   task.cancellation = std::make_shared<Cancellation>();

@@ -14,22 +14,9 @@ namespace {
 // a type tag takes several times as long.
 thread_local std::vector<const void*> wrapped_stores;
 
-// A delivery in memory shared with TypeScript (lib/vault/pending.ts has the same numbers):
-//   0  float64 generation[1024]    8,192  int64 number[1024]    16,384  u8 flags[1024]
-constexpr std::size_t kDeliveryMax = 1024;
-constexpr std::size_t kNumbersAt = kDeliveryMax * 8;
-constexpr std::size_t kFlagsAt = kDeliveryMax * 16;
-constexpr std::size_t kResultsBytes = kDeliveryMax * 17;
-// The steps of restore() and rotateKek() in their order; lib/restore/steps.ts has the same numbers. Those of rotateDek(),
-// whose progress counts records, are not reported.
-constexpr std::array<std::string_view, 7> kStepNames = {"begin", "kek",    "witness", "commit",
-                                                        "file",  "settle", "strays"};
-
 std::size_t step_number(std::string_view step) {
-  return static_cast<std::size_t>(std::find(kStepNames.begin(), kStepNames.end(), step) - kStepNames.begin());
+  return static_cast<std::size_t>(std::ranges::find(kOperationSteps, step) - kOperationSteps.begin());
 }
-
-enum DeliveryFlags : std::uint8_t { kFailed = 1, kSwapped = 2, kOfWitnessed = 4 };
 
 }  // namespace
 
@@ -121,7 +108,7 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
   napi_value target = nullptr;
   napi_get_new_target(env, info, &target);
   if (target == nullptr) return throw_error(env, Reason::kInvalidArgument, "Store is a class");
-  Result<StoreOptions> options = read_options(env, arguments[0]);
+  Result<StoreOptions> options = read_record<StoreOptions>(env, arguments[0], "");
   if (!options.ok()) return throw_error(env, options.error());
 
   std::unique_ptr<Store> self(new Store(env));
@@ -137,7 +124,7 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
     if (step == kill) testing::kill_this_process();
 #endif
     const std::size_t number = step_number(step);
-    if (number < kStepNames.size()) completions->report(number, kStepNames.size());
+    if (number < kOperationSteps.size()) completions->report(number, kOperationSteps.size());
     return {};
   };
   options->engine.compaction_failed = [completions = self->completions_](const Status& failed) {
@@ -165,13 +152,13 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
 Status Store::connect(napi_value callback, napi_value results) {
   void* data = nullptr;
   std::size_t size = 0;
-  if (napi_get_arraybuffer_info(env_, results, &data, &size) != napi_ok || size != kResultsBytes) {
+  if (napi_get_arraybuffer_info(env_, results, &data, &size) != napi_ok || size != layout::kDeliveryBytes) {
     return {Reason::kInternal, "the memory for results has the wrong size"};
   }
   napi_create_reference(env_, results, 1, &results_ref_);
   results_ = static_cast<std::uint8_t*>(data);
-  if (napi_create_threadsafe_function(env_, callback, nullptr, to_value(env_, std::string_view("strongroom")),
-                                      0, 1, nullptr, nullptr, this, on_signal, &signal_) != napi_ok) {
+  if (napi_create_threadsafe_function(env_, callback, nullptr, text_value(env_, "strongroom"), 0, 1, nullptr,
+                                      nullptr, this, on_signal, &signal_) != napi_ok) {
     return {Reason::kInternal, "Node refused the thread-safe function"};
   }
   napi_unref_threadsafe_function(env_, signal_);
@@ -210,35 +197,33 @@ void Store::deliver(napi_env env, napi_value callback, bool all) {
   napi_value receiver = undefined(env);
   if (!tell(env, progress)) return;
   if (const std::vector<Error> failures = completions_->take_failures(); !failures.empty()) {
-    const std::array<napi_value, 3> values{
-        count_value(env, 0), undefined(env),
-        list_value(env, failures, [env](const Error& error) { return error_value(env, error); })};
+    const std::array<napi_value, 3> values{count_value(env, 0), undefined(env), describe(env, failures)};
     if (napi_call_function(env, receiver, callback, values.size(), values.data(), nullptr) != napi_ok) return;
   }
   while (!backlog_.empty() && results_ != nullptr) {
-    const std::size_t count = std::min(backlog_.size(), kDeliveryMax);
+    const std::size_t count = std::min<std::size_t>(backlog_.size(), layout::kDeliveryMax);
     napi_value errors = nullptr;
     std::uint32_t failed = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const log::Completion& completion = backlog_[i];
       const auto generation = static_cast<double>(completion.generation);
       std::memcpy(results_ + i * sizeof generation, &generation, sizeof generation);
-      std::memcpy(results_ + kNumbersAt + i * sizeof completion.number, &completion.number,
+      std::memcpy(results_ + layout::kDeliveryNumbersAt + i * sizeof completion.number, &completion.number,
                   sizeof completion.number);
-      std::uint8_t flags = completion.swapped ? kSwapped : 0;
+      std::uint8_t flags = completion.swapped ? layout::kDeliverySwapped : 0;
       std::deque<std::size_t>* sizes = &journal_bytes_;
       if (completion.durability == log::Durability::kWitnessed) {
-        flags |= kOfWitnessed;
+        flags |= layout::kDeliveryOfWitnessed;
         sizes = &witnessed_bytes_;
       }
       pending_bytes_ -= sizes->front();
       sizes->pop_front();
       if (!completion.status.ok()) {
-        flags |= kFailed;
+        flags |= layout::kDeliveryFailed;
         if (errors == nullptr) napi_create_array(env, &errors);
-        napi_set_element(env, errors, failed++, error_value(env, completion.status.error()));
+        napi_set_element(env, errors, failed++, describe(env, completion.status.error()));
       }
-      results_[kFlagsAt + i] = flags;
+      results_[layout::kDeliveryFlagsAt + i] = flags;
     }
     backlog_.erase(backlog_.begin(), backlog_.begin() + static_cast<std::ptrdiff_t>(count));
     pending_ -= count;
@@ -278,9 +263,9 @@ void Store::define(napi_env env, napi_value exports) {
       method("validateVaultIntegrity", opening_step<&Engine::validate_vault_integrity>),
       method("validateTimeTamperAge", opening_step<&Engine::validate_time_tamper_age>),
       method("updateTimeTamper", update_time_tamper),
-      method("reanchor", act<&Engine::reanchor>),
-      method("recover", act<&Engine::recover>),
-      method("reseal", act<&Engine::reseal>),
+      method("reanchor", operate<&Engine::reanchor>),
+      method("recover", operate<&Engine::recover>),
+      method("reseal", operate<&Engine::reseal>),
       method("validateRestore", validate_restore),
       method("restore", restore),
       method("noteRestore", note_restore),
@@ -302,10 +287,10 @@ void Store::define(napi_env env, napi_value exports) {
       method("addPassword", add_password),
       method("removePassword", remove_password),
       method("verifyPassword", verify_password),
-      method("setReserved", set_system_record),
-      method("getReserved", get_system_record),
+      method("setSystemRecord", set_system_record),
+      method("getSystemRecord", get_system_record),
       method("verify", verify),
-      method("operationLog", audit_log),
+      method("auditLog", audit_log),
       method("status", status),
       method("sealField", field<&store::FieldSealer::seal>),
       method("openField", field<&store::FieldSealer::open>),

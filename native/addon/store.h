@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 
+#include "addon/border.h"
 #include "addon/completions.h"
 #include "addon/task.h"
 #include "addon/value.h"
@@ -98,8 +99,8 @@ class Store {
   static napi_value initialize_recovery(napi_env env, napi_callback_info info);
   static napi_value create_and_load_vault(napi_env env, napi_callback_info info);
   static napi_value update_time_tamper(napi_env env, napi_callback_info info);
-  template <Status (store::Engine::*kAct)(const store::Credential&)>
-  static napi_value act(napi_env env, napi_callback_info info);
+  template <Status (store::Engine::*kOperation)(const store::Credential&)>
+  static napi_value operate(napi_env env, napi_callback_info info);
   static napi_value validate_restore(napi_env env, napi_callback_info info);
   static napi_value restore(napi_env env, napi_callback_info info);
   static napi_value note_restore(napi_env env, napi_callback_info info);
@@ -133,7 +134,7 @@ class Store {
   // --- store_keys.cc ---
   // The sealer of this store, or null after throwing.
   static store::FieldSealer* fields(napi_env env, napi_value value);
-  template <Status (store::FieldSealer::*kAct)(ByteView, ByteView, MutableBytes)>
+  template <Status (store::FieldSealer::*kOperation)(ByteView, ByteView, MutableBytes)>
   static napi_value field(napi_env env, napi_callback_info info);
   static napi_value field_key_id(napi_env env, napi_callback_info info);
   static napi_value field_needs_rotation(napi_env env, napi_callback_info info);
@@ -199,20 +200,5 @@ class Store {
   MutableBytes slab_;
   std::size_t slab_used_ = 0;
 };
-
-// kInvalidOption. In options.cc.
-struct StoreOptions {
-  store::EngineOptions engine;
-  std::shared_ptr<os::Clock> clock;  // null: the real one
-  std::string kill_before_step;      // a test's
-};
-[[nodiscard]] Result<StoreOptions> read_options(napi_env env, napi_value options);
-
-// In describe.cc.
-[[nodiscard]] napi_value describe(napi_env env, const std::vector<store::Leftover>& leftovers);
-[[nodiscard]] napi_value describe(napi_env env, const store::EngineStatus& status);
-[[nodiscard]] napi_value describe(napi_env env, const store::VerifyReport& report);
-[[nodiscard]] napi_value describe(napi_env env, const store::AuditEntry& entry);
-[[nodiscard]] napi_value describe(napi_env env, const store::Inspection& inspection);
 
 }  // namespace strongroom::addon

@@ -17,23 +17,11 @@ using store::Engine;
 using store::ManagedKey;
 using store::ManagedKeys;
 
-constexpr std::array<std::string_view, 5> kAlgorithmNames{"", "EC-P256", "EC-P384", "RSA-3072", "Ed25519"};
-constexpr std::array<std::string_view, 3> kLocationNames{"", "vault", "hsm"};
-constexpr std::array<std::string_view, 3> kStateNames{"", "active", "deactivated"};
-
 template <typename Enum, std::size_t N>
-std::string_view name_of(Enum value, const std::array<std::string_view, N>& names) {
-  return names[static_cast<std::size_t>(value)];
-}
-
-template <typename Enum, std::size_t N>
-Result<Enum> read_name(napi_env env, napi_value value, const char* what,
-                       const std::array<std::string_view, N>& names) {
-  const std::optional<std::string> text = read_string(env, value);
-  for (std::size_t i = 1; text && i < names.size(); ++i) {
-    if (*text == names[i]) return static_cast<Enum>(i);
-  }
-  return Status(Reason::kInvalidArgument, std::string(what) + " is not one of those that there are");
+Result<Enum> read_name(napi_env env, napi_value value, const char* what, const NameTable<Enum, N>& names) {
+  const Enum* const found = of_name(read_string(env, value).value_or(""), names);
+  if (found != nullptr) return *found;
+  return Status(Reason::kInvalidArgument, std::string(what) + " has an unknown name");
 }
 
 // TypeScript has checked that it is a string.
@@ -41,22 +29,6 @@ Result<std::string> read_text(napi_env env, napi_value value, const char* what) 
   std::optional<std::string> text = read_string(env, value);
   if (!text) return Status(Reason::kInvalidArgument, std::string(what) + " must be a string");
   return *std::move(text);
-}
-
-napi_value describe_key(napi_env env, const ManagedKey& key) {
-  const auto text = [env](std::string_view value) { return to_value(env, value); };
-  Object object(env);
-  object.set("id", text(key.id))
-      .set("algorithm", text(name_of(key.algorithm, kAlgorithmNames)))
-      .set("location", text(name_of(key.location, kLocationNames)))
-      .set("state", text(name_of(key.state, kStateNames)))
-      .set("createdMs", time_value(env, key.created_wall_ms))
-      .set("publicKey", to_buffer(env, key.public_key))
-      .set("chain", text(key.chain))
-      .set("reason", text(key.reason))
-      .set("tokenSerial", text(key.token_serial))
-      .set("tokenKeyId", to_hex_value(env, key.token_key_id));
-  return object.value();
 }
 
 // The memory that TypeScript made for the answer.
@@ -99,7 +71,7 @@ store::FieldSealer* Store::fields(napi_env env, napi_value value) {
 }
 
 // sealField(plaintext, context, out), openField(sealed, context, out)
-template <Status (store::FieldSealer::*kAct)(ByteView, ByteView, MutableBytes)>
+template <Status (store::FieldSealer::*kOperation)(ByteView, ByteView, MutableBytes)>
 napi_value Store::field(napi_env env, napi_callback_info info) {
   const Arguments<3> arguments(env, info);
   store::FieldSealer* const sealer = fields(env, arguments.receiver);
@@ -111,7 +83,7 @@ napi_value Store::field(napi_env env, napi_callback_info info) {
     SR_TRY(context.read(env, arguments[1]));
     SR_TRY(read_bytes(env, arguments[0], "a field", &in));
     SR_TRY(read_out(env, arguments[2], &out));
-    return (sealer->*kAct)(in, context.bytes(), out);
+    return (sealer->*kOperation)(in, context.bytes(), out);
   };
   const Status status = act();
   return status.ok() ? nullptr : throw_error(env, status.error());
@@ -139,7 +111,7 @@ napi_value Store::field_needs_rotation(napi_env env, napi_callback_info info) {
     return throw_error(env, status.error());
   }
   const Result<bool> needs = sealer->needs_rotation(sealed);
-  return needs.ok() ? to_value(env, *needs) : throw_error(env, needs.error());
+  return needs.ok() ? flag_value(env, *needs) : throw_error(env, needs.error());
 }
 
 // --- Managed keys ---
@@ -151,9 +123,9 @@ napi_value Store::generate_key(napi_env env, napi_callback_info info) {
   if (self == nullptr) return nullptr;
   const Result<std::string> id = read_text(env, arguments[0], "the id of a key");
   if (!id.ok()) return throw_error(env, id.error());
-  const auto algorithm = read_name<store::KeyAlgorithm>(env, arguments[1], "algorithm", kAlgorithmNames);
+  const auto algorithm = read_name<store::KeyAlgorithm>(env, arguments[1], "algorithm", kKeyAlgorithmNames);
   if (!algorithm.ok()) return throw_error(env, algorithm.error());
-  const auto location = read_name<store::KeyLocation>(env, arguments[2], "location", kLocationNames);
+  const auto location = read_name<store::KeyLocation>(env, arguments[2], "location", kKeyLocationNames);
   if (!location.ok()) return throw_error(env, location.error());
   auto key = std::make_shared<ManagedKey>();
   return self->run(
@@ -164,7 +136,7 @@ napi_value Store::generate_key(napi_env env, napi_callback_info info) {
         SR_ASSIGN(*key, keys.generate(id, algorithm, location, clock->wall_ms()));
         return {};
       },
-      [key](napi_env task_env) { return describe_key(task_env, *key); });
+      [key](napi_env task_env) { return describe(task_env, *key); });
 }
 
 // A task on one key, by its id and a text.
@@ -223,7 +195,7 @@ napi_value Store::find_key(napi_env env, napi_callback_info info) {
   if (!id.ok()) return throw_error(env, id.error());
   const store::KeyRecords records(self->engine_->queue(), *self->cipher_, self->engine_->token_keys());
   const Result<ManagedKey> key = records.find(*id);
-  return key.ok() ? describe_key(env, *key) : throw_error(env, key.error());
+  return key.ok() ? describe(env, *key) : throw_error(env, key.error());
 }
 
 napi_value Store::list_keys(napi_env env, napi_callback_info info) {
@@ -233,7 +205,7 @@ napi_value Store::list_keys(napi_env env, napi_callback_info info) {
   const store::KeyRecords records(self->engine_->queue(), *self->cipher_, self->engine_->token_keys());
   const Result<std::vector<ManagedKey>> keys = records.list();
   if (!keys.ok()) return throw_error(env, keys.error());
-  return list_value(env, *keys, [env](const ManagedKey& key) { return describe_key(env, key); });
+  return describe(env, *keys);
 }
 
 // signWithKey(id, digest or message, whether it is a digest, whether the signature is raw)
@@ -331,13 +303,7 @@ napi_value Store::tls_certificate(napi_env env, napi_callback_info info) {
         SR_ASSIGN(*found, store::tls_certificate(engine));
         return {};
       },
-      [found](napi_env task_env) {
-        if (!*found) return undefined(task_env);
-        return Object(task_env)
-            .set("certificate", to_buffer(task_env, as_bytes((*found)->certificate)))
-            .set("chain", to_buffer(task_env, as_bytes((*found)->chain)))
-            .value();
-      });
+      [found](napi_env task_env) { return describe(task_env, *found); });
 }
 
 napi_value Store::remove_tls(napi_env env, napi_callback_info info) {

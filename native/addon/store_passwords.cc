@@ -32,7 +32,7 @@ napi_value Store::run_for_slot(napi_value self, const char* name,
         SR_ASSIGN(*slot_id, work(engine));
         return {};
       },
-      [slot_id](napi_env env) { return to_value(env, static_cast<double>(*slot_id)); });
+      [slot_id](napi_env env) { return count_value(env, *slot_id); });
 }
 
 // changePassword(current, next, label | undefined)

@@ -28,9 +28,6 @@ napi_value Store::size(napi_env env, napi_callback_info info) {
 // and returns how many; with 2^30 added when more follow; or, when not even one fits, minus the bytes that it
 // needs.
 napi_value Store::scan(napi_env env, napi_callback_info info) {
-  constexpr std::size_t kRecordHeaderBytes = 8;
-  constexpr std::uint32_t kAsciiBit = std::uint32_t{1} << 31;
-  constexpr double kMoreFollows = 1U << 30;
   const Arguments<8> arguments(env, info);
   Store* self = open_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
@@ -68,7 +65,7 @@ napi_value Store::scan(napi_env env, napi_callback_info info) {
     const std::string_view key = record.key();
     if (key.starts_with(store::kSystemPrefix)) return true;
     const std::size_t value_bytes = with_values ? record.value_bytes() : 0;
-    const std::size_t size = (kRecordHeaderBytes + key.size() + value_bytes + 3) / 4 * 4;
+    const std::size_t size = (layout::kScanRecordHeaderBytes + key.size() + value_bytes + 3) / 4 * 4;
     more = count >= count_max || size > capacity - used;
     if (more) {
       needed = size;
@@ -77,17 +74,18 @@ napi_value Store::scan(napi_env env, napi_callback_info info) {
     const bool ascii =
         std::all_of(key.begin(), key.end(), [](char c) { return static_cast<unsigned char>(c) < 128; });
     std::uint8_t* const at = out + used;
-    store_le(at, static_cast<std::uint32_t>(key.size()) | (ascii ? kAsciiBit : 0));
+    store_le(at, static_cast<std::uint32_t>(key.size()) | (ascii ? layout::kScanAsciiBit : 0));
     store_le(at + 4, static_cast<std::uint32_t>(value_bytes));
-    std::memcpy(at + kRecordHeaderBytes, key.data(), key.size());
-    if (with_values && !self->cipher_->open(record, at + kRecordHeaderBytes + key.size())) damaged = true;
+    std::memcpy(at + layout::kScanRecordHeaderBytes, key.data(), key.size());
+    if (with_values && !self->cipher_->open(record, at + layout::kScanRecordHeaderBytes + key.size()))
+      damaged = true;
     used += size;
     ++count;
     return !damaged;
   });
   if (damaged) return throw_error(env, Reason::kInternal, "a record in memory does not authenticate");
-  if (count == 0 && more) return to_value(env, -static_cast<double>(needed));
-  return to_value(env, count + (more ? kMoreFollows : 0));
+  if (count == 0 && more) return number_value(env, -static_cast<double>(needed));
+  return number_value(env, count + (more ? layout::kScanMoreFollows : 0));
 }
 
 }  // namespace strongroom::addon

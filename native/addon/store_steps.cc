@@ -93,10 +93,7 @@ napi_value Store::determine_startup_state(napi_env env, napi_callback_info info)
         SR_ASSIGN(*state, engine.determine_startup_state());
         return {};
       },
-      [state](napi_env task_env) {
-        const bool cold = *state == store::StartupState::kColdstart;
-        return to_value(task_env, std::string_view(cold ? "COLDSTART" : "WARMSTART"));
-      });
+      [state](napi_env task_env) { return text_value(task_env, name_of(*state, kStartupStateNames)); });
 }
 
 // initializeRecovery(password)
@@ -159,24 +156,24 @@ Result<std::shared_ptr<store::Credential>> read_credential(napi_env env, napi_va
 
 }  // namespace
 
-template <Status (store::Engine::*kAct)(const store::Credential&)>
-napi_value Store::act(napi_env env, napi_callback_info info) {
+template <Status (store::Engine::*kOperation)(const store::Credential&)>
+napi_value Store::operate(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   const auto credential = read_credential(env, arguments[0], arguments[1]);
   if (!credential.ok()) return throw_error(env, credential.error());
   return self->run(
-      arguments.receiver, "strongroom.act",
-      [credential = *credential](Engine& engine) { return (engine.*kAct)(*credential); },
+      arguments.receiver, "strongroom.operate",
+      [credential = *credential](Engine& engine) { return (engine.*kOperation)(*credential); },
       [self](napi_env task_env) {
         self->opened();
         return undefined(task_env);
       });
 }
-template napi_value Store::act<&Engine::reanchor>(napi_env, napi_callback_info);
-template napi_value Store::act<&Engine::recover>(napi_env, napi_callback_info);
-template napi_value Store::act<&Engine::reseal>(napi_env, napi_callback_info);
+template napi_value Store::operate<&Engine::reanchor>(napi_env, napi_callback_info);
+template napi_value Store::operate<&Engine::recover>(napi_env, napi_callback_info);
+template napi_value Store::operate<&Engine::reseal>(napi_env, napi_callback_info);
 
 void Store::keep_progress(napi_value callback) {
   if (type_of(env_, callback) == napi_function) napi_create_reference(env_, callback, 1, &progress_);
@@ -220,10 +217,11 @@ napi_value Store::note_restore(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
-  const bool tls = read_string(env, arguments[0]) == "tls";
-  return self->run(arguments.receiver, "strongroom.noteRestore", [tls](Engine& engine) {
-    return engine.note_restore(tls ? store::RestoreNote::kTls : store::RestoreNote::kHook);
-  });
+  const store::RestoreNote* const note =
+      of_name(read_string(env, arguments[0]).value_or(""), kRestoreNoteNames);
+  if (note == nullptr) return throw_error(env, Reason::kInternal, "a restore has no such step");
+  return self->run(arguments.receiver, "strongroom.noteRestore",
+                   [note = *note](Engine& engine) { return engine.note_restore(note); });
 }
 
 // rotateKek(progress | undefined)
@@ -269,9 +267,8 @@ napi_value Store::decommission(napi_env env, napi_callback_info info) {
         return {};
       },
       [left](napi_env task_env) {
-        return list_value(task_env, *left, [task_env](const std::string& name) {
-          return to_value(task_env, std::string_view(name));
-        });
+        return list_value(task_env, *left,
+                          [task_env](const std::string& name) { return text_value(task_env, name); });
       });
 }
 
@@ -355,7 +352,7 @@ napi_value Store::abandon(napi_env env, napi_callback_info info) {
       {}, [self](napi_env) { self->disconnect(); });
 }
 
-// setReserved(name, value)
+// setSystemRecord(name, value)
 napi_value Store::set_system_record(napi_env env, napi_callback_info info) {
   const Arguments<2> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
@@ -366,7 +363,7 @@ napi_value Store::set_system_record(napi_env env, napi_callback_info info) {
   if (const Status status = read_vault_value(env, arguments[1], &value); !status.ok()) {
     return throw_error(env, status.error());
   }
-  return self->run(arguments.receiver, "strongroom.setReserved",
+  return self->run(arguments.receiver, "strongroom.setSystemRecord",
                    [name = *name, copy = Bytes(value.begin(), value.end())](Engine& engine) {
                      return engine.set_system_record(name, copy);
                    });
@@ -380,7 +377,7 @@ napi_value Store::get_system_record(napi_env env, napi_callback_info info) {
   if (!name) return throw_error(env, Reason::kInternal, "a system record needs a name");
   auto value = std::make_shared<std::optional<Bytes>>();
   return self->run(
-      arguments.receiver, "strongroom.getReserved",
+      arguments.receiver, "strongroom.getSystemRecord",
       [value, name = *name](Engine& engine) -> Status {
         SR_ASSIGN(*value, engine.get_system_record(name));
         return {};
@@ -404,7 +401,7 @@ napi_value Store::verify(napi_env env, napi_callback_info info) {
       [report](napi_env task_env) { return describe(task_env, *report); });
 }
 
-// operationLog(countMax)
+// auditLog(countMax)
 napi_value Store::audit_log(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* self = task_receiver(env, arguments.receiver);
@@ -412,15 +409,12 @@ napi_value Store::audit_log(napi_env env, napi_callback_info info) {
   const auto count_max = static_cast<std::size_t>(read_number(env, arguments[0]).value_or(0));
   auto entries = std::make_shared<std::vector<store::AuditEntry>>();
   return self->run(
-      arguments.receiver, "strongroom.operationLog",
+      arguments.receiver, "strongroom.auditLog",
       [entries, count_max](Engine& engine) -> Status {
         SR_ASSIGN(*entries, engine.audit_log(count_max));
         return {};
       },
-      [entries](napi_env task_env) {
-        return list_value(task_env, *entries,
-                          [task_env](const store::AuditEntry& entry) { return describe(task_env, entry); });
-      });
+      [entries](napi_env task_env) { return describe(task_env, *entries); });
 }
 
 // The last one of a closed store; undefined while a start or the closing is under way.
@@ -431,7 +425,7 @@ napi_value Store::status(napi_env env, napi_callback_info info) {
   if (self->phase_ == Phase::kOpen) return describe(env, self->engine_->status());
   if (self->task_running_) return undefined(env);
   if (self->phase_ == Phase::kStarting) return describe(env, self->engine_->status());
-  return self->last_status_ ? describe(env, *self->last_status_) : undefined(env);
+  return describe(env, self->last_status_);
 }
 
 }  // namespace strongroom::addon

@@ -6,12 +6,8 @@
 namespace strongroom::addon {
 namespace {
 
-// Answers of get() besides a length and a Buffer.
-constexpr std::int32_t kAbsent = -1;
-constexpr std::int32_t kSlabFull = -2;
 // A value above this size gets memory of its own, so that a small one does not keep much alive.
 constexpr std::size_t kSlabValueBytesMax = 4096;
-constexpr std::size_t kSlabAlignment = 8;
 // As many operations wait for the end of the turn at most, so that a long loop of calls keeps the disk busy.
 constexpr std::size_t kGatheredOperationsMax = 256;
 constexpr std::size_t kGatheredBytesMax = std::size_t{1} << 20;
@@ -132,7 +128,7 @@ napi_value Store::submit(log::QueuedOperation operation) {
   gathered_bytes_ += bytes;
   gathered_.push_back(std::move(operation));
   if (gathered_.size() >= kGatheredOperationsMax || gathered_bytes_ >= kGatheredBytesMax) flush();
-  return to_value(env_, first);
+  return flag_value(env_, first);
 }
 
 void Store::flush() {
@@ -183,14 +179,14 @@ napi_value Store::get(napi_env env, napi_callback_info info) {
   };
   const auto size = self->engine_->queue().read(*self->cipher_, key.text(), take);
   if (!size.ok()) return throw_error(env, size.error());
-  if (!*size) return int_value(env, kAbsent);
+  if (!*size) return int_value(env, layout::kGetAbsent);
   if (into != nullptr) {
     const std::size_t used = self->slab_used_ + **size;
-    self->slab_used_ =
-        std::min(self->slab_.size(), (used + kSlabAlignment - 1) / kSlabAlignment * kSlabAlignment);
+    self->slab_used_ = std::min(self->slab_.size(), (used + layout::kSlabAlignment - 1) /
+                                                        layout::kSlabAlignment * layout::kSlabAlignment);
     return int_value(env, static_cast<std::int32_t>(**size));
   }
-  if (**size <= kSlabValueBytesMax) return int_value(env, kSlabFull);
+  if (**size <= kSlabValueBytesMax) return int_value(env, layout::kGetSlabFull);
   return self->get_large(key.text(), **size);
 }
 
@@ -205,7 +201,7 @@ napi_value Store::get_large(std::string_view key, std::size_t size) {
       return now == size ? static_cast<std::uint8_t*>(data) : nullptr;
     });
     if (!read.ok()) return throw_error(env_, read.error());
-    if (!*read) return int_value(env_, kAbsent);
+    if (!*read) return int_value(env_, layout::kGetAbsent);
     if (**read == size) return buffer;
     size = **read;  // a commit came between
   }
@@ -221,7 +217,7 @@ napi_value Store::has(napi_env env, napi_callback_info info) {
   const auto size =
       self->engine_->queue().read(*self->cipher_, key.text(), [](std::size_t) { return nullptr; });
   if (!size.ok()) return throw_error(env, size.error());
-  return to_value(env, size->has_value());
+  return flag_value(env, size->has_value());
 }
 
 napi_value Store::set_slab(napi_env env, napi_callback_info info) {
@@ -351,7 +347,7 @@ napi_value Store::boot_time_ms(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* const self = own(arguments.data);
   if (self->engine_ && self->engine_->alarmed())
-    return to_value(env, std::numeric_limits<double>::quiet_NaN());
+    return number_value(env, std::numeric_limits<double>::quiet_NaN());
   return count_value(env, self->clock_->boot_ms());
 }
 

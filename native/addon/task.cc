@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "addon/value.h"
+#include "addon/border.h"
 
 namespace strongroom::addon {
 namespace {
@@ -38,7 +38,7 @@ void complete(napi_env env, napi_status /*status*/, void* data) {
     napi_value value = running->task.value ? running->task.value(env) : undefined(env);
     napi_resolve_deferred(env, running->deferred, value != nullptr ? value : undefined(env));
   } else {
-    napi_reject_deferred(env, running->deferred, error_value(env, running->status.error()));
+    napi_reject_deferred(env, running->deferred, describe(env, running->status.error()));
   }
   if (running->owner != nullptr) napi_delete_reference(env, running->owner);
   napi_delete_async_work(env, running->work);
@@ -57,12 +57,12 @@ napi_value start_task(napi_env env, napi_value owner, const char* name, Task tas
   napi_value promise = nullptr;
   if (napi_create_promise(env, &running->deferred, &promise) != napi_ok) return nullptr;
   if (owner != nullptr) napi_create_reference(env, owner, 1, &running->owner);
-  if (napi_create_async_work(env, nullptr, to_value(env, std::string_view(name)), execute, complete,
-                             running.get(), &running->work) != napi_ok ||
+  if (napi_create_async_work(env, nullptr, text_value(env, name), execute, complete, running.get(),
+                             &running->work) != napi_ok ||
       napi_queue_async_work(env, running->work) != napi_ok) {
     if (running->task.settled) running->task.settled(env);
     napi_reject_deferred(env, running->deferred,
-                         error_value(env, Error{Reason::kInternal, "Node refused the work", 0, false}));
+                         describe(env, Error{Reason::kInternal, "Node refused the work", 0, false}));
     if (running->owner != nullptr) napi_delete_reference(env, running->owner);
     return promise;
   }

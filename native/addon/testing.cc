@@ -80,9 +80,13 @@ napi_value create_manual_clock(napi_env env, napi_callback_info info) {
 
 }  // namespace
 
-std::shared_ptr<os::Clock> clock_of(napi_env env, napi_value value) {
-  auto* holder = holder_of(env, value);
-  return holder == nullptr ? nullptr : *holder;
+Status read_clock(const Record& given, const char* name, std::shared_ptr<os::Clock>* out) {
+  const napi_value value = given.get(name);
+  if (value == nullptr) return {};
+  auto* holder = holder_of(given.env(), value);
+  if (holder == nullptr) return given.invalid(name);
+  *out = *holder;
+  return {};
 }
 
 void kill_this_process() { (void)std::raise(SIGKILL); }

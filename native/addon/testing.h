@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "addon/record.h"
 #include "os/os.h"
 
 namespace strongroom::addon::testing {
@@ -14,8 +15,8 @@ namespace strongroom::addon::testing {
 // Sets createManualClock as a property of `exports`.
 void define_testing(napi_env env, napi_value exports);
 
-// The clock behind an object that createManualClock() made; null for anything else.
-[[nodiscard]] std::shared_ptr<os::Clock> clock_of(napi_env env, napi_value value);
+// The clock behind an object that createManualClock() made. kInvalidOption for anything else.
+[[nodiscard]] Status read_clock(const Record& given, const char* name, std::shared_ptr<os::Clock>* out);
 
 void kill_this_process();  // as `kill -9` does
 

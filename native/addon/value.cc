@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "addon/border.h"
+
 namespace strongroom::addon {
 namespace {
 
@@ -54,21 +56,15 @@ napi_value undefined(napi_env env) {
   return value;
 }
 
-napi_value to_value(napi_env env, std::string_view text) {
+napi_value text_value(napi_env env, std::string_view text) {
   napi_value value = nullptr;
   napi_create_string_utf8(env, text.data(), text.size(), &value);
   return value;
 }
 
-napi_value to_value(napi_env env, double number) {
+napi_value number_value(napi_env env, double number) {
   napi_value value = nullptr;
   napi_create_double(env, number, &value);
-  return value;
-}
-
-napi_value to_value(napi_env env, bool truth) {
-  napi_value value = nullptr;
-  napi_get_boolean(env, truth, &value);
   return value;
 }
 
@@ -80,22 +76,20 @@ napi_value to_buffer(napi_env env, ByteView bytes) {
   return value;
 }
 
-napi_value to_hex_value(napi_env env, ByteView bytes) {
-  return to_value(env, std::string_view(to_hex(bytes)));
-}
+napi_value to_hex_value(napi_env env, ByteView bytes) { return text_value(env, to_hex(bytes)); }
 
-napi_value error_value(napi_env env, const Error& error) {
-  return Object(env)
-      .set("reason", to_value(env, error_info(error.reason).reason))
-      .set("message", to_value(env, std::string_view(error.detail)))
-      .set("systemError", to_value(env, static_cast<double>(error.system_error)))
-      .set("committed", to_value(env, error.committed))
-      .set("outcomeUnknown", to_value(env, error.outcome_unknown))
-      .value();
+napi_value bits_value(napi_env env, std::uint32_t mask) {
+  napi_value list = nullptr;
+  napi_create_array(env, &list);
+  std::uint32_t at = 0;
+  for (std::uint32_t bit = 0; bit < 32; ++bit) {
+    if ((mask >> bit & 1) != 0) napi_set_element(env, list, at++, count_value(env, bit));
+  }
+  return list;
 }
 
 napi_value throw_error(napi_env env, const Error& error) {
-  napi_throw(env, error_value(env, error));
+  napi_throw(env, describe(env, error));
   return nullptr;
 }
 
@@ -121,7 +115,7 @@ void prepare_values(napi_env env) {
                         &builtins.at);
   const napi_value object = property(global, "Object");
   const std::array<napi_value, 2> arguments{property(property(global, "DataView"), "prototype"),
-                                            to_value(env, std::string_view("byteLength"))};
+                                            text_value(env, "byteLength")};
   napi_value descriptor = nullptr;
   napi_call_function(env, object, property(object, "getOwnPropertyDescriptor"), arguments.size(),
                      arguments.data(), &descriptor);

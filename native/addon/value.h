@@ -5,6 +5,7 @@
 #include <node_api.h>
 
 #include <array>
+#include <concepts>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,17 +19,23 @@ namespace strongroom::addon {
 
 // --- out ---
 [[nodiscard]] napi_value undefined(napi_env env);
-[[nodiscard]] napi_value to_value(napi_env env, std::string_view text);
-[[nodiscard]] napi_value to_value(napi_env env, double number);
-[[nodiscard]] napi_value to_value(napi_env env, bool truth);
+[[nodiscard]] napi_value text_value(napi_env env, std::string_view text);
+[[nodiscard]] napi_value number_value(napi_env env, double number);
+// Of a bool and nothing that only converts to one, as a pointer does.
+[[nodiscard]] napi_value flag_value(napi_env env, std::same_as<bool> auto truth) {
+  napi_value value = nullptr;
+  napi_get_boolean(env, truth, &value);
+  return value;
+}
 [[nodiscard]] napi_value to_buffer(napi_env env, ByteView bytes);  // a copy
 [[nodiscard]] napi_value to_hex_value(napi_env env, ByteView bytes);
+[[nodiscard]] napi_value bits_value(napi_env env, std::uint32_t mask);  // a list of the bits that are set
 // Generations, sizes and times: exact up to 2^53, as Number is.
 [[nodiscard]] inline napi_value count_value(napi_env env, std::uint64_t number) {
-  return to_value(env, static_cast<double>(number));
+  return number_value(env, static_cast<double>(number));
 }
 [[nodiscard]] inline napi_value time_value(napi_env env, std::int64_t ms) {
-  return to_value(env, static_cast<double>(ms));
+  return number_value(env, static_cast<double>(ms));
 }
 
 // An object being filled.
@@ -61,9 +68,8 @@ template <typename Entries, typename Make>
   return list;
 }
 
-// How errors cross: a plain object {reason, message, systemError, committed}, made an Error in TypeScript.
-[[nodiscard]] napi_value error_value(napi_env env, const Error& error);
-// Throws it; returns null for the caller to return.
+// Throws what describe() of addon/border.h makes of it, for TypeScript to make an Error of; returns null for the caller to
+// return.
 napi_value throw_error(napi_env env, const Error& error);
 napi_value throw_error(napi_env env, Reason reason, std::string detail);
 

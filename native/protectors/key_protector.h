@@ -29,6 +29,7 @@ class TokenKek;
 struct ProtectorKind;
 struct ProtectorOptions;
 struct ProtectorStatus;
+struct SlotDescription;
 
 // What a protector works with; it is the engine's, and outlives the protector.
 struct ProtectorContext {

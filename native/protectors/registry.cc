@@ -18,16 +18,17 @@ std::unique_ptr<KeyProtector> make(const ProtectorKind& kind, ProtectorContext c
 
 const std::array kKinds{
     ProtectorKind{ProtectorType::kSoftware, SlotType::kSoftware, "software", false, kWitnessSecretStore,
-                  false, SecretName::kRootKey, "", RootRepair::kRecover, "", make<SoftwareProtector>},
+                  false, SecretName::kRootKey, "", RootRepair::kRecover, "", make<SoftwareProtector>,
+                  SoftwareProtector::describe_slot},
     ProtectorKind{ProtectorType::kTpm, SlotType::kTpm, "tpm", true, kWitnessTpm, true, std::nullopt,
                   "the NV indices in the TPM", RootRepair::kReseal,
-                  "the root of this store is in a TPM; `strongroom reseal` seals it anew",
-                  make<TpmProtector>},
+                  "the root of this store is in a TPM; `strongroom reseal` seals it anew", make<TpmProtector>,
+                  TpmProtector::describe_slot},
     ProtectorKind{ProtectorType::kPkcs11, SlotType::kPkcs11, "pkcs11", true,
                   kWitnessSecretStore | kWitnessToken, true, SecretName::kVaultHash, "what is in the token",
                   RootRepair::kRestore,
                   "the root of this store is in a token; `strongroom restore` gives it a new one",
-                  make<Pkcs11Protector>},
+                  make<Pkcs11Protector>, Pkcs11Protector::describe_slot},
 };
 
 }  // namespace
@@ -50,6 +51,16 @@ const KeySlot* root_slot(const PersistenceHeader& header) {
   const auto slot = std::find_if(header.slots.begin(), header.slots.end(),
                                  [](const KeySlot& each) { return kind_of(each) != nullptr; });
   return slot == header.slots.end() ? nullptr : &*slot;
+}
+
+SlotDescription describe_root_slot(const PersistenceHeader& header) {
+  SlotDescription description;
+  const KeySlot* const slot = root_slot(header);
+  if (slot == nullptr) return description;
+  const ProtectorKind& kind = *kind_of(*slot);
+  description.protector = kind.type;
+  kind.describe_slot(*slot, description);
+  return description;
 }
 
 }  // namespace strongroom::store

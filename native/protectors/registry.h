@@ -34,6 +34,15 @@ struct ProtectorStatus {
   bool root_repaired = false;  // one of two copies of the root was damaged
 };
 
+// What a key slot says of its protector, before anything has authenticated it. A slot that cannot be read says no more than
+// its kind.
+struct SlotDescription {
+  ProtectorType protector = ProtectorType::kSoftware;
+  std::optional<TpmSlotStatus> tpm;
+  std::optional<TokenSlotStatus> token;
+  std::optional<SecretStoreConfig> secret_store;
+};
+
 // Which administrative operation gives a store a new root.
 enum class RootRepair : std::uint8_t { kRecover, kReseal, kRestore };
 
@@ -54,6 +63,7 @@ struct ProtectorKind {
   RootRepair repair;
   std::string_view other_repair;  // why recover() has nothing to do here
   std::unique_ptr<KeyProtector> (*make)(const ProtectorKind& kind, ProtectorContext context);
+  void (*describe_slot)(const KeySlot& slot, SlotDescription& description);
 
   [[nodiscard]] bool has_secrets() const { return last_item.has_value(); }
 };
@@ -65,5 +75,7 @@ struct ProtectorKind {
 
 // The slot that the store's protector opens; null where there is none.
 [[nodiscard]] const KeySlot* root_slot(const PersistenceHeader& header);
+// Of that slot.
+[[nodiscard]] SlotDescription describe_root_slot(const PersistenceHeader& header);
 
 }  // namespace strongroom::store

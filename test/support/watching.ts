@@ -43,7 +43,7 @@ export class SecretWatch {
     };
     class Store extends binding.Store {
       constructor(...given: Given) {
-        const [{ recoveryPassword, storage: protector }] = given;
+        const [{ recoveryPassword, protector }] = given;
         note(recoveryPassword, protector !== undefined && 'pin' in protector ? protector.pin : undefined);
         super(...given);
       }

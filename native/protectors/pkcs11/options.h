@@ -20,14 +20,19 @@ struct Pkcs11Options {
   std::chrono::milliseconds limit = roots::kTokenTimeLimit;  // for each call into the module
 };
 
-struct TokenStatus {
+// What a key slot says.
+struct TokenSlotStatus {
   std::string module;
   std::string token_label;
   std::string token_serial;
-  std::string token_model;
   std::string kek_label;
   Bytes kek_id;
   roots::KekType kek_type = roots::KekType::kAesKeyWrap;
+};
+
+// `module` is as the caller named it, label and serial number are of the token that was found.
+struct TokenStatus : TokenSlotStatus {
+  std::string token_model;
 };
 
 }  // namespace strongroom::store

@@ -6,6 +6,13 @@
 #include "secret_store/items.h"
 
 namespace strongroom::store {
+namespace {
+
+TokenSlotStatus status_of(const TokenSlot& slot) {
+  return {slot.module, slot.token_label, slot.token_serial, slot.kek_label, slot.kek.id, slot.kek.type};
+}
+
+}  // namespace
 
 Status Pkcs11Protector::refuse_leftovers(const ParsedPersistence* /*interrupted*/) {
   context().ring.planned_header().instance = context().options.instance;
@@ -45,18 +52,23 @@ Result<KeySlot> Pkcs11Protector::slot_naming(const SecretStoreConfig& place, con
 void Pkcs11Protector::describe(ProtectorStatus& status) const {
   if (!kek_.token()) return;
   TokenStatus& out = status.token.emplace();
-  out.module = context().options.pkcs11.locator.module;
-  out.token_label = kek_.token()->info().label;
-  out.token_serial = kek_.token()->info().serial;
-  out.token_model = kek_.token()->info().model;
   // Of the header, because the token's user may be making the next KEK on another thread.
   const KeySlot* slot = root_slot(context().ring.header());
   const Result<TokenSlot> named =
       slot != nullptr ? parse_token_parameters(slot->parameters) : Result<TokenSlot>(TokenSlot());
+  if (named.ok()) static_cast<TokenSlotStatus&>(out) = status_of(*named);
+  out.module = context().options.pkcs11.locator.module;
+  const auto& token = kek_.token()->info();
+  out.token_label = token.label;
+  out.token_serial = token.serial;
+  out.token_model = token.model;
+}
+
+void Pkcs11Protector::describe_slot(const KeySlot& slot, SlotDescription& description) {
+  Result<TokenSlot> named = parse_token_parameters(slot.parameters);
   if (!named.ok()) return;
-  out.kek_label = named->kek_label;
-  out.kek_id = named->kek.id;
-  out.kek_type = named->kek.type;
+  description.token = status_of(*named);
+  description.secret_store = std::move(named->secret_store);
 }
 
 std::unique_ptr<KeyProtector> Pkcs11Protector::beside(ProtectorContext context) const {

@@ -44,6 +44,7 @@ class Pkcs11Protector final : public KeyProtector {
   [[nodiscard]] Result<KeySlot> slot_naming(const SecretStoreConfig& place, const KeySlot& slot) override;
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
+  static void describe_slot(const KeySlot& slot, SlotDescription& description);
   [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
   [[nodiscard]] TokenKek* token_kek() override { return &kek_; }
   [[nodiscard]] SecretStore* witness_store() override { return kek_.store(); }

@@ -97,6 +97,11 @@ void SoftwareProtector::forget_secrets() {
 
 void SoftwareProtector::describe(ProtectorStatus& status) const { status.root_repaired = was_damaged_; }
 
+void SoftwareProtector::describe_slot(const KeySlot& slot, SlotDescription& description) {
+  Result<SecretStoreConfig> place = parse_software_parameters(slot.parameters);
+  if (place.ok()) description.secret_store = *std::move(place);
+}
+
 std::unique_ptr<KeyProtector> SoftwareProtector::beside(ProtectorContext context) const {
   return std::make_unique<SoftwareProtector>(kind(), std::move(context));
 }

@@ -21,6 +21,7 @@ class SoftwareProtector final : public KeyProtector {
   [[nodiscard]] Result<KeySlot> slot_naming(const SecretStoreConfig& place, const KeySlot& slot) override;
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
+  static void describe_slot(const KeySlot& slot, SlotDescription& description);
   [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
   void forget_secrets() override;
 

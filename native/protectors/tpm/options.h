@@ -18,9 +18,15 @@ struct TpmOptions {
   roots::TpmOpener open;  // in place of roots::Tpm::open
 };
 
-struct TpmStatus {
-  std::string description;
+// What a key slot says.
+struct TpmSlotStatus {
   std::string tcti;
+  std::uint32_t pcrs = 0;
+  bool has_pin = false;
+};
+
+struct TpmStatus : TpmSlotStatus {
+  std::string description;
   std::uint32_t counter_index = 0;
   std::uint32_t extend_index = 0;    // 0: a store of release 0.1 that was not opened for writing since
   std::uint64_t counter = 0;         // as the vault's newest anchor has it
@@ -28,8 +34,6 @@ struct TpmStatus {
   std::uint64_t seal_epoch_end = 0;  // the sealed root is refused beyond this count
   std::uint64_t increments = 0;      // by this store, in its whole life
   std::int64_t first_wall_ms = 0;    // when the counter was made
-  std::uint32_t pcrs = 0;
-  bool has_pin = false;
 };
 
 }  // namespace strongroom::store

@@ -12,6 +12,8 @@ std::string index_name(std::uint32_t index) {
   return out;
 }
 
+TpmSlotStatus status_of(const TpmSlot& slot) { return {slot.tcti, slot.pcrs, slot.has_pin}; }
+
 }  // namespace
 
 Status TpmProtector::refuse_leftovers(const ParsedPersistence* interrupted) {
@@ -73,10 +75,13 @@ void TpmProtector::describe(ProtectorStatus& status) const {
   if (slot == nullptr) return;
   const Result<TpmSlot> sealed = parse_tpm_parameters(slot->parameters);
   if (!sealed.ok()) return;
-  out.tcti = sealed->tcti;
+  static_cast<TpmSlotStatus&>(out) = status_of(*sealed);
   out.seal_epoch_end = sealed->at_most;
-  out.pcrs = sealed->pcrs;
-  out.has_pin = sealed->has_pin;
+}
+
+void TpmProtector::describe_slot(const KeySlot& slot, SlotDescription& description) {
+  const Result<TpmSlot> named = parse_tpm_parameters(slot.parameters);
+  if (named.ok()) description.tpm = status_of(*named);
 }
 
 std::unique_ptr<KeyProtector> TpmProtector::beside(ProtectorContext context) const {

@@ -43,6 +43,7 @@ class TpmProtector final : public KeyProtector {
   }
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
+  static void describe_slot(const KeySlot& slot, SlotDescription& description);
   [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
   [[nodiscard]] Status shut_down() override { return root_.tpm()->shut_down(); }
   void forget_secrets() override { root_.forget_pin(); }

@@ -9,6 +9,7 @@ import type {
   NativeManagedKey,
   NativeParsedUri,
   NativePlaceRelation,
+  NativeRotationOptions,
   NativeStatus,
   NativeStoreOptions,
   NativeTemporaryCertificate,
@@ -42,11 +43,119 @@ export type NativeDelivery = (
 ) => void;
 export type NativeProgress = (done: number, all: number) => void;
 
-/** One store. Its promises run on libuv's pool, one at a time; the rest answers at once. */
-export interface NativeStore {
-  deliver(callback: NativeDelivery): void;
+/** The steps of a start, in the documents' order. Here and in the other parts a promise is a task of the store. */
+export interface NativeStart {
+  determineStartupState(): Promise<'COLDSTART' | 'WARMSTART'>;
+  setupPersistenceFiles(): Promise<void>;
+  initializeColdstart(): Promise<void>;
+  initializeWarmstart(): Promise<void>;
+  initializeRecovery(password: Uint8Array | undefined): Promise<void>;
+  createAndLoadVault(progress?: NativeProgress): Promise<void>;
+  initializeStorageIdentifier(): Promise<void>;
+  validateVaultIntegrity(): Promise<void>;
+  validateTimeTamperAge(): Promise<void>;
+  updateTimeTamper(): Promise<void>;
+}
 
-  /** The length of what was decrypted into the slab; -1: absent; -2: the slab is full; a Buffer for a large value. */
+/** The administrative operations. */
+export interface NativeOperations {
+  reanchor(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  recover(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  reseal(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  validateRestore(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
+  /** The progress is the number of the step that begins, and how many there are. */
+  restore(progress?: NativeProgress): Promise<void>;
+  noteRestore(step: 'tls' | 'hook'): Promise<void>;
+  completeRestore(): Promise<void>;
+  /** As of restore(). */
+  rotateKek(progress?: NativeProgress): Promise<void>;
+  /** The progress counts records. */
+  rotateDek(
+    password: Uint8Array | undefined,
+    options: NativeRotationOptions,
+    progress?: NativeProgress,
+  ): Promise<void>;
+  /** What was not found, and so is left behind. */
+  decommission(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<string[]>;
+  findLeftovers(): Promise<NativeLeftover[]>;
+  removeLeftovers(): Promise<void>;
+}
+
+/** What is done to an open store apart from reads and writes of its vault. */
+export interface NativeMaintenance {
+  /** From now on every call of the vault answers `closed`; tasks still run. */
+  shut(): void;
+  anchor(): Promise<void>;
+  refreshTimeTamper(): Promise<void>;
+  compact(): Promise<void>;
+  relocate(): Promise<void>;
+  setSystemRecord(name: string, value: Uint8Array): Promise<void>;
+  getSystemRecord(name: string): Promise<Buffer | undefined>;
+  verify(progress?: NativeProgress): Promise<NativeVerifyReport>;
+  auditLog(countMax: number): Promise<NativeAuditEntry[]>;
+}
+
+/** The backup passwords. A number is the id of a key slot. */
+export interface NativePasswords {
+  change(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
+  add(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
+  remove(staying: Uint8Array, slotId: number): Promise<void>;
+  verify(password: Uint8Array): Promise<number>;
+}
+
+/** Sealed fields. The functions need no receiver. */
+export interface NativeFields {
+  /** `out` has 41 bytes more than the plaintext. */
+  seal(plaintext: unknown, context: unknown, out: Buffer): void;
+  /** `out` has 41 bytes less than the sealed field. */
+  open(sealed: unknown, context: unknown, out: Buffer): void;
+  keyId(sealed: unknown): number;
+  needsRotation(sealed: unknown): boolean;
+}
+
+/** The managed keys. */
+export interface NativeKeys {
+  generate(id: string, algorithm: string, location: string): Promise<NativeManagedKey>;
+  attachChain(id: string, pem: string): Promise<void>;
+  deactivate(id: string, reason: string): Promise<void>;
+  reactivate(id: string): Promise<void>;
+  remove(id: string): Promise<void>;
+  find(id: string): NativeManagedKey;
+  list(): NativeManagedKey[];
+  /** Both are no tasks of the store: any number run side by side. */
+  signMessage(id: string, message: unknown, format: 'der' | 'raw'): Promise<Buffer>;
+  signDigest(id: string, digest: unknown, format: 'der' | 'raw'): Promise<Buffer>;
+}
+
+/** The TLS credential. */
+export interface NativeTls {
+  set(key: Uint8Array, certificate: Uint8Array, chain: Uint8Array): Promise<void>;
+  certificate(): Promise<NativeTlsCertificate | undefined>;
+  remove(): Promise<void>;
+  extract(directory: string): Promise<void>;
+}
+
+/**
+ * One store: the calls of its vault, and its parts, each of which is made at each access. Its promises run on libuv's pool,
+ * one at a time; the rest answers at once.
+ */
+export interface NativeStore {
+  readonly start: NativeStart;
+  readonly operations: NativeOperations;
+  readonly maintenance: NativeMaintenance;
+  readonly passwords: NativePasswords;
+  readonly keys: NativeKeys;
+  readonly tls: NativeTls;
+  readonly fields: NativeFields;
+
+  deliver(callback: NativeDelivery): void;
+  status(): NativeStatus | undefined;
+  /** The task that runs rejects with `aborted`, unless it has begun to write. */
+  cancel(): void;
+  close(callback: NativeDelivery): Promise<void>;
+  abandon(): Promise<void>;
+
+  /** The length of what was decrypted into the slab, `getAbsent`, `getSlabFull`, or a Buffer for a large value. */
   get(key: unknown): number | Buffer;
   has(key: unknown): boolean;
   /** This and the others that submit answer true when flush() is to be called at the end of the turn. */
@@ -62,94 +171,18 @@ export interface NativeStore {
   /** Hands what was submitted in this turn to the core. */
   flush(): void;
   size(): number;
-  /** See native/addon/store_vault.cc for the layout. */
+  /** The layout, the answer and the flags are in native/border.mjs. */
   scan(
     into: Buffer,
     lower: Uint8Array | undefined,
-    lowerInclusive: boolean,
     upper: Uint8Array | undefined,
-    upperInclusive: boolean,
-    reverse: boolean,
     countMax: number,
-    withValues: boolean,
+    flags: number,
   ): number;
   setSlab(slab: Buffer): void;
   validateBeforeWrite(): void;
   /** NaN while a witness says that the store is not the one it last saw. */
   bootTimeMs(): number;
-
-  determineStartupState(): Promise<'COLDSTART' | 'WARMSTART'>;
-  setupPersistenceFiles(): Promise<void>;
-  initializeColdstart(): Promise<void>;
-  initializeWarmstart(): Promise<void>;
-  initializeRecovery(password: Uint8Array | undefined): Promise<void>;
-  createAndLoadVault(progress?: NativeProgress): Promise<void>;
-  initializeStorageIdentifier(): Promise<void>;
-  validateVaultIntegrity(): Promise<void>;
-  validateTimeTamperAge(): Promise<void>;
-  updateTimeTamper(): Promise<void>;
-  reanchor(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
-  recover(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
-  reseal(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
-  validateRestore(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<void>;
-  /** The progress is the number of the step that begins, and how many there are. */
-  restore(progress?: NativeProgress): Promise<void>;
-  noteRestore(step: 'tls' | 'hook'): Promise<void>;
-  completeRestore(): Promise<void>;
-  rotateKek(progress?: NativeProgress): Promise<void>;
-  /** The progress counts records. */
-  rotateDek(
-    password: Uint8Array | undefined,
-    forgetFieldKeys: boolean,
-    removeOtherPasswords: boolean,
-    progress?: NativeProgress,
-  ): Promise<void>;
-  /** What was not found, and so is left behind. */
-  decommission(password: Uint8Array | undefined, permit: Uint8Array | undefined): Promise<string[]>;
-  findLeftovers(): Promise<NativeLeftover[]>;
-  removeLeftovers(): Promise<void>;
-  /** From now on every call of the vault answers `closed`; tasks still run. */
-  shut(): void;
-  close(callback: NativeDelivery): Promise<void>;
-  abandon(): Promise<void>;
-  /** The task that runs rejects with `aborted`, unless it has begun to write. */
-  cancel(): void;
-  anchor(): Promise<void>;
-  refreshTimeTamper(): Promise<void>;
-  compact(): Promise<void>;
-  relocate(): Promise<void>;
-  /** The calls for passwords answer the id of the key slot. */
-  changePassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
-  addPassword(current: Uint8Array, next: Uint8Array, label: string | undefined): Promise<number>;
-  removePassword(staying: Uint8Array, slotId: number): Promise<void>;
-  verifyPassword(password: Uint8Array): Promise<number>;
-  setSystemRecord(name: string, value: Uint8Array): Promise<void>;
-  getSystemRecord(name: string): Promise<Buffer | undefined>;
-  verify(progress?: NativeProgress): Promise<NativeVerifyReport>;
-  auditLog(countMax: number): Promise<NativeAuditEntry[]>;
-  status(): NativeStatus | undefined;
-
-  /** `out` has 41 bytes more than the plaintext. */
-  sealField(plaintext: unknown, context: unknown, out: Buffer): void;
-  /** `out` has 41 bytes less than the sealed field. */
-  openField(sealed: unknown, context: unknown, out: Buffer): void;
-  fieldKeyId(sealed: unknown): number;
-  fieldNeedsRotation(sealed: unknown): boolean;
-
-  generateKey(id: string, algorithm: string, location: string): Promise<NativeManagedKey>;
-  attachKeyChain(id: string, pem: string): Promise<void>;
-  deactivateKey(id: string, reason: string): Promise<void>;
-  reactivateKey(id: string): Promise<void>;
-  removeKey(id: string): Promise<void>;
-  findKey(id: string): NativeManagedKey;
-  listKeys(): NativeManagedKey[];
-  /** Not a task of the store: any number run side by side. */
-  signWithKey(id: string, input: unknown, isDigest: boolean, raw: boolean): Promise<Buffer>;
-
-  setTls(key: Uint8Array, certificate: Uint8Array, chain: Uint8Array): Promise<void>;
-  tlsCertificate(): Promise<NativeTlsCertificate | undefined>;
-  removeTls(): Promise<void>;
-  extractTls(directory: string): Promise<void>;
 }
 
 /** What the compiled core exports. */

@@ -32,6 +32,10 @@ export const slabAlignment = 8;
 export const scanMoreFollows = 1_073_741_824;
 export const scanAsciiBit = 2_147_483_648;
 export const scanRecordHeaderBytes = 8;
+export const scanLowerInclusive = 1;
+export const scanUpperInclusive = 2;
+export const scanReverse = 4;
+export const scanWithValues = 8;
 
 /** The steps of restore() and rotateKek(), in their order; those of rotateDek() count records and have no names. */
 export const operationSteps = ['begin', 'kek', 'witness', 'commit', 'file', 'settle', 'strays'] as const;
@@ -386,4 +390,9 @@ export interface NativeTokenPlan {
   readonly confirmation?: string | undefined;
   readonly soPin: Uint8Array;
   readonly pin: Uint8Array;
+}
+
+export interface NativeRotationOptions {
+  readonly forgetFieldKeys?: boolean | undefined;
+  readonly removeOtherPasswords?: boolean | undefined;
 }

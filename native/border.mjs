@@ -68,7 +68,7 @@ const deliveryMax = 1024;
  * - get() answers a length, one of these two numbers, or a Buffer.
  * - scan() fills a Buffer with records: u32 key bytes with the bit for ASCII, u32 value bytes, key, value, zeros to a
  *   multiple of 4. It answers how many, with `scanMoreFollows` added where more follow, or, where not even one fits, minus
- *   the bytes that it needs.
+ *   the bytes that it needs. Its flags are the last four of these numbers.
  */
 export const layout = {
   deliveryMax,
@@ -84,6 +84,10 @@ export const layout = {
   scanMoreFollows: 2 ** 30,
   scanAsciiBit: 0x8000_0000,
   scanRecordHeaderBytes: 8,
+  scanLowerInclusive: 1,
+  scanUpperInclusive: 2,
+  scanReverse: 4,
+  scanWithValues: 8,
 };
 
 /** Lists of names that cross as their numbers. */
@@ -134,6 +138,7 @@ export const enums = {
     cpp: 'store::KeyAlgorithm',
     names: { kEcP256: 'EC-P256', kEcP384: 'EC-P384', kRsa3072: 'RSA-3072', kEd25519: 'Ed25519' },
   },
+  SignatureFormat: { cpp: 'store::SignatureFormat', names: { kDer: 'der', kRaw: 'raw' } },
   KeyLocation: { cpp: 'store::KeyLocation', names: { kVault: 'vault', kHsm: 'hsm' } },
   KeyState: { cpp: 'store::KeyState', names: { kActive: 'active', kDeactivated: 'deactivated' } },
 };
@@ -556,5 +561,10 @@ export const options = {
       soPin: { type: 'secret', what: 'the SO PIN', required: true },
       pin: { type: 'secret', what: 'the PIN', required: true },
     },
+  },
+  RotationOptions: {
+    cpp: 'store::RotationOptions',
+    path: '',
+    fields: { forgetFieldKeys: 'flag', removeOtherPasswords: 'flag' },
   },
 };

@@ -229,13 +229,20 @@ describe('cancellation', () => {
 
     it('between listing and removing', async () => {
       const before = readdirSync(world.secrets);
-      class Store extends binding.Store {
-        override async findLeftovers(): ReturnType<NativeStore['findLeftovers']> {
-          const found = await super.findLeftovers();
-          abort();
-          return found;
-        }
-      }
+      class Store extends binding.Store {}
+      Object.defineProperty(Store.prototype, 'operations', {
+        get(this: NativeStore): Partial<NativeStore['operations']> {
+          const own = Reflect.get(binding.Store.prototype, 'operations', this) as NativeStore['operations'];
+          return {
+            findLeftovers: async () => {
+              const found = await own.findLeftovers();
+              abort();
+              return found;
+            },
+            removeLeftovers: () => own.removeLeftovers(),
+          };
+        },
+      });
       const refusal = await rejectsReason(leftovers(true, { ...binding, Store }), 'aborted');
       assert.equal(refusal.cause, reason);
       assert.deepEqual(readdirSync(world.secrets), before);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { Worker } from 'node:worker_threads';
 
+import { deliveryBytes } from '../lib/native-border.js';
 import type { Reason } from '../lib/errors.js';
 import { OpenStore } from '../lib/store/open-store.js';
 import { PersistenceValidator } from '../lib/vault/validator.js';
@@ -255,16 +256,35 @@ describe('hostile input', () => {
     await stillGood();
   });
 
-  it('methods of the core on something that is no store', () => {
-    const native = binding.Store.prototype;
-    const names = Object.getOwnPropertyNames(native).filter((name) => name !== 'constructor');
-    assert.ok(names.length > 30);
-    for (const name of names) {
-      const method = native[name as 'get'] as (this: unknown, ...parameters: unknown[]) => unknown;
-      for (const receiver of [undefined, {}, Object.create(native), binding, new Proxy({}, {})]) {
-        assert.throws(() => method.call(receiver, 'key', value, 0));
+  it('methods of the core on something that is no store', async () => {
+    const place = { directory: '/var/lib/none', instance: 'test' };
+    const made = new binding.Store(place, () => undefined, new ArrayBuffer(deliveryBytes));
+    const names = ['start', 'operations', 'maintenance', 'passwords', 'keys', 'tls'] as const;
+    const parts = names.map((name) => made[name]);
+    let count = 0;
+    for (const owner of [made, ...parts]) {
+      const prototype = Object.getPrototypeOf(owner) as object;
+      const others = [undefined, {}, Object.create(prototype), binding, new Proxy(owner, {}), made, ...parts];
+      for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+        if (name === 'constructor') continue;
+        const call = (property.value ?? Reflect.get(property, 'get')) as (
+          this: unknown,
+          ...given: unknown[]
+        ) => unknown;
+        count += 1;
+        for (const receiver of others.filter((other) => other !== owner)) {
+          assert.throws(() => call.call(receiver, 'key', value, 0), name);
+        }
       }
     }
+    assert.ok(count > 60, String(count));
+    for (const part of parts) {
+      const Part = Reflect.get(part, 'constructor') as new (store: unknown) => object;
+      for (const wrong of [undefined, {}, part]) assert.throws(() => new Part(wrong));
+      assert.throws(() => Reflect.apply(Part, undefined, [made]) as unknown);
+      assert.doesNotThrow(() => new Part(made));
+    }
+    await made.abandon();
     assert.throws(() => (binding.Store as unknown as () => void)());
     for (const wrong of [undefined, null, 5, {}, { directory: 5 }, { directory: '/x', secretStore: 5 }]) {
       assert.throws(() => new binding.Store(wrong as never, () => undefined, new ArrayBuffer(3)));

@@ -1,7 +1,7 @@
 // Sealed fields of the application's own database. Nothing is stored: what seal() gives is for a column of the caller's.
 import { requireBytes, requireRecord } from '../base/arguments.js';
 import { PersistenceError } from '../errors.js';
-import type { NativeStore } from '../native-binding.js';
+import type { NativeFields, NativeStore } from '../native-binding.js';
 import { toPersistenceError } from '../native/errors.js';
 
 /** What a field is bound to. */
@@ -36,11 +36,11 @@ function readContext(options: unknown): unknown {
  * Every method throws a `PersistenceError`: `invalid-argument`, `invalid-option`, `closed`, `not-open`.
  */
 export class Fields {
-  readonly #native: NativeStore;
+  readonly #native: NativeFields;
 
   /** @internal */
   constructor(native: NativeStore) {
-    this.#native = native;
+    this.#native = native.fields;
   }
 
   /**
@@ -54,7 +54,7 @@ export class Fields {
       const context = readContext(options);
       requireBytes(plaintext, 'the plaintext');
       const sealed = memory(plaintext, fieldOverheadBytes);
-      this.#native.sealField(plaintext, context, sealed);
+      this.#native.seal(plaintext, context, sealed);
       return sealed;
     } catch (error) {
       throw toPersistenceError(error);
@@ -71,7 +71,7 @@ export class Fields {
       const context = readContext(options);
       requireBytes(sealed, 'the sealed field');
       const plaintext = memory(sealed, -fieldOverheadBytes);
-      this.#native.openField(sealed, context, plaintext);
+      this.#native.open(sealed, context, plaintext);
       return plaintext;
     } catch (error) {
       throw toPersistenceError(error);
@@ -85,7 +85,7 @@ export class Fields {
   keyId(sealed: Uint8Array): number {
     try {
       requireBytes(sealed, 'the sealed field');
-      return this.#native.fieldKeyId(sealed);
+      return this.#native.keyId(sealed);
     } catch (error) {
       throw toPersistenceError(error);
     }
@@ -98,7 +98,7 @@ export class Fields {
   needsRotation(sealed: Uint8Array): boolean {
     try {
       requireBytes(sealed, 'the sealed field');
-      return this.#native.fieldNeedsRotation(sealed);
+      return this.#native.needsRotation(sealed);
     } catch (error) {
       throw toPersistenceError(error);
     }

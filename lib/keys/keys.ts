@@ -123,7 +123,7 @@ export class Keys {
       throw new PersistenceError('invalid-option', "location must be 'vault' or 'hsm'");
     }
     return toManagedKey(
-      await Keys.#of(this).#change((native) => native.generateKey(id, algorithm, location)),
+      await Keys.#of(this).#change((native) => native.keys.generate(id, algorithm, location)),
     );
   }
 
@@ -142,10 +142,12 @@ export class Keys {
     if ((digest === undefined) === (message === undefined)) {
       throw new PersistenceError('invalid-option', 'give either a digest or a message');
     }
-    const { native } = Keys.#of(this).#parts;
+    const { keys } = Keys.#of(this).#parts.native;
     const input: unknown = digest ?? message;
     requireBytes(input, digest === undefined ? 'message' : 'digest');
-    return fromNative(() => native.signWithKey(id, input, digest !== undefined, format === 'raw'));
+    return fromNative(() =>
+      digest === undefined ? keys.signMessage(id, input, format) : keys.signDigest(id, input, format),
+    );
   }
 
   /** One key, without its private half, which is not decrypted. */
@@ -156,7 +158,7 @@ export class Keys {
   /** All keys by id. Nothing private is decrypted. */
   list(): ManagedKey[] {
     try {
-      return Keys.#of(this).#parts.native.listKeys().map(toManagedKey);
+      return Keys.#of(this).#parts.native.keys.list().map(toManagedKey);
     } catch (error) {
       throw toPersistenceError(error);
     }
@@ -176,7 +178,7 @@ export class Keys {
   async attachCertificateChain(id: string, pem: string | Uint8Array): Promise<void> {
     requireString(id, 'id');
     const text = textOf(pem, 'the chain');
-    await Keys.#of(this).#change((native) => native.attachKeyChain(id, text));
+    await Keys.#of(this).#change((native) => native.keys.attachChain(id, text));
   }
 
   /** The certificate chain as it was attached, PEM, or `undefined`. */
@@ -192,7 +194,7 @@ export class Keys {
   async deactivate(id: string, reason: string): Promise<void> {
     requireString(id, 'id');
     requireString(reason, 'reason');
-    await Keys.#of(this).#change((native) => native.deactivateKey(id, reason));
+    await Keys.#of(this).#change((native) => native.keys.deactivate(id, reason));
   }
 
   /**
@@ -201,19 +203,19 @@ export class Keys {
    */
   async reactivate(id: string): Promise<void> {
     requireString(id, 'id');
-    await Keys.#of(this).#change((native) => native.reactivateKey(id));
+    await Keys.#of(this).#change((native) => native.keys.reactivate(id));
   }
 
   /** Removes the key with everything that belongs to it, for good. */
   async remove(id: string): Promise<void> {
     requireString(id, 'id');
-    await Keys.#of(this).#change((native) => native.removeKey(id));
+    await Keys.#of(this).#change((native) => native.keys.remove(id));
   }
 
   #find(id: string): NativeManagedKey {
     try {
       requireString(id, 'id');
-      return this.#parts.native.findKey(id);
+      return this.#parts.native.keys.find(id);
     } catch (error) {
       throw toPersistenceError(error);
     }

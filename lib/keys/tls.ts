@@ -67,7 +67,7 @@ export class Tls {
     const keyBytes = bytesOf(key, 'key');
     try {
       const [own, further] = [bytesOf(certificate, 'certificate'), bytesOf(chain, 'chain')];
-      await Tls.#of(this).#change((native) => native.setTls(keyBytes, own, further));
+      await Tls.#of(this).#change((native) => native.tls.set(keyBytes, own, further));
     } finally {
       keyBytes.fill(0);
     }
@@ -75,7 +75,7 @@ export class Tls {
 
   /** Certificate and chain as they were given, or `undefined`. The key stays where it is. */
   async certificate(): Promise<TlsCertificate | undefined> {
-    const found = await Tls.#of(this).#parts.task((native) => native.tlsCertificate());
+    const found = await Tls.#of(this).#parts.task((native) => native.tls.certificate());
     if (found === undefined) return undefined;
     return Object.freeze({ certificate: found.certificate.toString(), chain: found.chain.toString() });
   }
@@ -91,12 +91,12 @@ export class Tls {
    */
   async extract(options: ExtractTlsOptions): Promise<void> {
     const directory = readPath(readOptions(options, extractNames).directory, 'directory');
-    await Tls.#of(this).#parts.task((native) => native.extractTls(directory));
+    await Tls.#of(this).#parts.task((native) => native.tls.extract(directory));
   }
 
   /** Removes the credential from the vault; files that were extracted stay. */
   async remove(): Promise<void> {
-    await Tls.#of(this).#change((native) => native.removeTls());
+    await Tls.#of(this).#change((native) => native.tls.remove());
   }
 
   #change<T>(work: (native: NativeStore) => Promise<T>): Promise<T> {

@@ -15,14 +15,14 @@ export async function acceptAndRemember(
   loaded: LoadedManifests,
   { isReader }: { readonly isReader: boolean },
 ): Promise<LicenseProviders> {
-  const stored = await native.getSystemRecord(recordName);
+  const stored = await native.maintenance.getSystemRecord(recordName);
   const last = new Map<string, string>(
     stored === undefined ? [] : (JSON.parse(stored.toString()) as [string, string][]),
   );
   const { updates, ...providers } = acceptManifests(loaded, last);
   if (updates.length !== 0 && !isReader) {
     for (const { providerName, createdUtc } of updates) last.set(providerName, createdUtc);
-    await native.setSystemRecord(recordName, Buffer.from(JSON.stringify([...last])));
+    await native.maintenance.setSystemRecord(recordName, Buffer.from(JSON.stringify([...last])));
   }
   return Object.freeze(providers);
 }

@@ -116,15 +116,15 @@ export async function examine(binding: NativeBinding, options: NativeStoreOption
   let loaded = false;
   let error: PersistenceError | undefined;
   try {
-    await store.determineStartupState();
-    await store.setupPersistenceFiles();
-    await store.initializeWarmstart();
-    await store.createAndLoadVault();
+    await store.start.determineStartupState();
+    await store.start.setupPersistenceFiles();
+    await store.start.initializeWarmstart();
+    await store.start.createAndLoadVault();
     loaded = true;
-    await store.initializeStorageIdentifier();
-    await store.validateVaultIntegrity();
-    await store.validateTimeTamperAge();
-    await store.updateTimeTamper();
+    await store.start.initializeStorageIdentifier();
+    await store.start.validateVaultIntegrity();
+    await store.start.validateTimeTamperAge();
+    await store.start.updateTimeTamper();
   } catch (refusal) {
     error = toPersistenceError(refusal, 'internal');
   }

@@ -45,7 +45,7 @@ export function removeLeftovers(
   given: unknown,
   internals: Partial<NativeStoreOptions> = {},
 ): Promise<readonly Leftover[]> {
-  return withLeftovers(binding, given, internals, (store) => store.removeLeftovers());
+  return withLeftovers(binding, given, internals, (store) => store.operations.removeLeftovers());
 }
 
 async function withLeftovers(
@@ -87,7 +87,7 @@ async function withLeftovers(
         },
         async () => {
           throwIfAborted(read.signal);
-          const found = await fromNative(() => store.findLeftovers());
+          const found = await fromNative(() => store.operations.findLeftovers());
           // The core does not stop a removal.
           throwIfAborted(read.signal);
           await fromNative(() => work(store));

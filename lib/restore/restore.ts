@@ -201,16 +201,16 @@ async function finish({ store, tasks }: Opened, plan: Plan, report: StepReport):
   } else {
     report.begin('tls');
     await store.tls.extract({ directory: tlsDirectory });
-    await tasks.run((native) => native.noteRestore('tls'));
+    await tasks.run((native) => native.operations.noteRestore('tls'));
   }
   if (hook === undefined) {
     report.skip('hook');
   } else {
     report.begin('hook');
     await runHook(hook, plan.hookTimeLimitMs);
-    await tasks.run((native) => native.noteRestore('hook'));
+    await tasks.run((native) => native.operations.noteRestore('hook'));
   }
   report.begin('completed');
-  await tasks.run((native) => native.completeRestore());
+  await tasks.run((native) => native.operations.completeRestore());
   report.end();
 }

@@ -50,7 +50,7 @@ const saidOnce: Notice['kind'] = 'clock-unsynchronised';
 type Entry = readonly [kind: Notice['kind'], message: string, timeMs: number];
 
 async function readEntries(native: NativeStore): Promise<readonly Entry[]> {
-  const stored = await native.getSystemRecord(recordName);
+  const stored = await native.maintenance.getSystemRecord(recordName);
   return stored === undefined ? [] : (JSON.parse(stored.toString()) as Entry[]);
 }
 
@@ -70,7 +70,9 @@ export async function keepNotices(
   const all = [...before, ...fresh.map(({ kind, message }): Entry => [kind, message, nowMs])].slice(-keptMax);
   if (found.length > 0 && !isReader) {
     const kept = all.filter(([kind]) => kind !== saidOnce);
-    await native.setSystemRecord(recordName, Buffer.from(JSON.stringify(kept))).catch(() => undefined);
+    await native.maintenance
+      .setSystemRecord(recordName, Buffer.from(JSON.stringify(kept)))
+      .catch(() => undefined);
   }
   const firstCurrent = all.length - fresh.length;
   return Object.freeze(
@@ -82,5 +84,6 @@ export async function keepNotices(
 
 /** Forgets them. */
 export async function acknowledgeNotices(native: NativeStore): Promise<void> {
-  if ((await readEntries(native)).length > 0) await native.setSystemRecord(recordName, Buffer.from('[]'));
+  if ((await readEntries(native)).length > 0)
+    await native.maintenance.setSystemRecord(recordName, Buffer.from('[]'));
 }

@@ -124,7 +124,7 @@ export class OpenStore implements Persistence {
   }
 
   async anchor(): Promise<void> {
-    return OpenStore.#checked(this).#tasks.run((native) => native.anchor());
+    return OpenStore.#checked(this).#tasks.run((native) => native.maintenance.anchor());
   }
 
   async acknowledgeNotices(): Promise<void> {
@@ -134,11 +134,11 @@ export class OpenStore implements Persistence {
   }
 
   async compact(): Promise<void> {
-    return OpenStore.#checked(this).#tasks.run((native) => native.compact());
+    return OpenStore.#checked(this).#tasks.run((native) => native.maintenance.compact());
   }
 
   async relocate(): Promise<void> {
-    return OpenStore.#checked(this).#tasks.run((native) => native.relocate());
+    return OpenStore.#checked(this).#tasks.run((native) => native.maintenance.relocate());
   }
 
   async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
@@ -174,7 +174,7 @@ export class OpenStore implements Persistence {
   }
 
   async rotateKek(): Promise<void> {
-    return OpenStore.#checked(this).#tasks.run((native) => native.rotateKek());
+    return OpenStore.#checked(this).#tasks.run((native) => native.operations.rotateKek());
   }
 
   async rotateDek(options: RotateDekOptions = {}): Promise<void> {
@@ -200,7 +200,7 @@ export class OpenStore implements Persistence {
     this.#timeRefresh.stop();
     this.#pending.shut();
     this.#status.close();
-    this.#native.shut();
+    this.#native.maintenance.shut();
     this.validator.invalidate();
     await tasks;
     try {

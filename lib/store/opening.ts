@@ -50,7 +50,7 @@ export class Opening {
   async determine(kind: Operation['kind']): Promise<{ native: NativeStore; startup: Startup }> {
     const { native: given, protector } = this.#options;
     const native = this.#make({ ...given, protector: protector?.native });
-    const startup = await native.determineStartupState();
+    const startup = await native.start.determineStartupState();
     const cold = startup === 'COLDSTART';
     this.#require(startup, kind);
     if (cold || kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
@@ -61,7 +61,7 @@ export class Opening {
     const located = this.#make({ ...given, protector: placed, ...(cold && (await this.#forColdstart())) });
     // A start that waits for a lock comes here again.
     if (this.#options.waitForLockMs === 0) this.#options.forget();
-    return { native: located, startup: await located.determineStartupState() };
+    return { native: located, startup: await located.start.determineStartupState() };
   }
 
   /** What the caller does not want, or what is missing for it. */

@@ -69,7 +69,7 @@ export async function changePassword(
   return withPasswords('changePassword', [current, next], (before, after) =>
     run((native) => {
       requireStrong(after, 'the new password');
-      return native.changePassword(before, after, label);
+      return native.passwords.change(before, after, label);
     }),
   );
 }
@@ -84,7 +84,7 @@ export async function addPassword(
   return withPasswords('addPassword', [current, next], (before, after) =>
     run((native) => {
       requireStrong(after, 'the new password');
-      return native.addPassword(before, after, label);
+      return native.passwords.add(before, after, label);
     }),
   );
 }
@@ -94,10 +94,10 @@ export async function removePassword(run: RunTask, staying: PasswordSource, slot
     throw new PersistenceError('invalid-argument', 'slotId must be the id of a key slot');
   }
   return withPassword('removePassword', staying, (bytes) =>
-    run((native) => native.removePassword(bytes, slotId)),
+    run((native) => native.passwords.remove(bytes, slotId)),
   );
 }
 
 export async function verifyPassword(run: RunTask, password: PasswordSource): Promise<number> {
-  return withPassword('verifyPassword', password, (bytes) => run((native) => native.verifyPassword(bytes)));
+  return withPassword('verifyPassword', password, (bytes) => run((native) => native.passwords.verify(bytes)));
 }

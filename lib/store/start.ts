@@ -77,9 +77,11 @@ export class Start {
   async decommission(operation: DecommissionOperation): Promise<readonly string[]> {
     const { native } = await this.#first(operation);
     // A vendor's permit names the present checkpoint, which the vault holds.
-    await native.createAndLoadVault(guarded('progress', this.#options.onProgress)).catch(() => undefined);
+    await native.start
+      .createAndLoadVault(guarded('progress', this.#options.onProgress))
+      .catch(() => undefined);
     throwIfAborted(this.#options.signal);
-    return Object.freeze(await native.decommission(operation.password, operation.permit));
+    return Object.freeze(await native.operations.decommission(operation.password, operation.permit));
   }
 
   #step(name: string): void {
@@ -96,7 +98,7 @@ export class Start {
         this.#step('DetermineStartupState');
         const { native, startup } = await this.#opening.determine(operation.kind);
         this.#step('SetupPersistenceFiles');
-        await native.setupPersistenceFiles();
+        await native.start.setupPersistenceFiles();
         this.#step('LoadLicenseProviderManifests');
         const loaded = await this.#loadManifests();
         if (operation.kind !== 'restore') await this.#openProtector(native, startup, operation);
@@ -122,16 +124,16 @@ export class Start {
   ): Promise<void> {
     if (startup === 'COLDSTART') {
       this.#step('InitializeColdstart');
-      await native.initializeColdstart();
+      await native.start.initializeColdstart();
       return;
     }
     this.#step('InitializeWarmstart');
     if (operation.kind === 'recover' || operation.kind === 'reseal') {
-      await native.initializeRecovery(operation.password);
+      await native.start.initializeRecovery(operation.password);
       return;
     }
     try {
-      await native.initializeWarmstart();
+      await native.start.initializeWarmstart();
     } catch (error) {
       await this.#openOtherwise(native, operation, error);
     }
@@ -147,7 +149,7 @@ export class Start {
       operation.kind === 'reanchor' &&
       (await isOpenedByPassword(this.#binding, this.#options, error, operation.password))
     ) {
-      await native.initializeRecovery(operation.password);
+      await native.start.initializeRecovery(operation.password);
       return;
     }
     // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
@@ -162,31 +164,31 @@ export class Start {
     this.#step('LoadVaultAndValidate');
     this.#step('ValidateVaultFilename');
     this.#step('CreateAndLoadVault');
-    await native.createAndLoadVault(guarded('progress', this.#options.onProgress));
+    await native.start.createAndLoadVault(guarded('progress', this.#options.onProgress));
     const validator = new PersistenceValidator(native, startup);
     this.#step('InitializeStorageIdentifier');
-    await native.initializeStorageIdentifier();
+    await native.start.initializeStorageIdentifier();
     if (startup === 'COLDSTART') validator.endColdstart();
     // The core does not stop a change, and so far an operation has made none.
     throwIfAborted(this.#options.signal);
     switch (operation.kind) {
       case 'reanchor':
-        await native.reanchor(operation.password, operation.permit);
+        await native.operations.reanchor(operation.password, operation.permit);
         refuseWhileRestoring(native);
         break;
       case 'recover':
-        await native.recover(operation.password, operation.permit);
+        await native.operations.recover(operation.password, operation.permit);
         break;
       case 'reseal':
-        await native.reseal(operation.password, operation.permit);
+        await native.operations.reseal(operation.password, operation.permit);
         break;
       case 'open':
         this.#step('ValidateVaultIntegrity');
-        await native.validateVaultIntegrity();
+        await native.start.validateVaultIntegrity();
         this.#step('ValidateTimeTamperAge');
-        await native.validateTimeTamperAge();
+        await native.start.validateTimeTamperAge();
         this.#step('UpdateTimeTamper');
-        await native.updateTimeTamper();
+        await native.start.updateTimeTamper();
     }
     return validator;
   }
@@ -199,23 +201,23 @@ export class Start {
     await operation.attempt(async () => {
       operation.report.begin('password');
       try {
-        await fromNative(() => native.initializeRecovery(operation.password));
+        await fromNative(() => native.start.initializeRecovery(operation.password));
       } catch (error) {
         // The token opens the store: a restore that was interrupted behind its commit, or none.
         if (toPersistenceError(error).reason !== 'nothing-to-do') throw error;
         if (operation.password === undefined) operation.report.skip('password');
-        await fromNative(() => native.initializeWarmstart());
+        await fromNative(() => native.start.initializeWarmstart());
       }
-      await fromNative(() => native.createAndLoadVault(guarded('progress', this.#options.onProgress)));
-      await fromNative(() => native.initializeStorageIdentifier());
+      await fromNative(() => native.start.createAndLoadVault(guarded('progress', this.#options.onProgress)));
+      await fromNative(() => native.start.initializeStorageIdentifier());
       operation.report.begin('witnesses');
-      await fromNative(() => native.validateRestore(operation.password, operation.permit));
+      await fromNative(() => native.operations.validateRestore(operation.password, operation.permit));
     });
     throwIfAborted(this.#options.signal);
     operation.report.begin('token');
     if (native.status()?.token === undefined) await operation.makeToken();
     throwIfAborted(this.#options.signal);
-    await native.restore(operation.report.core);
+    await native.operations.restore(operation.report.core);
     return new PersistenceValidator(native, startup);
   }
 }

@@ -47,7 +47,7 @@ export class TimeRefresh {
   async refresh(): Promise<void> {
     try {
       const generation = await this.#tasks.run(async (native) => {
-        await native.refreshTimeTamper();
+        await native.maintenance.refreshTimeTamper();
         return native.status()?.newest.generation ?? this.#pending.generation;
       });
       this.#pending.committed(generation);

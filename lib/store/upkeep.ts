@@ -25,7 +25,7 @@ export async function verify(run: RunTask, options: VerifyOptions): Promise<Veri
       () => {
         native.cancel();
       },
-      () => native.verify(guarded('progress', progress)),
+      () => native.maintenance.verify(guarded('progress', progress)),
     );
   }).then(toVerifyReport);
   return signal === undefined ? report : untilAborted(report, signal);
@@ -35,7 +35,7 @@ export async function auditLog(run: RunTask, limit: number): Promise<readonly Au
   if (!Number.isInteger(limit) || limit < 0) {
     throw new PersistenceError('invalid-argument', 'limit must be a whole number, 0 or more');
   }
-  return run((native) => native.auditLog(limit));
+  return run((native) => native.maintenance.auditLog(limit));
 }
 
 export async function rotateDek(run: RunTask, options: RotateDekOptions): Promise<void> {
@@ -50,7 +50,9 @@ export async function rotateDek(run: RunTask, options: RotateDekOptions): Promis
   const source = readPassword(password, 'the password');
   try {
     const bytes = await source?.take();
-    await run((native) => native.rotateDek(bytes, forgetFieldKeys, removeOtherPasswords, progress));
+    await run((native) =>
+      native.operations.rotateDek(bytes, { forgetFieldKeys, removeOtherPasswords }, progress),
+    );
   } catch (error) {
     const refusal = toPersistenceError(error);
     throw source?.explain(refusal) ?? refusal;

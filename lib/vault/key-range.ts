@@ -9,7 +9,16 @@ import { types } from 'node:util';
 import { requireBytes, requireRecord } from '../base/arguments.js';
 import { PersistenceError } from '../errors.js';
 import type { NativeStore } from '../native-binding.js';
-import { keyBytesMax, scanAsciiBit, scanMoreFollows, scanRecordHeaderBytes } from '../native-border.js';
+import {
+  keyBytesMax,
+  scanAsciiBit,
+  scanMoreFollows,
+  scanRecordHeaderBytes,
+  scanLowerInclusive,
+  scanUpperInclusive,
+  scanReverse,
+  scanWithValues,
+} from '../native-border.js';
 import { toPersistenceError } from '../native/errors.js';
 
 /** A vault key: 1 to 1,024 bytes. A string is its UTF-8 form and must be well-formed Unicode. */
@@ -177,7 +186,12 @@ export function* iterate<T>(
     const chunk = Buffer.allocUnsafeSlow(chunkBytes);
     let answer: number;
     try {
-      answer = native.scan(chunk, lower, lowerInclusive, upper, upperInclusive, reverse, limit, withValues);
+      const flags =
+        (lowerInclusive ? scanLowerInclusive : 0) |
+        (upperInclusive ? scanUpperInclusive : 0) |
+        (reverse ? scanReverse : 0) |
+        (withValues ? scanWithValues : 0);
+      answer = native.scan(chunk, lower, upper, limit, flags);
     } catch (error) {
       throw toPersistenceError(error, 'internal');
     }

@@ -3,7 +3,7 @@
 
 #include "addon/certificates.h"
 #include "addon/files.h"
-#include "addon/store.h"
+#include "addon/store_parts.h"
 #include "addon/task.h"
 #include "addon/tokens.h"
 #include "addon/value.h"
@@ -16,6 +16,7 @@ NAPI_MODULE_INIT() {
   using namespace strongroom::addon;  // NOLINT(google-build-using-namespace): one function, at the very edge
   prepare_values(env);
   Store::define(env, exports);
+  define_parts(env);
   define_certificates(env, exports);
   define_files(env, exports);
   define_tasks(env, exports);

@@ -421,4 +421,11 @@ Status read(const Record& given, TokenPlan* out) {
   return {};
 }
 
+Status read(const Record& given, store::RotationOptions* out) {
+  SR_TRY(given.closed({"forgetFieldKeys", "removeOtherPasswords"}, {}));
+  SR_TRY(given.flag("forgetFieldKeys", &out->forget_field_keys));
+  SR_TRY(given.flag("removeOtherPasswords", &out->remove_other_passwords));
+  return {};
+}
+
 }  // namespace strongroom::addon

@@ -23,6 +23,10 @@ inline constexpr std::uint8_t kSlabAlignment = 8;
 inline constexpr std::uint32_t kScanMoreFollows = 1'073'741'824;
 inline constexpr std::uint32_t kScanAsciiBit = 2'147'483'648;
 inline constexpr std::uint8_t kScanRecordHeaderBytes = 8;
+inline constexpr std::uint8_t kScanLowerInclusive = 1;
+inline constexpr std::uint8_t kScanUpperInclusive = 2;
+inline constexpr std::uint8_t kScanReverse = 4;
+inline constexpr std::uint8_t kScanWithValues = 8;
 }  // namespace layout
 
 // The steps of restore() and rotateKek(), in their order; those of rotateDek() count records and have no names.
@@ -74,6 +78,10 @@ inline constexpr NameTable<store::KeyAlgorithm, 4> kKeyAlgorithmNames{{
     {store::KeyAlgorithm::kRsa3072, "RSA-3072"},
     {store::KeyAlgorithm::kEd25519, "Ed25519"},
 }};
+inline constexpr NameTable<store::SignatureFormat, 2> kSignatureFormatNames{{
+    {store::SignatureFormat::kDer, "der"},
+    {store::SignatureFormat::kRaw, "raw"},
+}};
 inline constexpr NameTable<store::KeyLocation, 2> kKeyLocationNames{{
     {store::KeyLocation::kVault, "vault"},
     {store::KeyLocation::kHsm, "hsm"},
@@ -124,5 +132,6 @@ template <typename T>
 [[nodiscard]] Status read(const Record& given, StoreOptions* out);
 [[nodiscard]] Status read(const Record& given, TokenListing* out);
 [[nodiscard]] Status read(const Record& given, TokenPlan* out);
+[[nodiscard]] Status read(const Record& given, store::RotationOptions* out);
 
 }  // namespace strongroom::addon

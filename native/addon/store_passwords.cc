@@ -1,90 +1,77 @@
-// The calls that change or try a backup password. Each is a task, and wipes what it was given.
-#include "addon/store.h"
+#include "addon/store_parts.h"
 
 namespace strongroom::addon {
 namespace {
 
 using store::Engine;
 
-struct Passwords {
+struct PasswordChange {
   SecretBytes current;
   SecretBytes next;
   std::optional<std::string> label;
 };
 
 // (current, next, label | undefined)
-Result<std::shared_ptr<Passwords>> read_passwords(napi_env env, const Arguments<3>& arguments) {
-  auto out = std::make_shared<Passwords>();
-  SR_ASSIGN(out->current, read_secret(env, arguments[0], "the current password"));
-  SR_ASSIGN(out->next, read_secret(env, arguments[1], "the new password"));
-  out->label = read_string(env, arguments[2]);
+Result<std::shared_ptr<PasswordChange>> read_change(const Napi::CallbackInfo& info) {
+  auto out = std::make_shared<PasswordChange>();
+  SR_ASSIGN(out->current, read_secret(info.Env(), info[0], "the current password"));
+  SR_ASSIGN(out->next, read_secret(info.Env(), info[1], "the new password"));
+  out->label = read_string(info.Env(), info[2]);
   return out;
 }
 
+napi_value slot_id_value(napi_env env, const std::uint32_t& id) { return count_value(env, id); }
+
 }  // namespace
 
-napi_value Store::run_for_slot(napi_value self, const char* name,
-                               std::function<Result<std::uint32_t>(Engine&)> work) {
-  auto slot_id = std::make_shared<std::uint32_t>(0);
-  return run(
-      self, name,
-      [slot_id, work = std::move(work)](Engine& engine) -> Status {
-        SR_ASSIGN(*slot_id, work(engine));
-        return {};
-      },
-      [slot_id](napi_env env) { return count_value(env, *slot_id); });
-}
-
-// changePassword(current, next, label | undefined)
-napi_value Store::change_password(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
-  Store* self = task_receiver(env, arguments.receiver);
-  if (self == nullptr) return nullptr;
-  auto given = read_passwords(env, arguments);
-  if (!given.ok()) return throw_error(env, given.error());
-  return self->run_for_slot(
-      arguments.receiver, "strongroom.changePassword", [given = *std::move(given)](Engine& engine) {
+// change(current, next, label | undefined)
+Napi::Value Passwords::change(const Napi::CallbackInfo& info) {
+  const auto given = read_change(info);
+  if (!given.ok()) return refuse(info, given.error());
+  return run_for<std::uint32_t>(
+      info, "strongroom.changePassword",
+      [given = *given](Engine& engine) {
         return engine.change_password(given->current.view(), std::move(given->next), std::move(given->label));
-      });
+      },
+      slot_id_value);
 }
 
-// addPassword(current, next, label | undefined)
-napi_value Store::add_password(napi_env env, napi_callback_info info) {
-  const Arguments<3> arguments(env, info);
-  Store* self = task_receiver(env, arguments.receiver);
-  if (self == nullptr) return nullptr;
-  auto given = read_passwords(env, arguments);
-  if (!given.ok()) return throw_error(env, given.error());
-  return self->run_for_slot(
-      arguments.receiver, "strongroom.addPassword", [given = *std::move(given)](Engine& engine) {
+// add(current, next, label | undefined)
+Napi::Value Passwords::add(const Napi::CallbackInfo& info) {
+  const auto given = read_change(info);
+  if (!given.ok()) return refuse(info, given.error());
+  return run_for<std::uint32_t>(
+      info, "strongroom.addPassword",
+      [given = *given](Engine& engine) {
         return engine.add_password(given->current.view(), std::move(given->next), given->label.value_or(""));
-      });
+      },
+      slot_id_value);
 }
 
-// removePassword(staying, slotId)
-napi_value Store::remove_password(napi_env env, napi_callback_info info) {
-  const Arguments<2> arguments(env, info);
-  Store* self = task_receiver(env, arguments.receiver);
-  if (self == nullptr) return nullptr;
-  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
-  if (!password.ok()) return throw_error(env, password.error());
-  auto secret = std::make_shared<SecretBytes>(*std::move(password));
-  const auto slot_id = static_cast<std::uint32_t>(read_number(env, arguments[1]).value_or(0));
-  return self->run(arguments.receiver, "strongroom.removePassword", [secret, slot_id](Engine& engine) {
+// remove(staying, slotId)
+Napi::Value Passwords::remove(const Napi::CallbackInfo& info) {
+  const auto secret = read_shared_secret(info.Env(), info[0], "the password");
+  if (!secret.ok()) return refuse(info, secret.error());
+  const auto slot_id = static_cast<std::uint32_t>(read_number(info.Env(), info[1]).value_or(0));
+  return run(info, "strongroom.removePassword", [secret = *secret, slot_id](Engine& engine) {
     return engine.remove_password(secret->view(), slot_id);
   });
 }
 
-// verifyPassword(password)
-napi_value Store::verify_password(napi_env env, napi_callback_info info) {
-  const Arguments<1> arguments(env, info);
-  Store* self = task_receiver(env, arguments.receiver);
-  if (self == nullptr) return nullptr;
-  Result<SecretBytes> password = read_secret(env, arguments[0], "the password");
-  if (!password.ok()) return throw_error(env, password.error());
-  auto secret = std::make_shared<SecretBytes>(*std::move(password));
-  return self->run_for_slot(arguments.receiver, "strongroom.verifyPassword",
-                            [secret](Engine& engine) { return engine.verify_password(secret->view()); });
+// verify(password)
+Napi::Value Passwords::verify(const Napi::CallbackInfo& info) {
+  const auto secret = read_shared_secret(info.Env(), info[0], "the password");
+  if (!secret.ok()) return refuse(info, secret.error());
+  return run_for<std::uint32_t>(
+      info, "strongroom.verifyPassword",
+      [secret = *secret](Engine& engine) { return engine.verify_password(secret->view()); }, slot_id_value);
+}
+
+Napi::Function Passwords::define(Napi::Env env) {
+  return DefineClass(
+      env, kName,
+      {InstanceMethod<&Passwords::change>("change"), InstanceMethod<&Passwords::add>("add"),
+       InstanceMethod<&Passwords::remove>("remove"), InstanceMethod<&Passwords::verify>("verify")});
 }
 
 }  // namespace strongroom::addon

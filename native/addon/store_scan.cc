@@ -22,13 +22,12 @@ napi_value Store::size(napi_env env, napi_callback_info info) {
   return count_value(env, self->engine_->queue().size() - reserved);
 }
 
-// scan(buffer, lower | undefined, lowerInclusive, upper | undefined, upperInclusive, reverse, count,
-// withValues): fills `buffer` with at most `count` records, each
+// scan(buffer, lower | undefined, upper | undefined, count, flags): fills `buffer` with at most `count` records, each
 //   u32 key bytes, bit 31: the key is ASCII    u32 value bytes    key    value    zeros to a multiple of 4
 // and returns how many; with 2^30 added when more follow; or, when not even one fits, minus the bytes that it
 // needs.
 napi_value Store::scan(napi_env env, napi_callback_info info) {
-  const Arguments<8> arguments(env, info);
+  const Arguments<5> arguments(env, info);
   Store* self = open_receiver(env, arguments.receiver);
   if (self == nullptr) return nullptr;
 
@@ -48,13 +47,15 @@ napi_value Store::scan(napi_env env, napi_callback_info info) {
   };
   if (const Status status = read_edge(arguments[1], &range.lower); !status.ok())
     return throw_error(env, status.error());
-  if (const Status status = read_edge(arguments[3], &range.upper); !status.ok())
+  if (const Status status = read_edge(arguments[2], &range.upper); !status.ok())
     return throw_error(env, status.error());
-  range.lower_inclusive = read_boolean(env, arguments[2]).value_or(true);
-  range.upper_inclusive = read_boolean(env, arguments[4]).value_or(false);
-  range.reverse = read_boolean(env, arguments[5]).value_or(false);
-  const double count_max = read_number(env, arguments[6]).value_or(0);
-  const bool with_values = read_boolean(env, arguments[7]).value_or(true);
+  const double count_max = read_number(env, arguments[3]).value_or(0);
+  std::uint32_t flags = 0;
+  napi_get_value_uint32(env, arguments[4], &flags);
+  range.lower_inclusive = (flags & layout::kScanLowerInclusive) != 0;
+  range.upper_inclusive = (flags & layout::kScanUpperInclusive) != 0;
+  range.reverse = (flags & layout::kScanReverse) != 0;
+  const bool with_values = (flags & layout::kScanWithValues) != 0;
 
   double count = 0;
   std::size_t used = 0;

@@ -118,32 +118,29 @@ Status read_batch(napi_env env, napi_value list, std::vector<log::BatchItem>* it
 napi_value Store::submit(log::QueuedOperation operation) {
   if (read_only_) return throw_error(env_, Reason::kReadOnly, "the store was opened for reading only");
   const std::size_t bytes = operation.bytes();
-  if (pending_ >= limits::kQueueOperationsMax || pending_bytes_ + bytes > limits::kQueueBytesMax) {
-    return throw_error(env_, Reason::kQueueFull, std::to_string(pending_) + " operations wait already");
+  if (const Status status = deliveries_.accept(operation.durability, bytes); !status.ok()) {
+    return throw_error(env_, status.error());
   }
-  (operation.durability == log::Durability::kWitnessed ? witnessed_bytes_ : journal_bytes_).push_back(bytes);
-  pending_bytes_ += bytes;
-  if (pending_++ == 0) napi_ref_threadsafe_function(env_, signal_);
-  const bool first = gathered_.empty();
-  gathered_bytes_ += bytes;
-  gathered_.push_back(std::move(operation));
-  if (gathered_.size() >= kGatheredOperationsMax || gathered_bytes_ >= kGatheredBytesMax) flush();
+  const bool first = gathered_.operations.empty();
+  gathered_.bytes += bytes;
+  gathered_.operations.push_back(std::move(operation));
+  if (gathered_.operations.size() >= kGatheredOperationsMax || gathered_.bytes >= kGatheredBytesMax) flush();
   return flag_value(env_, first);
 }
 
 void Store::flush() {
-  if (const Status status = engine_->submit_all(gathered_); !status.ok()) {
+  if (const Status status = engine_->submit_all(gathered_.operations); !status.ok()) {
     std::vector<log::Completion> refused;
-    for (const log::QueuedOperation& operation : gathered_) {
+    for (const log::QueuedOperation& operation : gathered_.operations) {
       log::Completion completion;
       completion.durability = operation.durability;
       completion.status = status;
       refused.push_back(std::move(completion));
     }
-    completions_->push(std::move(refused));
+    deliveries_.completions()->push(std::move(refused));
   }
-  gathered_.clear();
-  gathered_bytes_ = 0;
+  gathered_.operations.clear();
+  gathered_.bytes = 0;
 }
 
 napi_value Store::js_flush(napi_env env, napi_callback_info info) {
@@ -172,8 +169,8 @@ napi_value Store::get(napi_env env, napi_callback_info info) {
 
   std::uint8_t* into = nullptr;
   const auto take = [self, &into](std::size_t size) {
-    if (size <= kSlabValueBytesMax && self->slab_.size() - self->slab_used_ >= size) {
-      into = self->slab_.data() + self->slab_used_;
+    if (size <= kSlabValueBytesMax && self->slab_.memory.size() - self->slab_.used >= size) {
+      into = self->slab_.memory.data() + self->slab_.used;
     }
     return into;
   };
@@ -181,9 +178,10 @@ napi_value Store::get(napi_env env, napi_callback_info info) {
   if (!size.ok()) return throw_error(env, size.error());
   if (!*size) return int_value(env, layout::kGetAbsent);
   if (into != nullptr) {
-    const std::size_t used = self->slab_used_ + **size;
-    self->slab_used_ = std::min(self->slab_.size(), (used + layout::kSlabAlignment - 1) /
-                                                        layout::kSlabAlignment * layout::kSlabAlignment);
+    const std::size_t used = self->slab_.used + **size;
+    self->slab_.used =
+        std::min(self->slab_.memory.size(),
+                 (used + layout::kSlabAlignment - 1) / layout::kSlabAlignment * layout::kSlabAlignment);
     return int_value(env, static_cast<std::int32_t>(**size));
   }
   if (**size <= kSlabValueBytesMax) return int_value(env, layout::kGetSlabFull);
@@ -222,15 +220,14 @@ napi_value Store::has(napi_env env, napi_callback_info info) {
 
 napi_value Store::set_slab(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
-  Store* self = receiver(env, arguments.receiver);
+  Store* self = of(env, arguments.receiver);
   if (self == nullptr) return nullptr;
   void* data = nullptr;
   std::size_t size = 0;
   if (napi_get_buffer_info(env, arguments[0], &data, &size) != napi_ok) {
     return throw_error(env, Reason::kInternal, "the slab must be a Buffer");
   }
-  self->slab_ = {static_cast<std::uint8_t*>(data), size};
-  self->slab_used_ = 0;
+  self->slab_ = {{static_cast<std::uint8_t*>(data), size}, 0};
   return nullptr;
 }
 

@@ -229,7 +229,10 @@ const scenarios: Record<string, () => Promise<unknown>> = {
         nothing, // a function of this scope would hold the store
         new ArrayBuffer(1024 * 17),
       );
-      return { functions: Object.values(Object.getOwnPropertyDescriptors(store)), store: new WeakRef(store) };
+      const functions = [store, store.fields].flatMap((owner) =>
+        Object.values(Object.getOwnPropertyDescriptors(owner)),
+      );
+      return { functions, store: new WeakRef(store) };
     };
     const collect = async (): Promise<void> => {
       for (let i = 0; i < 4; ++i) {

@@ -48,26 +48,27 @@ export class SecretWatch {
         super(...given);
       }
     }
-    // Of each the first arguments are the secrets.
-    for (const [name, count] of [
-      ['initializeRecovery', 1],
-      ['reanchor', 1],
-      ['recover', 1],
-      ['validateRestore', 1],
-      ['rotateDek', 1],
-      ['decommission', 1],
-      ['changePassword', 2],
-      ['addPassword', 2],
-      ['removePassword', 1],
-      ['verifyPassword', 1],
-      ['setTls', 1],
-    ] as const) {
-      const { [name]: own } = binding.Store.prototype as Record<string, (...given: unknown[]) => unknown>;
-      assert.ok(own !== undefined);
-      Object.defineProperty(Store.prototype, name, {
-        value(this: unknown, ...given: unknown[]) {
-          note(...given.slice(0, count));
-          return own.apply(this, given);
+    // Of each call the first arguments are the secrets.
+    for (const [part, calls] of Object.entries({
+      start: { initializeRecovery: 1 },
+      operations: { reanchor: 1, recover: 1, validateRestore: 1, rotateDek: 1, decommission: 1 },
+      passwords: { change: 2, add: 2, remove: 1, verify: 1 },
+      tls: { set: 1 },
+    })) {
+      const counts = new Map<string | symbol, number>(Object.entries(calls));
+      Object.defineProperty(Store.prototype, part, {
+        get(this: object) {
+          const own = Reflect.get(binding.Store.prototype, part, this) as object;
+          for (const name of counts.keys())
+            assert.equal(typeof Reflect.get(own, name), 'function', String(name));
+          return new Proxy(own, {
+            get:
+              (_, name) =>
+              (...given: unknown[]): unknown => {
+                note(...given.slice(0, counts.get(name) ?? 0));
+                return (Reflect.get(own, name) as (...given: unknown[]) => unknown).apply(own, given);
+              },
+          });
         },
       });
     }

@@ -1,0 +1,105 @@
+#include "addon/store_parts.h"
+
+namespace strongroom::addon {
+
+using store::Engine;
+
+template <Status (Engine::*kStep)()>
+Napi::Value Operations::step(const Napi::CallbackInfo& info) {
+  return run(info, "strongroom.step", [](Engine& engine) { return (engine.*kStep)(); });
+}
+
+// reanchor, recover, reseal: (password | undefined, permit | undefined). After it the vault can be used.
+template <Status (Engine::*kOperation)(const store::Credential&)>
+Napi::Value Operations::operate(const Napi::CallbackInfo& info) {
+  const auto credential = read_credential(info.Env(), info[0], info[1]);
+  if (!credential.ok()) return refuse(info, credential.error());
+  return run_to_open(info, "strongroom.operate", [credential = *credential](Engine& engine) {
+    return (engine.*kOperation)(*credential);
+  });
+}
+
+// validateRestore(password | undefined, permit | undefined)
+Napi::Value Operations::validate_restore(const Napi::CallbackInfo& info) {
+  const auto credential = read_credential(info.Env(), info[0], info[1]);
+  if (!credential.ok()) return refuse(info, credential.error());
+  return run_cancellable(info, "strongroom.validateRestore", [credential = *credential](Engine& engine) {
+    return engine.validate_restore(*credential);
+  });
+}
+
+// restore(progress | undefined), after validateRestore(). The progress is (number of the step, number of steps).
+Napi::Value Operations::restore(const Napi::CallbackInfo& info) {
+  if (!store().check_task(info.Env())) return {};
+  store().keep_progress(info[0]);
+  return run_to_open(info, "strongroom.restore", [](Engine& engine) { return engine.restore({}); });
+}
+
+// noteRestore(RestoreNote)
+Napi::Value Operations::note_restore(const Napi::CallbackInfo& info) {
+  const auto* const note = of_name(read_string(info.Env(), info[0]).value_or(""), kRestoreNoteNames);
+  if (note == nullptr) return refuse(info, {Reason::kInternal, "a restore has no such step", 0, false});
+  return run(info, "strongroom.noteRestore",
+             [note = *note](Engine& engine) { return engine.note_restore(note); });
+}
+
+// rotateKek(progress | undefined)
+Napi::Value Operations::rotate_kek(const Napi::CallbackInfo& info) {
+  if (!store().check_task(info.Env())) return {};
+  store().keep_progress(info[0]);
+  return run(info, "strongroom.rotateKek", [](Engine& engine) { return engine.rotate_kek(); });
+}
+
+// rotateDek(password | undefined, RotationOptions, progress | undefined)
+Napi::Value Operations::rotate_dek(const Napi::CallbackInfo& info) {
+  if (!store().check_task(info.Env())) return {};
+  const auto secret = read_shared_secret(info.Env(), info[0], "the password");
+  if (!secret.ok()) return refuse(info, secret.error());
+  const auto how = read_record<store::RotationOptions>(info.Env(), info[1], "");
+  if (!how.ok()) return refuse(info, how.error());
+  return run(info, "strongroom.rotateDek",
+             [secret = *secret, how = *how, hook = store().progress_to(info[2])](Engine& engine) {
+               return engine.rotate_dek(secret->view(), hook, how);
+             });
+}
+
+// decommission(password | undefined, permit | undefined): what was not found
+Napi::Value Operations::decommission(const Napi::CallbackInfo& info) {
+  using Names = std::vector<std::string>;
+  const auto credential = read_credential(info.Env(), info[0], info[1]);
+  if (!credential.ok()) return refuse(info, credential.error());
+  return run_for<Names>(
+      info, "strongroom.decommission",
+      [credential = *credential](Engine& engine) -> Result<Names> {
+        SR_TRY(engine.decommission(*credential));
+        return engine.left_behind();
+      },
+      [](napi_env env, const Names& names) {
+        return list_value(env, names, [env](const std::string& name) { return text_value(env, name); });
+      });
+}
+
+Napi::Value Operations::find_leftovers(const Napi::CallbackInfo& info) {
+  using Leftovers = std::vector<store::Leftover>;
+  return run_cancellable_for<Leftovers>(
+      info, "strongroom.findLeftovers", [](Engine& engine) { return engine.find_leftovers(); },
+      [](napi_env env, const Leftovers& found) { return describe(env, found); });
+}
+
+Napi::Function Operations::define(Napi::Env env) {
+  return DefineClass(env, kName,
+                     {InstanceMethod<&Operations::operate<&Engine::reanchor>>("reanchor"),
+                      InstanceMethod<&Operations::operate<&Engine::recover>>("recover"),
+                      InstanceMethod<&Operations::operate<&Engine::reseal>>("reseal"),
+                      InstanceMethod<&Operations::validate_restore>("validateRestore"),
+                      InstanceMethod<&Operations::restore>("restore"),
+                      InstanceMethod<&Operations::note_restore>("noteRestore"),
+                      InstanceMethod<&Operations::step<&Engine::complete_restore>>("completeRestore"),
+                      InstanceMethod<&Operations::rotate_kek>("rotateKek"),
+                      InstanceMethod<&Operations::rotate_dek>("rotateDek"),
+                      InstanceMethod<&Operations::decommission>("decommission"),
+                      InstanceMethod<&Operations::find_leftovers>("findLeftovers"),
+                      InstanceMethod<&Operations::step<&Engine::remove_leftovers>>("removeLeftovers")});
+}
+
+}  // namespace strongroom::addon

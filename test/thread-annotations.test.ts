@@ -1,6 +1,7 @@
 // Lock rules: clang refuses what breaks an annotation
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const native = fileURLToPath(new URL('../native', import.meta.url));
@@ -33,8 +34,10 @@ const wrong = {
 const right =
   'void f() { MutexLock l(m_); while (a_ == 0) c_.wait(m_); locked(); l.unlock(); excluded(); l.lock(); MutexLock k(n_); }';
 
+// Those that the build has for clang.
+const flags = ['-std=c++20', '-fsyntax-only', '-Werror', '-Wthread-safety', '-Wthread-safety-beta'];
+
 describe('lock annotations', () => {
-  // The flags are those that the build has for clang.
   function compile(method: string): { status: number | null; stderr: string } {
     const source = `#include "base/thread_annotations.h"
       using namespace strongroom;
@@ -47,12 +50,39 @@ describe('lock annotations', () => {
         CondVar c_;
         int a_ SR_GUARDED_BY(m_) = 0;
       };`;
-    const flags = ['-std=c++20', '-fsyntax-only', '-Werror', '-Wthread-safety', '-Wthread-safety-beta'];
     return spawnSync('clang++', [...flags, '-I', native, '-x', 'c++', '-'], {
       input: source,
       encoding: 'utf8',
     });
   }
+
+  it('hold in the addon, which is built by g++ alone', () => {
+    const path = fileURLToPath(new URL('../native/addon/completions.h', import.meta.url));
+    const text = readFileSync(path, 'utf8').replace('#pragma once', '');
+    const headers = spawnSync('node', ['scripts/native-paths.cjs', 'node-api-headers'], {
+      cwd: `${native}/..`,
+    });
+    const check = (source: string): string =>
+      spawnSync(
+        'clang++',
+        [...flags, '-I', native, '-isystem', headers.stdout.toString().trim(), '-x', 'c++', '-'],
+        { input: source, encoding: 'utf8' },
+      ).stderr;
+    assert.equal(check(text), '');
+    const lock = /const MutexLock lock\(mutex_\);/g;
+    const count = text.match(lock)?.length ?? 0;
+    assert.ok(count > 5);
+    // Each function that takes the lock is refused without it.
+    const refused = check(text.replaceAll(lock, '')).matchAll(
+      /:(\d+):\d+: error: .*requires holding mutex 'mutex_'/g,
+    );
+    const lines = text.split('\n');
+    const starts = lines.flatMap((line, i) =>
+      line.includes('const MutexLock lock(mutex_);') ? [i + 1] : [],
+    );
+    const owners = [...refused].map(([, line]) => starts.filter((start) => start <= Number(line)).at(-1));
+    assert.deepEqual(new Set(owners), new Set(starts));
+  });
 
   it('let pass what keeps the rules', () => assert.deepEqual(compile(right).stderr, ''));
 

@@ -9,10 +9,10 @@
 
 #include <node_api.h>
 
-#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "base/thread_annotations.h"
 #include "log/commit_queue.h"
 
 namespace strongroom::addon {
@@ -26,17 +26,17 @@ class Completions {
   };
 
   void attach(napi_threadsafe_function signal) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     signal_ = signal;
   }
   void detach() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     signal_ = nullptr;
   }
 
   // From any thread.
   void push(std::vector<log::Completion> completions) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (done_.empty()) {
       done_ = std::move(completions);
     } else {
@@ -46,49 +46,49 @@ class Completions {
     signal();
   }
   void fail(const Error& error) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     failures_.push_back(error);
     signal();
   }
   void report(std::uint64_t done, std::uint64_t all) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     progress_ = {done, all, true};
     signal();
   }
 
   // On the JavaScript thread.
   [[nodiscard]] std::vector<log::Completion> take(Progress* progress) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     signalled_ = false;
     *progress = std::exchange(progress_, Progress{});
     return std::exchange(done_, {});
   }
   // What the store tried by itself and failed at.
   [[nodiscard]] std::vector<Error> take_failures() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return std::exchange(failures_, {});
   }
   [[nodiscard]] Progress take_progress() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return std::exchange(progress_, Progress{});
   }
   void again() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     signal();
   }
 
  private:
-  void signal() {
+  void signal() SR_REQUIRES(mutex_) {
     if (signal_ == nullptr || signalled_) return;
     signalled_ = napi_call_threadsafe_function(signal_, nullptr, napi_tsfn_nonblocking) == napi_ok;
   }
 
-  std::mutex mutex_;
-  std::vector<log::Completion> done_;
-  std::vector<Error> failures_;
-  Progress progress_;
-  napi_threadsafe_function signal_ = nullptr;
-  bool signalled_ = false;
+  Mutex mutex_;
+  std::vector<log::Completion> done_ SR_GUARDED_BY(mutex_);
+  std::vector<Error> failures_ SR_GUARDED_BY(mutex_);
+  Progress progress_ SR_GUARDED_BY(mutex_);
+  napi_threadsafe_function signal_ SR_GUARDED_BY(mutex_) = nullptr;
+  bool signalled_ SR_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace strongroom::addon

@@ -101,10 +101,13 @@ function toManagedKey(key: NativeManagedKey): ManagedKey {
  */
 export class Keys {
   readonly #parts: KeysParts;
+  // Taken once: the core makes an object at each access.
+  readonly #keys: NativeStore['keys'];
 
   /** @internal */
   constructor(parts: KeysParts) {
     this.#parts = parts;
+    this.#keys = parts.native.keys;
   }
 
   /**
@@ -142,7 +145,7 @@ export class Keys {
     if ((digest === undefined) === (message === undefined)) {
       throw new PersistenceError('invalid-option', 'give either a digest or a message');
     }
-    const { keys } = Keys.#of(this).#parts.native;
+    const keys = Keys.#of(this).#keys;
     const input: unknown = digest ?? message;
     requireBytes(input, digest === undefined ? 'message' : 'digest');
     return fromNative(() =>
@@ -158,7 +161,7 @@ export class Keys {
   /** All keys by id. Nothing private is decrypted. */
   list(): ManagedKey[] {
     try {
-      return Keys.#of(this).#parts.native.keys.list().map(toManagedKey);
+      return Keys.#of(this).#keys.list().map(toManagedKey);
     } catch (error) {
       throw toPersistenceError(error);
     }
@@ -215,7 +218,7 @@ export class Keys {
   #find(id: string): NativeManagedKey {
     try {
       requireString(id, 'id');
-      return this.#parts.native.keys.find(id);
+      return this.#keys.find(id);
     } catch (error) {
       throw toPersistenceError(error);
     }

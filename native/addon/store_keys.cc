@@ -129,6 +129,7 @@ Result<Keys::Signing> Keys::prepare(const Napi::CallbackInfo& info, const char* 
   SR_ASSIGN(const std::string id, read_text(info.Env(), info[0], "the id of a key"));
   SR_TRY(read_bytes(info.Env(), info[1], what, &input));
   SR_TRY(check_message(input));
+  SR_TRY(admit(input.size()));
   SR_ASSIGN(signing.format, read_name(info.Env(), info[2], "format", kSignatureFormatNames));
   SR_ASSIGN(store::KeySigner signer, records().signer(id));
   signing.signer = std::make_shared<store::KeySigner>(std::move(signer));
@@ -147,7 +148,6 @@ Status Keys::admit(std::size_t bytes) const {
 
 Napi::Value Keys::sign(const Napi::CallbackInfo& info, Signing signing, Sign act) {
   const std::size_t bytes = signing.input.size();
-  if (const Status status = admit(bytes); !status.ok()) return refuse(info, status.error());
   Store::Signatures& waiting = store().signatures();
   ++waiting.count;
   waiting.bytes += bytes;

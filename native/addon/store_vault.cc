@@ -343,7 +343,9 @@ napi_value Store::validate_before_write(napi_env env, napi_callback_info info) {
 napi_value Store::boot_time_ms(napi_env env, napi_callback_info info) {
   const Arguments<1> arguments(env, info);
   Store* const self = own(arguments.data);
-  if (self->engine_ && self->engine_->alarmed())
+  // While a task opens or closes it, the engine is the task's.
+  const bool is_open = self->phase_ == Phase::kOpen || self->phase_ == Phase::kShut;
+  if (is_open && self->engine_->alarmed())
     return number_value(env, std::numeric_limits<double>::quiet_NaN());
   return count_value(env, self->clock_->boot_ms());
 }

@@ -103,7 +103,6 @@
       "store/engine_deks.cc",
       "store/operations/dek_rotation.cc",
       "store/operations/verification.cc",
-      "store/engine_operations.cc",
       "store/operations/restoration.cc",
       "protectors/pkcs11/token_slot.cc",
       "protectors/pkcs11/token_store.cc",

@@ -1,4 +1,5 @@
 #include "addon/store_parts.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::addon {
 
@@ -44,7 +45,9 @@ Napi::Value Maintenance::verify(const Napi::CallbackInfo& info) {
   if (!store().check_task(info.Env())) return {};
   return run_cancellable_for<store::VerifyReport>(
       info, "strongroom.verify",
-      [hook = store().progress_to(info[0])](Engine& engine) { return engine.verify(hook); },
+      [hook = store().progress_to(info[0])](Engine& engine) {
+        return store::Verification(engine).verify(hook);
+      },
       [](napi_env env, const store::VerifyReport& report) { return describe(env, report); });
 }
 
@@ -53,7 +56,8 @@ Napi::Value Maintenance::audit_log(const Napi::CallbackInfo& info) {
   using Entries = std::vector<store::AuditEntry>;
   const auto count_max = static_cast<std::size_t>(read_number(info.Env(), info[0]).value_or(0));
   return run_for<Entries>(
-      info, "strongroom.auditLog", [count_max](Engine& engine) { return engine.audit_log(count_max); },
+      info, "strongroom.auditLog",
+      [count_max](Engine& engine) { return store::Verification(engine).audit_log(count_max); },
       [](napi_env env, const Entries& entries) { return describe(env, entries); });
 }
 

@@ -1,4 +1,8 @@
 #include "addon/store_parts.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/kek_rotation.h"
+#include "store/operations/removal.h"
+#include "store/operations/restoration.h"
 
 namespace strongroom::addon {
 
@@ -24,7 +28,7 @@ Napi::Value Operations::validate_restore(const Napi::CallbackInfo& info) {
   const auto credential = read_credential(info.Env(), info[0], info[1]);
   if (!credential.ok()) return refuse(info, credential.error());
   return run_cancellable(info, "strongroom.validateRestore", [credential = *credential](Engine& engine) {
-    return engine.validate_restore(*credential);
+    return store::Restoration(engine).validate(*credential);
   });
 }
 
@@ -32,7 +36,8 @@ Napi::Value Operations::validate_restore(const Napi::CallbackInfo& info) {
 Napi::Value Operations::restore(const Napi::CallbackInfo& info) {
   if (!store().check_task(info.Env())) return {};
   store().keep_progress(info[0]);
-  return run_to_open(info, "strongroom.restore", [](Engine& engine) { return engine.restore({}); });
+  return run_to_open(info, "strongroom.restore",
+                     [](Engine& engine) { return store::Restoration(engine).restore({}); });
 }
 
 // noteRestore(RestoreNote)
@@ -40,14 +45,15 @@ Napi::Value Operations::note_restore(const Napi::CallbackInfo& info) {
   const auto* const note = of_name(read_string(info.Env(), info[0]).value_or(""), kRestoreNoteNames);
   if (note == nullptr) return refuse(info, {Reason::kInternal, "a restore has no such step", 0, false});
   return run(info, "strongroom.noteRestore",
-             [note = *note](Engine& engine) { return engine.note_restore(note); });
+             [note = *note](Engine& engine) { return store::Restoration(engine).note(note); });
 }
 
 // rotateKek(progress | undefined)
 Napi::Value Operations::rotate_kek(const Napi::CallbackInfo& info) {
   if (!store().check_task(info.Env())) return {};
   store().keep_progress(info[0]);
-  return run(info, "strongroom.rotateKek", [](Engine& engine) { return engine.rotate_kek(); });
+  return run(info, "strongroom.rotateKek",
+             [](Engine& engine) { return store::KekRotation(engine).rotate(); });
 }
 
 // rotateDek(password | undefined, RotationOptions, progress | undefined)
@@ -59,7 +65,7 @@ Napi::Value Operations::rotate_dek(const Napi::CallbackInfo& info) {
   if (!how.ok()) return refuse(info, how.error());
   return run(info, "strongroom.rotateDek",
              [secret = *secret, how = *how, hook = store().progress_to(info[2])](Engine& engine) {
-               return engine.rotate_dek(secret->view(), hook, how);
+               return store::DekRotation(engine).rotate(secret->view(), hook, how);
              });
 }
 
@@ -71,8 +77,8 @@ Napi::Value Operations::decommission(const Napi::CallbackInfo& info) {
   return run_for<Names>(
       info, "strongroom.decommission",
       [credential = *credential](Engine& engine) -> Result<Names> {
-        SR_TRY(engine.decommission(*credential));
-        return engine.left_behind();
+        SR_TRY(store::Removal(engine).decommission(*credential));
+        return store::Removal(engine).left_behind();
       },
       [](napi_env env, const Names& names) {
         return list_value(env, names, [env](const std::string& name) { return text_value(env, name); });
@@ -82,7 +88,8 @@ Napi::Value Operations::decommission(const Napi::CallbackInfo& info) {
 Napi::Value Operations::find_leftovers(const Napi::CallbackInfo& info) {
   using Leftovers = std::vector<store::Leftover>;
   return run_cancellable_for<Leftovers>(
-      info, "strongroom.findLeftovers", [](Engine& engine) { return engine.find_leftovers(); },
+      info, "strongroom.findLeftovers",
+      [](Engine& engine) { return store::Removal(engine).find_leftovers(); },
       [](napi_env env, const Leftovers& found) { return describe(env, found); });
 }
 

@@ -1,4 +1,5 @@
 #include "addon/store_parts.h"
+#include "store/operations/passwords.h"
 
 namespace strongroom::addon {
 namespace {
@@ -31,7 +32,8 @@ Napi::Value Passwords::change(const Napi::CallbackInfo& info) {
   return run_for<std::uint32_t>(
       info, "strongroom.changePassword",
       [given = *given](Engine& engine) {
-        return engine.change_password(given->current.view(), std::move(given->next), std::move(given->label));
+        return store::Passwords(engine).change(given->current.view(), std::move(given->next),
+                                               std::move(given->label));
       },
       slot_id_value);
 }
@@ -43,7 +45,8 @@ Napi::Value Passwords::add(const Napi::CallbackInfo& info) {
   return run_for<std::uint32_t>(
       info, "strongroom.addPassword",
       [given = *given](Engine& engine) {
-        return engine.add_password(given->current.view(), std::move(given->next), given->label.value_or(""));
+        return store::Passwords(engine).add(given->current.view(), std::move(given->next),
+                                            given->label.value_or(""));
       },
       slot_id_value);
 }
@@ -54,7 +57,7 @@ Napi::Value Passwords::remove(const Napi::CallbackInfo& info) {
   if (!secret.ok()) return refuse(info, secret.error());
   const auto slot_id = static_cast<std::uint32_t>(read_number(info.Env(), info[1]).value_or(0));
   return run(info, "strongroom.removePassword", [secret = *secret, slot_id](Engine& engine) {
-    return engine.remove_password(secret->view(), slot_id);
+    return store::Passwords(engine).remove(secret->view(), slot_id);
   });
 }
 
@@ -64,7 +67,8 @@ Napi::Value Passwords::verify(const Napi::CallbackInfo& info) {
   if (!secret.ok()) return refuse(info, secret.error());
   return run_for<std::uint32_t>(
       info, "strongroom.verifyPassword",
-      [secret = *secret](Engine& engine) { return engine.verify_password(secret->view()); }, slot_id_value);
+      [secret = *secret](Engine& engine) { return store::Passwords(engine).verify(secret->view()); },
+      slot_id_value);
 }
 
 Napi::Function Passwords::define(Napi::Env env) {

@@ -345,8 +345,7 @@ napi_value Store::boot_time_ms(napi_env env, napi_callback_info info) {
   Store* const self = own(arguments.data);
   // While a task opens or closes it, the engine is the task's.
   const bool is_open = self->phase_ == Phase::kOpen || self->phase_ == Phase::kShut;
-  if (is_open && self->engine_->alarmed())
-    return number_value(env, std::numeric_limits<double>::quiet_NaN());
+  if (is_open && self->engine_->alarmed()) return number_value(env, std::numeric_limits<double>::quiet_NaN());
   return count_value(env, self->clock_->boot_ms());
 }
 

@@ -398,7 +398,7 @@ Status Engine::validate_vault_integrity() {
   if (state.startup == StartupState::kWarmstart) {
     SR_TRY(state.unless_changed(state.verdict.status));
     SR_TRY(state.unless_changed(state.check_persistence_record()));
-    if (Restoration(state).is_pending()) {
+    if (is_restore_pending(state.vault)) {
       return {Reason::kRestoreRequired, "a restore of this store was begun and is not completed"};
     }
   }

@@ -208,41 +208,6 @@ class Engine {
   [[nodiscard]] Status reanchor(const Credential& credential);
   [[nodiscard]] Status recover(const Credential& credential);
   [[nodiscard]] Status reseal(const Credential& credential);
-  // After initialize_recovery(), or after initialize_warmstart() of a store whose restore is not completed: what must hold
-  // before restore() changes anything. Proves the authority and changes nothing. Where the token opens the store, the
-  // password may be absent, and is checked where it is given. kNothingToDo when there is nothing to restore.
-  [[nodiscard]] Status validate_restore(const Credential& credential);
-  // Makes a new KEK in the token that is there, wraps the DEK with it and registers its witness, in one commit; leaves the
-  // store open with a restore that is not completed. Of a restore that was committed before, only the opening is left.
-  // The token may be made between validate_restore() and this; kTokenMissing without one.
-  [[nodiscard]] Status restore(const Credential& credential);
-  // The steps after restore(), for the audit log. kNothingToDo when no restore is under way.
-  [[nodiscard]] Status note_restore(RestoreNote note);
-  // The last step of a restore, on the open store. kNothingToDo when none is under way.
-  [[nodiscard]] Status complete_restore();
-  // Makes a new KEK, wraps the DEK with it and removes the old one; what an interrupted one left is removed first.
-  [[nodiscard]] Status rotate_kek();
-  // Gives the store a new DEK: every key slot is wrapped anew, and everything that was sealed or authenticated under the
-  // former DEK is written anew, while commits and reads go on. Where there is a password slot, `password` must open one
-  // (kPasswordMissing, kPasswordWrong; nothing is changed); the slots of other passwords cannot be wrapped anew and go,
-  // if `remove_other_passwords` permits it, else kInvalidOption. Interrupted, by an error or a crash, it stays pending,
-  // and the next call goes on with it; the password is not looked at then. `forget_field_keys`: fields that were sealed
-  // under former DEKs open no more; without it there is room for 8 of them, then kInvalidOption. `progress` counts
-  // records.
-  [[nodiscard]] Status rotate_dek(ByteView password, const ProgressHook& progress = {},
-                                  const RotationOptions& how = {});
-  // After create_and_load_vault(), whether or not that succeeded: removes the store with its secrets, restartable at every
-  // step. kItemsMissing, before anything is changed, when something would be left behind, unless `allow_leftovers`.
-  [[nodiscard]] Status decommission(const Credential& credential);
-  // What decommission() did not find, as phrases.
-  [[nodiscard]] const std::vector<std::string>& left_behind() const;
-  // What is left of a store whose persistence.bin is gone: by `instance`, in the directory, the SecretStore, and the TPM or
-  // the token that the options name. Instead of the other steps; changes nothing. kStoreExists where persistence.bin can be
-  // read: then it names an authority, which decommission() asks.
-  [[nodiscard]] Result<std::vector<Leftover>> find_leftovers();
-  // Removes it; kNothingToDo when nothing is left, kLocked while a store uses it.
-  [[nodiscard]] Status remove_leftovers();
-
   // Commits what waits, stamps TIME_TAMPER, moves every witness, releases the lock. Idempotent. An error of a witness
   // is reported, and the store is closed all the same.
   [[nodiscard]] Status close();
@@ -263,32 +228,10 @@ class Engine {
   [[nodiscard]] Status anchor();
   [[nodiscard]] Status refresh_time_tamper();
   [[nodiscard]] Status compact();
-  // Writes the place of the SecretStore that the store was opened with into persistence.bin. kNothingToDo where that is named
-  // already, kInvalidOption while the place that is named still holds items of the store. Needs no authority, see
-  // engine_relocate.cc.
-  [[nodiscard]] Status relocate();
-  // The backup passwords; each answers the id of its key slot. kPasswordMissing where the store has none: then it cannot
-  // get one. kPasswordWrong; kInvalidArgument for a new password that another slot has, or an unusable label. Without a
-  // label change_password() keeps the one that is there.
-  [[nodiscard]] Result<std::uint32_t> change_password(ByteView current, SecretBytes next,
-                                                      std::optional<std::string> label = std::nullopt);
-  // kInvalidArgument at the 9th.
-  [[nodiscard]] Result<std::uint32_t> add_password(ByteView current, SecretBytes next, std::string label);
-  // `staying` opens another slot than the one that goes; so the last one stays. kInvalidArgument for a slot that is none
-  // of a password, and for that of `staying` itself.
-  [[nodiscard]] Status remove_password(ByteView staying, std::uint32_t slot_id);
-  // On a store that is open for writing the date is kept, for the status.
-  [[nodiscard]] Result<std::uint32_t> verify_password(ByteView password);
   // System records of the layer above (the manifests' CreatedUtc); `name` is put behind "strongroom/".
   [[nodiscard]] Status set_system_record(std::string_view name, ByteView value);
   [[nodiscard]] Result<std::optional<Bytes>> get_system_record(std::string_view name);
 
-  // Reads everything again from disk and witnesses, without changing anything; works on an open store and, with
-  // `read_only`, on a closed or live one after validate_time_tamper_age(). kLocked where persistence.bin is replaced during
-  // each of 20 readings.
-  [[nodiscard]] Result<VerifyReport> verify(const ProgressHook& progress);
-  // The audit log, oldest first, at most `count_max` newest entries.
-  [[nodiscard]] Result<std::vector<AuditEntry>> audit_log(std::size_t count_max);
   [[nodiscard]] EngineStatus status();
 
   // Seals fields of the user's own database under the present DEK, opens those of former ones too; one for each thread.
@@ -297,11 +240,11 @@ class Engine {
   // The store's token as a place of managed keys; null where it has none. From any thread, once open.
   [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;
 
+  // For the operations (store/operations), which are classes of their own.
   struct State;  // engine_state.h
+  [[nodiscard]] State& state() { return *state_; }
 
  private:
-  friend class Verification;
-
   std::unique_ptr<State> state_;
 };
 

@@ -167,7 +167,7 @@ Status Engine::initialize_recovery(ByteView password) {
   Status as_usual = initialize_warmstart();
   if (as_usual.ok()) {
     state.stage = State::Stage::kSetUp;
-    return Relocation(state).nothing_to_recover();
+    return nothing_to_recover(state);
   }
   if (as_usual.is(Reason::kLocked)) return as_usual;
   SR_ASSIGN(const std::vector<ParsedPersistence> candidates, state.ring.read(*state.directory));

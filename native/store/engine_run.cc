@@ -98,6 +98,14 @@ Status Engine::anchor() {
   return moved;
 }
 
+Status Engine::compact() {
+  State& state = *state_;
+  const MutexLock maintenance(state.compactor.mutex());
+  if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
+  if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
+  return state.compactor.compact();
+}
+
 Status Engine::refresh_time_tamper() {
   State& state = *state_;
   if (state.stage != State::Stage::kOpen) return {Reason::kNotOpen, "the store is not open"};
@@ -215,7 +223,7 @@ EngineStatus Engine::status() {
   if (state.stage == State::Stage::kOpen ||
       (state.startup == StartupState::kWarmstart && state.stage > State::Stage::kRootOpen &&
        state.stage != State::Stage::kClosed)) {
-    out.restore = Restoration(state).record();
+    out.restore = restore_record(state.vault);
     const Result<std::optional<Bytes>> verified = state.vault.record(kPasswordVerifiedKey);
     if (verified.ok() && *verified && (*verified)->size() == sizeof(std::int64_t))
       out.password_verified_ms = static_cast<std::int64_t>(load_le<std::uint64_t>((*verified)->data()));

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "log/compaction.h"
 #include "reliability_fixture.h"
+#include "store/operations/passwords.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -373,7 +374,7 @@ TEST(CommitQueueInAStore, SubmitWhileItIsMaintained) {
         EXPECT_TRUE(engine.anchor().ok());
         EXPECT_TRUE(engine.compact().ok());
         EXPECT_TRUE(engine.refresh_time_tamper().ok());
-        EXPECT_TRUE(engine.change_password(as_bytes("first"), SecretBytes(as_bytes("first"))).ok());
+        EXPECT_TRUE(Passwords(engine).change(as_bytes("first"), SecretBytes(as_bytes("first"))).ok());
         EXPECT_TRUE(engine.validate_before_write().ok());
         EXPECT_TRUE(engine.status().open);
       }

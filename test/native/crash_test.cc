@@ -5,6 +5,8 @@
 
 #include "hooked_files.h"
 #include "reliability_fixture.h"
+#include "store/operations/passwords.h"
+#include "store/operations/removal.h"
 #include "vendor_key.h"
 
 namespace strongroom::store::testing {
@@ -60,7 +62,7 @@ TEST_F(Crash, ColdstartWithPassword) {
     if (!check_opens(tally, after, where)) return false;
     Session session(after);
     return expect_clean(tally, session.open(), where, "third open") &&
-           expect_clean(tally, session.engine().verify_password(as_bytes("backup")).status(), where,
+           expect_clean(tally, Passwords(session.engine()).verify(as_bytes("backup")).status(), where,
                         "password");
   };
   finish("cold start with password", cut_everywhere(Image(world), cold_start, check, kStates));
@@ -188,7 +190,7 @@ TEST_F(Crash, PasswordChange) {
     acknowledged = false;
     Session session(now);
     SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("second"))).status());
+    SR_TRY(Passwords(session.engine()).change(as_bytes("first"), SecretBytes(as_bytes("second"))).status());
     acknowledged = true;
     SR_TRY(session.set("k0", "later"));
     return session.close();
@@ -197,8 +199,8 @@ TEST_F(Crash, PasswordChange) {
     if (!check_opens(tally, after, where)) return false;
     Session session(after);
     if (!expect_clean(tally, session.open(), where, "third open")) return false;
-    const bool is_new = session.engine().verify_password(as_bytes("second")).ok();
-    const bool is_old = session.engine().verify_password(as_bytes("first")).ok();
+    const bool is_new = Passwords(session.engine()).verify(as_bytes("second")).ok();
+    const bool is_old = Passwords(session.engine()).verify(as_bytes("first")).ok();
     if (is_new == is_old || (acknowledged && is_old)) {
       fault(tally, &Tally::lost, where, "the password slot is neither as before nor as after");
       return false;
@@ -227,7 +229,7 @@ TEST_F(Crash, PasswordAddedAndRemoved) {
                .add_password(as_bytes("first"), SecretBytes(as_bytes("second")), "second safe")
                .status());
     acknowledged = 1;
-    SR_TRY(session.engine().remove_password(as_bytes("second"), 2));
+    SR_TRY(Passwords(session.engine()).remove(as_bytes("second"), 2));
     acknowledged = 2;
     SR_TRY(session.set("k0", "later"));
     return session.close();
@@ -236,8 +238,8 @@ TEST_F(Crash, PasswordAddedAndRemoved) {
     if (!check_opens(tally, after, where)) return false;
     Session session(after);
     if (!expect_clean(tally, session.open(), where, "third open")) return false;
-    const bool first = session.engine().verify_password(as_bytes("first")).ok();
-    const bool second = session.engine().verify_password(as_bytes("second")).ok();
+    const bool first = Passwords(session.engine()).verify(as_bytes("first")).ok();
+    const bool second = Passwords(session.engine()).verify(as_bytes("second")).ok();
     const bool lost = !first && !second;
     const bool forgotten = acknowledged > 0 && !second;
     const bool still_there = acknowledged > 1 && first;
@@ -245,8 +247,8 @@ TEST_F(Crash, PasswordAddedAndRemoved) {
       fault(tally, &Tally::lost, where, "a password is not what was acknowledged");
       return false;
     }
-    const auto added = session.engine().add_password(as_bytes(second ? "second" : "first"),
-                                                     SecretBytes(as_bytes("third")), "");
+    const auto added = Passwords(session.engine())
+                           .add(as_bytes(second ? "second" : "first"), SecretBytes(as_bytes("third")), "");
     if (!expect_clean(tally, added.status(), where, "one more")) return false;
     if (*added <= (second ? 3U : 2U)) {
       fault(tally, &Tally::lost, where, "the id of a key slot was used again");
@@ -440,7 +442,7 @@ Act decommission_act(const MakeProof& credential) {
     if (startup == StartupState::kColdstart) return {};
     SR_TRY(engine.setup_persistence_files());
     if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
-    return engine.decommission(credential());
+    return Removal(engine).decommission(credential());
   };
 }
 

@@ -4,6 +4,8 @@
 
 #include "rotation_fixture.h"
 #include "store/field_sealer.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -121,7 +123,7 @@ TEST(EngineRotation, BesideCommitsReadsAnchorsAndCompactions) {
     threads.emplace_back([&] { traffic.read(); });
     threads.emplace_back([&] { traffic.anchor(); });
     for (int i = 0; i < kRotations; ++i) {
-      ASSERT_OK(engine.rotate_dek(as_bytes(kBackup)));
+      ASSERT_OK(DekRotation(engine).rotate(as_bytes(kBackup)));
       const std::size_t before = traffic.commits;
       while (traffic.commits < before + 20)
         std::this_thread::yield();  // between two rotations the store goes on
@@ -134,7 +136,7 @@ TEST(EngineRotation, BesideCommitsReadsAnchorsAndCompactions) {
     anchors = traffic.anchors;
     EXPECT_EQ(engine.status().key_id, 1U + kRotations);
     EXPECT_FALSE(engine.status().rotation_pending);
-    ASSERT_OK(engine.verify({}).status());
+    ASSERT_OK(Verification(engine).verify({}).status());
     ASSERT_OK(engine.close());
   }
   Session session(world);
@@ -189,7 +191,7 @@ TEST(EngineRotation, ReadersBesideItAreNeverAlarmed) {
   HookedFiles hooked(*world.disk, "");
   Opened writer(hooked, world.clock, rotation_options());
   ASSERT_OK(writer.open());
-  look_across([&] { return writer->rotate_dek(as_bytes(kBackup)); });
+  look_across([&] { return DekRotation(*writer).rotate(as_bytes(kBackup)); });
   // A reader at every write inside of a rotation.
   hooked.on_write = [&](std::string_view, ByteView) {
     Engine reader(os::Environment{*world.disk, world.clock}, read_only(), {});
@@ -197,7 +199,7 @@ TEST(EngineRotation, ReadersBesideItAreNeverAlarmed) {
     EXPECT_TRUE(status.ok() || status.is(Reason::kLocked)) << describe(status);
     ++(status.ok() ? opened : busy);
   };
-  ASSERT_OK(writer->rotate_dek(as_bytes(kBackup)));
+  ASSERT_OK(DekRotation(*writer).rotate(as_bytes(kBackup)));
   hooked.on_write = nullptr;
   ASSERT_OK(writer->close());
   std::printf("readers beside a rotation: opened=%zu told to begin again=%zu alarms=0\n", opened, busy);

@@ -2,6 +2,9 @@
 // compaction.
 #include "base/limits.h"
 #include "engine_fixture.h"
+#include "store/operations/passwords.h"
+#include "store/operations/removal.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -221,11 +224,11 @@ TEST_F(EngineTest, ChangedPasswordRetiresTheOldFile) {
   {
     Opened store = make();
     ASSERT_OK(store.open());
-    EXPECT_REASON(store->change_password(as_bytes("wrong"), SecretBytes(as_bytes("second"))),
+    EXPECT_REASON(Passwords(*store).change(as_bytes("wrong"), SecretBytes(as_bytes("second"))),
                   Reason::kPasswordWrong);
-    ASSERT_OK(store->change_password(as_bytes("first"), SecretBytes(as_bytes("second"))));
-    ASSERT_OK(store->verify_password(as_bytes("second")));
-    EXPECT_REASON(store->verify_password(as_bytes("first")), Reason::kPasswordWrong);
+    ASSERT_OK(Passwords(*store).change(as_bytes("first"), SecretBytes(as_bytes("second"))));
+    ASSERT_OK(Passwords(*store).verify(as_bytes("second")));
+    EXPECT_REASON(Passwords(*store).verify(as_bytes("first")), Reason::kPasswordWrong);
     ASSERT_OK(store->close());
   }
   {
@@ -248,9 +251,9 @@ TEST_F(EngineTest, DecommissionAllowsACleanColdstart) {
     ASSERT_OK(store->create_and_load_vault());
     Credential credential;
     credential.password = SecretBytes(as_bytes("wrong"));
-    EXPECT_REASON(store->decommission(credential), Reason::kPasswordWrong);
+    EXPECT_REASON(Removal(*store).decommission(credential), Reason::kPasswordWrong);
     credential.password = SecretBytes(as_bytes("backup"));
-    ASSERT_OK(store->decommission(credential));
+    ASSERT_OK(Removal(*store).decommission(credential));
   }
   EXPECT_TRUE(disk->list(kSecrets).empty());
   Opened store = make();
@@ -269,7 +272,7 @@ TEST_F(EngineTest, ReadOnlyChangesNothingBesideALiveWriter) {
   ASSERT_OK(reader.open());
   EXPECT_EQ(reader.get("a"), "1");
   EXPECT_TRUE(reader.set("a", "2").status.is(Reason::kReadOnly));
-  const Result<VerifyReport> report = writer->verify({});
+  const Result<VerifyReport> report = Verification(*writer).verify({});
   ASSERT_OK(report.status());
   EXPECT_EQ(report->newest.generation, 2U);
   EXPECT_EQ(disk->calls(), calls);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "reliability_fixture.h"
+#include "store/operations/passwords.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -47,11 +48,11 @@ Status life(World& world) {
   };
   keep(session.set("k0", std::string(900, 'a')));
   keep(session.batch({{"k1", "batch"}, {"k2", std::nullopt}, {"b", "batch"}}, Durability::kWitnessed));
-  keep(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("first"))).status());
+  keep(Passwords(session.engine()).change(as_bytes("first"), SecretBytes(as_bytes("first"))).status());
   keep(session.increment("tokens", -1));
   keep(session.engine().compact());
   keep(session.set("k1", "after the compaction"));
-  keep(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("first"))).status());
+  keep(Passwords(session.engine()).change(as_bytes("first"), SecretBytes(as_bytes("first"))).status());
   keep(session.remove("k0"));
   keep(session.close());
   return first;
@@ -269,7 +270,7 @@ TEST_F(Fault, AFailedChangeOfThePasswordAndAnotherOne) {
     if (failing != 0) now.disk->fail_at(calls + failing, {.reason = Reason::kIoError});
     if (cut != 0) now.disk->power_cut_at(calls + cut);
     const auto change = [&] {
-      return session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("first"))).status();
+      return Passwords(session.engine()).change(as_bytes("first"), SecretBytes(as_bytes("first"))).status();
     };
     change().ignore("it may fail");
     return change();

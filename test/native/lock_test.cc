@@ -1,6 +1,7 @@
 // What an opening for writing excludes: the same directory whatever became of its lock file, copies of the store that share
 // its SecretStore, its TPM or its token, and nothing else.
 #include "private_token.h"
+#include "store/operations/removal.h"
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
@@ -124,7 +125,7 @@ TEST_F(LockTest, WhatAnOpenStoreHasInTheTpmIsNotLeftOver) {
   world.disk->make_directory(kCopy);
   const auto remove = [&world] {
     Opened other(*world.disk, world.clock, at(world.engine_options(), kCopy));
-    return other->remove_leftovers();
+    return Removal(*other).remove_leftovers();
   };
   Session original(world);
   ASSERT_OK(original.open());
@@ -146,12 +147,12 @@ TEST_F(LockTest, ARemovalOfLeftoversThatFailedHoldsNoLock) {
     world.disk->make_directory(kCopy);
     Opened other(*world.disk, world.clock, at(world.engine_options(), kCopy));
     world.chip->fail_at(world.chip->calls() + call, SimulatedChip::When::kBefore);
-    const Status removed = other->remove_leftovers();
+    const Status removed = Removal(*other).remove_leftovers();
     world.chip->clear_faults();
     if (!removed.ok()) {
       ++failures;
       EXPECT_NE(removed.error().reason, Reason::kLocked);
-      EXPECT_OK(other->remove_leftovers());
+      EXPECT_OK(Removal(*other).remove_leftovers());
     }
     EXPECT_TRUE(world.chip->indices().empty());
     if (removed.ok()) break;

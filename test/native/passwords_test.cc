@@ -1,9 +1,12 @@
 // Several backup passwords: each a key slot of its own, each with the authority of all.
+#include "store/operations/passwords.h"
+
 #include "base/cancellation.h"
 #include "base/limits.h"
 #include "protectors/password/password_slot.h"
 #include "reliability_fixture.h"
 #include "store/authority.h"
+#include "store/operations/dek_rotation.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -64,10 +67,10 @@ TEST_F(Passwords, EachOpensItsOwnSlot) {
     ASSERT_OK(session.open());
     EXPECT_EQ(slots_of(session.engine()), Slots({"2:"}));
     const Result<std::uint32_t> added =
-        session.engine().add_password(as_bytes("first"), secret("second"), "safe \xC3\xA4");
+        Passwords(session.engine()).add(as_bytes("first"), secret("second"), "safe \xC3\xA4");
     ASSERT_OK(added);
     EXPECT_EQ(*added, 3U);
-    ASSERT_OK(session.engine().add_password(as_bytes("second"), secret("third"), ""));
+    ASSERT_OK(Passwords(session.engine()).add(as_bytes("second"), secret("third"), ""));
     ASSERT_OK(session.close());
   }
   Session session(world);
@@ -75,28 +78,28 @@ TEST_F(Passwords, EachOpensItsOwnSlot) {
   EXPECT_EQ(slots_of(session.engine()), Slots({"2:", "3:safe \xC3\xA4", "4:"}));
   std::uint32_t expected = 2;
   for (const char* password : {"first", "second", "third"}) {
-    const Result<std::uint32_t> slot = session.engine().verify_password(as_bytes(password));
+    const Result<std::uint32_t> slot = Passwords(session.engine()).verify(as_bytes(password));
     ASSERT_OK(slot);
     EXPECT_EQ(*slot, expected++);
   }
-  EXPECT_REASON(session.engine().verify_password(as_bytes("fourth")), Reason::kPasswordWrong);
+  EXPECT_REASON(Passwords(session.engine()).verify(as_bytes("fourth")), Reason::kPasswordWrong);
 }
 
 TEST_F(Passwords, AChangeReplacesOneAndKeepsItsLabel) {
   Session session(world);
   ASSERT_OK(session.open());
   Engine& engine = session.engine();
-  ASSERT_OK(engine.add_password(as_bytes("first"), secret("second"), "alice"));
-  const Result<std::uint32_t> changed = engine.change_password(as_bytes("second"), secret("next"));
+  ASSERT_OK(Passwords(engine).add(as_bytes("first"), secret("second"), "alice"));
+  const Result<std::uint32_t> changed = Passwords(engine).change(as_bytes("second"), secret("next"));
   ASSERT_OK(changed);
   EXPECT_EQ(*changed, 4U);
   EXPECT_EQ(slots_of(engine), Slots({"2:", "4:alice"}));
-  EXPECT_REASON(engine.verify_password(as_bytes("second")), Reason::kPasswordWrong);
-  ASSERT_OK(engine.verify_password(as_bytes("first")));
+  EXPECT_REASON(Passwords(engine).verify(as_bytes("second")), Reason::kPasswordWrong);
+  ASSERT_OK(Passwords(engine).verify(as_bytes("first")));
   // The same password again, for a new salt and a label.
-  ASSERT_OK(engine.change_password(as_bytes("first"), secret("first"), "bob"));
+  ASSERT_OK(Passwords(engine).change(as_bytes("first"), secret("first"), "bob"));
   EXPECT_EQ(slots_of(engine), Slots({"4:alice", "5:bob"}));
-  ASSERT_OK(engine.change_password(as_bytes("first"), secret("first"), ""));
+  ASSERT_OK(Passwords(engine).change(as_bytes("first"), secret("first"), ""));
   EXPECT_EQ(slots_of(engine), Slots({"4:alice", "6:"}));
 }
 
@@ -105,13 +108,13 @@ TEST_F(Passwords, ARemovedOneOpensNothingAndItsFileIsRefused) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("second"), ""));
-    ASSERT_OK(session.engine().verify_password(as_bytes("first")));
+    ASSERT_OK(Passwords(session.engine()).add(as_bytes("first"), secret("second"), ""));
+    ASSERT_OK(Passwords(session.engine()).verify(as_bytes("first")));
     EXPECT_NE(session.engine().status().password_verified_ms, 0);
     with_both = *world.disk->content(kPersistencePath);
-    ASSERT_OK(session.engine().remove_password(as_bytes("second"), 2));
+    ASSERT_OK(Passwords(session.engine()).remove(as_bytes("second"), 2));
     EXPECT_EQ(slots_of(session.engine()), Slots({"3:"}));
-    EXPECT_REASON(session.engine().verify_password(as_bytes("first")), Reason::kPasswordWrong);
+    EXPECT_REASON(Passwords(session.engine()).verify(as_bytes("first")), Reason::kPasswordWrong);
     // It was perhaps the removed one that had been proven.
     EXPECT_EQ(session.engine().status().password_verified_ms, 0);
     ASSERT_OK(session.close());
@@ -132,7 +135,8 @@ TEST_F(Passwords, NoSlotIdIsUsedAgain) {
   const auto add = [this](const char* password) {
     Session session(world);
     EXPECT_OK(session.open());
-    const Result<std::uint32_t> slot = session.engine().add_password(as_bytes("first"), secret(password), "");
+    const Result<std::uint32_t> slot =
+        Passwords(session.engine()).add(as_bytes("first"), secret(password), "");
     EXPECT_OK(slot);
     EXPECT_OK(session.close());
     return slot.ok() ? *slot : 0;
@@ -140,7 +144,7 @@ TEST_F(Passwords, NoSlotIdIsUsedAgain) {
   const auto remove = [this](std::uint32_t slot) {
     Session session(world);
     EXPECT_OK(session.open());
-    EXPECT_OK(session.engine().remove_password(as_bytes("first"), slot));
+    EXPECT_OK(Passwords(session.engine()).remove(as_bytes("first"), slot));
     EXPECT_OK(session.close());
   };
   EXPECT_EQ(add("a"), 3U);
@@ -152,7 +156,7 @@ TEST_F(Passwords, NoSlotIdIsUsedAgain) {
   Session session(world);
   ASSERT_OK(session.open());
   ASSERT_OK(session.engine().compact());
-  const Result<std::uint32_t> changed = session.engine().change_password(as_bytes("first"), secret("last"));
+  const Result<std::uint32_t> changed = Passwords(session.engine()).change(as_bytes("first"), secret("last"));
   ASSERT_OK(changed);
   EXPECT_EQ(*changed, 6U);
 }
@@ -161,40 +165,41 @@ TEST_F(Passwords, WhatIsRefusedChangesNothing) {
   Session session(world);
   ASSERT_OK(session.open());
   Engine& engine = session.engine();
-  ASSERT_OK(engine.add_password(as_bytes("first"), secret("second"), ""));
+  ASSERT_OK(Passwords(engine).add(as_bytes("first"), secret("second"), ""));
   const Files before = files_of(*world.disk);
-  EXPECT_REASON(engine.add_password(as_bytes("wrong"), secret("x"), ""), Reason::kPasswordWrong);
-  EXPECT_REASON(engine.add_password({}, secret("x"), ""), Reason::kPasswordMissing);
-  EXPECT_REASON(engine.add_password(as_bytes("first"), secret(""), ""), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.add_password(as_bytes("first"), secret("second"), ""), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.add_password(as_bytes("first"), secret("x"), std::string(65, 'l')),
+  EXPECT_REASON(Passwords(engine).add(as_bytes("wrong"), secret("x"), ""), Reason::kPasswordWrong);
+  EXPECT_REASON(Passwords(engine).add({}, secret("x"), ""), Reason::kPasswordMissing);
+  EXPECT_REASON(Passwords(engine).add(as_bytes("first"), secret(""), ""), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).add(as_bytes("first"), secret("second"), ""), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).add(as_bytes("first"), secret("x"), std::string(65, 'l')),
                 Reason::kInvalidArgument);
-  EXPECT_REASON(engine.add_password(as_bytes("first"), secret("x"), "a\nb"), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.change_password(as_bytes("first"), secret("second")), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.change_password(as_bytes("first"), secret("x"), "\x7F"), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).add(as_bytes("first"), secret("x"), "a\nb"), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).change(as_bytes("first"), secret("second")), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).change(as_bytes("first"), secret("x"), "\x7F"), Reason::kInvalidArgument);
   // The slot of the password that is given; of the root; of nobody.
-  EXPECT_REASON(engine.remove_password(as_bytes("second"), 3), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.remove_password(as_bytes("second"), 1), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.remove_password(as_bytes("second"), 9), Reason::kInvalidArgument);
-  EXPECT_REASON(engine.remove_password(as_bytes("wrong"), 2), Reason::kPasswordWrong);
-  EXPECT_REASON(engine.remove_password({}, 2), Reason::kPasswordMissing);
+  EXPECT_REASON(Passwords(engine).remove(as_bytes("second"), 3), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).remove(as_bytes("second"), 1), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).remove(as_bytes("second"), 9), Reason::kInvalidArgument);
+  EXPECT_REASON(Passwords(engine).remove(as_bytes("wrong"), 2), Reason::kPasswordWrong);
+  EXPECT_REASON(Passwords(engine).remove({}, 2), Reason::kPasswordMissing);
   EXPECT_EQ(files_of(*world.disk), before);
-  ASSERT_OK(engine.remove_password(as_bytes("second"), 2));
-  EXPECT_REASON(engine.remove_password(as_bytes("second"), 3), Reason::kInvalidArgument);  // the last one
+  ASSERT_OK(Passwords(engine).remove(as_bytes("second"), 2));
+  EXPECT_REASON(Passwords(engine).remove(as_bytes("second"), 3), Reason::kInvalidArgument);  // the last one
   ASSERT_OK(session.close());
-  EXPECT_REASON(engine.add_password(as_bytes("second"), secret("x"), ""), Reason::kClosed);
-  EXPECT_REASON(engine.remove_password(as_bytes("second"), 3), Reason::kClosed);
+  EXPECT_REASON(Passwords(engine).add(as_bytes("second"), secret("x"), ""), Reason::kClosed);
+  EXPECT_REASON(Passwords(engine).remove(as_bytes("second"), 3), Reason::kClosed);
 }
 
 TEST_F(Passwords, TheNinthIsRefused) {
   Session session(world);
   ASSERT_OK(session.open());
   for (int i = 2; i <= 8; ++i)
-    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("p" + std::to_string(i)), ""));
-  EXPECT_REASON(session.engine().add_password(as_bytes("first"), secret("p9"), ""), Reason::kInvalidArgument);
-  ASSERT_OK(session.engine().remove_password(as_bytes("p2"), 2));
-  ASSERT_OK(session.engine().add_password(as_bytes("p2"), secret("p9"), ""));
-  ASSERT_OK(session.engine().verify_password(as_bytes("p9")));
+    ASSERT_OK(Passwords(session.engine()).add(as_bytes("first"), secret("p" + std::to_string(i)), ""));
+  EXPECT_REASON(Passwords(session.engine()).add(as_bytes("first"), secret("p9"), ""),
+                Reason::kInvalidArgument);
+  ASSERT_OK(Passwords(session.engine()).remove(as_bytes("p2"), 2));
+  ASSERT_OK(Passwords(session.engine()).add(as_bytes("p2"), secret("p9"), ""));
+  ASSERT_OK(Passwords(session.engine()).verify(as_bytes("p9")));
 }
 
 TEST_F(Passwords, ReadersAndStoresWithoutOneGetNone) {
@@ -206,14 +211,14 @@ TEST_F(Passwords, ReadersAndStoresWithoutOneGetNone) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    EXPECT_REASON(session.engine().add_password(as_bytes("first"), secret("x"), ""), Reason::kReadOnly);
-    EXPECT_REASON(session.engine().remove_password(as_bytes("first"), 2), Reason::kReadOnly);
+    EXPECT_REASON(Passwords(session.engine()).add(as_bytes("first"), secret("x"), ""), Reason::kReadOnly);
+    EXPECT_REASON(Passwords(session.engine()).remove(as_bytes("first"), 2), Reason::kReadOnly);
   }
   World bare;
   Session session(bare);
   ASSERT_OK(session.open());
   // Whoever can open it would make himself its authority.
-  EXPECT_REASON(session.engine().add_password(as_bytes("x"), secret("x"), ""), Reason::kPasswordMissing);
+  EXPECT_REASON(Passwords(session.engine()).add(as_bytes("x"), secret("x"), ""), Reason::kPasswordMissing);
   EXPECT_TRUE(slots_of(session.engine()).empty());
 }
 
@@ -221,7 +226,7 @@ TEST_F(Passwords, AnyRecoversALostRoot) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("second"), "second safe"));
+    ASSERT_OK(Passwords(session.engine()).add(as_bytes("first"), secret("second"), "second safe"));
     ASSERT_OK(session.close());
   }
   world.disk->remove(kRootKeyPath);
@@ -236,7 +241,7 @@ TEST_F(Passwords, AnyRecoversALostRoot) {
     ASSERT_OK(engine.recover(password_proof("second")));
     // The new root has a slot of its own; the passwords kept theirs.
     EXPECT_EQ(slots_of(engine), Slots({"2:", "3:second safe"}));
-    ASSERT_OK(engine.verify_password(as_bytes("first")));
+    ASSERT_OK(Passwords(engine).verify(as_bytes("first")));
     ASSERT_OK(session.close());
   }
   Session session(world);
@@ -285,28 +290,31 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    ASSERT_OK(session.engine().add_password(as_bytes("first"), secret("second"), ""));
+    ASSERT_OK(Passwords(session.engine()).add(as_bytes("first"), secret("second"), ""));
     ASSERT_OK(session.close());
   }
   const Image image(world);
   const auto opens = [](Engine& engine, const char* password) {
-    return engine.verify_password(as_bytes(password)).ok();
+    return Passwords(engine).verify(as_bytes(password)).ok();
   };
 
   // The last password stays, though the one that is gone meanwhile would still have counted.
   after_a_failed(
-      image, [](Engine& engine) { return engine.remove_password(as_bytes("first"), 3); },
+      image, [](Engine& engine) { return Passwords(engine).remove(as_bytes("first"), 3); },
       [&](Engine& engine) {
-        const Status removed = engine.remove_password(as_bytes("second"), 2);
+        const Status removed = Passwords(engine).remove(as_bytes("second"), 2);
         EXPECT_NE(removed.ok(), opens(engine, "first")) << describe(removed);
         EXPECT_EQ(slots_of(engine).size(), 1U);
       });
   // A change that is tried again does not leave two slots with one password.
   after_a_failed(
       image,
-      [](Engine& engine) { return engine.change_password(as_bytes("first"), secret("third")).status(); },
+      [](Engine& engine) { return Passwords(engine).change(as_bytes("first"), secret("third")).status(); },
       [&](Engine& engine) {
-        engine.change_password(as_bytes("first"), secret("third")).status().ignore("it may be done already");
+        Passwords(engine)
+            .change(as_bytes("first"), secret("third"))
+            .status()
+            .ignore("it may be done already");
         EXPECT_EQ(slots_of(engine).size(), 2U);
         EXPECT_FALSE(opens(engine, "first"));
         EXPECT_TRUE(opens(engine, "second"));
@@ -314,9 +322,10 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
       });
   after_a_failed(
       image,
-      [](Engine& engine) { return engine.add_password(as_bytes("first"), secret("third"), "").status(); },
+      [](Engine& engine) { return Passwords(engine).add(as_bytes("first"), secret("third"), "").status(); },
       [&](Engine& engine) {
-        engine.add_password(as_bytes("first"), secret("third"), "")
+        Passwords(engine)
+            .add(as_bytes("first"), secret("third"), "")
             .status()
             .ignore("it may be there already");
         EXPECT_EQ(slots_of(engine).size(), 3U);
@@ -327,21 +336,21 @@ TEST_F(Passwords, ARotationKeepsTheOneThatIsGiven) {
   Session session(world);
   ASSERT_OK(session.open());
   Engine& engine = session.engine();
-  ASSERT_OK(engine.add_password(as_bytes("first"), secret("second"), "alice"));
+  ASSERT_OK(Passwords(engine).add(as_bytes("first"), secret("second"), "alice"));
   const Files before = files_of(*world.disk);
-  EXPECT_REASON(engine.rotate_dek(as_bytes("second")), Reason::kInvalidOption);
-  EXPECT_REASON(engine.rotate_dek(as_bytes("wrong"), {}, {.remove_other_passwords = true}),
+  EXPECT_REASON(DekRotation(engine).rotate(as_bytes("second")), Reason::kInvalidOption);
+  EXPECT_REASON(DekRotation(engine).rotate(as_bytes("wrong"), {}, {.remove_other_passwords = true}),
                 Reason::kPasswordWrong);
   EXPECT_EQ(files_of(*world.disk), before);
-  ASSERT_OK(engine.rotate_dek(as_bytes("second"), {}, {.remove_other_passwords = true}));
+  ASSERT_OK(DekRotation(engine).rotate(as_bytes("second"), {}, {.remove_other_passwords = true}));
   EXPECT_EQ(slots_of(engine), Slots({"5:alice"}));
-  EXPECT_REASON(engine.verify_password(as_bytes("first")), Reason::kPasswordWrong);
-  ASSERT_OK(engine.verify_password(as_bytes("second")));
-  ASSERT_OK(engine.add_password(as_bytes("second"), secret("first"), ""));
+  EXPECT_REASON(Passwords(engine).verify(as_bytes("first")), Reason::kPasswordWrong);
+  ASSERT_OK(Passwords(engine).verify(as_bytes("second")));
+  ASSERT_OK(Passwords(engine).add(as_bytes("second"), secret("first"), ""));
   ASSERT_OK(session.close());
   Session again(world);
   ASSERT_OK(again.open());
-  ASSERT_OK(again.engine().verify_password(as_bytes("first")));
+  ASSERT_OK(Passwords(again.engine()).verify(as_bytes("first")));
 }
 
 }  // namespace

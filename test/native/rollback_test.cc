@@ -3,6 +3,9 @@
 #include "base/limits.h"
 #include "hooked_files.h"
 #include "reliability_fixture.h"
+#include "store/operations/passwords.h"
+#include "store/operations/removal.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -70,9 +73,9 @@ class Rollback : public ::testing::Test {
     {
       Session session(world);
       ASSERT_OK(session.open());
-      ASSERT_OK(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes("second"))));
+      ASSERT_OK(Passwords(session.engine()).change(as_bytes("first"), SecretBytes(as_bytes("second"))));
       take("after the password change, open");
-      ASSERT_OK(session.engine().change_password(as_bytes("second"), SecretBytes(as_bytes("third"))));
+      ASSERT_OK(Passwords(session.engine()).change(as_bytes("second"), SecretBytes(as_bytes("third"))));
       ASSERT_OK(session.close());
     }
     take("after two password changes");
@@ -210,7 +213,7 @@ TEST_F(Rollback, ThePartialSets) {
     Session session(*partial);
     ASSERT_OK(session.open());
     EXPECT_FALSE(session.engine().status().tamper_file_anew);
-    const auto entries = session.engine().audit_log(1000);
+    const auto entries = Verification(session.engine()).audit_log(1000);
     ASSERT_OK(entries.status());
     EXPECT_TRUE(std::any_of(entries->begin(), entries->end(), [](const AuditEntry& entry) {
       return entry.kind == static_cast<std::uint8_t>(log::CommitKind::kTamperFileAnew);
@@ -374,7 +377,7 @@ TEST_F(Rollback, WhatWasLeftOverIsAStoreByTheTimeItIsLocked) {
   };
   {
     Opened late(files, world.clock, options());
-    EXPECT_REASON(late->remove_leftovers(), Reason::kStoreExists);
+    EXPECT_REASON(Removal(*late).remove_leftovers(), Reason::kStoreExists);
   }
   EXPECT_FALSE(once);
   Opened store(*world.disk, world.clock, options());

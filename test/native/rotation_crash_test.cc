@@ -1,5 +1,6 @@
 // What a power cut or a failing call in a rotation of the DEK may leave. STRONGROOM_LONG=1 raises the bounds.
 #include "rotation_fixture.h"
+#include "store/operations/dek_rotation.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -60,7 +61,7 @@ TEST_F(Rotation, CutAtEveryCallWithCommitsInside) {
       commit("k1", Durability::kJournal);
       commit("k3", Durability::kJournal);
     };
-    SR_TRY(opened->rotate_dek(as_bytes(kBackup)));
+    SR_TRY(DekRotation(*opened).rotate(as_bytes(kBackup)));
     files.on_create = files.on_sync = nullptr;
     commit("k2", Durability::kJournal);
     return opened->close();
@@ -80,7 +81,7 @@ TEST_F(Rotation, CutTwice) {
     Session session(now);
     SR_TRY(session.open());
     if (session.engine().status().key_id == 1 || session.engine().status().rotation_pending)
-      SR_TRY(session.engine().rotate_dek(as_bytes(kBackup)));
+      SR_TRY(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
     return session.close();
   };
   Tally tally;
@@ -128,7 +129,7 @@ TEST_F(Rotation, EveryCallFails) {
           ASSERT_OK(session.set("k0", "before"));
           const std::uint64_t from = world->disk->calls();
           world->disk->fail_at(from + number, {.reason = reason, .sticky = sticky});
-          const Status rotated = session.engine().rotate_dek(as_bytes(kBackup));
+          const Status rotated = DekRotation(session.engine()).rotate(as_bytes(kBackup));
           reached = world->disk->calls() >= from + number;
           world->disk->clear_faults();
           refused += rotated.ok() ? 0 : 1;
@@ -138,7 +139,7 @@ TEST_F(Rotation, EveryCallFails) {
           const EngineStatus left = session.engine().status();
           const bool to_repeat = left.key_id == 1 || left.rotation_pending;
           if (number % 2 == 0 && to_repeat)
-            session.engine().rotate_dek(as_bytes(kBackup)).ignore("the next process completes it");
+            DekRotation(session.engine()).rotate(as_bytes(kBackup)).ignore("the next process completes it");
           session.set("k2", "and later").ignore("the ledger has it");
           if (number % 3 != 0) session.close().ignore("a crash is as good");
         }

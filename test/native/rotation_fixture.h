@@ -7,6 +7,7 @@
 
 #include "hooked_files.h"
 #include "rotation_search.h"
+#include "store/operations/dek_rotation.h"
 
 namespace strongroom::store::testing {
 
@@ -41,7 +42,7 @@ class Rotation : public ::testing::Test {
   static Status rotate(World& world, std::string_view password = kBackup) {
     Session session(world);
     SR_TRY(session.open());
-    SR_TRY(session.engine().rotate_dek(as_bytes(password)));
+    SR_TRY(DekRotation(session.engine()).rotate(as_bytes(password)));
     return session.close();
   }
 
@@ -57,7 +58,7 @@ inline void fail_in_move(World& world, Session& session) {
     Session probe(*trial);
     ASSERT_OK(probe.open());
     const std::uint64_t from = trial->disk->calls();
-    ASSERT_OK(probe.engine().rotate_dek(as_bytes(kBackup)));
+    ASSERT_OK(DekRotation(probe.engine()).rotate(as_bytes(kBackup)));
     const std::vector<std::string> log = trial->disk->call_log();
     for (std::uint64_t i = from; i < log.size() && number == 0; ++i) {
       if (log[i].find("create") != std::string::npos && log[i].find("vault.bin.new") != std::string::npos)
@@ -66,7 +67,7 @@ inline void fail_in_move(World& world, Session& session) {
     ASSERT_NE(number, 0U);
   }
   world.disk->fail_at(world.disk->calls() + number, {.reason = Reason::kNoSpace});
-  EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kNoSpace);
+  EXPECT_REASON(DekRotation(session.engine()).rotate(as_bytes(kBackup)), Reason::kNoSpace);
   world.disk->clear_faults();
 }
 
@@ -105,7 +106,7 @@ inline Status rotation_act(World& world) {
   Session session(world);
   SR_TRY(session.open());
   SR_TRY(session.set("k0", "before"));
-  SR_TRY(session.engine().rotate_dek(as_bytes(kBackup)));
+  SR_TRY(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
   SR_TRY(session.set("k1", "after", log::Durability::kWitnessed));
   return session.close();
 }
@@ -134,7 +135,7 @@ inline Check ends_rotated(const Image& image, Outcomes& outcomes, const Check& o
          : status.key_id == 1    ? outcomes.not_begun
                                  : outcomes.complete);
       if (status.key_id == 1 || status.rotation_pending) {
-        if (!expect_clean(tally, session.engine().rotate_dek(as_bytes(kBackup)), where, "rotate"))
+        if (!expect_clean(tally, DekRotation(session.engine()).rotate(as_bytes(kBackup)), where, "rotate"))
           return false;
       }
       if (!expect_clean(tally, session.close(), where, "third close")) return false;
@@ -170,7 +171,8 @@ inline void readers_beside_rotations(World& world, const char* name) {
   world.options = usual;
   std::thread rotating([&] {
     while (!stop) {
-      if (!writer.engine().rotate_dek(as_bytes(kBackup), {}, {.forget_field_keys = true}).ok()) break;
+      if (!DekRotation(writer.engine()).rotate(as_bytes(kBackup), {}, {.forget_field_keys = true}).ok())
+        break;
       if (!writer.set("k0", std::to_string(rotations), log::Durability::kWitnessed).ok()) break;
       ++rotations;
     }

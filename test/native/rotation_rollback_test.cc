@@ -1,6 +1,8 @@
 // Which older files and edits are refused after a rotation of the DEK, and while one is pending.
 #include "protectors/password/password_slot.h"
 #include "rotation_fixture.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/passwords.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -17,7 +19,7 @@ class RotationRollback : public Rotation {
       ASSERT_OK(session.open());
       ASSERT_OK(session.set("k0", "in the opening of the rotation", Durability::kWitnessed));
       checkpoints.emplace_back("just before", files_of(*world.disk));
-      ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+      ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
       checkpoints.emplace_back("after the rotation, open", files_of(*world.disk));
       ASSERT_OK(session.close());
     }
@@ -49,7 +51,7 @@ class RotationRollback : public Rotation {
             "inside " + std::to_string(++inside) + ", before a write to " + std::string(name),
             std::move(files));
       };
-      ASSERT_OK(opened->rotate_dek(as_bytes(kBackup)));
+      ASSERT_OK(DekRotation(*opened).rotate(as_bytes(kBackup)));
       hooked.on_write = nullptr;
       checkpoints.emplace_back("after the rotation, open", files_of(*world.disk));
       ASSERT_OK(opened->close());
@@ -167,7 +169,7 @@ TEST_F(RotationRollback, ABackupFromBeforeCanBeAccepted) {
     ASSERT_OK(steps_to_identified(session.engine()));
     ASSERT_OK(session.engine().reanchor(password_proof(kBackup)));
     EXPECT_EQ(session.engine().status().key_id, 1U);
-    ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+    ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
     ASSERT_OK(session.close());
   }
   Session session(world);
@@ -190,7 +192,7 @@ TEST_F(Pending, EveryFlippedByteIsRefusedOrMended) {
       cut = true;
       images.emplace_back("when the vault was moved", Image(world));
     };
-    ASSERT_OK(opened->rotate_dek({}));
+    ASSERT_OK(DekRotation(*opened).rotate({}));
     ASSERT_TRUE(cut);
   }
   ASSERT_EQ(images.size(), 2U);
@@ -243,11 +245,11 @@ TEST_F(RotationRollback, AnOldPasswordYieldsNothingNew) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    ASSERT_OK(session.engine().change_password(as_bytes("first"), SecretBytes(as_bytes(kBackup))));
+    ASSERT_OK(Passwords(session.engine()).change(as_bytes("first"), SecretBytes(as_bytes(kBackup))));
     // Without a rotation it is the DEK of today.
     EXPECT_TRUE(equal(dek_in(before, "first").view(), dek_in(files_of(*world.disk)).view()));
-    EXPECT_REASON(session.engine().rotate_dek(as_bytes("first")), Reason::kPasswordWrong);
-    ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+    EXPECT_REASON(DekRotation(session.engine()).rotate(as_bytes("first")), Reason::kPasswordWrong);
+    ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
     ASSERT_OK(session.close());
   }
   const Files after = files_of(*world.disk);

@@ -2,6 +2,10 @@
 #include "private_token.h"
 #include "private_tpm.h"
 #include "rotation_fixture.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/kek_rotation.h"
+#include "store/operations/restoration.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -37,7 +41,7 @@ struct Store {
   Status rotate() {
     Opened store(*disk, clock, options());
     SR_TRY(store.open());
-    SR_TRY(store->rotate_dek(as_bytes(kBackup)));
+    SR_TRY(DekRotation(*store).rotate(as_bytes(kBackup)));
     SR_TRY(store.set("later", "1", Durability::kWitnessed).status);
     return store->close();
   }
@@ -52,7 +56,7 @@ struct Store {
       EXPECT_EQ(witness.lag_generations, 0U) << where << witness.name;
       EXPECT_FALSE(witness.failing) << where << witness.name;
     }
-    ASSERT_OK(store->verify({}).status());
+    ASSERT_OK(Verification(*store).verify({}).status());
     ASSERT_OK(store->close());
     const Files files = store_files(*disk);
     for (const char* path : {kPersistencePath, kVaultPath, kTamperPath})
@@ -65,7 +69,7 @@ struct Store {
       Opened store(*disk, clock, options());
       EXPECT_TRUE(store.open().ok());
       disk->power_cut_at(disk->calls() + number);
-      store->rotate_dek(as_bytes(kBackup)).ignore("the power was cut");
+      DekRotation(*store).rotate(as_bytes(kBackup)).ignore("the power was cut");
     }
     if (!disk->power_is_cut()) return false;
     states = disk->crash_states(2);
@@ -79,7 +83,8 @@ struct Store {
     ASSERT_TRUE(opened.ok()) << where << describe(opened);
     EXPECT_EQ(store.get("seats"), "12") << where;
     const EngineStatus status = store->status();
-    if (status.key_id == 1 || status.rotation_pending) ASSERT_OK(store->rotate_dek(as_bytes(kBackup)));
+    if (status.key_id == 1 || status.rotation_pending)
+      ASSERT_OK(DekRotation(*store).rotate(as_bytes(kBackup)));
     ASSERT_OK(store->close());
   }
 };
@@ -170,10 +175,10 @@ TEST(RotationOnAToken, ALostKekIsRestoredWhileItIsPending) {
     ASSERT_OK(opened->initialize_recovery(as_bytes(kBackup)));
     ASSERT_OK(opened->create_and_load_vault());
     ASSERT_OK(opened->initialize_storage_identifier());
-    ASSERT_OK(opened->restore(password_proof(kBackup)));
-    ASSERT_OK(opened->complete_restore());
-    ASSERT_OK(opened->rotate_kek());
-    ASSERT_OK(opened->rotate_dek({}));
+    ASSERT_OK(Restoration(*opened).restore(password_proof(kBackup)));
+    ASSERT_OK(Restoration(*opened).complete());
+    ASSERT_OK(KekRotation(*opened).rotate());
+    ASSERT_OK(DekRotation(*opened).rotate({}));
     ASSERT_OK(opened->close());
   }
   store.expect_rotated(2, "");

@@ -1,6 +1,9 @@
 // The rotation of the DEK: what it achieves, and a store while it is pending.
 #include "rotation_fixture.h"
 #include "store/field_sealer.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/passwords.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -16,11 +19,12 @@ TEST_F(Rotation, GivesTheStoreANewDek) {
     Session session(world);
     ASSERT_OK(session.open());
     EXPECT_EQ(session.engine().status().key_id, 1U);
-    log_before = session.engine().audit_log(1000)->size();
-    ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup), [&](std::uint64_t done, std::uint64_t all) {
-      EXPECT_LE(done, all);
-      reports.push_back(done);
-    }));
+    log_before = Verification(session.engine()).audit_log(1000)->size();
+    ASSERT_OK(
+        DekRotation(session.engine()).rotate(as_bytes(kBackup), [&](std::uint64_t done, std::uint64_t all) {
+          EXPECT_LE(done, all);
+          reports.push_back(done);
+        }));
     EXPECT_EQ(session.contents(), world.ledger.newest());
     ASSERT_OK(session.set("k1", "after the rotation", Durability::kWitnessed));
     const EngineStatus status = session.engine().status();
@@ -29,9 +33,10 @@ TEST_F(Rotation, GivesTheStoreANewDek) {
     EXPECT_EQ(status.former_field_keys, 1U);
     for (const WitnessStatus& witness : status.witnesses)
       EXPECT_EQ(witness.lag_generations, 0U) << witness.name;
-    ASSERT_OK(session.engine().verify({}).status());
-    ASSERT_OK(session.engine().verify_password(as_bytes(kBackup)));
-    EXPECT_GT(session.engine().audit_log(1000)->size(), log_before);  // the history was taken along
+    ASSERT_OK(Verification(session.engine()).verify({}).status());
+    ASSERT_OK(Passwords(session.engine()).verify(as_bytes(kBackup)));
+    EXPECT_GT(Verification(session.engine()).audit_log(1000)->size(),
+              log_before);  // the history was taken along
     ASSERT_OK(session.close());
   }
   EXPECT_FALSE(reports.empty());
@@ -60,8 +65,8 @@ TEST_F(Rotation, AWrongOrMissingPasswordChangesNothing) {
   Session session(world);
   ASSERT_OK(session.open());
   const Files before = files_of(*world.disk);
-  EXPECT_REASON(session.engine().rotate_dek(as_bytes("wrong")), Reason::kPasswordWrong);
-  EXPECT_REASON(session.engine().rotate_dek({}), Reason::kPasswordMissing);
+  EXPECT_REASON(DekRotation(session.engine()).rotate(as_bytes("wrong")), Reason::kPasswordWrong);
+  EXPECT_REASON(DekRotation(session.engine()).rotate({}), Reason::kPasswordMissing);
   EXPECT_EQ(files_of(*world.disk), before);
   EXPECT_FALSE(session.engine().status().rotation_pending);
   EXPECT_EQ(session.engine().status().key_id, 1U);
@@ -74,7 +79,7 @@ TEST_F(Rotation, NeedsNoPasswordWithoutAPasswordSlot) {
     Session session(world);
     ASSERT_OK(session.open());
     ASSERT_OK(session.set("a", "1"));
-    ASSERT_OK(session.engine().rotate_dek({}));
+    ASSERT_OK(DekRotation(session.engine()).rotate({}));
     ASSERT_OK(session.close());
   }
   Session session(world);
@@ -93,9 +98,9 @@ TEST_F(Rotation, ReadOnlyAndClosedStoresRefuse) {
   world.options = read_only;
   Session session(world);
   ASSERT_OK(session.open());
-  EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kReadOnly);
+  EXPECT_REASON(DekRotation(session.engine()).rotate(as_bytes(kBackup)), Reason::kReadOnly);
   ASSERT_OK(session.close());
-  EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kClosed);
+  EXPECT_REASON(DekRotation(session.engine()).rotate(as_bytes(kBackup)), Reason::kClosed);
 }
 
 TEST_F(Rotation, FieldsStayReadableUntilTheirKeysAreGivenUp) {
@@ -121,12 +126,12 @@ TEST_F(Rotation, FieldsStayReadableUntilTheirKeysAreGivenUp) {
       ASSERT_OK(opens(**sealer, fields[i]));
       EXPECT_EQ(*(*sealer)->needs_rotation(fields[i]), i + 1 != fields.size());
     }
-    if (round <= kFormerFieldKeysMax) ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+    if (round <= kFormerFieldKeysMax) ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
   }
   const Files before = files_of(*world.disk);
-  EXPECT_REASON(session.engine().rotate_dek(as_bytes(kBackup)), Reason::kInvalidOption);
+  EXPECT_REASON(DekRotation(session.engine()).rotate(as_bytes(kBackup)), Reason::kInvalidOption);
   EXPECT_EQ(files_of(*world.disk), before);
-  ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup), {}, {.forget_field_keys = true}));
+  ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup), {}, {.forget_field_keys = true}));
   ASSERT_OK(session.close());
 
   Session again(world);
@@ -145,8 +150,8 @@ TEST_F(Pending, TheNextCallCompletesItWithoutAPassword) {
     ASSERT_OK(session.open());
     EXPECT_TRUE(session.engine().status().rotation_pending);
     EXPECT_EQ(session.contents(), world.ledger.newest());
-    ASSERT_OK(session.engine().verify({}).status());
-    ASSERT_OK(session.engine().rotate_dek({}));
+    ASSERT_OK(Verification(session.engine()).verify({}).status());
+    ASSERT_OK(DekRotation(session.engine()).rotate({}));
     ASSERT_OK(session.close());
   }
   expect_completed();
@@ -162,7 +167,7 @@ TEST_F(Pending, OpensAsUsualAgainAndAgain) {
   }
   Session session(world);
   ASSERT_OK(session.open());
-  ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+  ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
   ASSERT_OK(session.close());
   expect_completed();
 }
@@ -183,7 +188,7 @@ TEST_F(Pending, AnOrdinaryCompactionTakesTheVaultAlong) {
     EXPECT_TRUE(session.engine().status().rotation_pending);
     ASSERT_OK(session.set("k1", "once more"));
     ASSERT_OK(session.engine().compact());
-    ASSERT_OK(session.engine().rotate_dek({}));
+    ASSERT_OK(DekRotation(session.engine()).rotate({}));
     ASSERT_OK(session.close());
   }
   expect_completed();
@@ -193,9 +198,9 @@ TEST_F(Pending, ThePasswordCanBeChanged) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    ASSERT_OK(session.engine().change_password(as_bytes(kBackup), SecretBytes(as_bytes("other"))));
-    ASSERT_OK(session.engine().change_password(as_bytes("other"), SecretBytes(as_bytes(kBackup))));
-    ASSERT_OK(session.engine().rotate_dek({}));
+    ASSERT_OK(Passwords(session.engine()).change(as_bytes(kBackup), SecretBytes(as_bytes("other"))));
+    ASSERT_OK(Passwords(session.engine()).change(as_bytes("other"), SecretBytes(as_bytes(kBackup))));
+    ASSERT_OK(DekRotation(session.engine()).rotate({}));
     ASSERT_OK(session.close());
   }
   expect_completed();
@@ -213,7 +218,7 @@ TEST_F(Pending, ALostRootIsRecovered) {
     ASSERT_OK(engine.initialize_storage_identifier());
     ASSERT_OK(engine.recover(password_proof(kBackup)));
     EXPECT_TRUE(engine.status().rotation_pending);
-    ASSERT_OK(engine.rotate_dek({}));
+    ASSERT_OK(DekRotation(engine).rotate({}));
     ASSERT_OK(session.close());
   }
   expect_completed();
@@ -225,7 +230,7 @@ TEST_F(Pending, AMissingTamperFileIsBegunAnew) {
     Session session(world);
     ASSERT_OK(session.open());
     EXPECT_TRUE(session.engine().status().tamper_file_anew);
-    ASSERT_OK(session.engine().rotate_dek({}));
+    ASSERT_OK(DekRotation(session.engine()).rotate({}));
     ASSERT_OK(session.close());
   }
   expect_completed();

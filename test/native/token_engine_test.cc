@@ -1,6 +1,11 @@
 // A store whose root is in a token: simulated disk, real SoftHSM2.
 #include "engine_fixture.h"
 #include "private_token.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/kek_rotation.h"
+#include "store/operations/removal.h"
+#include "store/operations/restoration.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -87,7 +92,7 @@ TEST_F(TokenEngine, StartsColdAndWarm) {
   ASSERT_EQ(status.witnesses.size(), 3U);
   EXPECT_EQ(status.witnesses[2].name, "token");
   EXPECT_EQ(status.witnesses[2].lag_generations, 0U);
-  ASSERT_OK(store->verify({}).status());
+  ASSERT_OK(Verification(*store).verify({}).status());
   ASSERT_OK(store->close());
   EXPECT_EQ(keks().size(), 1U);
 }
@@ -150,8 +155,8 @@ TEST_F(TokenEngine, MovesToAnotherTokenWhenToldSo) {
   {
     Opened store(*disk_, clock_, std::move(options));
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(credential()));
-    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(Restoration(*store).restore(credential()));
+    ASSERT_OK(Restoration(*store).complete());
     ASSERT_OK(store->close());
   }
   {
@@ -173,8 +178,8 @@ TEST_F(TokenEngine, TheRecordedSerialNumberDecidesBetweenTwoTokensOfOneLabel) {
   {
     Opened store = this->store();
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(credential()));
-    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(Restoration(*store).restore(credential()));
+    ASSERT_OK(Restoration(*store).complete());
     ASSERT_OK(store->close());
   }
   for (const auto& entry : std::filesystem::directory_iterator(away))
@@ -220,14 +225,14 @@ TEST_F(TokenEngine, RestoresAfterALostKek) {
   {
     Opened store = this->store();
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(credential()));
+    ASSERT_OK(Restoration(*store).restore(credential()));
     EXPECT_EQ(store.get("seats"), "12");
     const EngineStatus status = store->status();
     ASSERT_TRUE(status.restore);
     EXPECT_FALSE(status.restore->completed);
     EXPECT_FALSE(status.continuity_unproven);
-    ASSERT_OK(store->complete_restore());
-    EXPECT_REASON(store->complete_restore(), Reason::kNothingToDo);
+    ASSERT_OK(Restoration(*store).complete());
+    EXPECT_REASON(Restoration(*store).complete(), Reason::kNothingToDo);
     ASSERT_OK(store->close());
   }
   EXPECT_EQ(keks().size(), 1U);
@@ -248,14 +253,14 @@ TEST_F(TokenEngine, RestoresIntoANewToken) {
   {
     Opened again = store();
     ASSERT_OK(steps_to_restore(*again, kPassword));
-    EXPECT_REASON(again->restore(credential()), Reason::kTokenMissing);
+    EXPECT_REASON(Restoration(*again).restore(credential()), Reason::kTokenMissing);
   }
   token_.make("successor");
   {
     Opened store = this->store("successor");
     ASSERT_OK(steps_to_restore(*store, kPassword));
-    ASSERT_OK(store->restore(credential()));
-    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(Restoration(*store).restore(credential()));
+    ASSERT_OK(Restoration(*store).complete());
     ASSERT_OK(store->close());
   }
   EXPECT_EQ(keks("successor").size(), 1U);
@@ -271,7 +276,7 @@ TEST_F(TokenEngine, RotatesTheKek) {
   {
     Opened store = this->store();
     ASSERT_OK(store.open());
-    ASSERT_OK(store->rotate_kek());
+    ASSERT_OK(KekRotation(*store).rotate());
     ASSERT_OK(store.set("seats", "13").status);
     ASSERT_OK(store->close());
   }
@@ -396,7 +401,7 @@ TEST_F(TokenEngine, ADecommissionNamesAWrongPinAndAMistypedToken) {
     EXPECT_OK(store->determine_startup_state());
     EXPECT_OK(store->setup_persistence_files());
     EXPECT_FALSE(store->initialize_warmstart().ok());
-    return store->decommission(credential());
+    return Removal(*store).decommission(credential());
   };
   EXPECT_REASON(decommission("acme", "000000", false), Reason::kPinWrong);
   EXPECT_REASON(decommission("acme", "", false), Reason::kPinMissing);
@@ -460,7 +465,7 @@ TEST_F(TokenEngine, AKekThatTheTokenDidNotKeepReplacesNothing) {
     Status rotated;
     {
       const roots::testing::FullVolume full;
-      rotated = store->rotate_kek();
+      rotated = KekRotation(*store).rotate();
     }
     EXPECT_REASON(rotated, Reason::kTokenWriteFailed);
   }
@@ -468,7 +473,7 @@ TEST_F(TokenEngine, AKekThatTheTokenDidNotKeepReplacesNothing) {
   EXPECT_EQ(keks().front().id, before);
   Opened store = this->store();
   ASSERT_OK(store.open());
-  ASSERT_OK(store->rotate_kek());
+  ASSERT_OK(KekRotation(*store).rotate());
 }
 
 // The previous object is of the former DEK, which opens nothing any more.
@@ -476,7 +481,7 @@ TEST_F(TokenEngine, ARotationOfTheDekLeavesOneObject) {
   make_store();
   Opened store = this->store();
   ASSERT_OK(store.open());
-  ASSERT_OK(store->rotate_dek(as_bytes(kPassword)));
+  ASSERT_OK(DekRotation(*store).rotate(as_bytes(kPassword)));
   const auto key_ids = [&] {
     std::vector<std::optional<std::uint32_t>> ids;
     const auto token = token_.open("acme");
@@ -495,7 +500,7 @@ TEST_F(TokenEngine, Decommission) {
     ASSERT_OK(store->setup_persistence_files());
     ASSERT_OK(store->initialize_warmstart());
     ASSERT_OK(store->create_and_load_vault());
-    ASSERT_OK(store->decommission(credential()));
+    ASSERT_OK(Removal(*store).decommission(credential()));
   }
   EXPECT_EQ(keks().size(), 0U);
   make_store();

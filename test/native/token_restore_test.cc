@@ -3,6 +3,11 @@
 #include "engine_fixture.h"
 #include "private_token.h"
 #include "store/managed_keys.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/kek_rotation.h"
+#include "store/operations/passwords.h"
+#include "store/operations/restoration.h"
+#include "store/operations/verification.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -52,8 +57,8 @@ class TokenRestore : public ::testing::Test {
     }
     SR_TRY(store->create_and_load_vault());
     SR_TRY(store->initialize_storage_identifier());
-    SR_TRY(store->validate_restore(credential(password)));
-    return store->restore({});
+    SR_TRY(Restoration(*store).validate(credential(password)));
+    return Restoration(*store).restore({});
   }
   std::vector<roots::Kek> keks(const std::string& label) {
     auto token = token_.open(label);
@@ -102,7 +107,7 @@ class TokenRestore : public ::testing::Test {
     EXPECT_EQ(status.witnesses[2].lag_generations, 0U);
     EXPECT_EQ(state_of(store, "signing"), signing);
     EXPECT_EQ(state_of(store, "own"), KeyState::kActive);
-    ASSERT_OK(store->verify({}).status());
+    ASSERT_OK(Verification(*store).verify({}).status());
     ASSERT_OK(store->close());
   }
 
@@ -136,7 +141,7 @@ TEST_P(CutRestore, KekLost) {
   }
   Opened again = store();
   ASSERT_OK(restore(again));
-  ASSERT_OK(again->complete_restore());
+  ASSERT_OK(Restoration(*again).complete());
   ASSERT_OK(again->close());
   expect_restored("acme", KeyState::kActive);
 }
@@ -151,7 +156,7 @@ TEST_P(CutRestore, TokenLost) {
   }
   Opened again = store("successor");
   ASSERT_OK(restore(again));
-  ASSERT_OK(again->complete_restore());
+  ASSERT_OK(Restoration(*again).complete());
   ASSERT_OK(again->close());
   expect_restored("successor", KeyState::kDeactivated);
 }
@@ -162,7 +167,7 @@ TEST_P(CutRestore, TokenLostWhileARotationOfTheDekIsPending) {
   {
     Opened cut = store("acme", "vault");
     ASSERT_OK(cut.open());
-    EXPECT_REASON(cut->rotate_dek(as_bytes(kRestorePassword)), Reason::kAborted);
+    EXPECT_REASON(DekRotation(*cut).rotate(as_bytes(kRestorePassword)), Reason::kAborted);
   }
   lose_token();
   token_.make("successor");
@@ -172,9 +177,9 @@ TEST_P(CutRestore, TokenLostWhileARotationOfTheDekIsPending) {
   }
   Opened again = store("successor");
   ASSERT_OK(restore(again));
-  ASSERT_OK(again->complete_restore());
+  ASSERT_OK(Restoration(*again).complete());
   EXPECT_TRUE(again->status().rotation_pending);
-  ASSERT_OK(again->rotate_dek({}));
+  ASSERT_OK(DekRotation(*again).rotate({}));
   EXPECT_FALSE(again->status().rotation_pending);
   ASSERT_OK(again->close());
   expect_restored("successor", KeyState::kDeactivated);
@@ -186,7 +191,7 @@ TEST_P(CutRestore, Rotation) {
   {
     Opened cut = store("acme", GetParam());
     ASSERT_OK(cut.open());
-    const Status rotated = cut->rotate_kek();
+    const Status rotated = KekRotation(*cut).rotate();
     const bool step_of_rotation =
         GetParam() == "begin" || GetParam() == "kek" || GetParam() == "commit" || GetParam() == "strays";
     EXPECT_EQ(rotated.ok(), !step_of_rotation);
@@ -196,7 +201,7 @@ TEST_P(CutRestore, Rotation) {
     ASSERT_OK(again.open());
     EXPECT_EQ(again.get("seats"), "12");
     EXPECT_EQ(keks("acme").size(), 1U) << "the start removes what the cut left";
-    ASSERT_OK(again->rotate_kek());
+    ASSERT_OK(KekRotation(*again).rotate());
     ASSERT_OK(again->close());
   }
   ASSERT_EQ(keks("acme").size(), 1U);
@@ -262,7 +267,7 @@ TEST_F(TokenRestore, WithoutThePasswordARestoreContinuesOnlyWhileTheTokenOpensTh
   {
     Opened store = this->store();
     ASSERT_OK(restore(store));
-    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(Restoration(*store).complete());
     ASSERT_OK(store->close());
   }
   expect_restored("acme", KeyState::kActive);
@@ -277,12 +282,12 @@ TEST_F(TokenRestore, TheTokenIsMadeAfterTheProof) {
   ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
   ASSERT_OK(store->create_and_load_vault());
   ASSERT_OK(store->initialize_storage_identifier());
-  ASSERT_OK(store->validate_restore(credential()));
+  ASSERT_OK(Restoration(*store).validate(credential()));
   EXPECT_FALSE(store->status().token);
   token_.make("acme");
-  ASSERT_OK(store->restore({}));
+  ASSERT_OK(Restoration(*store).restore({}));
   EXPECT_TRUE(store->status().token);
-  ASSERT_OK(store->complete_restore());
+  ASSERT_OK(Restoration(*store).complete());
   ASSERT_OK(store->close());
   expect_restored("acme", KeyState::kDeactivated);
 }
@@ -299,10 +304,10 @@ TEST_F(TokenRestore, ATokenThatComesBackMeanwhileIsNotGivenAnotherKek) {
     ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
     ASSERT_OK(store->create_and_load_vault());
     ASSERT_OK(store->initialize_storage_identifier());
-    ASSERT_OK(store->validate_restore(credential()));
+    ASSERT_OK(Restoration(*store).validate(credential()));
     std::filesystem::remove_all(token_.tokens());
     std::filesystem::rename(away, token_.tokens());
-    EXPECT_REASON(store->restore({}), Reason::kHsmUnreachable);
+    EXPECT_REASON(Restoration(*store).restore({}), Reason::kHsmUnreachable);
   }
   EXPECT_EQ(keks("acme").size(), 1U);
   Opened store = this->store();
@@ -326,7 +331,7 @@ TEST_F(TokenRestore, ALostSecretStoreComesBackUnproven) {
     Opened store = this->store();
     ASSERT_OK(restore(store));
     EXPECT_TRUE(store->status().continuity_unproven);
-    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(Restoration(*store).complete());
     ASSERT_OK(store->close());
   }
   Opened store = this->store();
@@ -360,7 +365,7 @@ TEST_F(TokenRestore, ALostKekDoesNotHealAnythingElse) {
   {
     Opened store = this->store();
     ASSERT_OK(store.open());
-    ASSERT_OK(store->change_password(as_bytes(kRestorePassword), SecretBytes(as_bytes(kRestorePassword))));
+    ASSERT_OK(Passwords(*store).change(as_bytes(kRestorePassword), SecretBytes(as_bytes(kRestorePassword))));
     ASSERT_OK(store->close());
   }
   lose_kek();
@@ -415,8 +420,8 @@ TEST_F(TokenRestore, AStoreThatOpensIsNotRestored) {
   ASSERT_OK(store->initialize_warmstart());
   ASSERT_OK(store->create_and_load_vault());
   ASSERT_OK(store->initialize_storage_identifier());
-  EXPECT_REASON(store->validate_restore(credential()), Reason::kNothingToDo);
-  EXPECT_REASON(store->restore(credential()), Reason::kNothingToDo);
+  EXPECT_REASON(Restoration(*store).validate(credential()), Reason::kNothingToDo);
+  EXPECT_REASON(Restoration(*store).restore(credential()), Reason::kNothingToDo);
 }
 
 // Either item of the SecretStore is needed to say that the data are the newest.
@@ -431,7 +436,7 @@ TEST_F(TokenRestore, ASecondRestoreCountsItsOwnKeys) {
     token_.make(label);
     Opened store = this->store(label);
     ASSERT_OK(restore(store));
-    ASSERT_OK(store->complete_restore());
+    ASSERT_OK(Restoration(*store).complete());
     EXPECT_EQ(store->status().restore->keys_deactivated, label == std::string_view("second") ? 1U : 0U);
     ASSERT_OK(store->close());
   }
@@ -442,11 +447,11 @@ TEST_F(TokenRestore, TheAuditLogTellsTheStory) {
   lose_kek();
   Opened store = this->store();
   ASSERT_OK(restore(store));
-  ASSERT_OK(store->note_restore(RestoreNote::kTls));
-  ASSERT_OK(store->note_restore(RestoreNote::kHook));
-  ASSERT_OK(store->complete_restore());
-  EXPECT_REASON(store->note_restore(RestoreNote::kTls), Reason::kNothingToDo);
-  const auto log = store->audit_log(20);
+  ASSERT_OK(Restoration(*store).note(RestoreNote::kTls));
+  ASSERT_OK(Restoration(*store).note(RestoreNote::kHook));
+  ASSERT_OK(Restoration(*store).complete());
+  EXPECT_REASON(Restoration(*store).note(RestoreNote::kTls), Reason::kNothingToDo);
+  const auto log = Verification(*store).audit_log(20);
   ASSERT_TRUE(log.ok());
   std::vector<std::string> told;
   for (const AuditEntry& entry : *log) {
@@ -464,17 +469,17 @@ TEST_F(TokenRestore, AnyOfSeveralPasswordsBringsItBack) {
     Opened store = this->store();
     ASSERT_OK(store.open());
     ASSERT_OK(
-        store->add_password(as_bytes(kRestorePassword), SecretBytes(as_bytes("second")), "second safe"));
+        Passwords(*store).add(as_bytes(kRestorePassword), SecretBytes(as_bytes("second")), "second safe"));
     ASSERT_OK(store->close());
   }
   lose_kek();
   {
     Opened again = store();
     ASSERT_OK(restore(again, "second"));
-    ASSERT_OK(again->complete_restore());
+    ASSERT_OK(Restoration(*again).complete());
     // The token's new slot took no password's place.
-    ASSERT_OK(again->verify_password(as_bytes(kRestorePassword)));
-    ASSERT_OK(again->verify_password(as_bytes("second")));
+    ASSERT_OK(Passwords(*again).verify(as_bytes(kRestorePassword)));
+    ASSERT_OK(Passwords(*again).verify(as_bytes("second")));
     ASSERT_OK(again->close());
   }
   expect_restored("acme", KeyState::kActive);
@@ -486,16 +491,16 @@ TEST_F(TokenRestore, ThePasswordDrillKeepsItsDate) {
     Opened store = this->store();
     ASSERT_OK(store.open());
     EXPECT_EQ(store->status().password_verified_ms, 0);
-    EXPECT_REASON(store->verify_password(as_bytes("wrong")), Reason::kPasswordWrong);
+    EXPECT_REASON(Passwords(*store).verify(as_bytes("wrong")), Reason::kPasswordWrong);
     EXPECT_EQ(store->status().password_verified_ms, 0);
-    ASSERT_OK(store->verify_password(as_bytes(kRestorePassword)));
+    ASSERT_OK(Passwords(*store).verify(as_bytes(kRestorePassword)));
     EXPECT_EQ(store->status().password_verified_ms, clock_.wall_ms());
     ASSERT_OK(store->close());
   }
   Opened store = this->store();
   ASSERT_OK(store.open());
   EXPECT_NE(store->status().password_verified_ms, 0);
-  ASSERT_OK(store->change_password(as_bytes(kRestorePassword), SecretBytes(as_bytes("next"))));
+  ASSERT_OK(Passwords(*store).change(as_bytes(kRestorePassword), SecretBytes(as_bytes("next"))));
   EXPECT_EQ(store->status().password_verified_ms, 0);
 }
 

@@ -1,5 +1,6 @@
 // Administrative operations on a store with a TPM, cut at every call of the disk and the TPM: the refusal after a cut is one
 // from before, and the same operation with the same credential completes.
+#include "store/operations/removal.h"
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {
@@ -184,7 +185,7 @@ Status decommission(World& world, const Credential& credential) {
   if (startup == StartupState::kColdstart) return {};
   SR_TRY(engine.setup_persistence_files());
   if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
-  return engine.decommission(credential);
+  return Removal(engine).decommission(credential);
 }
 
 template <typename Authority>

@@ -2,6 +2,8 @@
 // failing: the store opens with the former DEK or the new one, and the rotation, begun or gone on with, ends in the same
 // state. STRONGROOM_LONG=1 raises the bounds.
 #include "rotation_fixture.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/verification.h"
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {
@@ -40,10 +42,10 @@ TEST_F(TpmRotation, SealsTheNewDekUpToTheSameCount) {
     const std::uint64_t value = world.chip->value();
     const std::uint64_t seal_epoch_end = session.engine().status().tpm->seal_epoch_end;
     EXPECT_EQ(seal_epoch_end, value);
-    ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+    ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
     EXPECT_EQ(world.chip->value(), value + 1);  // the anchor that vouches for the end of the rotation
     ASSERT_OK(session.set("k0", "later", Durability::kWitnessed));
-    ASSERT_OK(session.engine().verify({}).status());
+    ASSERT_OK(Verification(session.engine()).verify({}).status());
     ASSERT_OK(session.close());
   }
   const Files after = files_of(*world.disk);
@@ -84,7 +86,7 @@ TEST_F(TpmRotation, CutAtEveryCallWithAnAnchorInside) {
     SR_TRY(opened.open());
     files.on_create = [&] { commit("k0", Durability::kWitnessed); };
     files.on_sync = [&] { commit("k1", Durability::kWitnessed); };
-    SR_TRY(opened->rotate_dek(as_bytes(kBackup)));
+    SR_TRY(DekRotation(*opened).rotate(as_bytes(kBackup)));
     files.on_create = files.on_sync = nullptr;
     commit("k2", Durability::kJournal);
     return opened->close();
@@ -104,7 +106,7 @@ TEST_F(TpmRotation, EveryTpmCallFails) {
     Session session(*now);
     ASSERT_OK(session.open());
     at_open = now->chip->calls();
-    ASSERT_OK(session.engine().rotate_dek(as_bytes(kBackup)));
+    ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
     calls = now->chip->calls();
   }
   for (const bool sticky : {false, true}) {
@@ -121,7 +123,7 @@ TEST_F(TpmRotation, EveryTpmCallFails) {
           Session session(*now);
           ASSERT_OK(session.open());
           now->chip->fail_at(number, when, sticky);
-          const Status rotated = session.engine().rotate_dek(as_bytes(kBackup));
+          const Status rotated = DekRotation(session.engine()).rotate(as_bytes(kBackup));
           if (is_alarm(rotated)) fault(tally, &Tally::false_alarms, where, describe(rotated));
           session.set("k1", "after the failure").ignore("the ledger has it");
           now->chip->clear_faults();
@@ -166,7 +168,7 @@ TEST_F(TpmRotation, ARootIsSealedAnewWhileItIsPending) {
     Session session(world);
     ASSERT_OK(session.open());
     EXPECT_TRUE(session.engine().status().rotation_pending);
-    ASSERT_OK(session.engine().rotate_dek({}));
+    ASSERT_OK(DekRotation(session.engine()).rotate({}));
     ASSERT_OK(session.close());
   }
   const std::vector<std::string> left =

@@ -4,6 +4,7 @@
 // last completed anchor are refused ever after. STRONGROOM_LONG=1 raises the bound.
 #include <set>
 
+#include "store/operations/passwords.h"
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {
@@ -95,7 +96,7 @@ TEST_F(TpmCrash, PasswordChange) {
     acknowledged = false;
     Session session(now);
     SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("second"))).status());
+    SR_TRY(Passwords(session.engine()).change(as_bytes("backup"), SecretBytes(as_bytes("second"))).status());
     acknowledged = true;
     SR_TRY(session.set("k0", "later"));
     return session.close();
@@ -104,8 +105,8 @@ TEST_F(TpmCrash, PasswordChange) {
     if (!check_tpm(tally, after, where)) return false;
     Session session(after);
     if (!expect_clean(tally, session.open(), where, "third open")) return false;
-    const bool is_new = session.engine().verify_password(as_bytes("second")).ok();
-    const bool is_old = session.engine().verify_password(as_bytes("backup")).ok();
+    const bool is_new = Passwords(session.engine()).verify(as_bytes("second")).ok();
+    const bool is_old = Passwords(session.engine()).verify(as_bytes("backup")).ok();
     if (is_new == is_old || (acknowledged && is_old)) {
       fault(tally, &Tally::lost, where, "the password slot is neither as before nor as after");
       return false;
@@ -127,7 +128,7 @@ Status life(World& world) {
   };
   keep(session.set("k0", std::string(900, 'a')));
   keep(session.batch({{"k1", "batch"}, {"k2", std::nullopt}, {"b", "batch"}}, Durability::kWitnessed));
-  keep(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))).status());
+  keep(Passwords(session.engine()).change(as_bytes("backup"), SecretBytes(as_bytes("backup"))).status());
   keep(session.increment("tokens", -1));
   keep(session.set("k1", "witnessed", Durability::kWitnessed));
   keep(session.engine().compact());

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "hooked_files.h"
+#include "store/operations/passwords.h"
+#include "store/operations/verification.h"
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
@@ -239,8 +241,8 @@ TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
   std::thread other([&] {
     while (!stop) {
       (void)engine.status();
-      engine.verify_password(as_bytes("backup")).status().ignore("for its locks");
-      engine.audit_log(10).status().ignore("for its locks");
+      Passwords(engine).verify(as_bytes("backup")).status().ignore("for its locks");
+      Verification(engine).audit_log(10).status().ignore("for its locks");
       engine.validate_before_write().ignore("for its locks");
     }
   });
@@ -252,8 +254,8 @@ TEST_F(TpmEngine, ThreadedWitnessedCommitsShareAnAnchor) {
     operation.content = log::KeyAndValue(as_bytes(key), as_bytes(std::string(100, 'v')));
     ASSERT_OK(engine.submit(std::move(operation)));
     if (ticket == kCount / 2) {
-      ASSERT_OK(engine.verify({}).status());
-      ASSERT_OK(engine.change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
+      ASSERT_OK(Verification(engine).verify({}).status());
+      ASSERT_OK(Passwords(engine).change(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
       ASSERT_OK(engine.compact());
     }
   }
@@ -273,8 +275,8 @@ TEST_F(TpmEngine, SeveralPasswordsOutliveItsAnchors) {
     Session session(world);
     ASSERT_OK(session.open());
     Engine& engine = session.engine();
-    ASSERT_OK(engine.add_password(as_bytes("backup"), SecretBytes(as_bytes("second")), "second safe"));
-    ASSERT_OK(engine.add_password(as_bytes("second"), SecretBytes(as_bytes("third")), ""));
+    ASSERT_OK(Passwords(engine).add(as_bytes("backup"), SecretBytes(as_bytes("second")), "second safe"));
+    ASSERT_OK(Passwords(engine).add(as_bytes("second"), SecretBytes(as_bytes("third")), ""));
     for (int i = 0; i < 5; ++i) ASSERT_OK(session.set("k", std::to_string(i), Durability::kWitnessed));
     ASSERT_OK(engine.anchor());
     ASSERT_OK(session.close());
@@ -284,16 +286,16 @@ TEST_F(TpmEngine, SeveralPasswordsOutliveItsAnchors) {
   Engine& engine = session.engine();
   std::uint32_t highest = 0;
   for (const char* password : {"backup", "second", "third"}) {
-    const Result<std::uint32_t> slot = engine.verify_password(as_bytes(password));
+    const Result<std::uint32_t> slot = Passwords(engine).verify(as_bytes(password));
     ASSERT_OK(slot);
     highest = std::max(highest, *slot);
   }
-  ASSERT_OK(engine.remove_password(as_bytes("backup"), highest));
-  EXPECT_REASON(engine.verify_password(as_bytes("third")), Reason::kPasswordWrong);
+  ASSERT_OK(Passwords(engine).remove(as_bytes("backup"), highest));
+  EXPECT_REASON(Passwords(engine).verify(as_bytes("third")), Reason::kPasswordWrong);
   // The next seal takes an id of its own, and so does the next password.
   ASSERT_OK(engine.anchor());
   const Result<std::uint32_t> added =
-      engine.add_password(as_bytes("backup"), SecretBytes(as_bytes("third")), "");
+      Passwords(engine).add(as_bytes("backup"), SecretBytes(as_bytes("third")), "");
   ASSERT_OK(added);
   EXPECT_GT(*added, highest);
   ASSERT_OK(session.close());
@@ -338,7 +340,7 @@ TEST_F(TpmEngine, ReadersBesideAWriterUnderLoad) {
     options.read_only = true;
     Opened reader(*world.disk, world.clock, std::move(options));
     count(reader.open());
-    ++outcomes[describe(writer.engine().verify({}).status())];
+    ++outcomes[describe(Verification(writer.engine()).verify({}).status())];
     allowed += kCommitsPerReader;
     allowed.notify_one();
   }

@@ -3,6 +3,7 @@
 
 #include "protectors/tpm/tpm_slot.h"
 #include "reliability_fixture.h"
+#include "store/operations/passwords.h"
 #include "vendor_key.h"
 
 namespace strongroom::store::testing {
@@ -119,7 +120,7 @@ class TpmStoreTest : public ::testing::Test {
   Status change_password(const char* from, const char* to) {
     Session session(world);
     SR_TRY(session.open());
-    SR_TRY(session.engine().change_password(as_bytes(from), SecretBytes(as_bytes(to))).status());
+    SR_TRY(Passwords(session.engine()).change(as_bytes(from), SecretBytes(as_bytes(to))).status());
     return session.close();
   }
 

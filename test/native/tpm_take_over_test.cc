@@ -6,6 +6,7 @@
 #include "private_tpm.h"
 #include "protectors/password/password_slot.h"
 #include "store/engine_state.h"
+#include "store/operations/verification.h"
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {
@@ -61,7 +62,7 @@ TEST_F(TakeOver, AStoreOfRelease01GetsNewIndices) {
     EXPECT_NE(tpm.counter_index, before[0].index);
     EXPECT_NE(tpm.extend_index, 0U);
     EXPECT_GT(tpm.increments, 3U);  // counted on
-    const auto log = session.engine().audit_log(100);
+    const auto log = Verification(session.engine()).audit_log(100);
     ASSERT_OK(log);
     EXPECT_TRUE(std::ranges::any_of(
         *log, [](const AuditEntry& entry) { return log::commit_kind_text(entry.kind) == "take-over"; }));

@@ -3,6 +3,8 @@
 
 #include "hooked_files.h"
 #include "reliability_fixture.h"
+#include "store/operations/passwords.h"
+#include "store/operations/removal.h"
 #include "vendor_key.h"
 
 namespace strongroom::store::testing {
@@ -591,7 +593,7 @@ TEST_F(Authority, ALostRootDoesNotHealAnythingElse) {
   {
     Session session(world);
     ASSERT_OK(session.open());
-    ASSERT_OK(session.engine().change_password(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
+    ASSERT_OK(Passwords(session.engine()).change(as_bytes("backup"), SecretBytes(as_bytes("backup"))));
     ASSERT_OK(session.close());
   }
   commit("new");
@@ -661,7 +663,7 @@ TEST_F(Authority, AnOpenStoreIsNotDecommissioned) {
   ASSERT_OK(session.open());
   ASSERT_OK(session.set("k", "1"));
   const Files before = files_of(*world.disk);
-  EXPECT_REASON(session.engine().decommission(password_proof("backup")), Reason::kNotOpen);
+  EXPECT_REASON(Removal(session.engine()).decommission(password_proof("backup")), Reason::kNotOpen);
   EXPECT_EQ(files_of(*world.disk), before);
   ASSERT_OK(session.set("k", "2"));
   ASSERT_OK(session.close());
@@ -675,7 +677,7 @@ TEST_F(Authority, ADecommissionTakesWhatCrashesLeft) {
     world.disk->set_content(std::string(path) + ".new", {1, 2, 3});
   Session session(world);
   ASSERT_OK(steps_to_identified(session.engine()));
-  ASSERT_OK(session.engine().decommission(password_proof("backup")));
+  ASSERT_OK(Removal(session.engine()).decommission(password_proof("backup")));
   EXPECT_TRUE(files_of(*world.disk).empty());
 }
 
@@ -685,7 +687,7 @@ TEST_F(Authority, DecommissionNeedsItsOwnToken) {
   const auto decommission = [this](Bytes token) {
     Session session(world);
     SR_TRY(steps_to_identified(session.engine()));
-    return session.engine().decommission(Credential{SecretBytes(), std::move(token)});
+    return Removal(session.engine()).decommission(Credential{SecretBytes(), std::move(token)});
   };
   const Files before = files_of(*world.disk);
   EXPECT_REASON(decommission({}), Reason::kAuthorityRefused);
@@ -710,7 +712,7 @@ TEST_F(Authority, AnInterruptedDecommissionNeedsATokenToo) {
     SR_TRY(session.engine().determine_startup_state().status());
     SR_TRY(session.engine().setup_persistence_files());
     if (session.engine().initialize_warmstart().ok()) SR_TRY(session.engine().create_and_load_vault());
-    return session.engine().decommission(Credential{SecretBytes(), std::move(credential)});
+    return Removal(session.engine()).decommission(Credential{SecretBytes(), std::move(credential)});
   };
   const std::unique_ptr<World> cut = Image(world).start();
   cut->disk->power_cut_at(8);

@@ -18,7 +18,7 @@ namespace strongroom::store {
 
 class DekRotation {
  public:
-  explicit DekRotation(Engine::State& store) : store_(store) {}
+  explicit DekRotation(Engine& engine) : store_(engine.state()) {}
 
   // Gives the store a new DEK: every key slot is wrapped anew, and everything that was sealed or authenticated under the
   // former DEK is written anew, while commits and reads go on. Where there is a password slot, `password` must open one

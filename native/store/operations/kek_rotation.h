@@ -7,7 +7,7 @@ namespace strongroom::store {
 
 class KekRotation {
  public:
-  explicit KekRotation(Engine::State& store) : store_(store) {}
+  explicit KekRotation(Engine& engine) : store_(engine.state()) {}
 
   // Makes a new KEK, wraps the DEK with it and removes the old one; what an interrupted one left is removed first.
   [[nodiscard]] Status rotate();

@@ -15,7 +15,7 @@ namespace strongroom::store {
 
 class Passwords {
  public:
-  explicit Passwords(Engine::State& store) : store_(store) {}
+  explicit Passwords(Engine& engine) : store_(engine.state()) {}
 
   // Each answers the id of a key slot. kPasswordMissing where the store has no backup password: then it cannot get one.
   // kPasswordWrong; kInvalidArgument for a new password that another slot has, or an unusable label. Without a label

@@ -14,13 +14,13 @@ bool equal(const SecretStoreConfig& one, const SecretStoreConfig& other) {
 }  // namespace
 
 // The root key opens the store: where the options give a place that persistence.bin does not name, that is what is left to do.
-Status Relocation::nothing_to_recover() {
-  const KeySlot* const slot = root_slot(store_.ring.header());
-  if (store_.options.secret_store && slot != nullptr) {
-    const Result<SecretStoreConfig> named = store_.protector->place_in(*slot);
-    if (named.ok() && !equal(*named, store_.secret_config)) {
+Status nothing_to_recover(const Engine::State& store) {
+  const KeySlot* const slot = root_slot(store.ring.header());
+  if (store.options.secret_store && slot != nullptr) {
+    const Result<SecretStoreConfig> named = store.protector->place_in(*slot);
+    if (named.ok() && !equal(*named, store.secret_config)) {
       return {Reason::kNothingToDo,
-              "the root key is in " + place_text(store_.secret_config) +
+              "the root key is in " + place_text(store.secret_config) +
                   " and opens the store; `strongroom relocate` makes persistence.bin name "
                   "that place"};
     }

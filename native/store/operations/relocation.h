@@ -14,15 +14,16 @@
 
 namespace strongroom::store {
 
+// Why recover() has nothing to do: the root key opens the store.
+[[nodiscard]] Status nothing_to_recover(const Engine::State& store);
+
 class Relocation {
  public:
-  explicit Relocation(Engine::State& store) : store_(store) {}
+  explicit Relocation(Engine& engine) : store_(engine.state()) {}
 
   // Writes the place of the SecretStore that the store was opened with into persistence.bin. kNothingToDo where that is named
   // already, kInvalidOption while the place that is named still holds items of the store.
   [[nodiscard]] Status relocate();
-  // Why recover() has nothing to do: the root key opens the store.
-  [[nodiscard]] Status nothing_to_recover();
 
  private:
   [[nodiscard]] Status check_left(const SecretStoreConfig& place);

@@ -169,6 +169,8 @@ Status Removal::remove_persistence() {
   return {};
 }
 
+const std::vector<std::string>& Removal::left_behind() const { return store_.left_behind; }
+
 Result<std::vector<Leftover>> Removal::find_leftovers() {
   const EngineOptions& options = store_.options;
   if (store_.stage != Engine::State::Stage::kNew)

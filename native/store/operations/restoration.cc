@@ -47,13 +47,13 @@ std::optional<RestoreRecord> parse_restore_record(ByteView bytes) {
 
 }  // namespace
 
-std::optional<RestoreRecord> Restoration::record() {
-  const Result<std::optional<Bytes>> stored = store_.vault.record(kRestoreKey);
+std::optional<RestoreRecord> restore_record(Vault& vault) {
+  const Result<std::optional<Bytes>> stored = vault.record(kRestoreKey);
   return stored.ok() && *stored ? parse_restore_record(**stored) : std::nullopt;
 }
 
-bool Restoration::is_pending() {
-  const std::optional<RestoreRecord> newest = record();
+bool is_restore_pending(Vault& vault) {
+  const std::optional<RestoreRecord> newest = restore_record(vault);
   return newest && !newest->completed;
 }
 
@@ -87,7 +87,7 @@ Status Restoration::validate(const Credential& credential) {
   if (store_.protector->kind().repair != RootRepair::kRestore)
     return {Reason::kNothingToDo, "this store has no root in a token"};
   if (store_.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  const std::optional<RestoreRecord> earlier = record();
+  const std::optional<RestoreRecord> earlier = restore_record(store_.vault);
   const bool pending = earlier && !earlier->completed;
   if (!store_.recovering && !pending) return {Reason::kNothingToDo, "the token opens the root"};
   if (store_.recovering) {
@@ -142,7 +142,7 @@ Restoration::Planned Restoration::plan(const TokenSlot& former, const Now& now) 
   record.former_serial = former.token_serial;
   record.wall_ms = now.wall_ms;
   // By an attempt that was cut behind its commit.
-  const std::optional<RestoreRecord> cut = this->record();
+  const std::optional<RestoreRecord> cut = restore_record(store_.vault);
   record.keys_deactivated = cut && !cut->completed ? cut->keys_deactivated : 0;
   planned.is_fresh = store_.evidence.secret.present && store_.secret_stamp &&
                      age_ms(*store_.time.newest(), now) <= store_.ring.core().age_ms_max;
@@ -219,13 +219,13 @@ Status Restoration::commit(Planned planned, PersistenceHeader header, const Toke
 
 Status Restoration::note(RestoreNote note) {
   SR_TRY(store_.accepts_writes());
-  if (!is_pending()) return {Reason::kNothingToDo, "no restore is under way"};
+  if (!is_restore_pending(store_.vault)) return {Reason::kNothingToDo, "no restore is under way"};
   return note_as(note == RestoreNote::kTls ? log::CommitKind::kRestoreTls : log::CommitKind::kRestoreHook);
 }
 
 Status Restoration::complete() {
   SR_TRY(store_.accepts_writes());
-  std::optional<RestoreRecord> record = this->record();
+  std::optional<RestoreRecord> record = restore_record(store_.vault);
   if (!record || record->completed) return {Reason::kNothingToDo, "no restore is under way"};
   record->completed = true;
   record->completed_wall_ms = store_.environment.clock.wall_ms();

@@ -14,9 +14,15 @@
 
 namespace strongroom::store {
 
+struct Vault;
+
+// Of the newest restore.
+[[nodiscard]] std::optional<RestoreRecord> restore_record(Vault& vault);
+[[nodiscard]] bool is_restore_pending(Vault& vault);
+
 class Restoration {
  public:
-  explicit Restoration(Engine::State& store) : store_(store) {}
+  explicit Restoration(Engine& engine) : store_(engine.state()) {}
 
   // After initialize_recovery(), or after initialize_warmstart() of a store whose restore is not completed: what must hold
   // before restore() changes anything. Proves the authority and changes nothing. Where the token opens the store, the
@@ -30,9 +36,6 @@ class Restoration {
   [[nodiscard]] Status note(RestoreNote note);
   // The last step, on the open store. kNothingToDo when none is under way.
   [[nodiscard]] Status complete();
-
-  [[nodiscard]] std::optional<RestoreRecord> record();  // of the newest restore
-  [[nodiscard]] bool is_pending();
 
  private:
   // Connects a token that was not there before; it must hold nothing of this instance.

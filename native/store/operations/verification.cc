@@ -24,7 +24,7 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
   options.read_only = true;
   Engine reader(store_.environment, std::move(options), {});
   // One connection: a TPM may serve no second one, a token few.
-  reader.state_->protector = store_.protector->beside(reader.state_->protector_context());
+  reader.state().protector = store_.protector->beside(reader.state().protector_context());
   SR_TRY(reader.determine_startup_state().status());
   SR_TRY(reader.setup_persistence_files());
   SR_TRY(reader.initialize_warmstart());
@@ -33,7 +33,7 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
   SR_TRY(reader.validate_vault_integrity());
   SR_TRY(reader.validate_time_tamper_age());
   SR_TRY(reader.update_time_tamper());
-  const Engine::State& found = *reader.state_;
+  const Engine::State& found = reader.state();
   VerifyReport report;
   report.snapshot = found.vault.loaded.snapshot;
   report.newest = found.vault.loaded.newest;

@@ -7,7 +7,7 @@ namespace strongroom::store {
 
 class Verification {
  public:
-  explicit Verification(Engine::State& store) : store_(store) {}
+  explicit Verification(Engine& engine) : store_(engine.state()) {}
 
   // Reads everything again from disk and witnesses, without changing anything; works on an open store and, with
   // `read_only`, on a closed or live one after validate_time_tamper_age(). kLocked where persistence.bin is replaced during

@@ -10,6 +10,9 @@ import type {
   NativeParsedUri,
   NativePlaceRelation,
   NativeRotationOptions,
+  NativeStartPlan,
+  NativeStartReport,
+  NativeStartSecrets,
   NativeStatus,
   NativeStoreOptions,
   NativeTemporaryCertificate,
@@ -43,18 +46,18 @@ export type NativeDelivery = (
 ) => void;
 export type NativeProgress = (done: number, all: number) => void;
 
-/** The steps of a start, in the documents' order. Here and in the other parts a promise is a task of the store. */
+/**
+ * A start, by its plan. Both calls run the steps as one task, until the plan is complete or the caller is needed; what is
+ * then to begin is in the report. Here and in the other parts a promise is a task of the store.
+ */
 export interface NativeStart {
-  determineStartupState(): Promise<'COLDSTART' | 'WARMSTART'>;
-  setupPersistenceFiles(): Promise<void>;
-  initializeColdstart(): Promise<void>;
-  initializeWarmstart(): Promise<void>;
-  initializeRecovery(password: Uint8Array | undefined): Promise<void>;
-  createAndLoadVault(progress?: NativeProgress): Promise<void>;
-  initializeStorageIdentifier(): Promise<void>;
-  validateVaultIntegrity(): Promise<void>;
-  validateTimeTamperAge(): Promise<void>;
-  updateTimeTamper(): Promise<void>;
+  open(
+    plan: NativeStartPlan,
+    password?: Uint8Array,
+    permit?: Uint8Array,
+    progress?: NativeProgress,
+  ): Promise<NativeStartReport>;
+  proceed(secrets?: NativeStartSecrets, progress?: NativeProgress): Promise<NativeStartReport>;
 }
 
 /** The administrative operations. */

@@ -189,6 +189,19 @@ export interface NativeStatus {
   readonly witnesses: readonly NativeWitness[];
 }
 
+/** How far a start has come. */
+export interface NativeStartReport {
+  /** What begins when the start continues: the documents' steps, and in small letters where the caller is always needed. Empty: the plan is complete. */
+  readonly steps: readonly ('DetermineStartupState' | 'SetupPersistenceFiles' | 'LoadLicenseProviderManifests' | 'InitializeColdstart' | 'InitializeWarmstart' | 'LoadVaultAndValidate' | 'ValidateVaultFilename' | 'CreateAndLoadVault' | 'InitializeStorageIdentifier' | 'ValidateVaultIntegrity' | 'ValidateTimeTamperAge' | 'UpdateTimeTamper' | 'secrets' | 'root-refused' | 'restore-password' | 'restore-without-password' | 'restore-witnesses')[];
+  readonly startup: 'COLDSTART' | 'WARMSTART';
+  /** The vault was read. */
+  readonly loaded: boolean;
+  /** The store is open. */
+  readonly opened: boolean;
+  /** At `root-refused`, and where an inspection ended. */
+  readonly refusal: NativeError | undefined;
+}
+
 export interface NativeVerifyReport {
   readonly snapshot: NativeCheckpoint;
   readonly newest: NativeCheckpoint;
@@ -357,8 +370,6 @@ export interface NativeStoreOptions {
   readonly windowMaxMs?: number | undefined;
   /** 32 bytes, Ed25519. */
   readonly vendorPublicKey?: Uint8Array | undefined;
-  /** Copied. */
-  readonly recoveryPassword?: Uint8Array | undefined;
   /** A hardware root without a password slot is asked for in so many words. */
   readonly withoutRecovery?: boolean | undefined;
   readonly kdf?: NativeKdf | undefined;
@@ -370,6 +381,26 @@ export interface NativeStoreOptions {
   readonly killBeforeStep?: string | undefined;
   /** The build for tests only. */
   readonly clock?: object | undefined;
+}
+
+export interface NativeStartPlan {
+  readonly purpose: 'open' | 'reanchor' | 'recover' | 'reseal' | 'decommission' | 'restore' | 'inspect';
+  /** Stops at `secrets` at a WARMSTART too, once the kind of start is known. */
+  readonly asksForSecrets?: boolean | undefined;
+  /** Stops at LoadLicenseProviderManifests. */
+  readonly hasManifests?: boolean | undefined;
+  /** Stops at each of the documents' steps. */
+  readonly tellsSteps?: boolean | undefined;
+  /** For a decommission: a key protector that cannot be reached is no refusal. */
+  readonly allowLeftovers?: boolean | undefined;
+}
+
+/** What a start is given at `secrets`. */
+export interface NativeStartSecrets {
+  readonly protector?: NativeProtector | undefined;
+  readonly instance?: string | undefined;
+  /** Copied. */
+  readonly recoveryPassword?: Uint8Array | undefined;
 }
 
 export interface NativeTokenListing {

@@ -16,7 +16,8 @@
 // Types of results: text, count (unsigned), time (milliseconds since 1970, signed), flag, hex, bytes, bits (a mask as a list
 // of its bits), the name of an enumeration or of a result, and a list of these with [] behind it.
 // Types of options: text, whole (at most `max`), wholeOrInfinity (`infinity` for Infinity), milliseconds, flag, secret (a
-// copy in locked memory; `what` for the messages), octets (a fixed number of bytes), bits, and the name of an options type.
+// copy in locked memory; `what` for the messages), octets (a fixed number of bytes), bits, the name of an enumeration, which
+// is required, and the name of an options type.
 const kib = 1024;
 const mib = 1024 * kib;
 const msMax = Number.MAX_SAFE_INTEGER;
@@ -132,6 +133,40 @@ export const enums = {
   FileSystemType: {
     cpp: 'FileSystemType',
     names: { kLocal: 'local', kNetwork: 'network', kMemory: 'memory', kFuse: 'fuse' },
+  },
+  StartPurpose: {
+    cpp: 'store::StartPurpose',
+    names: {
+      kOpen: 'open',
+      kReanchor: 'reanchor',
+      kRecover: 'recover',
+      kReseal: 'reseal',
+      kDecommission: 'decommission',
+      kRestore: 'restore',
+      kInspect: 'inspect',
+    },
+  },
+  StartStep: {
+    cpp: 'store::StartStep',
+    names: {
+      kDetermineStartupState: 'DetermineStartupState',
+      kSetupPersistenceFiles: 'SetupPersistenceFiles',
+      kLoadLicenseProviderManifests: 'LoadLicenseProviderManifests',
+      kInitializeColdstart: 'InitializeColdstart',
+      kInitializeWarmstart: 'InitializeWarmstart',
+      kLoadVaultAndValidate: 'LoadVaultAndValidate',
+      kValidateVaultFilename: 'ValidateVaultFilename',
+      kCreateAndLoadVault: 'CreateAndLoadVault',
+      kInitializeStorageIdentifier: 'InitializeStorageIdentifier',
+      kValidateVaultIntegrity: 'ValidateVaultIntegrity',
+      kValidateTimeTamperAge: 'ValidateTimeTamperAge',
+      kUpdateTimeTamper: 'UpdateTimeTamper',
+      kSecrets: 'secrets',
+      kRootRefused: 'root-refused',
+      kRestorePassword: 'restore-password',
+      kRestoreWithoutPassword: 'restore-without-password',
+      kRestoreWitnesses: 'restore-witnesses',
+    },
   },
   RestoreNote: { cpp: 'store::RestoreNote', names: { kTls: 'tls', kHook: 'hook' } },
   KeyAlgorithm: {
@@ -290,6 +325,24 @@ export const results = {
       liveBytes: 'count',
       secretStore: { type: 'SecretStore', only: 'store::kind_of($.protector).has_secrets()' },
       witnesses: 'Witness[]',
+    },
+  },
+  StartReport: {
+    doc: 'How far a start has come.',
+    cpp: 'store::StartReport',
+    fields: {
+      steps: {
+        type: 'StartStep[]',
+        doc: "What begins when the start continues: the documents' steps, and in small letters where the caller is always needed. Empty: the plan is complete.",
+      },
+      startup: 'StartupState',
+      loaded: { type: 'flag', doc: 'The vault was read.' },
+      opened: { type: 'flag', doc: 'The store is open.' },
+      refusal: {
+        type: 'Error',
+        optional: true,
+        doc: 'At `root-refused`, and where an inspection ended.',
+      },
     },
   },
   VerifyReport: {
@@ -514,12 +567,6 @@ export const options = {
       },
       windowMaxMs: { type: 'whole', to: 'engine.window_ms_max', max: msMax },
       vendorPublicKey: { type: 'octets', to: 'engine.vendor_public_key', doc: '32 bytes, Ed25519.' },
-      recoveryPassword: {
-        type: 'secret',
-        to: 'engine.recovery_password',
-        what: 'the password',
-        doc: 'Copied.',
-      },
       withoutRecovery: {
         type: 'flag',
         to: 'engine.without_recovery',
@@ -536,6 +583,33 @@ export const options = {
         doc: 'The build for tests only: raises SIGKILL before this step of a restore or rotation.',
       },
       clock: { type: 'clock', testing: true, doc: 'The build for tests only.' },
+    },
+  },
+  StartPlan: {
+    cpp: 'store::StartPlan',
+    path: 'plan',
+    fields: {
+      purpose: { type: 'StartPurpose', required: true },
+      asksForSecrets: {
+        type: 'flag',
+        doc: 'Stops at `secrets` at a WARMSTART too, once the kind of start is known.',
+      },
+      hasManifests: { type: 'flag', doc: 'Stops at LoadLicenseProviderManifests.' },
+      tellsSteps: { type: 'flag', doc: "Stops at each of the documents' steps." },
+      allowLeftovers: {
+        type: 'flag',
+        doc: 'For a decommission: a key protector that cannot be reached is no refusal.',
+      },
+    },
+  },
+  StartSecrets: {
+    doc: 'What a start is given at `secrets`.',
+    cpp: 'store::StartSecrets',
+    path: '',
+    fields: {
+      protector: 'Protector',
+      instance: 'text',
+      recoveryPassword: { type: 'secret', what: 'the password', doc: 'Copied.' },
     },
   },
   TokenListing: {

@@ -112,6 +112,7 @@
       "store/engine_keys.cc",
       "store/system_records.cc",
       "store/managed_keys.cc",
+      "store/planned_start.cc",
       "store/tls_credential.cc"
     ],
     "addon_sources": [

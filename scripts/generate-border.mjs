@@ -63,9 +63,14 @@ const converters = {
   bits: (value) => `bits_value(env, ${value})`,
 };
 
+function convertedList(type, value) {
+  if (type in results) return `describe(env, ${value})`;
+  if (!(type in enums)) return refuse(`no list of ${type}`);
+  return `list_value(env, ${value}, [env](const auto each) { return text_value(env, name_of(each, ${tableOf(type)})); })`;
+}
+
 function converted(type, value) {
-  if (type.endsWith('[]'))
-    return type.slice(0, -2) in results ? `describe(env, ${value})` : refuse(`no list ${type}`);
+  if (type.endsWith('[]')) return convertedList(type.slice(0, -2), value);
   if (type in converters) return converters[type](value);
   if (type in enums) return `text_value(env, name_of(${value}, ${tableOf(type)}))`;
   if (type in results) return `describe(env, ${value})`;
@@ -143,6 +148,8 @@ function optionMember(field, at) {
   const { name, type, to, testing } = field;
   if (type === 'clock')
     return whereTesting(`  SR_TRY(testing::read_clock(given, "${name}", &out->${at}${to ?? snake(name)}));`);
+  if (type in enums)
+    return [`  SR_TRY(given.name("${name}", ${tableOf(type)}, &out->${at}${to ?? snake(name)}));`];
   if (!(type in options) && !(type in readers)) refuse(`${name}: no type ${type}`);
   const [reader, extra] = type in options ? ['record', `"${options[type].path}", `] : readers[type](field);
   const line = `  SR_TRY(given.${reader}("${name}", ${extra}&out->${at}${to ?? snake(name)}));`;
@@ -299,7 +306,10 @@ const tsTypes = {
 
 function tsType({ type, ts }) {
   if (ts !== undefined) return ts;
-  if (type.endsWith('[]')) return `readonly ${tsType({ type: type.slice(0, -2) })}[]`;
+  if (type.endsWith('[]')) {
+    const each = type.slice(0, -2);
+    return `readonly ${each in enums ? `(${unionOf(each)})` : tsType({ type: each })}[]`;
+  }
   if (type in enums) return unionOf(type);
   return tsTypes[type] ?? `Native${type}`;
 }

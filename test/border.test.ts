@@ -96,7 +96,7 @@ describe('the border to the core', () => {
       const native = make({ directory: world.directory, instance: '', readOnly: true }) as InstanceType<
         typeof binding.Store
       >;
-      assert.equal(await native.start.determineStartupState(), 'WARMSTART');
+      assert.equal((await native.start.open({ purpose: 'inspect' })).startup, 'WARMSTART');
       const status = native.status();
       assert.ok(status !== undefined);
       for (const old of ['storage', 'tokenPoint', 'tamperFileAnew']) assert.ok(!(old in status), old);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-import type { NativeStatus } from '../lib/native-binding.js';
+import type { NativeStatus, NativeStore } from '../lib/native-binding.js';
 import { PersistenceService } from '../lib/store/persistence-service.js';
 import { toStatus, type StatusExtras } from '../lib/store/status.js';
 import { rejectsReason, throwsReason } from './support/errors.js';
@@ -83,17 +83,21 @@ describe('protector tpm', function () {
         recovery,
       });
       const seen: Uint8Array[] = [];
-      const { Store } = binding;
-      const watching = {
-        ...binding,
-        Store: class extends Store {
-          constructor(...given: ConstructorParameters<typeof Store>) {
-            const { protector } = given[0];
-            if (protector?.type === 'tpm' && protector.pin !== undefined) seen.push(protector.pin);
-            super(...given);
-          }
+      class Store extends binding.Store {}
+      Object.defineProperty(Store.prototype, 'start', {
+        get(this: NativeStore): NativeStore['start'] {
+          const own = Reflect.get(binding.Store.prototype, 'start', this) as NativeStore['start'];
+          return {
+            open: (...given) => own.open(...given),
+            proceed: (secrets, progress) => {
+              const protector = secrets?.protector;
+              if (protector?.type === 'tpm' && protector.pin !== undefined) seen.push(protector.pin);
+              return own.proceed(secrets, progress);
+            },
+          };
         },
-      };
+      });
+      const watching = { ...binding, Store };
       for (let start = 0; start < 2; ++start) {
         const service = new PersistenceService(watching, options(), { clock: world.clock });
         await service.initialize();

@@ -110,25 +110,12 @@ export interface Examination {
   readonly status: PersistenceStatus | undefined;
 }
 
-/** The steps of a reading start, as far as they go. */
+/** A reading start, as far as it goes. */
 export async function examine(binding: NativeBinding, options: NativeStoreOptions): Promise<Examination> {
   const store = new binding.Store(options, () => undefined, new ArrayBuffer(deliveryBytes));
-  let loaded = false;
-  let error: PersistenceError | undefined;
   try {
-    await store.start.determineStartupState();
-    await store.start.setupPersistenceFiles();
-    await store.start.initializeWarmstart();
-    await store.start.createAndLoadVault();
-    loaded = true;
-    await store.start.initializeStorageIdentifier();
-    await store.start.validateVaultIntegrity();
-    await store.start.validateTimeTamperAge();
-    await store.start.updateTimeTamper();
-  } catch (refusal) {
-    error = toPersistenceError(refusal, 'internal');
-  }
-  try {
+    const { loaded, refusal } = await store.start.open({ purpose: 'inspect' });
+    const error = refusal && toPersistenceError(refusal, 'internal');
     const native = loaded ? store.status() : undefined;
     const extras = {
       state: 'closed',

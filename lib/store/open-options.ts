@@ -118,7 +118,7 @@ export interface ReadOptions {
   readonly forget: () => void;
   /** {@link Secret.explain} of both. */
   readonly explain: (refusal: PersistenceError) => PersistenceError;
-  readonly trace: (step: string) => void;
+  readonly trace: ((step: string) => void) | undefined;
   readonly onProgress: ((done: number, all: number) => void) | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -278,7 +278,7 @@ export function readOpenOptions(options: unknown): ReadOptions {
     },
     explain: (refusal) =>
       (refusal.reason === 'password-wrong' ? password : protector)?.explain(refusal) ?? refusal,
-    trace: trace ?? (() => undefined),
+    trace,
     onProgress,
     signal,
   };

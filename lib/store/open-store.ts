@@ -19,8 +19,7 @@ import type { AuditEntry, PersistenceStatus, RestoreStatus, VerifyReport } from 
 import { Tls } from '../keys/tls.js';
 import * as upkeep from './upkeep.js';
 import { Vault } from '../vault/vault.js';
-import type { Startup } from './opening.js';
-import type { Started } from './start.js';
+import type { Started, Startup } from './start.js';
 import { StatusSource } from './status-source.js';
 import { Tasks } from './tasks.js';
 import { TimeRefresh } from './time-refresh.js';

@@ -1,8 +1,9 @@
-// A start: the five steps of Initialize(), or what an administrative operation does in place of the last ones.
+// A start: one plan of the core, and what only the library has for it: secrets, manifests, the caller's trace.
 //
 // Invariants
-// - The steps run in the document's order, each once.
+// - The core runs the steps in the documents' order, each once, and stops where this file is needed.
 // - All locks are taken before any change; a change that has begun is completed.
+// - What is let go of was not written to.
 import { throwIfAborted, untilAborted } from '../base/abort.js';
 import { PersistenceError } from '../errors.js';
 import { guarded } from '../vault/events.js';
@@ -10,14 +11,23 @@ import { waitingForLock } from './lock-wait.js';
 import { loadManifests } from '../manifests/loader.js';
 import { acceptAndRemember } from '../manifests/record.js';
 import type { LicenseProviders, LoadedManifests } from '../manifests/types.js';
-import type { NativeBinding, NativeStore, NativeStoreOptions } from '../native-binding.js';
+import type {
+  NativeBinding,
+  NativeStartReport,
+  NativeStartSecrets,
+  NativeStore,
+  NativeStoreOptions,
+} from '../native-binding.js';
 import { fromNative, toPersistenceError } from '../native/errors.js';
 import type { DecommissionOperation, OpeningOperation, Operation, RestoreOperation } from './operation.js';
 import type { ReadOptions } from './open-options.js';
+import { requireApart } from './places.js';
 import { PersistenceValidator } from '../vault/validator.js';
-import { isOpenedByPassword } from './protector-place.js';
-import { Opening, type Startup } from './opening.js';
+import { isOpenedByPassword, locateProtector } from './protector-place.js';
 import type { PendingOperations } from '../vault/pending.js';
+import { requireStrong } from '../options/secrets.js';
+
+export type Startup = NativeStartReport['startup'];
 
 /** What a start leads to. */
 export interface Started {
@@ -27,17 +37,15 @@ export interface Started {
   readonly manifests: LicenseProviders | undefined;
 }
 
-interface FirstSteps {
-  readonly native: NativeStore;
-  readonly startup: Startup;
-  readonly loaded: LoadedManifests | undefined;
-}
+type Step = NativeStartReport['steps'][number];
 
 export class Start {
   readonly #binding: NativeBinding;
   readonly #options: ReadOptions;
   readonly #internals: Partial<NativeStoreOptions>;
-  readonly #opening: Opening;
+  readonly #pending: PendingOperations;
+  #native: NativeStore | undefined;
+  #manifests: LoadedManifests | undefined;
 
   constructor(
     binding: NativeBinding,
@@ -48,64 +56,178 @@ export class Start {
     this.#binding = binding;
     this.#options = options;
     this.#internals = internals;
-    this.#opening = new Opening(binding, options, internals, pending);
+    this.#pending = pending;
   }
 
   cancel(): void {
-    this.#opening.cancel();
+    this.#native?.cancel();
   }
 
   /** Discards the core's side without writing anything. */
-  letGo(): Promise<void> {
-    return this.#opening.letGo();
+  async letGo(): Promise<void> {
+    const native = this.#native;
+    this.#native = undefined;
+    if (native !== undefined) await fromNative(() => native.abandon());
   }
 
   async open(operation: OpeningOperation | RestoreOperation): Promise<Started> {
-    const first = await this.#first(operation);
-    const { native, loaded } = first;
-    const validator =
-      operation.kind === 'restore'
-        ? await this.#restore(first, operation)
-        : await this.#load(first, operation);
-    const manifests =
-      loaded &&
-      (await acceptAndRemember(native, loaded, { isReader: this.#options.native.readOnly === true }));
-    return { ...first, validator, manifests };
+    const { native, startup } = await this.#begin(operation);
+    if (operation.kind === 'restore') await this.#restore(native, operation);
+    else await this.#perform(native, operation);
+    const loaded = this.#manifests;
+    const isReader = this.#options.native.readOnly === true;
+    const manifests = loaded && (await acceptAndRemember(native, loaded, { isReader }));
+    const validator = new PersistenceValidator(native, startup);
+    validator.endColdstart();
+    return { native, startup, validator, manifests };
   }
 
   /** @returns what was not found, and so is left behind */
   async decommission(operation: DecommissionOperation): Promise<readonly string[]> {
-    const { native } = await this.#first(operation);
-    // A vendor's permit names the present checkpoint, which the vault holds.
-    await native.start
-      .createAndLoadVault(guarded('progress', this.#options.onProgress))
-      .catch(() => undefined);
+    const { native } = await this.#begin(operation);
     throwIfAborted(this.#options.signal);
     return Object.freeze(await native.operations.decommission(operation.password, operation.permit));
   }
 
-  #step(name: string): void {
-    throwIfAborted(this.#options.signal);
-    this.#options.trace(name);
-  }
-
-  /** Up to the open key protector, of a restore up to the manifests. All locks are taken here, before any change. */
-  #first(operation: Operation): Promise<FirstSteps> {
-    this.#step('Initialize');
+  /** The plan up to its end, or of a restore to the password. All locks are taken here, before any change. */
+  #begin(operation: Operation): Promise<{ readonly native: NativeStore; readonly startup: Startup }> {
+    this.#announce('Initialize');
     return waitingForLock(
       this.#options,
       async () => {
-        this.#step('DetermineStartupState');
-        const { native, startup } = await this.#opening.determine(operation.kind);
-        this.#step('SetupPersistenceFiles');
-        await native.start.setupPersistenceFiles();
-        this.#step('LoadLicenseProviderManifests');
-        const loaded = await this.#loadManifests();
-        if (operation.kind !== 'restore') await this.#openProtector(native, startup, operation);
-        return { native, startup, loaded };
+        const native = this.#make();
+        const { protector, create, manifests, trace, signal } = this.#options;
+        const { kind } = operation;
+        const { password, permit } = kind === 'open' ? {} : operation;
+        throwIfAborted(signal);
+        const plan = {
+          purpose: kind,
+          asksForSecrets:
+            protector !== undefined || create === 'always' || kind === 'recover' || kind === 'reseal',
+          hasManifests: manifests !== undefined,
+          tellsSteps: trace !== undefined,
+          allowLeftovers: this.#internals.allowLeftovers,
+        } as const;
+        const first = await native.start.open(plan, password, permit, this.#progress());
+        const { startup } = await this.#follow(native, operation, first);
+        return { native, startup };
       },
       () => this.letGo(),
     );
+  }
+
+  #make(): NativeStore {
+    const { native: given, protector } = this.#options;
+    this.#native = new this.#binding.Store(
+      { ...given, protector: protector?.native, ...this.#internals },
+      this.#pending.deliver,
+      this.#pending.results,
+    );
+    return this.#native;
+  }
+
+  #progress(): ReturnType<typeof guarded<[done: number, all: number]>> {
+    return guarded('progress', this.#options.onProgress);
+  }
+
+  #announce(step: string): void {
+    throwIfAborted(this.#options.signal);
+    this.#options.trace?.(step);
+  }
+
+  /** Continues until nothing is left of the plan, or until a restore tries the password. */
+  async #follow(
+    native: NativeStore,
+    operation: Operation,
+    first: NativeStartReport,
+  ): Promise<NativeStartReport> {
+    let report = first;
+    while (report.steps.length > 0 && !report.steps.includes('restore-password')) {
+      let secrets: NativeStartSecrets | undefined;
+      for (const step of report.steps) secrets = (await this.#meet(step, operation, report)) ?? secrets;
+      report = await this.#proceed(native, secrets);
+    }
+    return report;
+  }
+
+  #proceed(native: NativeStore, secrets?: NativeStartSecrets): Promise<NativeStartReport> {
+    throwIfAborted(this.#options.signal);
+    const proceeding = fromNative(() => native.start.proceed(secrets, this.#progress()));
+    // The core has its copies now. A start that waits for a lock asks for them again.
+    if (secrets !== undefined && this.#options.waitForLockMs === 0) this.#options.forget();
+    return proceeding;
+  }
+
+  /** What is done here when a step begins. */
+  async #meet(
+    step: Step,
+    operation: Operation,
+    { startup, refusal }: NativeStartReport,
+  ): Promise<NativeStartSecrets | undefined> {
+    switch (step) {
+      case 'secrets':
+        return this.#secrets(startup, operation.kind);
+      case 'root-refused':
+        await this.#requireOpenedByPassword(operation, refusal);
+        break;
+      case 'restore-without-password':
+        if (operation.kind === 'restore') operation.report.skip('password');
+        break;
+      case 'restore-witnesses':
+        if (operation.kind === 'restore') operation.report.begin('witnesses');
+        break;
+      case 'LoadLicenseProviderManifests':
+        this.#announce(step);
+        this.#manifests = await this.#loadManifests();
+        break;
+      default:
+        this.#announce(step);
+    }
+    return undefined;
+  }
+
+  /**
+   * What only some starts need. A COLDSTART gets the name of the instance and the password. The PIN is read where the
+   * protector has one, or is to get one.
+   */
+  async #secrets(startup: Startup, kind: Operation['kind']): Promise<NativeStartSecrets> {
+    const { native: given } = this.#options;
+    const cold = startup === 'COLDSTART';
+    this.#require(startup, kind);
+    if (cold || kind === 'recover') await requireApart(this.#binding, given.directory, given.secretStore);
+    const purpose = cold ? 'coldstart' : kind === 'reseal' ? 'reseal' : 'open';
+    const protector = await locateProtector(this.#binding, this.#options, purpose);
+    return { protector, ...(cold && (await this.#forColdstart())) };
+  }
+
+  /** What the caller does not want, or what is missing for it. */
+  #require(startup: Startup, kind: Operation['kind']): void {
+    const { native: given, password, create } = this.#options;
+    const { directory } = given;
+    if (startup === 'WARMSTART') {
+      if (create !== 'always') return;
+      throw new PersistenceError('store-exists', `there is a store in ${directory} already`);
+    }
+    if (kind !== 'open') throw new PersistenceError('no-store', `there is no store in ${directory}`);
+    if (create === 'never') {
+      throw new PersistenceError(
+        'no-store',
+        `there is no store in ${directory}, and create is 'never'. Is the disk mounted?`,
+      );
+    }
+    if (password !== undefined || given.withoutRecovery === true) return;
+    throw new PersistenceError(
+      'invalid-option',
+      "recovery: a new store needs a backup password, or `recovery: 'none'` in so many words: its data are then lost with its key protector",
+    );
+  }
+
+  async #forColdstart(): Promise<Pick<NativeStartSecrets, 'instance' | 'recoveryPassword'>> {
+    const { native: given, password } = this.#options;
+    const recoveryPassword = await password?.();
+    if (recoveryPassword !== undefined)
+      requireStrong(recoveryPassword, 'recovery.password', 'invalid-option');
+    return { instance: given.instance === '' ? 'default' : given.instance, recoveryPassword };
   }
 
   async #loadManifests(): Promise<LoadedManifests | undefined> {
@@ -117,108 +239,33 @@ export class Start {
     return signal === undefined ? loaded : untilAborted(loaded, signal);
   }
 
-  async #openProtector(
-    native: NativeStore,
-    startup: Startup,
-    operation: OpeningOperation | DecommissionOperation,
-  ): Promise<void> {
-    if (startup === 'COLDSTART') {
-      this.#step('InitializeColdstart');
-      await native.start.initializeColdstart();
-      return;
-    }
-    this.#step('InitializeWarmstart');
-    if (operation.kind === 'recover' || operation.kind === 'reseal') {
-      await native.start.initializeRecovery(operation.password);
-      return;
-    }
-    try {
-      await native.start.initializeWarmstart();
-    } catch (error) {
-      await this.#openOtherwise(native, operation, error);
-    }
+  /** @throws the refusal, unless a reanchor goes over it */
+  async #requireOpenedByPassword(operation: Operation, refusal: unknown): Promise<void> {
+    const password = operation.kind === 'open' ? undefined : operation.password;
+    if (await isOpenedByPassword(this.#binding, this.#options, refusal, password)) return;
+    throw toPersistenceError(refusal, 'internal');
   }
 
-  /** @throws the error, where the operation does not go over it */
-  async #openOtherwise(
-    native: NativeStore,
-    operation: OpeningOperation | DecommissionOperation,
-    error: unknown,
-  ): Promise<void> {
-    if (
-      operation.kind === 'reanchor' &&
-      (await isOpenedByPassword(this.#binding, this.#options, error, operation.password))
-    ) {
-      await native.start.initializeRecovery(operation.password);
-      return;
-    }
-    // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
-    if (operation.kind !== 'decommission') throw error;
-    const { retryable, reason } = toPersistenceError(error, 'internal');
-    const permitted = this.#internals.allowLeftovers === true && reason !== 'locked' && reason !== 'aborted';
-    if (retryable && !permitted) throw error;
-  }
-
-  /** The last steps, or the operation. */
-  async #load({ native, startup }: FirstSteps, operation: OpeningOperation): Promise<PersistenceValidator> {
-    this.#step('LoadVaultAndValidate');
-    this.#step('ValidateVaultFilename');
-    this.#step('CreateAndLoadVault');
-    await native.start.createAndLoadVault(guarded('progress', this.#options.onProgress));
-    const validator = new PersistenceValidator(native, startup);
-    this.#step('InitializeStorageIdentifier');
-    await native.start.initializeStorageIdentifier();
-    if (startup === 'COLDSTART') validator.endColdstart();
+  /** The operation that follows on the plan. */
+  async #perform(native: NativeStore, operation: OpeningOperation): Promise<void> {
+    if (operation.kind === 'open') return;
     // The core does not stop a change, and so far an operation has made none.
     throwIfAborted(this.#options.signal);
-    switch (operation.kind) {
-      case 'reanchor':
-        await native.operations.reanchor(operation.password, operation.permit);
-        refuseWhileRestoring(native);
-        break;
-      case 'recover':
-        await native.operations.recover(operation.password, operation.permit);
-        break;
-      case 'reseal':
-        await native.operations.reseal(operation.password, operation.permit);
-        break;
-      case 'open':
-        this.#step('ValidateVaultIntegrity');
-        await native.start.validateVaultIntegrity();
-        this.#step('ValidateTimeTamperAge');
-        await native.start.validateTimeTamperAge();
-        this.#step('UpdateTimeTamper');
-        await native.start.updateTimeTamper();
-    }
-    return validator;
+    await native.operations[operation.kind](operation.password, operation.permit);
+    if (operation.kind === 'reanchor') refuseWhileRestoring(native);
   }
 
   /** Up to the open store whose restore is not completed. Until the token is made nothing is changed. */
-  async #restore(
-    { native, startup }: FirstSteps,
-    operation: RestoreOperation,
-  ): Promise<PersistenceValidator> {
+  async #restore(native: NativeStore, operation: RestoreOperation): Promise<void> {
     await operation.attempt(async () => {
       operation.report.begin('password');
-      try {
-        await fromNative(() => native.start.initializeRecovery(operation.password));
-      } catch (error) {
-        // The token opens the store: a restore that was interrupted behind its commit, or none.
-        if (toPersistenceError(error).reason !== 'nothing-to-do') throw error;
-        if (operation.password === undefined) operation.report.skip('password');
-        await fromNative(() => native.start.initializeWarmstart());
-      }
-      await fromNative(() => native.start.createAndLoadVault(guarded('progress', this.#options.onProgress)));
-      await fromNative(() => native.start.initializeStorageIdentifier());
-      operation.report.begin('witnesses');
-      await fromNative(() => native.operations.validateRestore(operation.password, operation.permit));
+      await this.#follow(native, operation, await this.#proceed(native));
     });
     throwIfAborted(this.#options.signal);
     operation.report.begin('token');
     if (native.status()?.token === undefined) await operation.makeToken();
     throwIfAborted(this.#options.signal);
     await native.operations.restore(operation.report.core);
-    return new PersistenceValidator(native, startup);
   }
 }
 

@@ -163,6 +163,16 @@ napi_value describe(napi_env env, const store::EngineStatus& value) {
       .value();
 }
 
+napi_value describe(napi_env env, const store::StartReport& value) {
+  return Object(env)
+      .set("steps", list_value(env, value.steps, [env](const auto each) { return text_value(env, name_of(each, kStartStepNames)); }))
+      .set("startup", text_value(env, name_of(value.startup, kStartupStateNames)))
+      .set("loaded", flag_value(env, value.loaded))
+      .set("opened", flag_value(env, value.opened))
+      .set("refusal", describe(env, value.refusal))
+      .value();
+}
+
 napi_value describe(napi_env env, const store::VerifyReport& value) {
   return Object(env)
       .set("snapshot", describe(env, value.snapshot))
@@ -366,9 +376,9 @@ Status read(const Record& given, store::ProtectorOptions* out) {
 
 Status read(const Record& given, StoreOptions* out) {
 #ifdef STRONGROOM_TESTING
-  SR_TRY(given.closed({"directory", "instance", "protector", "secretStore", "vaultFileName", "readOnly", "allowNetworkFileSystem", "removal", "allowLeftovers", "clockToleranceMs", "maxAgeMs", "windowMaxMs", "vendorPublicKey", "recoveryPassword", "withoutRecovery", "kdf", "witnessIntervalMs", "tamperCapacity", "reserveBytes", "compactionBytesMin", "killBeforeStep", "clock"}, {"directory", "instance"}));
+  SR_TRY(given.closed({"directory", "instance", "protector", "secretStore", "vaultFileName", "readOnly", "allowNetworkFileSystem", "removal", "allowLeftovers", "clockToleranceMs", "maxAgeMs", "windowMaxMs", "vendorPublicKey", "withoutRecovery", "kdf", "witnessIntervalMs", "tamperCapacity", "reserveBytes", "compactionBytesMin", "killBeforeStep", "clock"}, {"directory", "instance"}));
 #else
-  SR_TRY(given.closed({"directory", "instance", "protector", "secretStore", "vaultFileName", "readOnly", "allowNetworkFileSystem", "removal", "allowLeftovers", "clockToleranceMs", "maxAgeMs", "windowMaxMs", "vendorPublicKey", "recoveryPassword", "withoutRecovery", "kdf", "witnessIntervalMs", "tamperCapacity", "reserveBytes", "compactionBytesMin"}, {"directory", "instance"}));
+  SR_TRY(given.closed({"directory", "instance", "protector", "secretStore", "vaultFileName", "readOnly", "allowNetworkFileSystem", "removal", "allowLeftovers", "clockToleranceMs", "maxAgeMs", "windowMaxMs", "vendorPublicKey", "withoutRecovery", "kdf", "witnessIntervalMs", "tamperCapacity", "reserveBytes", "compactionBytesMin"}, {"directory", "instance"}));
 #endif
   SR_TRY(given.text("directory", &out->engine.directory));
   SR_TRY(given.text("instance", &out->engine.instance));
@@ -383,7 +393,6 @@ Status read(const Record& given, StoreOptions* out) {
   SR_TRY(given.whole_or_infinity("maxAgeMs", 9007199254740991.0, store::kMaxAgeOff, &out->engine.age_ms_max));
   SR_TRY(given.whole("windowMaxMs", 9007199254740991.0, &out->engine.window_ms_max));
   SR_TRY(given.octets("vendorPublicKey", &out->engine.vendor_public_key));
-  SR_TRY(given.secret("recoveryPassword", "the password", &out->engine.recovery_password));
   SR_TRY(given.flag("withoutRecovery", &out->engine.without_recovery));
   SR_TRY(given.record("kdf", "recovery.kdf", &out->engine.argon2));
   SR_TRY(given.whole("witnessIntervalMs", 4294967295.0, &out->engine.witness_interval_ms));
@@ -396,6 +405,24 @@ Status read(const Record& given, StoreOptions* out) {
 #ifdef STRONGROOM_TESTING
   SR_TRY(testing::read_clock(given, "clock", &out->clock));
 #endif
+  return {};
+}
+
+Status read(const Record& given, store::StartPlan* out) {
+  SR_TRY(given.closed({"purpose", "asksForSecrets", "hasManifests", "tellsSteps", "allowLeftovers"}, {"purpose"}));
+  SR_TRY(given.name("purpose", kStartPurposeNames, &out->purpose));
+  SR_TRY(given.flag("asksForSecrets", &out->asks_for_secrets));
+  SR_TRY(given.flag("hasManifests", &out->has_manifests));
+  SR_TRY(given.flag("tellsSteps", &out->tells_steps));
+  SR_TRY(given.flag("allowLeftovers", &out->allow_leftovers));
+  return {};
+}
+
+Status read(const Record& given, store::StartSecrets* out) {
+  SR_TRY(given.closed({"protector", "instance", "recoveryPassword"}, {}));
+  SR_TRY(given.record("protector", "protector", &out->protector));
+  SR_TRY(given.text("instance", &out->instance));
+  SR_TRY(given.secret("recoveryPassword", "the password", &out->recovery_password));
   return {};
 }
 

@@ -68,6 +68,34 @@ inline constexpr NameTable<FileSystemType, 4> kFileSystemTypeNames{{
     {FileSystemType::kMemory, "memory"},
     {FileSystemType::kFuse, "fuse"},
 }};
+inline constexpr NameTable<store::StartPurpose, 7> kStartPurposeNames{{
+    {store::StartPurpose::kOpen, "open"},
+    {store::StartPurpose::kReanchor, "reanchor"},
+    {store::StartPurpose::kRecover, "recover"},
+    {store::StartPurpose::kReseal, "reseal"},
+    {store::StartPurpose::kDecommission, "decommission"},
+    {store::StartPurpose::kRestore, "restore"},
+    {store::StartPurpose::kInspect, "inspect"},
+}};
+inline constexpr NameTable<store::StartStep, 17> kStartStepNames{{
+    {store::StartStep::kDetermineStartupState, "DetermineStartupState"},
+    {store::StartStep::kSetupPersistenceFiles, "SetupPersistenceFiles"},
+    {store::StartStep::kLoadLicenseProviderManifests, "LoadLicenseProviderManifests"},
+    {store::StartStep::kInitializeColdstart, "InitializeColdstart"},
+    {store::StartStep::kInitializeWarmstart, "InitializeWarmstart"},
+    {store::StartStep::kLoadVaultAndValidate, "LoadVaultAndValidate"},
+    {store::StartStep::kValidateVaultFilename, "ValidateVaultFilename"},
+    {store::StartStep::kCreateAndLoadVault, "CreateAndLoadVault"},
+    {store::StartStep::kInitializeStorageIdentifier, "InitializeStorageIdentifier"},
+    {store::StartStep::kValidateVaultIntegrity, "ValidateVaultIntegrity"},
+    {store::StartStep::kValidateTimeTamperAge, "ValidateTimeTamperAge"},
+    {store::StartStep::kUpdateTimeTamper, "UpdateTimeTamper"},
+    {store::StartStep::kSecrets, "secrets"},
+    {store::StartStep::kRootRefused, "root-refused"},
+    {store::StartStep::kRestorePassword, "restore-password"},
+    {store::StartStep::kRestoreWithoutPassword, "restore-without-password"},
+    {store::StartStep::kRestoreWitnesses, "restore-witnesses"},
+}};
 inline constexpr NameTable<store::RestoreNote, 2> kRestoreNoteNames{{
     {store::RestoreNote::kTls, "tls"},
     {store::RestoreNote::kHook, "hook"},
@@ -104,6 +132,7 @@ inline constexpr NameTable<store::KeyState, 2> kKeyStateNames{{
 [[nodiscard]] napi_value describe(napi_env env, const store::RestoreRecord& value);
 [[nodiscard]] napi_value describe(napi_env env, const store::KeySlotStatus& value);
 [[nodiscard]] napi_value describe(napi_env env, const store::EngineStatus& value);
+[[nodiscard]] napi_value describe(napi_env env, const store::StartReport& value);
 [[nodiscard]] napi_value describe(napi_env env, const store::VerifyReport& value);
 [[nodiscard]] napi_value describe(napi_env env, const store::AuditEntry& value);
 [[nodiscard]] napi_value describe(napi_env env, const InspectionReport& value);
@@ -130,6 +159,8 @@ template <typename T>
 [[nodiscard]] Status read(const Record& given, store::SecretStoreConfig* out);
 [[nodiscard]] Status read(const Record& given, store::ProtectorOptions* out);
 [[nodiscard]] Status read(const Record& given, StoreOptions* out);
+[[nodiscard]] Status read(const Record& given, store::StartPlan* out);
+[[nodiscard]] Status read(const Record& given, store::StartSecrets* out);
 [[nodiscard]] Status read(const Record& given, TokenListing* out);
 [[nodiscard]] Status read(const Record& given, TokenPlan* out);
 [[nodiscard]] Status read(const Record& given, store::RotationOptions* out);

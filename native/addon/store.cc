@@ -39,6 +39,7 @@ void Store::disconnect() {
 }
 
 void Store::forget_secrets() {
+  start_.reset();
   cipher_.reset();
   sealer_.reset();
 }
@@ -171,10 +172,15 @@ napi_value Store::run_cancellable(napi_value self_value, const char* name, Work 
 
 napi_value Store::run_to_open(napi_value self_value, const char* name, Work work) {
   return run(self_value, name, std::move(work), [this](napi_env env) {
-    cipher_.emplace(engine_->epoch_keys());
-    phase_ = Phase::kOpen;
+    start_ended();
     return undefined(env);
   });
+}
+
+void Store::start_ended() {
+  start_.reset();
+  cipher_.emplace(engine_->epoch_keys());
+  phase_ = Phase::kOpen;
 }
 
 store::Engine::ProgressHook Store::progress_to(napi_value callback) {

@@ -23,6 +23,7 @@
 #include "log/records.h"
 #include "store/engine.h"
 #include "store/field_sealer.h"
+#include "store/planned_start.h"
 
 namespace strongroom::addon {
 
@@ -62,7 +63,13 @@ class Store {
   // The same for a task that reports by a hook of its own; empty without a callback.
   [[nodiscard]] store::Engine::ProgressHook progress_to(napi_value callback);
 
-  // While the store is open.
+  // The start that is under way; null when none is.
+  [[nodiscard]] const std::shared_ptr<store::PlannedStart>& start() const { return start_; }
+  void keep_start(std::shared_ptr<store::PlannedStart> start) { start_ = std::move(start); }
+  // From now on the vault can be used.
+  void start_ended();
+
+  // Until the store is closed.
   [[nodiscard]] store::Engine& engine() const { return *engine_; }
   [[nodiscard]] log::ValueCipher& cipher() { return *cipher_; }
   [[nodiscard]] os::Clock& clock() const { return *clock_; }
@@ -149,6 +156,7 @@ class Store {
   std::shared_ptr<os::Clock> clock_;
   Deliveries deliveries_;
   std::unique_ptr<store::Engine> engine_;
+  std::shared_ptr<store::PlannedStart> start_;
   std::optional<log::ValueCipher> cipher_;      // of the JavaScript thread
   std::unique_ptr<store::FieldSealer> sealer_;  // the same; made when first asked for
   bool hooked_ = false;                         // tear_down is registered

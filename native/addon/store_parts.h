@@ -94,7 +94,7 @@ class StorePart : public Napi::ObjectWrap<Part> {
   Napi::ObjectReference object_;
 };
 
-// The steps of a start, in the documents' order.
+// A start, by its plan.
 class Start : public StorePart<Start> {
  public:
   static constexpr napi_type_tag kTag{0x5354524f4e47524fULL, 0x5354415254303031ULL};
@@ -102,12 +102,11 @@ class Start : public StorePart<Start> {
   using StorePart::StorePart;
   static Napi::Function define(Napi::Env env);
 
-  Napi::Value determine_startup_state(const Napi::CallbackInfo& info);
-  template <Status (store::Engine::*kStep)()>
-  Napi::Value step(const Napi::CallbackInfo& info);
-  Napi::Value initialize_recovery(const Napi::CallbackInfo& info);
-  Napi::Value create_and_load_vault(const Napi::CallbackInfo& info);
-  Napi::Value update_time_tamper(const Napi::CallbackInfo& info);
+  Napi::Value open(const Napi::CallbackInfo& info);
+  Napi::Value proceed(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value run_start(const Napi::CallbackInfo& info, napi_value progress);
 };
 
 // The administrative operations.

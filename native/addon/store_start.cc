@@ -2,58 +2,50 @@
 
 namespace strongroom::addon {
 
-using store::Engine;
+using store::PlannedStart;
+using store::StartReport;
 
-Napi::Value Start::determine_startup_state(const Napi::CallbackInfo& info) {
-  return run_cancellable_for<store::StartupState>(
-      info, "strongroom.determineStartupState",
-      [](Engine& engine) { return engine.determine_startup_state(); },
-      [](napi_env env, const store::StartupState& state) {
-        return text_value(env, name_of(state, kStartupStateNames));
+// open(StartPlan, password | undefined, permit | undefined, progress | undefined)
+Napi::Value Start::open(const Napi::CallbackInfo& info) {
+  if (!store().check_task(info.Env())) return {};
+  const auto plan = read_record<store::StartPlan>(info.Env(), info[0], "plan");
+  if (!plan.ok()) return refuse(info, plan.error());
+  const auto credential = read_credential(info.Env(), info[1], info[2]);
+  if (!credential.ok()) return refuse(info, credential.error());
+  store().keep_start(std::make_shared<PlannedStart>(store().engine(), *plan, std::move(**credential)));
+  return run_start(info, info[3]);
+}
+
+// proceed(StartSecrets | undefined, progress | undefined)
+Napi::Value Start::proceed(const Napi::CallbackInfo& info) {
+  if (!store().check_task(info.Env())) return {};
+  if (store().start() == nullptr) {
+    return refuse(info, {Reason::kNotOpen, "no start of this store is under way", 0, false});
+  }
+  if (!is_undefined(info.Env(), info[0])) {
+    Result<store::StartSecrets> secrets = read_record<store::StartSecrets>(info.Env(), info[0], "secrets");
+    if (!secrets.ok()) return refuse(info, secrets.error());
+    store().start()->supply(*std::move(secrets));
+  }
+  return run_start(info, info[1]);
+}
+
+// After the last step of an opening the vault can be used.
+Napi::Value Start::run_start(const Napi::CallbackInfo& info, napi_value progress) {
+  return run_cancellable_for<StartReport>(
+      info, "strongroom.start",
+      [start = store().start(), hook = store().progress_to(progress)](store::Engine&) {
+        return start->run(hook);
+      },
+      [owner = &store()](napi_env env, const StartReport& report) {
+        if (report.opened) owner->start_ended();
+        return describe(env, report);
       });
 }
 
-template <Status (Engine::*kStep)()>
-Napi::Value Start::step(const Napi::CallbackInfo& info) {
-  return run_cancellable(info, "strongroom.step", [](Engine& engine) { return (engine.*kStep)(); });
-}
-
-// initializeRecovery(password | undefined)
-Napi::Value Start::initialize_recovery(const Napi::CallbackInfo& info) {
-  const auto secret = read_shared_secret(info.Env(), info[0], "the password");
-  if (!secret.ok()) return refuse(info, secret.error());
-  return run_cancellable(info, "strongroom.initializeRecovery", [secret = *secret](Engine& engine) {
-    return engine.initialize_recovery(secret->view());
-  });
-}
-
-// createAndLoadVault(progress | undefined)
-Napi::Value Start::create_and_load_vault(const Napi::CallbackInfo& info) {
-  if (!store().check_task(info.Env())) return {};
-  return run_cancellable(
-      info, "strongroom.createAndLoadVault",
-      [hook = store().progress_to(info[0])](Engine& engine) { return engine.create_and_load_vault(hook); });
-}
-
-// The last step: after it the vault can be used.
-Napi::Value Start::update_time_tamper(const Napi::CallbackInfo& info) {
-  return run_to_open(info, "strongroom.updateTimeTamper",
-                     [](Engine& engine) { return engine.update_time_tamper(); });
-}
-
 Napi::Function Start::define(Napi::Env env) {
-  return DefineClass(
-      env, kName,
-      {InstanceMethod<&Start::determine_startup_state>("determineStartupState"),
-       InstanceMethod<&Start::step<&Engine::setup_persistence_files>>("setupPersistenceFiles"),
-       InstanceMethod<&Start::step<&Engine::initialize_coldstart>>("initializeColdstart"),
-       InstanceMethod<&Start::step<&Engine::initialize_warmstart>>("initializeWarmstart"),
-       InstanceMethod<&Start::initialize_recovery>("initializeRecovery"),
-       InstanceMethod<&Start::create_and_load_vault>("createAndLoadVault"),
-       InstanceMethod<&Start::step<&Engine::initialize_storage_identifier>>("initializeStorageIdentifier"),
-       InstanceMethod<&Start::step<&Engine::validate_vault_integrity>>("validateVaultIntegrity"),
-       InstanceMethod<&Start::step<&Engine::validate_time_tamper_age>>("validateTimeTamperAge"),
-       InstanceMethod<&Start::update_time_tamper>("updateTimeTamper")});
+  return DefineClass(env, kName,
+                     {InstanceMethod<&Start::open>("open"), InstanceMethod<&Start::proceed>("proceed")});
 }
 
 }  // namespace strongroom::addon

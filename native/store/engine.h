@@ -1,7 +1,7 @@
 // One open store: the steps of the persistence workflow, then the vault with its witnesses, until close().
 //
-// The steps are called in the document's order; each answers kNotOpen when called out of turn, and a failed step
-// leaves nothing changed that the next start could take for an attack:
+// The steps are called in the document's order (store/planned_start.h); each answers kNotOpen when called out of turn, and
+// a failed step leaves nothing changed that the next start could take for an attack:
 //
 //   determine_startup_state -> setup_persistence_files -> initialize_coldstart | initialize_warmstart
 //     -> create_and_load_vault -> initialize_storage_identifier -> validate_vault_integrity

@@ -2,7 +2,7 @@
 // in memory of its own.
 import assert from 'node:assert/strict';
 
-import type { NativeBinding } from '../../lib/native-binding.js';
+import type { NativeBinding, NativeStore } from '../../lib/native-binding.js';
 import { binding } from './stores.js';
 
 type Given = ConstructorParameters<typeof binding.Store>;
@@ -11,6 +11,29 @@ type Given = ConstructorParameters<typeof binding.Store>;
 interface Seen {
   readonly bytes: Uint8Array;
   readonly text: string;
+}
+
+function pinOf(protector: object | undefined): unknown {
+  return protector !== undefined && 'pin' in protector ? protector.pin : undefined;
+}
+
+/** A start takes the password of an operation with its plan, and everything else at `secrets`. */
+function watchStart(store: NativeStore, note: (...given: unknown[]) => void): void {
+  Object.defineProperty(store, 'start', {
+    get(this: object): NativeStore['start'] {
+      const own = Reflect.get(binding.Store.prototype, 'start', this) as NativeStore['start'];
+      return {
+        open: (plan, password, permit, progress) => {
+          note(password);
+          return own.open(plan, password, permit, progress);
+        },
+        proceed: (secrets, progress) => {
+          note(secrets?.recoveryPassword, pinOf(secrets?.protector));
+          return own.proceed(secrets, progress);
+        },
+      };
+    },
+  });
 }
 
 export class SecretWatch {
@@ -43,14 +66,13 @@ export class SecretWatch {
     };
     class Store extends binding.Store {
       constructor(...given: Given) {
-        const [{ recoveryPassword, protector }] = given;
-        note(recoveryPassword, protector !== undefined && 'pin' in protector ? protector.pin : undefined);
+        note(pinOf(given[0].protector));
         super(...given);
       }
     }
+    watchStart(Store.prototype, note);
     // Of each call the first arguments are the secrets.
     for (const [part, calls] of Object.entries({
-      start: { initializeRecovery: 1 },
       operations: { reanchor: 1, recover: 1, validateRestore: 1, rotateDek: 1, decommission: 1 },
       passwords: { change: 2, add: 2, remove: 1, verify: 1 },
       tls: { set: 1 },

@@ -106,6 +106,25 @@ describe('the border to the core', () => {
     }
   });
 
+  it('a start that was refused refuses again, and one that was not begun does not continue', async () => {
+    const world = new World();
+    try {
+      const native = make({ directory: world.directory, instance: '', readOnly: true }) as InstanceType<
+        typeof binding.Store
+      >;
+      assert.throws(() => native.start.proceed(), { reason: 'not-open' });
+      for (const call of [
+        () => native.start.open({ purpose: 'open' }),
+        () => native.start.proceed(),
+        () => native.start.proceed(),
+      ])
+        await assert.rejects(call, { reason: 'no-store' });
+      await native.abandon();
+    } finally {
+      await world.closeAll();
+    }
+  });
+
   it('every step of the core is one of a restore', () => {
     const events: RestoreEvent[] = [];
     const report = new StepReport((event) => events.push(event));

@@ -16,8 +16,12 @@ Result<StartReport> PlannedStart::run(const Engine::ProgressHook& progress) {
   StartReport report;
   const Status status = run_steps(report.steps);
   if (!status.ok()) {
-    if (plan_.purpose != StartPurpose::kInspect) return status;
     steps_.clear();
+    if (plan_.purpose != StartPurpose::kInspect) {
+      // Whoever continues all the same is refused again, and no later step runs.
+      steps_.push_back({StartStep::kDetermineStartupState, Hearing::kNever, [status] { return status; }});
+      return status;
+    }
     reached_.refusal = status.error();
   }
   report.startup = reached_.startup;

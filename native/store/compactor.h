@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "store/vault.h"
-#include "store/witnesses.h"
+#include "witnesses/witnesses.h"
 
 namespace strongroom::store {
 

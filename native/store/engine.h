@@ -26,9 +26,9 @@
 #include "os/os.h"
 #include "protectors/registry.h"
 #include "store/authority.h"
-#include "store/tamper_file.h"
-#include "store/witness_checkpoint.h"
 #include "time/time_tamper.h"
+#include "witnesses/tamper_file/tamper_file.h"
+#include "witnesses/vault_hash/vault_hash.h"
 
 namespace strongroom::store {
 

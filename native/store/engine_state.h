@@ -8,14 +8,15 @@
 #include "protectors/tpm/sealed_root.h"
 #include "secret_store/items.h"
 #include "store/compactor.h"
-#include "store/counter_witness.h"
 #include "store/engine.h"
 #include "store/header_changes.h"
 #include "store/store_locks.h"
 #include "store/vault.h"
-#include "store/verdict.h"
 #include "store/witness_mover.h"
 #include "time/time_keeper.h"
+#include "witnesses/tpm_counter/counter_witness.h"
+#include "witnesses/verdict.h"
+#include "witnesses/witnesses.h"
 
 namespace strongroom::store {
 

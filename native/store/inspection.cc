@@ -1,7 +1,7 @@
 // Inspection of a store without its keys.
 #include "store/engine.h"
-#include "store/tamper_witness.h"
 #include "store/vault.h"
+#include "witnesses/tamper_file/tamper_witness.h"
 
 namespace strongroom::store {
 namespace {

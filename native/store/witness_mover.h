@@ -13,10 +13,10 @@
 #include <functional>
 #include <thread>
 
-#include "store/counter_witness.h"
 #include "store/header_changes.h"
 #include "store/window.h"
-#include "store/witnesses.h"
+#include "witnesses/tpm_counter/counter_witness.h"
+#include "witnesses/witnesses.h"
 
 namespace strongroom::store {
 

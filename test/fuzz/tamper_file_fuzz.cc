@@ -10,7 +10,7 @@
 #include <fstream>
 
 #include "crypto/crypto.h"
-#include "store/tamper_file.h"
+#include "witnesses/tamper_file/tamper_file.h"
 
 namespace {
 

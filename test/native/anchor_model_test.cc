@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "reliability_fixture.h"
-#include "store/anchor_protocol.h"
+#include "witnesses/tpm_counter/anchor_protocol.h"
 
 namespace strongroom::store::testing {
 namespace {

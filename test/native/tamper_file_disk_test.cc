@@ -6,8 +6,8 @@
 #include <random>
 
 #include "os/testing/simulated_disk.h"
-#include "store/tamper_file.h"
 #include "tamper_file_fixture.h"
+#include "witnesses/tamper_file/tamper_file.h"
 
 namespace strongroom::store {
 namespace {

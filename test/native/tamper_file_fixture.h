@@ -2,7 +2,7 @@
 #pragma once
 
 #include "crypto/crypto.h"
-#include "store/tamper_file.h"
+#include "witnesses/tamper_file/tamper_file.h"
 
 namespace strongroom::store::tamper_testing {
 

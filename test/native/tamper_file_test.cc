@@ -1,6 +1,6 @@
 // The bytes of the tamper file: what is refused, what is read up to the damage, and that nothing else is ever
 // read.
-#include "store/tamper_file.h"
+#include "witnesses/tamper_file/tamper_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The verdicts as a table, and the authority to go on from a refused state: who has it, and that it serves once.
-#include "store/verdict.h"
+#include "witnesses/verdict.h"
 
 #include "hooked_files.h"
 #include "reliability_fixture.h"

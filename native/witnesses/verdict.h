@@ -7,9 +7,9 @@
 #include "base/status.h"
 #include "header/persistence_file.h"
 #include "log/reader.h"
-#include "store/anchor_protocol.h"
-#include "store/tamper_file.h"
-#include "store/witness_checkpoint.h"
+#include "witnesses/tamper_file/tamper_file.h"
+#include "witnesses/tpm_counter/anchor_protocol.h"
+#include "witnesses/vault_hash/vault_hash.h"
 
 namespace strongroom::store {
 

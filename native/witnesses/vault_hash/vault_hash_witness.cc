@@ -1,4 +1,4 @@
-#include "store/secret_witness.h"
+#include "witnesses/vault_hash/vault_hash_witness.h"
 
 namespace strongroom::store {
 

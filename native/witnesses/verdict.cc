@@ -1,4 +1,4 @@
-#include "store/verdict.h"
+#include "witnesses/verdict.h"
 
 #include <algorithm>
 

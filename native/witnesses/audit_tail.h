@@ -11,8 +11,8 @@
 
 #include "base/thread_annotations.h"
 #include "log/format.h"
-#include "store/tamper_file.h"
 #include "time/time_tamper.h"
+#include "witnesses/tamper_file/tamper_file.h"
 
 namespace strongroom::store {
 

@@ -11,10 +11,10 @@
 #include <mutex>
 #include <string_view>
 
-#include "store/audit_tail.h"
-#include "store/secret_witness.h"
-#include "store/tamper_witness.h"
-#include "store/witness_checkpoint.h"
+#include "witnesses/audit_tail.h"
+#include "witnesses/tamper_file/tamper_witness.h"
+#include "witnesses/vault_hash/vault_hash.h"
+#include "witnesses/vault_hash/vault_hash_witness.h"
 
 namespace strongroom::store {
 

@@ -1,4 +1,4 @@
-#include "store/anchor_protocol.h"
+#include "witnesses/tpm_counter/anchor_protocol.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "store/witness_checkpoint.h"
+#include "witnesses/vault_hash/vault_hash.h"
 
 #include <algorithm>
 

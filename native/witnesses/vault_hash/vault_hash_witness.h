@@ -10,7 +10,7 @@
 
 #include "base/thread_annotations.h"
 #include "secret_store/secret_store.h"
-#include "store/witness_checkpoint.h"
+#include "witnesses/vault_hash/vault_hash.h"
 
 namespace strongroom::store {
 

@@ -12,8 +12,8 @@
 
 #include "base/thread_annotations.h"
 #include "roots/tpm/tpm.h"
-#include "store/anchor_protocol.h"
 #include "time/time_tamper.h"
+#include "witnesses/tpm_counter/anchor_protocol.h"
 
 namespace strongroom::store {
 

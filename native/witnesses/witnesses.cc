@@ -1,4 +1,4 @@
-#include "store/witnesses.h"
+#include "witnesses/witnesses.h"
 
 #include <algorithm>
 #include <cstdlib>

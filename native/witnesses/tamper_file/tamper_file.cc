@@ -13,7 +13,7 @@
 // - The two HMAC inputs differ in length (187 and 88 bytes), so that neither can stand for the other.
 // - A slot of zeros means "none yet": a chain of 32 zero bytes does not occur.
 // - An append in place writes only slots that are zero in the file; what was durable is never written over.
-#include "store/tamper_file.h"
+#include "witnesses/tamper_file/tamper_file.h"
 
 #include <algorithm>
 #include <utility>

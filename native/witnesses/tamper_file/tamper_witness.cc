@@ -1,4 +1,4 @@
-#include "store/tamper_witness.h"
+#include "witnesses/tamper_file/tamper_witness.h"
 
 #include <algorithm>
 #include <string>

@@ -1,4 +1,4 @@
-#include "store/counter_witness.h"
+#include "witnesses/tpm_counter/counter_witness.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "store/audit_tail.h"
+#include "witnesses/audit_tail.h"
 
 #include <algorithm>
 #include <utility>

@@ -7,9 +7,9 @@
 #include <memory>
 #include <optional>
 
-#include "store/audit_tail.h"
-#include "store/secret_witness.h"
-#include "store/tamper_file.h"
+#include "witnesses/audit_tail.h"
+#include "witnesses/tamper_file/tamper_file.h"
+#include "witnesses/vault_hash/vault_hash_witness.h"
 
 namespace strongroom::store {
 

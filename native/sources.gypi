@@ -84,6 +84,7 @@
       "store/vault.cc",
       "store/compactor.cc",
       "store/witness_mover.cc",
+      "witnesses/registry.cc",
       "store/file_system_kind.cc",
       "store/engine.cc",
       "store/store_locks.cc",

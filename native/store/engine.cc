@@ -291,27 +291,11 @@ Status Engine::initialize_coldstart() {
   state.time.begin(stamp);
   state.witnesses->audit().begin(AuditCheckpoint{0, genesis.head, {}});
   SR_TRY(state.protector->provision());
-  if (state.has_counter()) state.make_counter_witness();
-  if (state.secrets) SR_TRY(state.save_first_items(genesis));
+  // What remembers the genesis, so that a COLDSTART elsewhere finds it.
+  const VaultHash first{genesis, stamp.wall_ms, {}};
+  for (const std::unique_ptr<Witness>& witness : state.witnesses->each())
+    SR_TRY(witness->begin(first, stamp));
   state.stage = State::Stage::kRootOpen;
-  return {};
-}
-
-// What remembers the genesis, so that a COLDSTART elsewhere finds it.
-Status Engine::State::save_first_items(const log::Checkpoint& genesis) {
-  const PersistenceHeader& header = ring.header();
-  const TimeStamp stamp = *time.newest();
-  const SecretBytes key = witness_key(ring.dek().view(), header.storage_id);
-  Bytes vault_hash =
-      encode_vault_hash(VaultHash{genesis, stamp.wall_ms, {}}, key.view(), header.storage_id, header.key_id);
-  SR_TRY(secrets->save(SecretName::kVaultHash, header.storage_id, vault_hash));
-  SR_TRY(secrets->save(SecretName::kTimeTamper, header.storage_id,
-                       encode_witness_time(stamp, key.view(), header.storage_id, header.key_id)));
-  if (SecretStore* const device = token_store()) {
-    SR_TRY(device->save(SecretName::kVaultHash, header.storage_id, vault_hash));
-    witnesses->adopt_token(std::nullopt, vault_hash);
-  }
-  witnesses->adopt_secret(std::nullopt, std::move(vault_hash));
   return {};
 }
 
@@ -334,7 +318,7 @@ Status Engine::State::create_vault() {
   vault.loaded.epoch_highest = kFirstEpoch;
   vault.loaded.end_offset = offset;
   vault.loaded.witnessed.push_back(genesis);
-  witnesses->adopt_witnessed(vault.loaded.witnessed);
+  witnesses->adopt(evidence, vault.loaded.witnessed);
   return {};
 }
 
@@ -346,9 +330,9 @@ Status Engine::create_and_load_vault(const ProgressHook& progress) {
   } else {
     constexpr int kLooksMax = 20;
     for (int look = 1;; ++look) {
-      SR_TRY(state.gather_evidence());
+      SR_TRY(state.witnesses->observe(state.evidence));
       SR_TRY(state.unless_changed(state.load_log(progress)));
-      if (!state.options.read_only || !state.counter || look == kLooksMax) break;
+      if (!state.options.read_only || state.counter == nullptr || look == kLooksMax) break;
       SR_ASSIGN(const bool consistent, state.looks_consistent());
       if (consistent) break;
       state.evidence = Evidence();
@@ -370,7 +354,7 @@ Status Engine::initialize_storage_identifier() {
     changes.put(kStorageIdKey, state.ring.header().storage_id);
     SR_ASSIGN(KeyRing::Change completion, state.headers.plan(std::move(complete), changes));
     std::optional<AnchorRecord> anchor;
-    if (state.counter) {
+    if (state.counter != nullptr) {
       anchor = state.first_anchor(state.sealed_root().at_most(),
                                   first_extend_value(state.ring.core().extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
@@ -379,7 +363,7 @@ Status Engine::initialize_storage_identifier() {
     if (anchor) {
       const AuditCheckpoint first = state.witnesses->audit().newest();
       const log::Checkpoint checkpoint{first.generation, first.head};
-      state.counter->adopt(*anchor, checkpoint, CounterWitness::Reached::kByTpm, checkpoint);
+      state.counter->start_from(*anchor, checkpoint, CounterWitness::Reached::kByTpm, checkpoint);
     }
     state.ring.begin(std::move(completion));
   } else {
@@ -414,9 +398,9 @@ Status Engine::validate_time_tamper_age() {
     const Now now = read_clock(state.environment.clock);
     SR_TRY(state.check_time(now));
     const TimeStamp stamp = *state.time.newest();
-    const std::uint64_t age = std::min(age_ms(stamp, now), age_ms(state.secret_stamp.value_or(stamp), now));
-    // The counter proves the state current, however old it is.
-    state.age_excused = age > state.ring.core().age_ms_max && state.has_counter();
+    const std::uint64_t age =
+        std::min(age_ms(stamp, now), age_ms(state.evidence.stamp().value_or(stamp), now));
+    state.age_excused = age > state.ring.core().age_ms_max && prove_freshness(*state.witnesses);
     if (age > state.ring.core().age_ms_max && !state.age_excused) {
       return {Reason::kStateStale, "the newest stamp is " + duration_text(age) + " old; the limit is " +
                                        limit_text(state.ring.core().age_ms_max)};
@@ -439,8 +423,8 @@ Status Engine::update_time_tamper() {
     return {};
   }
   if (state.startup == StartupState::kColdstart) {
-    // Where no SecretStore could vouch for a vault without it, the tamper file comes before the completion.
-    if (state.counter) SR_TRY(state.witnesses->try_move());
+    // Where no witness would confirm a vault without it, the tamper file comes before the completion.
+    if (!confirm_alone(*state.witnesses)) SR_TRY(state.witnesses->try_move());
     SR_TRY(state.headers.settled().status());
     return state.of_start(state.finish_opening(Foreign::kRefuse));
   }
@@ -473,7 +457,8 @@ Status Engine::close() {
     Status committed = state.vault.writer->poisoned();
     if (committed.ok()) {
       state.time.force(state.time.next());
-      if (state.counter) keep(state.anchor_counter(log::CommitKind::kClose, State::Anchor::kAlways));
+      if (state.counter != nullptr)
+        keep(state.anchor_counter(log::CommitKind::kClose, State::Anchor::kAlways));
       // Without a TPM, or with one that does not answer.
       if (state.vault.newest_kind != log::CommitKind::kClose) {
         committed = state.vault.commit(log::CommitKind::kClose);

@@ -55,12 +55,12 @@ Status Engine::State::anchor_counter(log::CommitKind kind, Anchor which) {
   const MutexLock lock(headers.mutex());
   const Now now = read_clock(environment.clock);
   if (!counter->settled()) {
-    SR_TRY(witnesses->move());
+    SR_TRY(witnesses->move(Witnesses::Which::kAll));
     SR_TRY(counter->reach(now));
   }
   if (which == Anchor::kUnlessConfirmed &&
       counter->position().checkpoint.generation == witnesses->audit().newest().generation)
-    return witnesses->move();
+    return witnesses->move(Witnesses::Which::kAll);
   const std::int64_t floor_ms = time.floor_ms(now);
   SystemRecordChanges changes;
   bool settled = false;
@@ -79,16 +79,13 @@ Status Engine::State::anchor_counter(log::CommitKind kind, Anchor which) {
   if (!committed.ok()) return committed.status();
   counter->noted(next, committed->checkpoint);
   mover.anchored();
-  SR_TRY(witnesses->move());
+  SR_TRY(witnesses->move(Witnesses::Which::kAll));
   return counter->reach(now);
 }
 
-// Whether the newest anchor is still where the TPM is: what an interrupted administrative operation left can be completed
-// then, and is an older copy otherwise.
 bool Engine::State::counter_unmoved() const {
-  const CounterEvidence& found = evidence.counter;
-  if (!has_counter() || !found.damage.ok()) return true;
-  return found.newest && explain(stand(*found.newest, found.tpm), *found.newest, found.tpm).ok();
+  const CounterObservation* const found = evidence.counter();
+  return found == nullptr || found->is_unmoved();
 }
 
 }  // namespace strongroom::store

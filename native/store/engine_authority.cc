@@ -13,37 +13,23 @@ bool contains(const std::vector<UsedCheckpoint>& checkpoints, const UsedCheckpoi
 
 }  // namespace
 
-// Drops the evidence that contradicts the history that authority accepted.
-void Engine::State::drop_contradicting_evidence() {
-  const TamperEvidence& tamper = evidence.tamper;
-  const bool tamper_serves =
-      tamper.content && tamper.damage.ok() && tamper.content->clean &&
-      (tamper.standing == Standing::kContained || tamper.standing == Standing::kForgotten);
-  if (!tamper_serves) evidence.tamper.content.reset();
-  if (!evidence.secret.damage.ok()) evidence.secret.value.reset();
-  // Its lead is what is given up; it must not count as a checkpoint of this history.
-  if (evidence.secret.standing != Standing::kContained) evidence.secret.value.reset();
-}
-
 Status Engine::reanchor(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   // What authority cannot heal: another store's SecretStore, and a persistence.bin with keys of the past.
   SR_TRY(state.check_persistence_record());
-  if (state.has_secret_store()) {
-    const Result<std::optional<Secret>> vault_hash = state.secrets->load(SecretName::kVaultHash);
-    if (!vault_hash.ok() && !vault_hash.is(Reason::kWitnessReplaced)) return vault_hash.status();
-    if (vault_hash.ok() && *vault_hash && (*vault_hash)->storage_id != state.ring.header().storage_id)
-      return state.verdict.status;
+  for (const std::unique_ptr<Witness>& witness : state.witnesses->each()) {
+    SR_ASSIGN(const bool is_foreign, witness->is_of_another_store());
+    if (is_foreign) return state.verdict.status;
   }
 
   const Now now = read_clock(state.environment.clock);
   SR_ASSIGN(const std::optional<Bytes> continuity, state.vault.record(kContinuityKey));
   const Status stamp = state.find_stamp();
-  const bool time_valid =
-      stamp.ok() && state.check_time(now).ok() &&
-      (state.has_counter() || age_ms(*state.time.newest(), now) <= state.ring.core().age_ms_max);
+  const bool time_valid = stamp.ok() && state.check_time(now).ok() &&
+                          (prove_freshness(*state.witnesses) ||
+                           age_ms(*state.time.newest(), now) <= state.ring.core().age_ms_max);
   if (state.verdict.status.ok() && time_valid && !continuity && !state.recovering) {
     return {Reason::kNothingToDo, "every verdict is ok"};
   }
@@ -51,9 +37,7 @@ Status Engine::reanchor(const Credential& credential) {
   const log::Checkpoint present = state.authority_checkpoint(state.vault.loaded.newest);
   SR_ASSIGN(const std::optional<Bytes> stored, state.vault.record(kReanchorKey));
   const std::optional<ReanchorRecord> earlier = stored ? parse_reanchor_record(*stored) : std::nullopt;
-  const std::vector<UsedCheckpoint> witnessed = state.evidence.secret.value
-                                                    ? state.evidence.secret.value->used_checkpoints
-                                                    : std::vector<UsedCheckpoint>();
+  const std::vector<UsedCheckpoint> witnessed = state.evidence.used_checkpoints();
   log::Checkpoint accepted = present;
   Status authority = check_authority(credential, Purpose::kReanchor, state.ring.core().authority,
                                      state.ring.header(), present);
@@ -67,14 +51,15 @@ Status Engine::reanchor(const Credential& credential) {
   SR_TRY(authority);
   const bool burnt_here =
       earlier && accepted == present && contains(earlier->used_checkpoints, used_checkpoint(present));
-  const bool remembered = contains(witnessed, used_checkpoint(accepted));
-  if (remembered || burnt_here) {
-    return {Reason::kAlreadyAccepted,
-            "generation " + std::to_string(accepted.generation) + " of this store was accepted before, and " +
-                (remembered ? "the SecretStore remembers it" : "its history says so")};
+  const std::string_view remembers = state.evidence.remembers(used_checkpoint(accepted));
+  if (!remembers.empty() || burnt_here) {
+    return {
+        Reason::kAlreadyAccepted,
+        "generation " + std::to_string(accepted.generation) + " of this store was accepted before, and " +
+            (remembers.empty() ? "its history says so" : "the " + std::string(remembers) + " remembers it")};
   }
 
-  state.drop_contradicting_evidence();
+  for (const std::unique_ptr<Observation>& each : state.evidence.found) each->drop_what_contradicts();
 
   ReanchorRecord record{accepted, earlier ? earlier->used_checkpoints : std::vector<UsedCheckpoint>()};
   for (const UsedCheckpoint& checkpoint : witnessed) {
@@ -92,7 +77,7 @@ Status Engine::reanchor(const Credential& credential) {
   if (continuity) changes.remove(kContinuityKey);
   const TimeStamp anew = first_stamp(now, WallClock::kSet);  // authority has looked at the clock
   state.time.begin(anew);
-  if (state.has_counter()) return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, anew);
+  if (state.counter != nullptr) return state.commit_with_new_seal(log::CommitKind::kReanchor, changes, anew);
   state.ring.put_done(changes);
   SR_TRY(state.cut_tail());
   SR_TRY(state.begin_writing(log::CommitKind::kReanchor, changes, anew));
@@ -107,15 +92,14 @@ Status Engine::recover(const Credential& credential) {
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   if (const ProtectorKind& kind = state.protector->kind(); kind.repair != RootRepair::kRecover)
     return {Reason::kNothingToDo, std::string(kind.other_repair)};
-  state.evidence.root_lost = true;
+  state.evidence.history.is_root_lost = true;
   state.verdict = judge(state.evidence);
   SR_TRY(state.verdict.status);
   SR_TRY(state.check_persistence_record());
   const Now now = read_clock(state.environment.clock);
   Status stamp = state.find_stamp();
   if (!stamp.ok() && !stamp.is(Reason::kWitnessMissing)) return stamp;
-  SR_TRY(check_clock(*state.time.newest(), now, state.ring.core().clock_tolerance_ms));
-  if (state.secret_stamp) SR_TRY(check_clock(*state.secret_stamp, now, state.ring.core().clock_tolerance_ms));
+  SR_TRY(state.check_time(now));
   log::Checkpoint accepted = state.vault.loaded.newest;
   Status authority = check_authority(credential, Purpose::kRecover, state.ring.core().authority,
                                      state.ring.header(), accepted);
@@ -154,7 +138,7 @@ Status Engine::recover(const Credential& credential) {
 // does not, and so a permit serves once.
 log::Checkpoint Engine::State::authority_checkpoint(const log::Checkpoint& checkpoint,
                                                     std::uint64_t counter_value) const {
-  if (!has_counter()) return checkpoint;
+  if (counter == nullptr) return checkpoint;
   std::array<std::uint8_t, 8> count{};
   store_le(count.data(), counter_value);
   return {checkpoint.generation,
@@ -163,7 +147,8 @@ log::Checkpoint Engine::State::authority_checkpoint(const log::Checkpoint& check
 
 Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordChanges& changes,
                                            const TimeStamp& stamp_now) {
-  const bool counter_lost = !evidence.counter.damage.ok();
+  const CounterObservation& found = *evidence.counter();
+  const bool counter_lost = !found.damage.ok();
   SealedRoot& root = sealed_root();
   SR_TRY(root.connect_anew(root_slot(ring.header())));
   SR_TRY(root.indices().refuse_those_of_another_store());
@@ -177,14 +162,13 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
     SR_ASSIGN(const std::uint64_t foreseen, root.indices().foresee_counter(ring.core().counter_index));
     fresh = first_anchor(foreseen, first_extend_value(ring.core().extend_secret.view()));
   } else {
-    const TpmObservation& tpm_now = evidence.counter.tpm;
+    const TpmObservation& tpm_now = found.tpm;
     fresh = first_anchor(tpm_now.counter + (verdict.increment_pending ? 1 : 0), tpm_now.head);
-    if (anchor_found) {
+    if (const std::optional<AnchorRecord>& newest = found.newest) {
       // What the counter was moved by since, a copy of this store moved it.
-      fresh.increments =
-          anchor_found->increments + fresh.number - std::min(fresh.number, anchor_found->number);
-      fresh.first_wall_ms = anchor_found->first_wall_ms;
-      fresh.first_number = anchor_found->first_number;
+      fresh.increments = newest->increments + fresh.number - std::min(fresh.number, newest->number);
+      fresh.first_wall_ms = newest->first_wall_ms;
+      fresh.first_number = newest->first_number;
     }
   }
   PersistenceHeader header_new = ring.header();
@@ -198,13 +182,13 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
   persistence_damaged = recovering = false;
   if (counter_lost) {
     SR_TRY(protector->provision());
-    make_counter_witness();
+    counter->renew();
   }
   const log::Checkpoint checkpoint{newest.generation, newest.head};
   using Reached = CounterWitness::Reached;
-  counter->adopt(fresh, checkpoint,
-                 counter_lost || !verdict.increment_pending ? Reached::kByTpm : Reached::kUnknown,
-                 checkpoint);
+  counter->start_from(fresh, checkpoint,
+                      counter_lost || !verdict.increment_pending ? Reached::kByTpm : Reached::kUnknown,
+                      checkpoint);
   // Last, so that an act that was cut can be told by its commit being the newest.
   SystemRecordChanges done;
   ring.put_done(done);
@@ -215,19 +199,20 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
 Status Engine::reseal(const Credential& credential) {
   State& state = *state_;
   SR_TRY(state.require(State::Stage::kIdentified));
-  if (!state.has_counter())
+  if (state.protector->kind().repair != RootRepair::kReseal)
     return {Reason::kNothingToDo,
             "this store has no root in a TPM; `strongroom recover` makes a new root key"};
   if (!state.recovering) return {Reason::kNothingToDo, "the TPM opens the root"};
   if (state.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
-  state.evidence.root_lost = true;
+  state.evidence.history.is_root_lost = true;
   state.verdict = judge(state.evidence);
   SR_TRY(state.verdict.status);
   SR_TRY(state.check_persistence_record());
   const Now now = read_clock(state.environment.clock);
   SR_TRY(state.find_stamp());
-  const bool counter_lost = !state.evidence.counter.damage.ok();
-  if (counter_lost) state.anchor_found.reset();  // another TPM's clock says nothing of the former one's
+  CounterObservation& found = *state.evidence.counter();
+  const bool counter_lost = !found.damage.ok();
+  if (counter_lost) found.newest.reset();  // another TPM's clock says nothing of the former one's
   SR_TRY(state.check_time(now));
   log::Checkpoint accepted = state.authority_checkpoint(state.vault.loaded.newest);
   Status authority = check_authority(credential, Purpose::kReseal, state.ring.core().authority,

@@ -12,39 +12,16 @@ Witnesses::Keys Engine::State::witness_keys(std::uint32_t key_id) {
           ring.header().storage_id, key_id};
 }
 
-Result<TamperContent> Engine::State::read_tamper(std::optional<std::uint32_t>* key_id) {
-  StorageId storage_id{};
-  {
-    const MutexLock lock(ring.mutex());
-    storage_id = ring.header().storage_id;
-  }
-  const auto key_of = [&](std::uint32_t named) {
-    if (key_id != nullptr) *key_id = named;
-    const MutexLock lock(ring.mutex());
-    // One that names a DEK of another time cannot be authentic; read with the present one it says so.
-    const SecretBytes* const of = ring.dek_of(named);
-    return tamper_key(of != nullptr ? of->view() : ring.dek().view(), storage_id);
-  };
-  return read_tamper_file(*directory, kTamperFileName, key_of, storage_id);
-}
-
 Status Engine::State::find_vault_key(const log::FileHeader& file) {
   if (ring.dek_of(file.key_id) == nullptr) {
     // Nothing here is authenticated; it only tells why the start is refused.
     if (file.key_id != 0 && file.key_id < ring.header().key_id)  // the first DEK is 1
       return {Reason::kVaultRolledBack, "the vault file is one of a former DEK"};
-    if (evidence.secret.key_id == file.key_id || evidence.tamper.key_id == file.key_id)
+    if (evidence.names_key(file.key_id))
       return {Reason::kPersistenceRolledBack, "the vault is one of a later DEK than persistence.bin holds"};
     return {Reason::kVaultTampered, "the vault file names a DEK that persistence.bin does not hold"};
   }
   make_witnesses(file.key_id);
-  const Status older(Reason::kVaultRolledBack,
-                     "the vault is one of a former DEK, and a witness of the present");
-  for (SecretEvidence* witness : {&evidence.secret, &evidence.token}) {
-    if (witness->value && *witness->key_id > file.key_id) witness->damage = older;
-  }
-  TamperEvidence& tamper = evidence.tamper;
-  if (tamper.content && tamper.content->key_id > file.key_id) tamper.damage = older;
   return {};
 }
 

@@ -1,7 +1,6 @@
 // WARMSTART: from the files and witnesses to a verdict, and from the verdict to an open store.
 #include <algorithm>
 
-#include "base/limits.h"
 #include "os/errno_reason.h"
 #include "store/engine_state.h"
 #include "store/operations/relocation.h"
@@ -22,36 +21,6 @@ std::optional<Bytes> mended(ByteView file, const Digest& hash) {
   }
   return std::nullopt;
 }
-
-bool may_hold_anchor(const log::CommitInfo& commit) {
-  using log::CommitKind;
-  const bool first = commit.kind == CommitKind::kOpen && commit.checkpoint.generation == 1;
-  return first || commit.kind == CommitKind::kAnchor || commit.kind == CommitKind::kClose ||
-         commit.kind == CommitKind::kReanchor || commit.kind == CommitKind::kReseal ||
-         commit.kind == CommitKind::kTakeOver;
-}
-
-// Watches the history go by for one remembered checkpoint.
-class CheckpointWatch {
- public:
-  explicit CheckpointWatch(const log::Checkpoint& wanted) : wanted_(wanted) {}
-  // The history begins, perhaps anew: what an earlier reading saw no longer counts.
-  void begin() { standing_.reset(); }
-  void see(const log::Checkpoint& checkpoint) {
-    if (checkpoint.generation == wanted_.generation)
-      standing_ = checkpoint == wanted_ ? Standing::kContained : Standing::kDiffers;
-  }
-  [[nodiscard]] Standing conclude(const log::LoadedLog& log) {
-    if (standing_) return *standing_;
-    if (wanted_.generation > log.newest.generation) return Standing::kAhead;
-    for (const log::Checkpoint& checkpoint : log.witnessed) see(checkpoint);
-    return standing_.value_or(Standing::kForgotten);
-  }
-
- private:
-  log::Checkpoint wanted_;
-  std::optional<Standing> standing_;
-};
 
 }  // namespace
 
@@ -207,104 +176,33 @@ Status Engine::State::open_secrets_anew(const ProtectorKind& kind) {
 }
 
 void Engine::State::make_witnesses(std::uint32_t key_id) {
-  witnesses = std::make_unique<Witnesses>(*directory, secrets.get(), token_store(), witness_keys(key_id),
-                                          options.tamper_capacity);
+  witnesses = std::make_unique<Witnesses>(
+      Witnesses::Places{*directory, ring, secrets, protector, options.tamper_capacity}, witness_keys(key_id));
+  counter = witnesses->counter();
 }
 
-// The witnesses are read before the vault, so that with a live writer the vault can only be newer than they are.
-Status Engine::State::gather_evidence() {
-  evidence.expected = ring.core().witnesses;
-  if (has_secret_store()) SR_TRY(gather_secrets());
-  if (SecretStore* const device = token_store())
-    SR_TRY(gather_vault_hash(*device, "token", evidence.token, token_raw_hash));
-  SR_TRY(gather_counter());
-
-  TamperEvidence& tamper = evidence.tamper;
-  Result<TamperContent> content = read_tamper(&tamper.key_id);
-  tamper.present = !content.is(Reason::kNotFound);
-  if (content.ok()) {
-    tamper.content = *std::move(content);
-  } else if (content.is(Reason::kTamperFileTampered) || content.is(Reason::kVersion)) {
-    // persistence.bin names the format's version, so another one here is no newer release but an edit.
-    tamper.damage = Status(Reason::kTamperFileTampered, content.error().detail);
-  } else if (tamper.present) {
-    return content.status();
-  }
-  return {};
-}
-
-Status Engine::State::gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
-                                        std::optional<Bytes>& raw) {
-  Result<std::optional<Secret>> loaded_hash = store.load(SecretName::kVaultHash);
-  if (loaded_hash.is(Reason::kWitnessReplaced)) {  // damaged: a verdict, which authority may heal
-    found.present = true;
-    found.damage = loaded_hash.status();
+// What the witnesses remember goes along with the log.
+log::ReadOptions Engine::State::watch_log(const ProgressHook& progress) {
+  log::ReadOptions read;
+  read.on_file = [this](const log::FileHeader& file) -> Status {
+    SR_TRY(find_vault_key(file));
+    for (const std::unique_ptr<Observation>& each : evidence.found) each->on_file(file.key_id);
     return {};
-  }
-  if (!loaded_hash.ok()) return loaded_hash.status();
-  const std::optional<Secret>& vault_hash = *loaded_hash;
-  if (!vault_hash) return {};
-  secrets_damaged |= vault_hash->one_copy_damaged;
-  found.present = true;
-  raw = Bytes(vault_hash->value.view().begin(), vault_hash->value.view().end());
-  if (vault_hash->storage_id != ring.header().storage_id) {
-    found.damage = Status(Reason::kWitnessReplaced,
-                          std::string("VaultHash in the ") + where + " belongs to another store");
-    return {};
-  }
-  found.key_id = peek_key_id(*raw);
-  const SecretBytes* const named = ring.dek_of(found.key_id.value_or(ring.header().key_id));
-  if (named == nullptr) {
-    const bool later = *found.key_id > ring.header().key_id;
-    found.damage = Status(later ? Reason::kVaultRolledBack : Reason::kWitnessReplaced,
-                          std::string("VaultHash in the ") + where + " is of a " +
-                              (later ? "later" : "former") + " DEK than persistence.bin holds");
-    return {};
-  }
-  const SecretBytes key = witness_key(named->view(), ring.header().storage_id);
-  Result<VaultHash> value = parse_vault_hash(*raw, key.view(), ring.header().storage_id);
-  if (value.ok()) {
-    found.value = *std::move(value);
-  } else {
-    found.damage = value.status();
-  }
-  return {};
-}
-
-Status Engine::State::gather_secrets() {
-  SR_TRY(gather_vault_hash(*secrets, "SecretStore", evidence.secret, secret_raw_hash));
-  std::optional<Secret> time;
-  Status time_damage;
-  if (Result<std::optional<Secret>> found = secrets->load(SecretName::kTimeTamper); found.ok()) {
-    time = *std::move(found);
-  } else if (found.is(Reason::kWitnessReplaced)) {
-    time_damage = found.status();
-  } else {
-    return found.status();
-  }
-  if (time) secrets_damaged |= time->one_copy_damaged;
-  if (!time_damage.ok()) {
-    secret_stamp_damage = time_damage;
-  } else if (!time) {
-    secret_stamp_damage =
-        Status(Reason::kWitnessMissing, "the SecretStore holds no TimeTamper for this store");
-  } else if (time->storage_id != ring.header().storage_id) {
-    secret_stamp_damage =
-        Status(Reason::kWitnessReplaced, "TimeTamper in the SecretStore belongs to another store");
-  } else if (const SecretBytes* const named =
-                 ring.dek_of(peek_key_id(time->value.view()).value_or(ring.header().key_id));
-             named == nullptr) {
-    secret_stamp_damage =
-        Status(Reason::kWitnessReplaced,
-               "TimeTamper in the SecretStore is of another DEK than persistence.bin holds");
-  } else {
-    const SecretBytes key = witness_key(named->view(), ring.header().storage_id);
-    const Result<TimeStamp> value =
-        parse_witness_time(time->value.view(), key.view(), ring.header().storage_id);
-    secret_stamp_damage = value.status();
-    if (value.ok()) secret_stamp = *value;
-  }
-  return {};
+  };
+  read.on_snapshot = [this](const log::SnapshotInfo& snapshot) {
+    const log::Checkpoint& at = snapshot.checkpoint;
+    AuditTail& audit = witnesses->audit();
+    audit.begin({at.generation, at.head, snapshot.audit_chain});
+    for (const std::unique_ptr<Observation>& each : evidence.found) each->on_snapshot(snapshot, audit);
+  };
+  read.on_commit = [this](const log::CommitInfo& commit) {
+    AuditTail& audit = witnesses->audit();
+    audit.note(commit, std::nullopt);
+    vault.newest_wall_ms = commit.wall_ms;
+    for (const std::unique_ptr<Observation>& each : evidence.found) each->on_commit(commit, audit);
+  };
+  read.on_progress = progress;
+  return read;
 }
 
 Status Engine::State::load_log(const ProgressHook& progress) {
@@ -317,57 +215,7 @@ Status Engine::State::load_log(const ProgressHook& progress) {
   if (!opened.ok()) return opened.status();
   vault.file = *std::move(opened);
 
-  std::optional<CheckpointWatch> secret_watch;
-  std::optional<CheckpointWatch> token_watch;
-  std::optional<CheckpointWatch> tamper_watch;
-  if (evidence.secret.value) secret_watch.emplace(evidence.secret.value->checkpoint);
-  if (evidence.token.value) token_watch.emplace(evidence.token.value->checkpoint);
-  if (evidence.tamper.content) {
-    const AuditCheckpoint& newest = evidence.tamper.content->newest;
-    tamper_watch.emplace(log::Checkpoint{newest.generation, newest.head});
-  }
-  bool chain_differs = false;
-  // Beside a vault that has just moved to another DEK the tamper file may be one of the former.
-  bool tamper_is_former = false;
-  SecretBytes former_key;
-  std::optional<Digest> former_chain;
-  const auto see = [&](const log::Checkpoint& checkpoint) {
-    for (std::optional<CheckpointWatch>* watch : {&secret_watch, &token_watch, &tamper_watch})
-      if (*watch) (*watch)->see(checkpoint);
-    if (evidence.tamper.content && evidence.tamper.content->newest.generation == checkpoint.generation) {
-      const Digest of_log = witnesses->audit().newest().chain;
-      const Digest chain = tamper_is_former ? former_chain.value_or(Digest{}) : of_log;
-      chain_differs = evidence.tamper.content->newest.chain != chain;
-    }
-  };
-  log::ReadOptions read;
-  read.on_file = [&](const log::FileHeader& file) -> Status {
-    SR_TRY(find_vault_key(file));
-    if (!evidence.tamper.content) return {};
-    const std::uint32_t tamper_key_id = evidence.tamper.content->key_id;
-    tamper_is_former = tamper_key_id != file.key_id;
-    if (tamper_is_former) former_key = witness_keys(tamper_key_id).tamper.clone();
-    return {};
-  };
-  read.on_snapshot = [&](const log::SnapshotInfo& snapshot) {
-    anchor_places = {{snapshot.checkpoint, log::CommitKind::kSnapshotHead}};
-    const log::Checkpoint& at = snapshot.checkpoint;
-    witnesses->audit().begin({at.generation, at.head, snapshot.audit_chain});
-    former_chain = snapshot.former_chain;
-    for (std::optional<CheckpointWatch>* watch : {&secret_watch, &token_watch, &tamper_watch})
-      if (*watch) (*watch)->begin();
-    chain_differs = false;
-    see(at);
-  };
-  read.on_commit = [&](const log::CommitInfo& commit) {
-    witnesses->audit().note(commit, std::nullopt);
-    if (tamper_is_former && former_chain)
-      former_chain = next_chain(former_key.view(), *former_chain, entry_of(commit));
-    vault.newest_wall_ms = commit.wall_ms;
-    if (counter && may_hold_anchor(commit)) anchor_places.emplace_back(commit.checkpoint, commit.kind);
-    see(commit.checkpoint);
-  };
-  read.on_progress = progress;
+  const log::ReadOptions read = watch_log(progress);
   // Beside a live writer a frame may be read while it is being written, or the next one be there when the place of
   // this one was read empty. Damage is believed when a second look finds the same.
   std::optional<log::LoadedLog> before;
@@ -384,25 +232,13 @@ Status Engine::State::load_log(const ProgressHook& progress) {
     vault.make_epoch_keys(ring);
   }
 
-  evidence.newest = vault.loaded.newest;
-  evidence.tamper_synced = vault.loaded.tamper_synced;
-  evidence.end = vault.loaded.end;
-  if (secret_watch) evidence.secret.standing = secret_watch->conclude(vault.loaded);
-  if (token_watch) evidence.token.standing = token_watch->conclude(vault.loaded);
-  if (tamper_watch) {
-    evidence.tamper.standing = tamper_watch->conclude(vault.loaded);
-    // The heads agree but the audit log before them does not: another log than the one the vault counted along.
-    if (evidence.tamper.standing == Standing::kContained && chain_differs) {
-      evidence.tamper.damage =
-          Status(Reason::kTamperFileTampered, "the audit log differs from the vault's history");
-    }
-  }
-  if (counter) {
-    SR_ASSIGN(const std::optional<Bytes> anchor, vault.record(anchor_key()));
-    anchor_found = anchor ? parse_anchor_record(*anchor) : std::nullopt;
-    evidence.counter.newest = anchor_found;
-    adopt_anchor();
-  }
+  evidence.history.newest = vault.loaded.newest;
+  evidence.history.tamper_synced = vault.loaded.tamper_synced;
+  evidence.history.end = vault.loaded.end;
+  const ReadHistory history{vault.loaded, vault.index,
+                            [this](std::string_view key) { return vault.record(key); }};
+  for (const std::unique_ptr<Observation>& each : evidence.found) SR_TRY(each->conclude(history));
+  if (counter != nullptr) counter->adopt_anchor(*evidence.counter());
   verdict = judge(evidence);
   SR_ASSIGN(last_written_here, is_at_recorded_place());
   return {};
@@ -423,7 +259,7 @@ Status Engine::State::find_stamp() {
   if (!stored) return {Reason::kTimeTamperInvalid, "TIME_TAMPER is absent"};
   SR_ASSIGN(const TimeStamp stamp, parse_time_stamp(*stored));
   time.begin(stamp);
-  return secret_stamp_damage;
+  return evidence.stamp_damage();
 }
 
 // The first writing of every opening.
@@ -434,7 +270,7 @@ Status Engine::State::cut_tail() {
   // A process that was killed may have left what was read here, frames and names, in the page cache alone. Nothing is
   // built on it before it is durable: a power cut must not take it and leave what follows. And the sync of the newest
   // frame may have failed; then the kernel counts it as written, and only writing it again brings it to the disk.
-  const bool witnessed = evidence.secret.value && evidence.secret.value->checkpoint == vault.loaded.newest;
+  const bool witnessed = evidence.witnessed() == vault.loaded.newest;
   if (!witnessed && vault.loaded.newest_offset != 0) {
     Bytes frame(static_cast<std::size_t>(vault.loaded.end_offset - vault.loaded.newest_offset));
     SR_ASSIGN(const std::size_t got, vault.file->read_at(vault.loaded.newest_offset, frame));
@@ -464,13 +300,7 @@ void Engine::State::make_queue() {
 Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& changes,
                                     const TimeStamp& stamp_now) {
   if (startup == StartupState::kWarmstart) {
-    // What VaultHash remembers, and what a frame names, was synced in the tamper file before.
-    const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->checkpoint.generation : 0;
-    witnesses->adopt_tamper(std::move(evidence.tamper.content), std::max(evidence.tamper_synced, witnessed));
-    witnesses->adopt_secret(evidence.secret.value, secret_raw_hash.value_or(Bytes()));
-    // A token that never held this store's witness is given it, whatever stands there now.
-    if (evidence.token.present)
-      witnesses->adopt_token(evidence.token.value, token_raw_hash.value_or(Bytes()));
+    witnesses->adopt(evidence, vault.loaded.witnessed);
     // A reanchor that was cut before VaultHash remembered it is remembered now.
     SR_ASSIGN(const std::optional<Bytes> reanchored, vault.record(kReanchorKey));
     const std::optional<ReanchorRecord> record =
@@ -478,10 +308,6 @@ Status Engine::State::begin_writing(log::CommitKind kind, SystemRecordChanges& c
     if (record) {
       for (const UsedCheckpoint& checkpoint : record->used_checkpoints) witnesses->burn(checkpoint);
     }
-    std::deque<log::Checkpoint> checkpoints = vault.loaded.witnessed;
-    if (evidence.secret.value) checkpoints.push_back(evidence.secret.value->checkpoint);
-    while (checkpoints.size() > limits::kWitnessedCheckpointsMax) checkpoints.pop_front();
-    witnesses->adopt_witnessed(std::move(checkpoints));
   }
   if (!last_written_here) {
     SR_ASSIGN(const Bytes here, place());
@@ -505,8 +331,8 @@ Status Engine::State::repair_copies() {
 
 Status Engine::State::finish_opening(Foreign foreign) {
   SR_TRY(repair_copies());
-  if (counter) SR_TRY(take_over());
-  if (counter) {
+  if (counter != nullptr) {
+    SR_TRY(take_over());
     // After a COLDSTART too: the files of its provisioning are of no use from here on.
     const Status anchored = anchor_counter(log::CommitKind::kAnchor, Anchor::kAlways);
     if (anchored.is(Reason::kWitnessNotMoved))

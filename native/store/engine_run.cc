@@ -137,52 +137,39 @@ void Engine::State::describe_time(EngineStatus& out) {
     out.time_tamper = *stamp;
     const Now now = read_clock(environment.clock);
     out.age_ms = age_ms(*stamp, now);
-  } else if (secret_stamp) {
-    // A start that was refused before TIME_TAMPER: what the SecretStore remembers may be newer than the vault.
-    out.time_tamper = *secret_stamp;
-    out.age_ms = age_ms(*secret_stamp, read_clock(environment.clock));
+  } else if (const std::optional<TimeStamp> found = evidence.stamp()) {
+    // A start that was refused before TIME_TAMPER: what a witness remembers may be newer than the vault.
+    out.time_tamper = *found;
+    out.age_ms = age_ms(*found, read_clock(environment.clock));
   }
 }
 
 void Engine::State::describe_witnesses(const AuditCheckpoint& newest, EngineStatus& out) {
-  const auto add = [&](const char* name, const WitnessPosition& position) {
-    WitnessStatus witness;
-    witness.name = name;
+  for (const std::unique_ptr<Witness>& each : witnesses->each()) {
+    if (!each->is_connected()) continue;
+    const WitnessPosition position = each->position();
+    WitnessStatus& witness = out.witnesses.emplace_back();
+    witness.name = each->kind().name;
     witness.checkpoint = position.checkpoint;
-    witness.lag_generations = newest.generation - std::min(newest.generation, position.checkpoint.generation);
+    if (!vault.writer || options.read_only) {  // what was found, not what was moved
+      const Observation* const found = evidence.of(each->kind());
+      const std::optional<log::Checkpoint> remembered = found != nullptr ? found->checkpoint() : std::nullopt;
+      if (remembered) witness.checkpoint = *remembered;
+    }
+    witness.lag_generations = newest.generation - std::min(newest.generation, witness.checkpoint.generation);
     witness.moved_wall_ms = position.moved_wall_ms;
     witness.failing = position.failing;
-    out.witnesses.push_back(std::move(witness));
-  };
-  WitnessPosition tamper = witnesses->tamper_position();
-  WitnessPosition secret;
-  if (has_secret_store()) secret = witnesses->secret_position();
-  if (!vault.writer || options.read_only) {  // what was found, not what was moved
-    if (evidence.tamper.content) {
-      tamper.checkpoint = {evidence.tamper.content->newest.generation, evidence.tamper.content->newest.head};
-    }
-    if (evidence.secret.value) secret.checkpoint = evidence.secret.value->checkpoint;
   }
-  add("tamper-file", tamper);
-  if (has_secret_store()) add("secret-store", secret);
-  if (token_store() != nullptr) {
-    WitnessPosition token = witnesses->token_position();
-    if ((!vault.writer || options.read_only) && evidence.token.value)
-      token.checkpoint = evidence.token.value->checkpoint;
-    add("token", token);
+  if (counter == nullptr) return;
+  const AnchorRecord anchor = counter->newest();
+  if (out.tpm) {
+    out.tpm->counter = anchor.number;
+    out.tpm->increments = anchor.increments;
+    out.tpm->first_wall_ms = anchor.first_wall_ms;
+    out.tpm->first_number = anchor.first_number;
   }
-  if (counter) {
-    const CounterWitness::Position position = counter->position();
-    add("tpm-counter", {position.checkpoint, position.moved_wall_ms, position.failing});
-    if (out.tpm) {
-      out.tpm->counter = position.newest.number;
-      out.tpm->increments = position.newest.increments;
-      out.tpm->first_wall_ms = position.newest.first_wall_ms;
-      out.tpm->first_number = position.newest.first_number;
-    }
-    if (stage == Stage::kOpen && !options.read_only)
-      out.permit_checkpoint = authority_checkpoint(out.newest, position.newest.number);
-  }
+  if (stage == Stage::kOpen && !options.read_only)
+    out.permit_checkpoint = authority_checkpoint(out.newest, anchor.number);
 }
 
 EngineStatus Engine::status() {
@@ -212,7 +199,7 @@ EngineStatus Engine::status() {
   out.former_field_keys = static_cast<std::uint32_t>(state.ring.core().former_field_keys.size());
   if (!state.witnesses) return out;
   state.protector->describe(out);
-  out.secret_repaired = out.root_repaired || state.secrets_damaged;
+  out.secret_repaired = out.root_repaired || state.evidence.has_damaged_copy();
   const AuditCheckpoint newest = state.witnesses->audit().newest();
   out.newest = {newest.generation, newest.head};
   out.permit_checkpoint = state.authority_checkpoint(out.newest);

@@ -14,6 +14,7 @@
 #include "store/vault.h"
 #include "store/witness_mover.h"
 #include "time/time_keeper.h"
+#include "witnesses/tamper_file/tamper_witness.h"
 #include "witnesses/tpm_counter/counter_witness.h"
 #include "witnesses/verdict.h"
 #include "witnesses/witnesses.h"
@@ -25,7 +26,6 @@ inline constexpr std::string_view kStorageIdKey = "strongroom/storage-id";
 inline constexpr std::string_view kTimeTamperKey = "strongroom/time-tamper";
 inline constexpr std::string_view kReanchorKey = "strongroom/reanchor";
 inline constexpr std::string_view kContinuityKey = "strongroom/continuity";
-inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
 inline constexpr std::string_view kRestoreKey = "strongroom/restore";
 inline constexpr std::string_view kResealKey =
     "strongroom/reseal";  // the checkpoint that its authority accepted
@@ -94,39 +94,31 @@ struct Engine::State {
 
   KeyRing ring;
   bool persistence_damaged = false;  // one copy
-  bool secrets_damaged = false;      // one copy of VaultHash or TimeTamper; the next move mends it
 
   std::unique_ptr<Witnesses> witnesses;
   Vault vault;
 
   Evidence evidence;
   Verdict verdict;
-  std::optional<Bytes> secret_raw_hash;
-  std::optional<TimeStamp> secret_stamp;
-  Status secret_stamp_damage;
 
   TimeKeeper time;
   bool clock_corrected = false;       // at this start
   bool clock_unsynchronised = false;  // at COLDSTART
 
-  std::unique_ptr<CounterWitness> counter;  // null without one
-  std::optional<AnchorRecord> anchor_found;
-  // While the log is read: the commits that may hold an anchor.
-  std::vector<std::pair<log::Checkpoint, log::CommitKind>> anchor_places;
-  Status refused_root;  // why the root did not open, before authority did
+  CounterWitness* counter = nullptr;  // of the witnesses; null without one
+  Status refused_root;                // why the root did not open, before authority did
   bool age_excused = false;
   bool last_written_here = false;  // the directory is the one in which the store was last opened for writing
   std::uint64_t seal_epoch_anchors =
       1;  // under headers.mutex(): how many anchors the present epoch was given
   std::optional<std::uint64_t> seal_epoch_began_boot_ms;  // under headers.mutex()
-  std::optional<Bytes> token_raw_hash;
   bool restore_validated = false;
   bool password_proven = false;  // of a restore that continues
 
   HeaderChanges headers{{ring, vault, directory, protector}};
   Compactor compactor{{options, ring, vault, directory, witnesses,
                        [this](std::uint32_t key_id) { return witness_keys(key_id); }}};
-  WitnessMover mover{{environment.clock, options, ring, vault, headers, protector, witnesses, counter,
+  WitnessMover mover{{environment.clock, options, ring, vault, headers, witnesses,
                       [this] { return anchor_counter(log::CommitKind::kAnchor, Anchor::kUnlessConfirmed); },
                       [this](std::vector<log::Completion> done) { completed(std::move(done)); },
                       [this] { compactor.begin_if_worthwhile(); }}};
@@ -146,10 +138,7 @@ struct Engine::State {
   [[nodiscard]] ProtectorContext protector_context();
   [[nodiscard]] std::uint8_t present_files(const std::vector<std::string>& names) const;
   void make_witnesses(std::uint32_t key_id);
-  [[nodiscard]] Status gather_evidence();
-  [[nodiscard]] Status gather_secrets();
-  [[nodiscard]] Status gather_vault_hash(SecretStore& store, const char* where, SecretEvidence& found,
-                                         std::optional<Bytes>& raw);
+  [[nodiscard]] log::ReadOptions watch_log(const ProgressHook& progress);
   [[nodiscard]] Status load_log(const ProgressHook& progress);
   [[nodiscard]] Status refuse_leftover_items(const std::optional<StorageId>& planned);
   [[nodiscard]] Status save_first_items(const log::Checkpoint& genesis);
@@ -180,22 +169,14 @@ struct Engine::State {
   [[nodiscard]] Result<bool> is_at_recorded_place();
 
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
-  [[nodiscard]] bool has_secret_store() const { return (ring.core().witnesses & kWitnessSecretStore) != 0; }
-  [[nodiscard]] bool has_counter() const { return (ring.core().witnesses & kWitnessTpm) != 0; }
-  [[nodiscard]] bool has_extend() const { return (ring.core().witnesses & kWitnessTpmExtend) != 0; }
 
   // engine_take_over.cc
   // A store of release 0.1 gets new indices; otherwise nothing.
   [[nodiscard]] Status take_over();
   [[nodiscard]] Status begin_take_over() SR_REQUIRES(headers.mutex());
   [[nodiscard]] Status end_take_over();
-  // The record that speaks of the indices in the core data.
-  [[nodiscard]] std::string_view anchor_key() const;
 
   // engine_counter.cc
-  void make_counter_witness();
-  [[nodiscard]] Status gather_counter();
-  void adopt_anchor();
   // A read-only opening beside a live writer: whether what was read belongs together.
   [[nodiscard]] Result<bool> looks_consistent();
   [[nodiscard]] Status read_persistence_again();
@@ -206,7 +187,6 @@ struct Engine::State {
   }
   // engine_deks.cc
   [[nodiscard]] Witnesses::Keys witness_keys(std::uint32_t key_id);
-  [[nodiscard]] Result<TamperContent> read_tamper(std::optional<std::uint32_t>* key_id = nullptr);
   // Which DEK the vault file is of; then the witnesses are, too.
   [[nodiscard]] Status find_vault_key(const log::FileHeader& file);
   // A finding of a `read_only` start, unless persistence.bin was replaced meanwhile: then a writer is at work, and kLocked.
@@ -218,8 +198,9 @@ struct Engine::State {
   [[nodiscard]] SecretStore* token_store() const { return protector ? protector->witness_store() : nullptr; }
   [[nodiscard]] log::Checkpoint authority_checkpoint(const log::Checkpoint& checkpoint) const {
     // An increment that is still to be finished counts as made, so that finishing it takes no permit's worth.
-    return authority_checkpoint(checkpoint,
-                                evidence.counter.tpm.counter + (verdict.increment_pending ? 1 : 0));
+    const CounterObservation* const found = evidence.counter();
+    return authority_checkpoint(
+        checkpoint, (found != nullptr ? found->tpm.counter : 0) + (verdict.increment_pending ? 1 : 0));
   }
   [[nodiscard]] log::Checkpoint authority_checkpoint(const log::Checkpoint& checkpoint,
                                                      std::uint64_t counter_value) const;
@@ -239,8 +220,6 @@ struct Engine::State {
   // As authority or a COLDSTART sets it: `head` is what the extend index has, or will have.
   [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number, const std::optional<Digest>& head);
   [[nodiscard]] bool counter_unmoved() const;
-
-  void drop_contradicting_evidence();
 
   // engine_run.cc: for the status, with the ring's lock held.
   void describe_time(EngineStatus& out);

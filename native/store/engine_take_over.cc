@@ -11,19 +11,10 @@
 #include "store/engine_state.h"
 
 namespace strongroom::store {
-namespace {
-
-constexpr std::string_view kAnchorNextKey = "strongroom/anchor-next";
-
-}  // namespace
-
-std::string_view Engine::State::anchor_key() const {
-  return has_extend() && vault.index.find(kAnchorNextKey) != nullptr ? kAnchorNextKey : kAnchorKey;
-}
 
 Status Engine::State::take_over() {
   const MutexLock lock(headers.mutex());
-  if (!has_extend()) SR_TRY(begin_take_over());
+  if (ring.core().extend_secret.empty()) SR_TRY(begin_take_over());
   SR_ASSIGN(const std::optional<Bytes> next, vault.record(kAnchorNextKey));
   return next ? end_take_over() : Status();
 }
@@ -45,7 +36,7 @@ Status Engine::State::begin_take_over() {
   if (made != foreseen)
     return {Reason::kTpmUnavailable, "another program moved a counter of the TPM concurrently; start again"};
 
-  AnchorRecord record = counter->position().newest;
+  AnchorRecord record = counter->newest();
   record.number = record.first_number = made;
   record.increments += 1;
   record.head = AnchorHead{first_extend_value(planned.extend.secret.view()), std::nullopt};
@@ -67,8 +58,8 @@ Status Engine::State::end_take_over() {
   changes.remove(kAnchorNextKey);
   const Result<log::CommitInfo> done = vault.queue->commit_system(log::CommitKind::kTakeOver, changes.list());
   if (!done.ok()) return done.status();
-  make_counter_witness();
-  counter->adopt(*record, done->checkpoint, CounterWitness::Reached::kByTpm, done->checkpoint);
+  counter->renew();
+  counter->start_from(*record, done->checkpoint, CounterWitness::Reached::kByTpm, done->checkpoint);
   return {};
 }
 

@@ -6,8 +6,11 @@
 namespace strongroom::store {
 
 Status Engine::State::try_witnesses() {
-  if (evidence.tamper.present) SR_TRY(directory->open(kTamperFileName, os::OpenMode::kReadWrite).status());
-  return secrets ? secrets->try_write() : Status();
+  for (const std::unique_ptr<Witness>& witness : witnesses->each()) {
+    const Observation* const found = evidence.of(witness->kind());
+    if (found != nullptr) SR_TRY(witness->try_write(*found));
+  }
+  return {};
 }
 
 void Engine::State::remove_what_was_made() {

@@ -5,14 +5,15 @@
 
 #include "base/duration.h"
 #include "store/engine.h"
+#include "witnesses/tpm_counter/counter_witness.h"
 
 namespace strongroom::store {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How often the TPM is asked, while there are commits, whether another copy has moved it.
-constexpr std::uint64_t kCounterCheckMs = 10'000;
+// How often witnesses are asked, while there are commits, whether another copy has moved them.
+constexpr std::uint64_t kCheckMs = 10'000;
 constexpr std::uint64_t kTokenRetryMsMax = 60'000;
 constexpr std::chrono::milliseconds kDay{24 * 3600 * 1000};
 
@@ -22,16 +23,12 @@ bool is_witnessed(const log::Completion& completion) {
 
 }  // namespace
 
-SecretStore* WitnessMover::token() const {
-  return parts_.protector ? parts_.protector->witness_store() : nullptr;
-}
-
 void WitnessMover::begin() {
   const std::uint64_t newest = parts_.witnesses->audit().newest().generation;
   fast_window_.moved(newest);
   slow_window_.moved(newest);
-  counter_checked_boot_ms_ = parts_.clock.boot_ms();
-  if (!parts_.counter && token() != nullptr) anchored();
+  checked_boot_ms_ = parts_.clock.boot_ms();
+  if (has_slow() && counter() == nullptr) anchored();
 }
 
 void WitnessMover::start() {
@@ -52,20 +49,9 @@ void WitnessMover::stop() {
   thread_.join();
 }
 
-Status WitnessMover::alarm() const {
-  SR_TRY(parts_.witnesses->alarm());
-  return parts_.counter ? parts_.counter->alarm() : Status();
-}
+Status WitnessMover::alarm() const { return parts_.witnesses->alarm(); }
 
-bool WitnessMover::alarmed() const {
-  return parts_.witnesses->alarmed() || (parts_.counter && parts_.counter->alarmed());
-}
-
-const char* WitnessMover::window_text(const Window& window) const {
-  const std::uint8_t witnesses = parts_.ring.core().witnesses;
-  if (&window == &fast_window_) return (witnesses & kWitnessSecretStore) != 0 ? "SecretStore" : "tamper file";
-  return (witnesses & kWitnessTpm) != 0 ? "TPM" : "token";
-}
+bool WitnessMover::alarmed() const { return parts_.witnesses->alarmed(); }
 
 Status WitnessMover::gate() {
   if (alarmed()) SR_TRY(alarm());
@@ -75,7 +61,8 @@ Status WitnessMover::gate() {
   const std::uint64_t limit_ms = parts_.ring.core().window_ms_max;
   for (Window* window : {&fast_window_, &slow_window_}) {
     if (!window->exceeded(now_ms, ran_ms, limit_ms)) continue;
-    return {Reason::kWitnessUnavailable, std::string("the ") + window_text(*window) +
+    const Pace pace = window == &fast_window_ ? Pace::kEachMove : Pace::kPaced;
+    return {Reason::kWitnessUnavailable, "the " + std::string(parts_.witnesses->last_noun(pace)) +
                                              " could not be moved for " +
                                              duration_text(now_ms - window->waiting_since_ms()) +
                                              "; the limit is " + limit_text(limit_ms) + " (windowMaxMs)"};
@@ -100,7 +87,7 @@ void WitnessMover::committed(const log::CommitInfo& info) {
     if (has_slow()) slow_window_.committed(info.checkpoint.generation, now_ms);
   }
   if (has_slow() && info.kind != log::CommitKind::kAnchor && info.kind != log::CommitKind::kTime)
-    pace_.wanted = info.checkpoint.generation;
+    plan_.wanted = info.checkpoint.generation;
   if (!thread_.joinable()) return;
   const MutexLock lock(mutex_);
   if (dirty_) return;
@@ -121,7 +108,7 @@ void WitnessMover::completed(std::vector<log::Completion> completions) {
   if (!journal.empty()) parts_.deliver(std::move(journal));
   if (witnessed.empty()) return;
   const bool alone = !thread_.joinable();
-  if (alone && !parts_.counter) {
+  if (alone && counter() == nullptr) {
     const Status moved = move(Which::kAll);
     deliver(std::move(witnessed), moved);
     return;
@@ -158,7 +145,7 @@ Status WitnessMover::move_listed(Which which) {
   fast_window_.began(now_ms);
   if (which == Which::kAll) slow_window_.began(now_ms);
   Status moved = parts_.witnesses->move(which);
-  const std::uint64_t generation = parts_.witnesses->tamper_position().checkpoint.generation;
+  const std::uint64_t generation = parts_.witnesses->generation_of(Pace::kEachMove);
   for (Window* window : {&fast_window_, &slow_window_}) {
     if (window == &slow_window_ && which == Which::kFast) continue;
     if (moved.ok()) {
@@ -171,51 +158,51 @@ Status WitnessMover::move_listed(Which which) {
 }
 
 Status WitnessMover::move(Which which) {
-  if (which == Which::kAll && token() != nullptr) return move_to_token();
-  if (which == Which::kAll && parts_.counter) return move_to_counter();
+  if (which == Which::kAll && has_slow()) return counter() != nullptr ? move_to_counter() : move_all();
   Status moved = move_listed(Which::kFast);
-  check_counter();
+  check_witnesses();
   return moved;
 }
 
-Status WitnessMover::move_to_token() {
+Status WitnessMover::move_all() {
   anchored();
   Status moved = move_listed(Which::kAll);
-  pace_.owed = !moved.ok();
+  plan_.owed = !moved.ok();
   // Each try may leave something behind in a token without room, such as an empty file of SoftHSM2.
   const std::uint64_t shortest_ms = parts_.options.witness_interval_ms;
   const std::uint64_t longest_ms = std::max(kTokenRetryMsMax, shortest_ms);
-  pace_.retry_ms = moved.ok() ? 0 : std::clamp<std::uint64_t>(2 * pace_.retry_ms, shortest_ms, longest_ms);
+  plan_.retry_ms = moved.ok() ? 0 : std::clamp<std::uint64_t>(2 * plan_.retry_ms, shortest_ms, longest_ms);
   return moved;
 }
 
 Status WitnessMover::move_to_counter() {
   slow_window_.began(parts_.clock.boot_ms());
   Status moved = parts_.anchor_counter();
-  pace_.owed = !moved.ok();
+  plan_.owed = !moved.ok();
   if (moved.ok()) {
-    fast_window_.moved(parts_.witnesses->tamper_position().checkpoint.generation);
-    slow_window_.moved(parts_.counter->position().checkpoint.generation);
+    fast_window_.moved(parts_.witnesses->generation_of(Pace::kEachMove));
+    slow_window_.moved(parts_.witnesses->generation_of(Pace::kPaced));
     return moved;
   }
   slow_window_.failed();
   // The operations that wait are durable. What is not known concerns the anchor alone.
   if (moved.is(Reason::kPoisoned)) return parts_.vault.writer->poisoned();
-  parts_.counter->failed();
+  counter()->failed();
   move_listed(Which::kFast)
       .ignore("the tamper file need not wait for the TPM; the anchor's error is the one to report");
   return {Reason::kWitnessNotMoved, moved.error().detail, moved.error().system_error};
 }
 
-void WitnessMover::check_counter() {
+void WitnessMover::check_witnesses() {
   const std::uint64_t now_ms = parts_.clock.boot_ms();
-  const bool recent = now_ms - std::min(now_ms, counter_checked_boot_ms_) < kCounterCheckMs;
-  if (!parts_.counter || (recent && !parts_.counter->alarmed())) return;
+  const bool recent = now_ms - std::min(now_ms, checked_boot_ms_) < kCheckMs;
+  if (recent && !alarmed()) return;
   // An anchor that is under way reads the TPM itself.
   if (!parts_.headers.mutex().try_lock()) return;
   const MutexLock lock(parts_.headers.mutex(), MutexLock::Adopt());
-  counter_checked_boot_ms_ = now_ms;
-  parts_.counter->check().ignore("an alarm remains with the witness, and an outage says nothing");
+  checked_boot_ms_ = now_ms;
+  for (const std::unique_ptr<Witness>& witness : parts_.witnesses->each())
+    witness->check().ignore("an alarm remains with the witness, and an outage says nothing");
 }
 
 void WitnessMover::settle_waiting() {
@@ -230,27 +217,25 @@ void WitnessMover::settle_waiting() {
   deliver(std::move(waiting), moved);
 }
 
-void WitnessMover::anchored() { pace_.moved_boot_ms = parts_.clock.boot_ms(); }
+void WitnessMover::anchored() { plan_.moved_boot_ms = parts_.clock.boot_ms(); }
 
 std::optional<std::chrono::milliseconds> WitnessMover::until_slow() const {
   if (!has_slow()) return std::nullopt;
-  const bool retries = token() != nullptr && pace_.owed;
-  const log::Checkpoint confirmed =
-      parts_.counter ? parts_.counter->position().checkpoint : parts_.witnesses->token_position().checkpoint;
-  if (pace_.wanted <= confirmed.generation && !retries) return std::nullopt;
+  const bool retries = counter() == nullptr && plan_.owed;
+  if (plan_.wanted <= parts_.witnesses->generation_of(Pace::kPaced) && !retries) return std::nullopt;
   const std::uint64_t now_ms = parts_.clock.boot_ms();
-  const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, pace_.moved_boot_ms);
+  const std::uint64_t since_ms = now_ms - std::min<std::uint64_t>(now_ms, plan_.moved_boot_ms);
   // Halfway through the window it moves by itself however seldom it is to.
   std::uint64_t interval_ms = parts_.ring.core().window_ms_max / 2;
   const std::uint32_t per_day = parts_.options.tpm.anchors_per_day;
   if (per_day != 0) interval_ms = std::min(interval_ms, static_cast<std::uint64_t>(kDay.count()) / per_day);
-  if (retries) interval_ms = pace_.retry_ms;
+  if (retries) interval_ms = plan_.retry_ms;
   return std::chrono::milliseconds(interval_ms - std::min(interval_ms, since_ms));
 }
 
 bool WitnessMover::slow_is_due() const {
   if (!has_slow()) return false;
-  return (pace_.owed && token() == nullptr) || until_slow() == std::chrono::milliseconds(0);
+  return (plan_.owed && counter() != nullptr) || until_slow() == std::chrono::milliseconds(0);
 }
 
 // Which witnesses are to move now.

@@ -1,7 +1,7 @@
 // When the witnesses of an open store move, and what waits for that.
 //
-// Fast witnesses (tamper file, SecretStore) follow at the interval of the options, and at once where an operation waits for
-// them. A slow one, the TPM or the token, moves at its own pace: each move costs time and wears it.
+// Witnesses that move each time follow at the interval of the options, and at once where an operation waits for them. A paced
+// one, the TPM or the token, moves seldom by itself: each move costs time and wears it.
 //
 // Invariants:
 // - Whoever waits was committed before it was queued here, so the next move covers it.
@@ -15,7 +15,6 @@
 
 #include "store/header_changes.h"
 #include "store/window.h"
-#include "witnesses/tpm_counter/counter_witness.h"
 #include "witnesses/witnesses.h"
 
 namespace strongroom::store {
@@ -33,9 +32,7 @@ class WitnessMover {
     KeyRing& ring;
     Vault& vault;
     HeaderChanges& headers;
-    const std::unique_ptr<KeyProtector>& protector;
     const std::unique_ptr<Witnesses>& witnesses;
-    const std::unique_ptr<CounterWitness>& counter;
     std::function<Status()> anchor_counter;                     // unless the TPM confirms everything
     std::function<void(std::vector<log::Completion>)> deliver;  // completions, to whoever submitted
     std::function<void()> all_moved;                            // on the thread, and no alarm is raised
@@ -65,14 +62,13 @@ class WitnessMover {
   [[nodiscard]] std::uint64_t waiting_ms() const;  // how long the oldest commit has; 0: none does
 
  private:
-  [[nodiscard]] SecretStore* token() const;
-  [[nodiscard]] bool has_slow() const { return parts_.counter || token() != nullptr; }
-  [[nodiscard]] const char* window_text(const Window& window) const;
+  [[nodiscard]] bool has_slow() const { return parts_.witnesses->has(Pace::kPaced); }
+  [[nodiscard]] CounterWitness* counter() const { return parts_.witnesses->counter(); }
   [[nodiscard]] Status move_listed(Which which);
-  [[nodiscard]] Status move_to_token();
+  [[nodiscard]] Status move_all();
   [[nodiscard]] Status move_to_counter();
-  // Looks whether another copy of the store has moved the TPM.
-  void check_counter();
+  // Looks whether another copy of the store has moved a witness.
+  void check_witnesses();
   [[nodiscard]] std::optional<std::chrono::milliseconds> until_slow() const;
   [[nodiscard]] bool slow_is_due() const;
   void deliver(std::vector<log::Completion> waiting, const Status& moved);
@@ -80,7 +76,7 @@ class WitnessMover {
   [[nodiscard]] Which wait_for_work() SR_REQUIRES(mutex_);
 
   // When the slow witness moves next.
-  struct Pace {
+  struct Plan {
     std::atomic<std::uint64_t> moved_boot_ms{0};
     std::atomic<std::uint64_t> wanted{0};    // the newest generation that it should have
     std::atomic<bool> owed{false};           // a move was asked for and failed
@@ -90,8 +86,8 @@ class WitnessMover {
   Parts parts_;
   Window fast_window_;
   Window slow_window_;
-  Pace pace_;
-  std::uint64_t counter_checked_boot_ms_ = 0;  // by the opening, then the thread
+  Plan plan_;
+  std::uint64_t checked_boot_ms_ = 0;  // by the opening, then the thread
 
   Mutex mutex_;
   CondVar wake_;

@@ -2,116 +2,135 @@
 
 #include <algorithm>
 
+#include "witnesses/witness.h"
+
 namespace strongroom::store {
 namespace {
 
-std::string at(std::uint64_t generation) { return "generation " + std::to_string(generation); }
-
-bool damaged(log::LogEnd end) {
-  return end == log::LogEnd::kDamaged || end == log::LogEnd::kDamagedInside || end == log::LogEnd::kTooLong;
-}
-
-// A history that ends too early: cut at damage, or an older one.
-Status too_short(const Evidence& evidence, const std::string& witness, std::uint64_t remembered) {
-  if (damaged(evidence.end)) {
+Status judge_end(const History& history) {
+  if (history.end == log::LogEnd::kDamagedInside) {
     return {Reason::kVaultTampered, "the vault does not authenticate after " +
-                                        at(evidence.newest.generation) + ", and the " + witness +
-                                        " remembers " + at(remembered)};
+                                        at_generation(history.newest.generation) +
+                                        ", and a later commit stands behind the damage"};
   }
-  return {Reason::kVaultRolledBack, std::string("the vault ends at ") + at(evidence.newest.generation) +
-                                        ", and the " + witness + " remembers " + at(remembered)};
-}
-
-Status judge_secret(const Evidence& evidence, const SecretEvidence& secret, const std::string& witness) {
-  if (!secret.damage.ok()) return secret.damage;
-  if (!secret.present && evidence.root_lost) return {};
-  if (!secret.present)
-    return {Reason::kWitnessMissing, "the " + witness + " holds no VaultHash for this store"};
-  const std::uint64_t generation = secret.value->checkpoint.generation;
-  switch (secret.standing) {
-    case Standing::kContained:
-      return {};
-    case Standing::kAhead:
-      return too_short(evidence, witness, generation);
-    case Standing::kDiffers:
-      return {Reason::kVaultTampered, "the " + witness + " remembers another history at " + at(generation)};
-    case Standing::kForgotten:
-      return {Reason::kWitnessReplaced, "the " + witness + " remembers " + at(generation) +
-                                            ", which the vault's history does not contain"};
-  }
-  return {Reason::kInternal, "unknown standing"};
-}
-
-Status judge_counter(const Evidence& evidence, bool* increment_pending) {
-  if ((evidence.expected & kWitnessTpm) == 0) return {};
-  const CounterEvidence& counter = evidence.counter;
-  if (!counter.damage.ok()) return evidence.root_lost ? Status() : counter.damage;
-  if (!counter.newest) return {Reason::kVaultTampered, "the vault holds no anchor of the TPM"};
-  const AnchorStanding standing = stand(*counter.newest, counter.tpm);
-  *increment_pending = standing == AnchorStanding::kNotBegun || standing == AnchorStanding::kExtended;
-  return explain(standing, *counter.newest, counter.tpm,
-                 damaged(evidence.end) ? VaultEnd::kDamaged : VaultEnd::kWhole);
-}
-
-Status judge_tamper(const Evidence& evidence) {
-  const TamperEvidence& tamper = evidence.tamper;
-  if (!tamper.damage.ok()) return tamper.damage;
-  const std::uint64_t generation = tamper.content->newest.generation;
-  switch (tamper.standing) {
-    case Standing::kContained:
-    case Standing::kForgotten:  // merely old; the SecretStore vouches for the vault
-      break;
-    case Standing::kAhead:
-      return too_short(evidence, "tamper file", generation);
-    case Standing::kDiffers:
-      return {Reason::kVaultTampered, "the tamper file remembers another history at " + at(generation)};
-  }
-  if (tamper.content->clean) return {};
-  // Only an append that a crash cut short may leave damage: behind everything that is known to have been synced, and
-  // only where the vault has commits that such an append could have held.
-  const std::uint64_t witnessed = evidence.secret.value ? evidence.secret.value->checkpoint.generation : 0;
-  const std::uint64_t synced = std::max({evidence.tamper_synced, witnessed, evidence.counter.witnessed});
-  if (generation < synced || generation >= evidence.newest.generation) {
-    return {Reason::kTamperFileTampered, "the tamper file does not authenticate after " + at(generation)};
+  if (history.end == log::LogEnd::kTooLong) {
+    return {Reason::kVaultTampered, "more stands behind " + at_generation(history.newest.generation) +
+                                        " of the vault than a crash can leave"};
   }
   return {};
 }
 
+Status judge_those(Place place, const Evidence& evidence, const History& history, Verdict& verdict) {
+  for (const std::unique_ptr<Observation>& each : evidence.found)
+    if (each->kind().place == place) SR_TRY(each->judge(history, verdict));
+  return {};
+}
+
+Status judge_all(const Evidence& evidence, const History& history, Verdict& verdict) {
+  SR_TRY(judge_those(Place::kOutside, evidence, history, verdict));
+  SR_TRY(judge_end(history));
+  return judge_those(Place::kBeside, evidence, history, verdict);
+}
+
 }  // namespace
 
+Observation* Evidence::of(const WitnessKind& kind) const {
+  for (const std::unique_ptr<Observation>& each : found)
+    if (&each->kind() == &kind) return each.get();
+  return nullptr;
+}
+
+std::optional<log::Checkpoint> Evidence::witnessed() const {
+  std::optional<log::Checkpoint> newest;
+  for (const std::unique_ptr<Observation>& each : found) {
+    const std::optional<log::Checkpoint> of = each->witnessed();
+    if (of && (!newest || of->generation > newest->generation)) newest = of;
+  }
+  return newest;
+}
+
+std::optional<TimeStamp> Evidence::stamp() const {
+  for (const std::unique_ptr<Observation>& each : found)
+    if (const std::optional<TimeStamp> stamp = each->stamp()) return stamp;
+  return std::nullopt;
+}
+
+Status Evidence::stamp_damage() const {
+  for (const std::unique_ptr<Observation>& each : found) SR_TRY(each->stamp_damage());
+  return {};
+}
+
+std::vector<UsedCheckpoint> Evidence::used_checkpoints() const {
+  std::vector<UsedCheckpoint> used;
+  for (const std::unique_ptr<Observation>& each : found) {
+    for (const UsedCheckpoint& checkpoint : each->used_checkpoints())
+      if (std::find(used.begin(), used.end(), checkpoint) == used.end()) used.push_back(checkpoint);
+  }
+  return used;
+}
+
+std::string_view Evidence::remembers(const UsedCheckpoint& checkpoint) const {
+  for (const std::unique_ptr<Observation>& each : found) {
+    const std::vector<UsedCheckpoint> used = each->used_checkpoints();
+    if (std::find(used.begin(), used.end(), checkpoint) != used.end()) return each->kind().noun;
+  }
+  return {};
+}
+
+bool Evidence::names_key(std::uint32_t key_id) const {
+  return std::any_of(found.begin(), found.end(),
+                     [key_id](const auto& each) { return each->key_id() == key_id; });
+}
+
+bool Evidence::has_damaged_copy() const {
+  return std::any_of(found.begin(), found.end(), [](const auto& each) { return each->has_damaged_copy(); });
+}
+
+bool Evidence::has_confirming() const {
+  return std::all_of(found.begin(), found.end(),
+                     [](const auto& each) { return !each->kind().confirms_alone || each->is_present(); });
+}
+
+CounterObservation* Evidence::counter() const {
+  for (const std::unique_ptr<Observation>& each : found)
+    if (CounterObservation* const counter = each->counter()) return counter;
+  return nullptr;
+}
+
 Verdict judge(const Evidence& evidence) {
+  History history = evidence.history;
+  for (const std::unique_ptr<Observation>& each : evidence.found) {
+    history.tamper_synced = std::max(history.tamper_synced, each->tamper_synced());
+    history.is_confirmed_alone |= each->kind().confirms_alone;
+  }
   Verdict verdict;
-  if ((evidence.expected & kWitnessSecretStore) != 0)
-    verdict.status = judge_secret(evidence, evidence.secret, "SecretStore");
-  if (!verdict.status.ok()) return verdict;
-  if ((evidence.expected & kWitnessToken) != 0)
-    verdict.status = judge_secret(evidence, evidence.token, "token");
-  if (!verdict.status.ok()) return verdict;
-  verdict.status = judge_counter(evidence, &verdict.increment_pending);
-  if (!verdict.status.ok()) return verdict;
-  if (evidence.end == log::LogEnd::kDamagedInside) {
-    verdict.status = Status(Reason::kVaultTampered, "the vault does not authenticate after " +
-                                                        at(evidence.newest.generation) +
-                                                        ", and a later commit stands behind the damage");
-    return verdict;
-  }
-  if (evidence.end == log::LogEnd::kTooLong) {
-    verdict.status = Status(Reason::kVaultTampered, "more stands behind " + at(evidence.newest.generation) +
-                                                        " of the vault than a crash can leave");
-    return verdict;
-  }
-  if (evidence.tamper.present) {
-    verdict.status = judge_tamper(evidence);
-    if (!verdict.status.ok()) return verdict;
-  } else if ((evidence.expected & kWitnessSecretStore) != 0) {
-    verdict.tamper_file_anew = true;
-  } else {
-    verdict.status = Status(Reason::kWitnessMissing,
-                            "the tamper file is missing, and no SecretStore vouches for the vault");
-    return verdict;
-  }
-  verdict.tail_torn = evidence.end == log::LogEnd::kDamaged;
+  verdict.status = judge_all(evidence, history, verdict);
+  verdict.tail_torn = verdict.status.ok() && history.end == log::LogEnd::kDamaged;
   return verdict;
+}
+
+bool is_damaged(log::LogEnd end) {
+  return end == log::LogEnd::kDamaged || end == log::LogEnd::kDamagedInside || end == log::LogEnd::kTooLong;
+}
+
+std::string at_generation(std::uint64_t generation) { return "generation " + std::to_string(generation); }
+
+// A history that ends too early: cut at damage, or an older one.
+Status ends_before(const History& history, std::string_view noun, std::uint64_t remembered) {
+  const std::string remembers = ", and the " + std::string(noun) + " remembers " + at_generation(remembered);
+  const std::string newest = at_generation(history.newest.generation);
+  if (is_damaged(history.end))
+    return {Reason::kVaultTampered, "the vault does not authenticate after " + newest + remembers};
+  return {Reason::kVaultRolledBack, "the vault ends at " + newest + remembers};
+}
+
+Status differs_from(std::string_view noun, std::uint64_t remembered) {
+  return {Reason::kVaultTampered,
+          "the " + std::string(noun) + " remembers another history at " + at_generation(remembered)};
+}
+
+Status vault_is_of_former_key() {
+  return {Reason::kVaultRolledBack, "the vault is one of a former DEK, and a witness of the present"};
 }
 
 }  // namespace strongroom::store

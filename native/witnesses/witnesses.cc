@@ -5,70 +5,82 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "witnesses/registry.h"
+#include "witnesses/tamper_file/tamper_witness.h"
 
 namespace strongroom::store {
 namespace {
 
-TamperWitness::Key tamper_key_of(const Witnesses::Keys& keys) {
-  return {keys.tamper.clone(), keys.storage_id, keys.key_id};
-}
-
-WitnessKey witness_key_of(const Witnesses::Keys& keys) {
-  return {keys.witness.clone(), keys.storage_id, keys.key_id};
+WitnessContext context_of(const Witnesses::Places& places, const WitnessKeys& keys) {
+  return {places.directory, places.ring, places.secrets, places.protector, keys, places.tamper_capacity};
 }
 
 }  // namespace
 
-Witnesses::Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
-                     std::uint32_t tamper_capacity)
+Witnesses::Witnesses(const Places& places, Keys keys)
     : keys_(std::move(keys)),
-      witness_key_(witness_key_of(keys_)),
-      audit_(keys_.tamper.clone(), tamper_capacity),
-      tamper_(directory, tamper_key_of(keys_), tamper_capacity) {
-  if (secrets != nullptr)
-    secret_.emplace(*secrets, witness_key_, "SecretStore", SecretWitness::Items::kVaultHashAndTime);
-  if (token != nullptr) token_.emplace(*token, witness_key_, "token", SecretWitness::Items::kVaultHash);
+      audit_(keys_.tamper.clone(), places.tamper_capacity),
+      each_(make_witnesses(places.ring.core().witnesses, context_of(places, keys_))) {
+  for (const std::unique_ptr<Witness>& witness : each_) {
+    if (CounterWitness* const counter = witness->counter()) counter_ = counter;
+    if (TamperWitness* const tamper = witness->tamper_file()) tamper_ = tamper;
+  }
+  if (tamper_ == nullptr) std::abort();  // the core data of every store expect it
 }
 
-void Witnesses::attach_token(SecretStore& token) {
-  const std::lock_guard move(move_mutex_);
-  token_.emplace(token, witness_key_, "token", SecretWitness::Items::kVaultHash);
+bool Witnesses::has(Pace pace) const {
+  return std::any_of(each_.begin(), each_.end(),
+                     [pace](const auto& witness) { return witness->kind().pace == pace; });
 }
 
-void Witnesses::adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t synced) {
+std::string_view Witnesses::last_noun(Pace pace) const {
+  std::string_view noun;
+  for (const std::unique_ptr<Witness>& witness : each_)
+    if (witness->kind().pace == pace) noun = witness->kind().noun;
+  return noun;
+}
+
+std::uint64_t Witnesses::generation_of(Pace pace) const {
+  std::uint64_t generation = UINT64_MAX;
+  for (const std::unique_ptr<Witness>& witness : each_)
+    if (witness->kind().pace == pace)
+      generation = std::min(generation, witness->position().checkpoint.generation);
+  return generation;
+}
+
+Status Witnesses::observe(Evidence& evidence) {
+  for (const Place place : {Place::kOutside, Place::kBeside}) {
+    for (const std::unique_ptr<Witness>& witness : each_) {
+      if (witness->kind().place != place) continue;
+      SR_ASSIGN(std::unique_ptr<Observation> found, witness->observe());
+      evidence.found.push_back(std::move(found));
+    }
+  }
+  return {};
+}
+
+void Witnesses::adopt(Evidence& evidence, std::deque<log::Checkpoint> witnessed) {
+  // What VaultHash remembers, and what a frame names, was synced in the tamper file before.
+  const std::optional<log::Checkpoint> newest = evidence.witnessed();
+  const std::uint64_t synced = std::max(evidence.history.tamper_synced, newest ? newest->generation : 0);
   const std::lock_guard move(move_mutex_);
-  tamper_.adopt(std::move(tamper), synced);
+  for (const std::unique_ptr<Witness>& witness : each_) {
+    Observation* const found = evidence.of(witness->kind());
+    if (found == nullptr) continue;
+    witness->adopt(*found, synced);
+    const MutexLock lock(mutex_);
+    for (const UsedCheckpoint& checkpoint : found->used_checkpoints()) add_used(checkpoint);
+  }
+  if (newest) witnessed.push_back(*newest);
+  while (witnessed.size() > limits::kWitnessedCheckpointsMax) witnessed.pop_front();
+  const MutexLock lock(mutex_);
+  witnessed_ = std::move(witnessed);
 }
 
 void Witnesses::add_used(const UsedCheckpoint& checkpoint) {
   if (std::find(used_.begin(), used_.end(), checkpoint) != used_.end()) return;
   used_.push_back(checkpoint);
   if (used_.size() > kUsedCheckpointsMax) used_.erase(used_.begin());
-}
-
-void Witnesses::adopt_used(const std::optional<VaultHash>& vault_hash) {
-  if (!vault_hash) return;
-  const MutexLock lock(mutex_);
-  for (const UsedCheckpoint& checkpoint : vault_hash->used_checkpoints) add_used(checkpoint);
-}
-
-void Witnesses::adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
-  if (!secret_) return;
-  const std::lock_guard move(move_mutex_);
-  secret_->adopt(vault_hash, std::move(raw_vault_hash));
-  adopt_used(vault_hash);
-}
-
-void Witnesses::adopt_token(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
-  if (!token_) return;
-  const std::lock_guard move(move_mutex_);
-  token_->adopt(vault_hash, std::move(raw_vault_hash));
-  adopt_used(vault_hash);
-}
-
-void Witnesses::adopt_witnessed(std::deque<log::Checkpoint> checkpoints) {
-  const MutexLock lock(mutex_);
-  witnessed_ = std::move(checkpoints);
 }
 
 void Witnesses::burn(const UsedCheckpoint& checkpoint) {
@@ -78,7 +90,7 @@ void Witnesses::burn(const UsedCheckpoint& checkpoint) {
 
 void Witnesses::prepare_next(Keys next) {
   const std::lock_guard move(move_mutex_);
-  const std::optional<TamperContent> file = tamper_.content();
+  const std::optional<TamperContent> file = tamper_->content();
   audit_.prepare_next(next.tamper.clone(), file ? &*file : nullptr);
   next_ = std::move(next);
 }
@@ -93,10 +105,7 @@ void Witnesses::adopt_next(const Hold& hold) {
   if (!hold.owns_lock() || !next_) std::abort();
   keys_ = *std::exchange(next_, std::nullopt);
   audit_.adopt_next();
-  tamper_.rekeyed(tamper_key_of(keys_));
-  witness_key_ = witness_key_of(keys_);
-  if (secret_) secret_->rekeyed();
-  if (token_) token_->rekeyed();
+  for (const std::unique_ptr<Witness>& witness : each_) witness->rekeyed();
 }
 
 Status Witnesses::move(Which which) {
@@ -106,14 +115,11 @@ Status Witnesses::move(Which which) {
 }
 
 Status Witnesses::try_move(Which which, Foreign foreign) {
-  const std::lock_guard move(move_mutex_);
-  const AuditTail::Rest rest = audit_.behind(tamper_.written());
+  const std::lock_guard lock(move_mutex_);
+  const AuditTail::Rest rest = audit_.behind(tamper_->written());
   const log::Checkpoint checkpoint{rest.newest.generation, rest.newest.head};
-  const VaultHash vault_hash{checkpoint, rest.wall_ms, used_checkpoints()};
-  SR_TRY(tamper_.move(rest));
-  if (secret_) SR_TRY(secret_->move(vault_hash, rest.stamp, foreign));
-  if (token_ && which == Which::kAll) SR_TRY(token_->move(vault_hash, rest.stamp, foreign));
-  const MutexLock lock(mutex_);
+  SR_TRY(move_each(which, Move{{checkpoint, rest.wall_ms, used_checkpoints()}, rest, foreign}));
+  const MutexLock witnessed_lock(mutex_);
   if (witnessed_.empty() || !(witnessed_.back() == checkpoint)) {
     witnessed_.push_back(checkpoint);
     if (witnessed_.size() > limits::kWitnessedCheckpointsMax) witnessed_.pop_front();
@@ -121,14 +127,27 @@ Status Witnesses::try_move(Which which, Foreign foreign) {
   return {};
 }
 
-bool Witnesses::alarmed() const { return (secret_ && secret_->alarmed()) || (token_ && token_->alarmed()); }
-
-Status Witnesses::alarm() const {
-  for (const std::optional<SecretWitness>* witness : {&secret_, &token_}) {
-    if (*witness) SR_TRY((*witness)->alarm());
+Status Witnesses::move_each(Which which, const Move& move) {
+  for (const Place place : {Place::kBeside, Place::kOutside}) {
+    for (const std::unique_ptr<Witness>& witness : each_) {
+      const WitnessKind& kind = witness->kind();
+      if (kind.place == place && (kind.pace == Pace::kEachMove || which == Which::kAll))
+        SR_TRY(witness->move(move));
+    }
   }
   return {};
 }
+
+bool Witnesses::alarmed() const {
+  return std::any_of(each_.begin(), each_.end(), [](const auto& witness) { return witness->alarmed(); });
+}
+
+Status Witnesses::alarm() const {
+  for (const std::unique_ptr<Witness>& witness : each_) SR_TRY(witness->alarm());
+  return {};
+}
+
+std::uint64_t Witnesses::tamper_synced() const { return tamper_->synced(); }
 
 std::deque<log::Checkpoint> Witnesses::witnessed_checkpoints() const {
   const MutexLock lock(mutex_);
@@ -138,6 +157,18 @@ std::deque<log::Checkpoint> Witnesses::witnessed_checkpoints() const {
 std::vector<UsedCheckpoint> Witnesses::used_checkpoints() const {
   const MutexLock lock(mutex_);
   return used_;
+}
+
+bool prove_freshness(const Witnesses& witnesses) {
+  const auto& each = witnesses.each();
+  return std::any_of(each.begin(), each.end(),
+                     [](const auto& witness) { return witness->kind().proves_freshness; });
+}
+
+bool confirm_alone(const Witnesses& witnesses) {
+  const auto& each = witnesses.each();
+  return std::any_of(each.begin(), each.end(),
+                     [](const auto& witness) { return witness->kind().confirms_alone; });
 }
 
 }  // namespace strongroom::store

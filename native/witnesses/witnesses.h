@@ -1,10 +1,10 @@
-// The tamper file, the SecretStore and the token as witnesses, in the order in which they move.
+// The witnesses of a store, in the order of the registry.
 //
 // Invariants:
-// - A witness moves only to a checkpoint that is durable in the vault, and in this order: tamper file, SecretStore, token. So
-//   what a `VaultHash` remembers is also in the tamper file, synced.
+// - A witness moves only to a checkpoint that is durable in the vault, and those outside after the tamper file. So what a
+//   `VaultHash` remembers is also in the tamper file, synced.
 // - Tamper file and witness values are of the DEK that the vault file names, or of the one before it until their next move.
-// Thread-safe; moves are serialised.
+// Thread-safe; moves are serialised. What is asked of each() is serialised by the engine.
 #pragma once
 
 #include <deque>
@@ -12,38 +12,40 @@
 #include <string_view>
 
 #include "witnesses/audit_tail.h"
-#include "witnesses/tamper_file/tamper_witness.h"
-#include "witnesses/vault_hash/vault_hash.h"
-#include "witnesses/vault_hash/vault_hash_witness.h"
+#include "witnesses/verdict.h"
+#include "witnesses/witness.h"
 
 namespace strongroom::store {
 
 class Witnesses {
  public:
-  struct Keys {
-    SecretBytes tamper;
-    SecretBytes witness;
-    StorageId storage_id{};
-    std::uint32_t key_id = 1;
+  using Keys = WitnessKeys;
+  // What they are of, as WitnessContext.
+  struct Places {
+    os::Directory& directory;
+    KeyRing& ring;
+    const std::unique_ptr<SecretStore>& secrets;
+    const std::unique_ptr<KeyProtector>& protector;
+    std::uint32_t tamper_capacity;
   };
-  enum class Which : std::uint8_t { kFast, kAll };  // kAll: the token too, which is slow and wears
+  enum class Which : std::uint8_t { kFast, kAll };  // kAll: those too that are paced
 
-  // `secrets` and `token` are null where the store has none.
-  Witnesses(os::Directory& directory, SecretStore* secrets, SecretStore* token, Keys keys,
-            std::uint32_t tamper_capacity);
+  // Those that the ring's core data expect.
+  Witnesses(const Places& places, Keys keys);
 
   // The durable commits that the next move will cover.
   [[nodiscard]] AuditTail& audit() { return audit_; }
-  [[nodiscard]] const AuditTail& audit() const { return audit_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<Witness>>& each() const { return each_; }
+  [[nodiscard]] CounterWitness* counter() const { return counter_; }  // null without one
+  // Of those with this pace: whether there is one, what the last is called, and what all of them hold.
+  [[nodiscard]] bool has(Pace pace) const;
+  [[nodiscard]] std::string_view last_noun(Pace pace) const;
+  [[nodiscard]] std::uint64_t generation_of(Pace pace) const;
 
-  // A token that was not there when this was made.
-  void attach_token(SecretStore& token);
-
-  // What was found at start, so that it is gone on with; see TamperWitness and SecretWitness.
-  void adopt_tamper(std::optional<TamperContent> tamper, std::uint64_t synced);
-  void adopt_secret(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
-  void adopt_token(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash);
-  void adopt_witnessed(std::deque<log::Checkpoint> checkpoints);
+  // Before the vault is read.
+  [[nodiscard]] Status observe(Evidence& evidence);
+  // Continues from what was found, and from the checkpoints that the vault knows as witnessed.
+  void adopt(Evidence& evidence, std::deque<log::Checkpoint> witnessed);
   void burn(const UsedCheckpoint& checkpoint);  // kept in VaultHash from the next move on
 
   // The vault moves to another DEK. adopt_next(), when the vault file is one of the next DEK: with the commit lock held, and
@@ -61,35 +63,31 @@ class Witnesses {
 
   [[nodiscard]] Status alarm() const;
   [[nodiscard]] bool alarmed() const;
-  [[nodiscard]] std::uint64_t tamper_synced() const { return tamper_.synced(); }
+  [[nodiscard]] std::uint64_t tamper_synced() const;
   [[nodiscard]] std::deque<log::Checkpoint> witnessed_checkpoints() const;
   [[nodiscard]] std::vector<UsedCheckpoint> used_checkpoints() const;
 
-  [[nodiscard]] WitnessPosition tamper_position() const { return tamper_.position(); }
-  [[nodiscard]] WitnessPosition secret_position() const {
-    return secret_->position();
-  }  // where there is a SecretStore
-  [[nodiscard]] WitnessPosition token_position() const {
-    return token_->position();
-  }  // where there is a token
-
  private:
-  void adopt_used(const std::optional<VaultHash>& vault_hash);
+  [[nodiscard]] Status move_each(Which which, const Move& move);
   void add_used(const UsedCheckpoint& checkpoint) SR_REQUIRES(mutex_);
 
-  Keys keys_;                 // guarded by move_mutex_, as the witness key
+  Keys keys_;                 // guarded by move_mutex_
   std::optional<Keys> next_;  // guarded by move_mutex_
-  WitnessKey witness_key_;
   AuditTail audit_;
+  const std::vector<std::unique_ptr<Witness>> each_;
+  CounterWitness* counter_ = nullptr;
+  TamperWitness* tamper_ = nullptr;
 
-  std::mutex move_mutex_;  // one move at a time; before mutex_. What follows moves under it
-  TamperWitness tamper_;
-  std::optional<SecretWitness> secret_;
-  std::optional<SecretWitness> token_;
+  std::mutex move_mutex_;  // one move at a time; before mutex_. The witnesses move under it
 
   mutable Mutex mutex_;
   std::vector<UsedCheckpoint> used_ SR_GUARDED_BY(mutex_);
   std::deque<log::Checkpoint> witnessed_ SR_GUARDED_BY(mutex_);
 };
+
+// Whether one of them proves on its own that the state is the newest.
+[[nodiscard]] bool prove_freshness(const Witnesses& witnesses);
+// Whether one of them confirms a vault whose tamper file is missing.
+[[nodiscard]] bool confirm_alone(const Witnesses& witnesses);
 
 }  // namespace strongroom::store

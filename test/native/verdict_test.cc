@@ -6,6 +6,10 @@
 #include "store/operations/passwords.h"
 #include "store/operations/removal.h"
 #include "vendor_key.h"
+#include "witnesses/registry.h"
+#include "witnesses/tamper_file/tamper_witness.h"
+#include "witnesses/tpm_counter/counter_witness.h"
+#include "witnesses/vault_hash/vault_hash_witness.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -34,24 +38,42 @@ struct Row {
   bool root_lost = false;
 };
 
-Evidence evidence_of(const Row& row) {
+template <typename Found>
+Found& add(Evidence& evidence, WitnessBits bit) {
+  evidence.found.push_back(std::make_unique<Found>(kind_of(bit)));
+  return static_cast<Found&>(*evidence.found.back());
+}
+
+template <typename Found>
+Found& found(const Evidence& evidence, WitnessBits bit) {
+  return static_cast<Found&>(*evidence.of(kind_of(bit)));
+}
+
+Evidence evidence_of(const Row& row, std::uint8_t expected = kWitnessTamperFile | kWitnessSecretStore) {
   Evidence evidence;
-  evidence.newest.generation = row.newest;
-  evidence.end = row.end;
-  evidence.tamper_synced = row.synced;
-  evidence.root_lost = row.root_lost;
-  evidence.secret.present = row.secret != 0;
-  evidence.secret.standing = row.secret_standing;
-  if (row.secret != 0) evidence.secret.value = VaultHash{{row.secret, {}}, 0, {}};
-  evidence.tamper.present = row.tamper != 0;
-  evidence.tamper.standing = row.tamper_standing;
+  evidence.history.newest.generation = row.newest;
+  evidence.history.end = row.end;
+  evidence.history.tamper_synced = row.synced;
+  evidence.history.is_root_lost = row.root_lost;
+  if ((expected & kWitnessSecretStore) != 0) {
+    auto& secret = add<VaultHashObservation>(evidence, kWitnessSecretStore);
+    secret.present = row.secret != 0;
+    secret.standing = row.secret_standing;
+    if (row.secret != 0) secret.value = VaultHash{{row.secret, {}}, 0, {}};
+  }
+  if ((expected & kWitnessTpm) != 0) add<CounterObservation>(evidence, kWitnessTpm);
+  auto& tamper = add<TamperObservation>(evidence, kWitnessTamperFile);
+  tamper.present = row.tamper != 0;
+  tamper.standing = row.tamper_standing;
   if (row.tamper != 0) {
-    evidence.tamper.content.emplace();
-    evidence.tamper.content->newest.generation = row.tamper;
-    evidence.tamper.content->clean = row.tamper_clean;
+    tamper.content.emplace();
+    tamper.content->newest.generation = row.tamper;
+    tamper.content->clean = row.tamper_clean;
   }
   return evidence;
 }
+
+Evidence evidence_with_tpm(const Row& row) { return evidence_of(row, kWitnessTamperFile | kWitnessTpm); }
 
 const Row kVerdictRows[] = {
     {.what = "all agree"},
@@ -199,12 +221,12 @@ TEST(Verdict, CounterTable) {
   };
   for (const CounterRow& row : rows) {
     Evidence evidence =
-        evidence_of({.what = row.what, .end = row.end, .secret = 0, .tamper = row.tamper ? 10U : 0U});
-    evidence.expected = kWitnessTamperFile | kWitnessTpm;
-    evidence.root_lost = row.root_lost;
-    evidence.counter.tpm.counter = row.c;
-    if (row.v != 0) evidence.counter.newest.emplace().number = row.v;
-    if (row.damage != R::kInternal) evidence.counter.damage = Status(row.damage, "as found");
+        evidence_with_tpm({.what = row.what, .end = row.end, .tamper = row.tamper ? 10U : 0U});
+    evidence.history.is_root_lost = row.root_lost;
+    CounterObservation& counter = *evidence.counter();
+    counter.tpm.counter = row.c;
+    if (row.v != 0) counter.newest.emplace().number = row.v;
+    if (row.damage != R::kInternal) counter.damage = Status(row.damage, "as found");
     const Verdict verdict = judge(evidence);
     if (row.reason == R::kInternal) {
       EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
@@ -284,16 +306,16 @@ const HeadRow kHeadRows[] = {
 TEST(Verdict, ExtendIndexTable) {
   constexpr std::uint64_t kCounter = 7;
   for (const HeadRow& row : kHeadRows) {
-    Evidence evidence = evidence_of({.what = row.what, .end = row.end, .secret = 0});
-    evidence.expected = kWitnessTamperFile | kWitnessTpm | kWitnessTpmExtend;
-    AnchorRecord& newest = evidence.counter.newest.emplace();
+    const Evidence evidence = evidence_with_tpm({.what = row.what, .end = row.end});
+    CounterObservation& counter = *evidence.counter();
+    AnchorRecord& newest = counter.newest.emplace();
     newest.number = row.v;
     newest.head = AnchorHead{crypto::sha256({as_bytes("before")}), crypto::sha256({as_bytes("data")})};
     if (row.accepted) newest.head->data.reset();
-    evidence.counter.tpm.counter = kCounter;
-    evidence.counter.tpm.head = row.head == ExtendHead::kBefore  ? newest.head->before
-                                : row.head == ExtendHead::kAfter ? value_after(*newest.head)
-                                                                 : crypto::sha256({as_bytes("other")});
+    counter.tpm.counter = kCounter;
+    counter.tpm.head = row.head == ExtendHead::kBefore  ? newest.head->before
+                       : row.head == ExtendHead::kAfter ? value_after(*newest.head)
+                                                        : crypto::sha256({as_bytes("other")});
     const Verdict verdict = judge(evidence);
     if (row.reason == Reason::kInternal) {
       EXPECT_TRUE(verdict.status.ok()) << row.what << ": " << describe(verdict.status);
@@ -307,10 +329,9 @@ TEST(Verdict, ExtendIndexTable) {
 // A record from before the store had an extend index fits no value of one.
 TEST(Verdict, AnAnchorWithoutAHeadIsOlderThanTheExtendIndex) {
   for (const std::uint64_t v : {6U, 7U, 8U}) {
-    Evidence evidence = evidence_of({.what = "", .secret = 0});
-    evidence.expected = kWitnessTamperFile | kWitnessTpm | kWitnessTpmExtend;
-    evidence.counter.newest.emplace().number = v;
-    evidence.counter.tpm = {7, Digest{}};
+    const Evidence evidence = evidence_with_tpm({.what = ""});
+    evidence.counter()->newest.emplace().number = v;
+    evidence.counter()->tpm = {7, Digest{}};
     EXPECT_REASON(judge(evidence).status, v < 7 ? Reason::kVaultRolledBack : Reason::kWitnessReplaced);
   }
 }
@@ -318,12 +339,11 @@ TEST(Verdict, AnAnchorWithoutAHeadIsOlderThanTheExtendIndex) {
 // Where the TPM has moved, the tamper file had been synced up to the anchor.
 TEST(Verdict, DamageBeforeWhatTheCounterVouchesFor) {
   for (const std::uint64_t witnessed : {5U, 6U}) {
-    Evidence evidence =
-        evidence_of({.what = "", .synced = 2, .secret = 0, .tamper = 5, .tamper_clean = false});
-    evidence.expected = kWitnessTamperFile | kWitnessTpm;
-    evidence.counter.tpm.counter = 7;
-    evidence.counter.newest.emplace().number = 7;
-    evidence.counter.witnessed = witnessed;
+    const Evidence evidence =
+        evidence_with_tpm({.what = "", .synced = 2, .tamper = 5, .tamper_clean = false});
+    evidence.counter()->tpm.counter = 7;
+    evidence.counter()->newest.emplace().number = 7;
+    evidence.counter()->synced = witnessed;
     const Status status = judge(evidence).status;
     if (witnessed == 5) {
       EXPECT_OK(status);
@@ -335,11 +355,13 @@ TEST(Verdict, DamageBeforeWhatTheCounterVouchesFor) {
 
 TEST(Verdict, DamagedWitnessesSpeakForThemselves) {
   Evidence evidence = evidence_of({.what = ""});
-  evidence.secret.damage = Status(Reason::kWitnessReplaced, "damaged");
+  found<VaultHashObservation>(evidence, kWitnessSecretStore).damage =
+      Status(Reason::kWitnessReplaced, "damaged");
   EXPECT_TRUE(judge(evidence).status.is(Reason::kWitnessReplaced));
   evidence = evidence_of({.what = ""});
-  evidence.tamper.content.reset();
-  evidence.tamper.damage = Status(Reason::kTamperFileTampered, "damaged");
+  auto& tamper = found<TamperObservation>(evidence, kWitnessTamperFile);
+  tamper.content.reset();
+  tamper.damage = Status(Reason::kTamperFileTampered, "damaged");
   EXPECT_TRUE(judge(evidence).status.is(Reason::kTamperFileTampered));
 }
 

@@ -61,7 +61,6 @@ Status Restoration::note_as(log::CommitKind kind) { return store_.vault.commit(k
 
 Status Restoration::connect_new_token(const TokenSlot& former) {
   SR_TRY(store_.protector->token_kek()->connect(&former));
-  store_.witnesses->attach_token(*store_.token_store());
   SR_ASSIGN(const std::optional<Secret> present, store_.token_store()->load(SecretName::kVaultHash));
   if (!present) return {};
   // What it remembers was not judged with the history.
@@ -69,16 +68,15 @@ Status Restoration::connect_new_token(const TokenSlot& former) {
 }
 
 Status Restoration::register_token_witness() {
-  if (store_.evidence.token.value) return {};  // judged, and contained in the history
   const AuditCheckpoint newest = store_.witnesses->audit().newest();
   const VaultHash value{
       {newest.generation, newest.head}, store_.vault.newest_wall_ms, store_.witnesses->used_checkpoints()};
-  // Of the DEK that the vault file names: while a rotation is pending that is the former one, and no witness is of a later.
-  const Witnesses::Keys keys = store_.witness_keys(store_.vault.epoch_keys->file_key_id());
-  Bytes raw = encode_vault_hash(value, keys.witness.view(), keys.storage_id, keys.key_id);
-  SR_TRY(store_.token_store()->save(SecretName::kVaultHash, store_.ring.header().storage_id, raw));
-  store_.evidence.token.present = true;
-  store_.witnesses->adopt_token(value, std::move(raw));
+  for (const std::unique_ptr<Witness>& witness : store_.witnesses->each()) {
+    if (witness->kind().pace != Pace::kPaced) continue;
+    const Observation* const found = store_.evidence.of(witness->kind());
+    if (found != nullptr && found->checkpoint()) continue;  // judged, and contained in the history
+    SR_TRY(witness->begin(value, std::nullopt));
+  }
   return {};
 }
 
@@ -91,7 +89,7 @@ Status Restoration::validate(const Credential& credential) {
   const bool pending = earlier && !earlier->completed;
   if (!store_.recovering && !pending) return {Reason::kNothingToDo, "the token opens the root"};
   if (store_.recovering) {
-    store_.evidence.root_lost = true;
+    store_.evidence.history.is_root_lost = true;
     store_.verdict = judge(store_.evidence);
   }
   SR_TRY(store_.verdict.status);
@@ -144,7 +142,7 @@ Restoration::Planned Restoration::plan(const TokenSlot& former, const Now& now) 
   // By an attempt that was cut behind its commit.
   const std::optional<RestoreRecord> cut = restore_record(store_.vault);
   record.keys_deactivated = cut && !cut->completed ? cut->keys_deactivated : 0;
-  planned.is_fresh = store_.evidence.secret.present && store_.secret_stamp &&
+  planned.is_fresh = store_.evidence.has_confirming() && store_.evidence.stamp() &&
                      age_ms(*store_.time.newest(), now) <= store_.ring.core().age_ms_max;
   return planned;
 }
@@ -186,7 +184,7 @@ Status Restoration::restore(const Credential& credential) {
   SR_TRY(note_as(log::CommitKind::kRestoreKeys));
   SR_TRY(store_.before_step("strays"));
   SR_TRY(kek.remove_strays());
-  return store_.finish_opening(store_.evidence.secret.present ? Foreign::kRefuse : Foreign::kReplace);
+  return store_.finish_opening(store_.evidence.has_confirming() ? Foreign::kRefuse : Foreign::kReplace);
 }
 
 Status Restoration::commit(Planned planned, PersistenceHeader header, const TokenSlot& former) {

@@ -19,7 +19,7 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
   EngineOptions options;
   options.directory = store_.options.directory;
   options.instance = store_.ring.header_now().instance;
-  if (store_.has_secret_store()) options.secret_store = store_.secret_config;
+  if (store_.secrets) options.secret_store = store_.secret_config;
   options.tpm.pin = store_.options.tpm.pin.clone();
   options.read_only = true;
   Engine reader(store_.environment, std::move(options), {});
@@ -39,7 +39,8 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
   report.newest = found.vault.loaded.newest;
   report.commits = found.vault.loaded.newest.generation - found.vault.loaded.snapshot.generation;
   report.records = found.vault.index.size();
-  if (found.evidence.tamper.content) report.audit_entries = found.evidence.tamper.content->entries.size();
+  for (const std::unique_ptr<Observation>& each : found.evidence.found)
+    report.audit_entries += each->audit_entries();
   report.witnesses = reader.status().witnesses;
   return report;
 }
@@ -47,7 +48,7 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
 Result<std::vector<AuditEntry>> Verification::audit_log(std::size_t count_max) {
   if (!store_.directory || !store_.witnesses) return Status(Reason::kNotOpen, "the store is not open");
   std::vector<AuditEntry> entries;
-  Result<TamperContent> content = store_.read_tamper();
+  Result<TamperContent> content = read_tamper_file_of(*store_.directory, store_.ring);
   if (content.ok()) {
     entries = std::move(content->entries);
   } else if (!content.is(Reason::kNotFound)) {

@@ -36,6 +36,9 @@ struct AnchorRecord {
   std::uint64_t first_number = 0;  // the counter's first value; with `head`
   friend bool operator==(const AnchorRecord&, const AnchorRecord&) = default;
 };
+// The system records that hold it: the newest, and while a store of release 0.1 is taken over that of its next indices.
+inline constexpr std::string_view kAnchorKey = "strongroom/anchor";
+inline constexpr std::string_view kAnchorNextKey = "strongroom/anchor-next";
 [[nodiscard]] Bytes encode_anchor_record(const AnchorRecord& record);
 [[nodiscard]] std::optional<AnchorRecord> parse_anchor_record(ByteView bytes);
 

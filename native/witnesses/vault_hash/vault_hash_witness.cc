@@ -1,23 +1,209 @@
 #include "witnesses/vault_hash/vault_hash_witness.h"
 
+#include "witnesses/verdict.h"
+
 namespace strongroom::store {
 
-void SecretWitness::adopt(const std::optional<VaultHash>& vault_hash, Bytes raw_vault_hash) {
-  raw_ = std::move(raw_vault_hash);
-  known_ = true;
-  const MutexLock lock(mutex_);
-  if (vault_hash) position_.checkpoint = vault_hash->checkpoint;
+std::optional<log::Checkpoint> VaultHashObservation::checkpoint() const {
+  return value ? std::optional(value->checkpoint) : std::nullopt;
 }
 
-Status SecretWitness::check_present() {
-  SR_ASSIGN(const std::optional<Secret> present, store_.load(SecretName::kVaultHash));
+// One that is paced may have been given a checkpoint at once (begin()), before the tamper file had it.
+std::optional<log::Checkpoint> VaultHashObservation::witnessed() const {
+  return kind().pace == Pace::kEachMove ? checkpoint() : std::nullopt;
+}
+
+std::vector<UsedCheckpoint> VaultHashObservation::used_checkpoints() const {
+  return value ? value->used_checkpoints : std::vector<UsedCheckpoint>();
+}
+
+void VaultHashObservation::on_file(std::uint32_t key_id) {
+  if (value && *named_key > key_id) damage = vault_is_of_former_key();
+}
+
+void VaultHashObservation::on_snapshot(const log::SnapshotInfo& snapshot, const AuditTail& /*audit*/) {
+  if (!value) return;
+  watch_.emplace(value->checkpoint);
+  watch_->see(snapshot.checkpoint);
+}
+
+void VaultHashObservation::on_commit(const log::CommitInfo& commit, const AuditTail& /*audit*/) {
+  if (watch_) watch_->see(commit.checkpoint);
+}
+
+Status VaultHashObservation::conclude(const ReadHistory& history) {
+  if (watch_) standing = watch_->conclude(history.log);
+  return {};
+}
+
+Status VaultHashObservation::judge(const History& history, Verdict& /*verdict*/) const {
+  if (!damage.ok()) return damage;
+  const std::string where(kind().noun);
+  if (!present) {
+    return history.is_root_lost
+               ? Status()
+               : Status(Reason::kWitnessMissing, "the " + where + " holds no VaultHash for this store");
+  }
+  const std::uint64_t generation = value->checkpoint.generation;
+  switch (standing) {
+    case Standing::kContained:
+      return {};
+    case Standing::kAhead:
+      return ends_before(history, where, generation);
+    case Standing::kDiffers:
+      return differs_from(where, generation);
+    case Standing::kForgotten:
+      return {Reason::kWitnessReplaced, "the " + where + " remembers " + at_generation(generation) +
+                                            ", which the vault's history does not contain"};
+  }
+  return {Reason::kInternal, "unknown standing"};
+}
+
+// Its lead is what is given up; it must not count as a checkpoint of this history.
+void VaultHashObservation::drop_what_contradicts() {
+  if (!damage.ok() || standing != Standing::kContained) value.reset();
+}
+
+Bytes VaultHashWitness::encode(const VaultHash& value) const {
+  return encode_vault_hash(value, keys_.witness.view(), keys_.storage_id, keys_.key_id);
+}
+
+Bytes VaultHashWitness::encode(const TimeStamp& stamp) const {
+  return encode_witness_time(stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id);
+}
+
+Result<std::unique_ptr<Observation>> VaultHashWitness::observe() {
+  auto found = std::make_unique<VaultHashObservation>(kind());
+  if (is_connected()) {
+    SR_TRY(observe_vault_hash(*found));
+    if (keeps_time()) SR_TRY(observe_time(*found));
+  }
+  return std::unique_ptr<Observation>(std::move(found));
+}
+
+Status VaultHashWitness::observe_vault_hash(VaultHashObservation& found) {
+  Result<std::optional<Secret>> loaded = store_()->load(SecretName::kVaultHash);
+  if (loaded.is(Reason::kWitnessReplaced)) {  // damaged: a verdict, which authority may heal
+    found.present = true;
+    found.damage = loaded.status();
+    return {};
+  }
+  if (!loaded.ok()) return loaded.status();
+  const std::optional<Secret>& item = *loaded;
+  if (!item) return {};
+  found.copy_damaged |= item->one_copy_damaged;
+  found.present = true;
+  found.raw = Bytes(item->value.view().begin(), item->value.view().end());
+  const PersistenceHeader& header = ring_.header();
+  if (item->storage_id != header.storage_id) {
+    found.damage =
+        Status(Reason::kWitnessReplaced, "VaultHash in the " + where() + " belongs to another store");
+    return {};
+  }
+  found.named_key = peek_key_id(found.raw);
+  const SecretBytes* const named = ring_.dek_of(found.named_key.value_or(header.key_id));
+  if (named == nullptr) {
+    const bool later = *found.named_key > header.key_id;
+    found.damage = Status(later ? Reason::kVaultRolledBack : Reason::kWitnessReplaced,
+                          "VaultHash in the " + where() + " is of a " + (later ? "later" : "former") +
+                              " DEK than persistence.bin holds");
+    return {};
+  }
+  const SecretBytes key = witness_key(named->view(), header.storage_id);
+  Result<VaultHash> value = parse_vault_hash(found.raw, key.view(), header.storage_id);
+  if (value.ok()) {
+    found.value = *std::move(value);
+  } else {
+    found.damage = value.status();
+  }
+  return {};
+}
+
+Status VaultHashWitness::observe_time(VaultHashObservation& found) {
+  const Result<std::optional<Secret>> loaded = store_()->load(SecretName::kTimeTamper);
+  if (loaded.is(Reason::kWitnessReplaced)) {
+    found.time_damage = loaded.status();
+    return {};
+  }
+  if (!loaded.ok()) return loaded.status();
+  const std::optional<Secret>& item = *loaded;
+  if (!item) {
+    found.time_damage =
+        Status(Reason::kWitnessMissing, "the " + where() + " holds no TimeTamper for this store");
+    return {};
+  }
+  found.copy_damaged |= item->one_copy_damaged;
+  const PersistenceHeader& header = ring_.header();
+  if (item->storage_id != header.storage_id) {
+    found.time_damage =
+        Status(Reason::kWitnessReplaced, "TimeTamper in the " + where() + " belongs to another store");
+    return {};
+  }
+  const SecretBytes* const named = ring_.dek_of(peek_key_id(item->value.view()).value_or(header.key_id));
+  if (named == nullptr) {
+    found.time_damage = Status(Reason::kWitnessReplaced, "TimeTamper in the " + where() +
+                                                             " is of another DEK than persistence.bin holds");
+    return {};
+  }
+  const SecretBytes key = witness_key(named->view(), header.storage_id);
+  const Result<TimeStamp> value = parse_witness_time(item->value.view(), key.view(), header.storage_id);
+  found.time_damage = value.status();
+  if (value.ok()) found.time = *value;
+  return {};
+}
+
+Result<bool> VaultHashWitness::is_of_another_store() {
+  if (!keeps_time()) return false;
+  const Result<std::optional<Secret>> item = store_()->load(SecretName::kVaultHash);
+  if (item.is(Reason::kWitnessReplaced)) return false;
+  if (!item.ok()) return item.status();
+  return *item && (*item)->storage_id != ring_.header().storage_id;
+}
+
+Status VaultHashWitness::check_time(const Observation& found, const Now& now, std::uint64_t tolerance_ms) {
+  const std::optional<TimeStamp> stamp = found.stamp();
+  return stamp ? check_clock(*stamp, now, tolerance_ms) : Status();
+}
+
+Status VaultHashWitness::try_write(const Observation& /*found*/) {
+  return is_connected() ? store_()->try_write() : Status();
+}
+
+// One that never held this store's value is given it, whatever stands there now.
+void VaultHashWitness::adopt(Observation& found, std::uint64_t /*synced*/) {
+  auto& own = static_cast<VaultHashObservation&>(found);
+  if (!own.present) return;
+  raw_ = own.raw;
+  known_ = true;
+  const MutexLock lock(mutex_);
+  if (own.value) position_.checkpoint = own.value->checkpoint;
+}
+
+Status VaultHashWitness::begin(const VaultHash& first, const std::optional<TimeStamp>& stamp) {
+  Bytes value = encode(first);
+  SR_TRY(store_()->save(SecretName::kVaultHash, keys_.storage_id, value));
+  if (keeps_time() && stamp)
+    SR_TRY(store_()->save(SecretName::kTimeTamper, keys_.storage_id, encode(*stamp)));
+  raw_ = std::move(value);
+  known_ = true;
+  const MutexLock lock(mutex_);
+  position_.checkpoint = first.checkpoint;
+  return {};
+}
+
+void VaultHashWitness::rekeyed() {
+  stamp_moved_.reset();
+  supersede_ = true;
+}
+
+Status VaultHashWitness::check_present() {
+  SR_ASSIGN(const std::optional<Secret> present, store_()->load(SecretName::kVaultHash));
   Status alarm;
   if (!present) {
     alarm = Status(Reason::kWitnessMissing,
-                   std::string("VaultHash vanished from the ") + where_ + " while the store was open");
+                   "VaultHash vanished from the " + where() + " while the store was open");
   } else if (!equal(present->value.view(), raw_) && !equal(present->value.view(), attempted_)) {
-    alarm = Status(Reason::kWitnessReplaced,
-                   std::string("VaultHash in the ") + where_ + " was changed from outside");
+    alarm = Status(Reason::kWitnessReplaced, "VaultHash in the " + where() + " was changed from outside");
   }
   const MutexLock lock(mutex_);
   alarm_ = alarm;
@@ -25,27 +211,28 @@ Status SecretWitness::check_present() {
   return alarm;
 }
 
-Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStamp>& stamp, Foreign foreign) {
-  const bool replaces = foreign == Foreign::kReplace;
+Status VaultHashWitness::save(const Move& move) {
+  SecretStore& store = *store_();
+  const bool replaces = move.foreign == Foreign::kReplace;
   if (!replaces && known_) SR_TRY(check_present());
-  const Bytes value = encode_vault_hash(target, key_.key.view(), key_.storage_id, key_.key_id);
+  const Bytes value = encode(move.target);
+  const std::optional<TimeStamp>& stamp = move.rest.stamp;
   // TimeTamper first: VaultHash remembers at which checkpoints a reanchor was used, so it completes an
   // administrative operation.
-  if (items_ == Items::kVaultHashAndTime && stamp && (stamp != stamp_moved_ || replaces)) {
-    SR_TRY(store_.save(SecretName::kTimeTamper, key_.storage_id,
-                       encode_witness_time(*stamp, key_.key.view(), key_.storage_id, key_.key_id)));
+  if (keeps_time() && stamp && (stamp != stamp_moved_ || replaces)) {
+    SR_TRY(store.save(SecretName::kTimeTamper, keys_.storage_id, encode(*stamp)));
     stamp_moved_ = stamp;
   }
   supersede_ |= replaces;
   if (value != raw_ || replaces) {
     attempted_ = value;
-    SR_TRY(store_.save(SecretName::kVaultHash, key_.storage_id, value));
+    SR_TRY(store.save(SecretName::kVaultHash, keys_.storage_id, value));
     raw_ = value;
     known_ = true;
   }
   if (supersede_) {
     // What is left of a former key, or was replaced by authority, must not be read again.
-    SR_TRY(store_.remove_previous(SecretName::kVaultHash));
+    SR_TRY(store.remove_previous(SecretName::kVaultHash));
     supersede_ = false;
   }
   const MutexLock lock(mutex_);
@@ -54,23 +241,24 @@ Status SecretWitness::save(const VaultHash& target, const std::optional<TimeStam
   return {};
 }
 
-Status SecretWitness::move(const VaultHash& target, const std::optional<TimeStamp>& stamp, Foreign foreign) {
-  Status saved = save(target, stamp, foreign);
+Status VaultHashWitness::move(const Move& move) {
+  if (!is_connected()) return {};
+  Status saved = save(move);
   const MutexLock lock(mutex_);
   position_.failing = !saved.ok();
   if (saved.ok()) {
-    position_.checkpoint = target.checkpoint;
-    position_.moved_wall_ms = target.wall_ms;
+    position_.checkpoint = move.target.checkpoint;
+    position_.moved_wall_ms = move.target.wall_ms;
   }
   return saved;
 }
 
-WitnessPosition SecretWitness::position() const {
+WitnessPosition VaultHashWitness::position() const {
   const MutexLock lock(mutex_);
   return position_;
 }
 
-Status SecretWitness::alarm() const {
+Status VaultHashWitness::alarm() const {
   const MutexLock lock(mutex_);
   return alarm_;
 }

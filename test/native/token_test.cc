@@ -332,6 +332,17 @@ TEST_F(TokenSession, InitialisedElsewhereIsAdoptedAndNotFinalised) {
   EXPECT_GT(faults->calls("C_Finalize"), finalised);
 }
 
+// A module that could not be finalised in an outage stays ours, so that a token that came later is seen.
+TEST(TokenFaults, AFailedFinaliseIsRepeated) {
+  const testing::FaultyModule faults;
+  const PrivateToken hsm{testing::FaultyModule::path()};
+  ASSERT_EQ(hsm.list().size(), 1U);
+  faults->fail("C_Finalize", testing::kDeviceError, 1);
+  ASSERT_EQ(hsm.list().size(), 1U);
+  ASSERT_TRUE(PrivateToken::make_elsewhere("later"));
+  EXPECT_EQ(hsm.list().size(), 2U);
+}
+
 TEST_F(TokenSession, InitialisedAnewByAnotherProcess) {
   hsm.make("acme");
   const auto token = open();

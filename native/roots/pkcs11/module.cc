@@ -78,7 +78,7 @@ Status Worker::ensure_ready() {
   const CK_RV value = SR_CALL(*this, C_Initialize, static_cast<void*>(&arguments));
   if (value != CKR_OK && value != CKR_CRYPTOKI_ALREADY_INITIALIZED)
     return error(value, Operation::kInitialise);
-  ours_ = value == CKR_OK;
+  ours_ = value == CKR_OK || not_finalised_;
   if (ours_) made.clear();
   initialised_ = true;
   job_.is_fresh = true;
@@ -91,7 +91,10 @@ Status Worker::reinitialise() {
     // Closed one by one: an adopted module would keep them, and some modules leave loaded keys behind in the device when
     // they are finalised with open sessions (tpm2-pkcs11).
     for (Session* session : sessions) session->close(*this);
-    if (ours_) SR_CALL(*this, C_Finalize, static_cast<void*>(nullptr));
+    if (ours_) {
+      const CK_RV value = SR_CALL(*this, C_Finalize, static_cast<void*>(nullptr));
+      not_finalised_ = value != CKR_OK && value != CKR_CRYPTOKI_NOT_INITIALIZED;
+    }
     initialised_ = false;
   }
   return ensure_ready();

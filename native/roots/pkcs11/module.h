@@ -123,6 +123,7 @@ class Worker {
   CK_FUNCTION_LIST* functions_ = nullptr;
   bool initialised_ = false;
   bool ours_ = false;
+  bool not_finalised_ = false;  // C_Finalize failed: that it is initialised already is our own doing
   std::uint64_t epoch_ = 0;
   const char* called_ = "";
   CK_RV failed_ = CKR_OK;

@@ -14,9 +14,11 @@
 #include <set>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 namespace {
 
+using strongroom::roots::testing::CallFault;
 using strongroom::roots::testing::FaultyControl;
 
 struct Fault {
@@ -38,6 +40,11 @@ int descriptor = -1;
 unsigned long flags_set = 0;
 unsigned long flags_cleared = 0;
 bool outgrown = false;
+std::vector<const char*> call_log;
+CallFault call_fault{};
+bool (*is_powered)(void*) = nullptr;
+void* power_argument = nullptr;
+unsigned long power_value = 0;
 
 CK_FUNCTION_LIST* target = nullptr;
 CK_FUNCTION_LIST list;
@@ -46,6 +53,19 @@ CK_FUNCTION_LIST list;
 bool before(const char* name, unsigned long& value) {
   std::unique_lock lock(mutex);
   ++counts[name];
+  call_log.push_back(name);
+  if (is_powered != nullptr && !is_powered(power_argument)) {
+    value = power_value;
+    return true;
+  }
+  const unsigned number = static_cast<unsigned>(call_log.size());
+  const bool is_met = call_fault.number == number && !call_fault.after;
+  const bool is_past = call_fault.sticky && number > call_fault.number;
+  if (call_fault.number != 0 && (is_met || is_past)) {
+    if (is_met && call_fault.met != nullptr) call_fault.met(call_fault.argument);
+    value = call_fault.value;
+    return true;
+  }
   if (closes_again && descriptor < 0 && std::strcmp(name, "C_Initialize") == 0)
     descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (descriptor >= 0 && std::strcmp(name, "C_Finalize") == 0) close(descriptor);
@@ -64,6 +84,10 @@ bool before(const char* name, unsigned long& value) {
 
 unsigned long after(const char* name, unsigned long value) {
   const std::lock_guard lock(mutex);
+  if (call_fault.after && call_fault.number == call_log.size()) {
+    if (call_fault.met != nullptr) call_fault.met(call_fault.argument);
+    return call_fault.value;
+  }
   const auto fault = faults.find(name);
   if (value != CKR_OK || fault == faults.end() || fault->second.times == 0 || !fault->second.after)
     return value;
@@ -206,6 +230,22 @@ constexpr FaultyControl kControl = {
       closes_again = true;
     },
     [] { return target->C_Finalize(nullptr); },
+    [](const CallFault& fault) {
+      const std::lock_guard lock(mutex);
+      call_fault = fault;
+    },
+    [](bool (*powered)(void*), void* argument, unsigned long value) {
+      const std::lock_guard lock(mutex);
+      is_powered = powered;
+      power_argument = argument;
+      power_value = value;
+    },
+    [](const char** names, unsigned count_max) {
+      const std::lock_guard lock(mutex);
+      const std::size_t count = std::min<std::size_t>(count_max, call_log.size());
+      std::copy_n(call_log.begin(), count, names);
+      return static_cast<unsigned>(call_log.size());
+    },
     [] {
       const std::lock_guard lock(mutex);
       faults.clear();
@@ -216,6 +256,9 @@ constexpr FaultyControl kControl = {
       descriptor = -1;
       flags_set = flags_cleared = protection = 0;
       outgrown = false;
+      call_log.clear();
+      call_fault = {};
+      is_powered = nullptr;
       changed.notify_all();
     },
 };

@@ -6,6 +6,16 @@ namespace strongroom::roots::testing {
 
 inline constexpr unsigned long kDeviceError = 0x30;  // CKR_DEVICE_ERROR
 
+// A fault of one call, whatever its function is, counted from the last reset().
+struct CallFault {
+  unsigned number;
+  unsigned long value;
+  bool after;                   // passed on first
+  bool sticky;                  // and every later call, unpassed
+  void (*met)(void* argument);  // null, or what else happens then
+  void* argument;
+};
+
 struct FaultyControl {
   void (*fail)(const char* function, unsigned long value,
                int times);  // the next calls answer `value`, unpassed
@@ -22,6 +32,10 @@ struct FaultyControl {
   // Opens a descriptor at the next C_Initialize and closes its number at every C_Finalize after it.
   void (*close_again)();
   unsigned long (*finalise)();  // C_Finalize by other code of this process
+  void (*fail_call)(const CallFault& fault);
+  // From now on every call answers `value`, unpassed, while `powered` says no.
+  void (*power_by)(bool (*powered)(void* argument), void* argument, unsigned long value);
+  unsigned (*log)(const char** names, unsigned count_max);  // how many calls there were, and their names
   void (*reset)();
 };
 

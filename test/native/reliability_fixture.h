@@ -101,6 +101,7 @@ struct World {
   std::unique_ptr<SimulatedDisk> disk = make_disk();
   ManualClock clock;
   Ledger ledger;
+  os::FileSystem* files = nullptr;  // what sessions use in place of the disk
   std::function<EngineOptions()> options = [] { return store_options(); };
   std::shared_ptr<SimulatedChip> chip;  // of a store with a TPM
   // The process ends with this call of the disk; its TPM gets no call after it.
@@ -189,7 +190,9 @@ inline bool is_alarm(const Status& status) {
 // One opening of a world's store; tells the ledger what it did.
 class Session {
  public:
-  explicit Session(World& world) : world_(world), opened_(*world.disk, world.clock, world.engine_options()) {}
+  explicit Session(World& world)
+      : world_(world),
+        opened_(world.files != nullptr ? *world.files : *world.disk, world.clock, world.engine_options()) {}
 
   Status open() { return opened_.open(); }
   Status close() { return opened_->close(); }

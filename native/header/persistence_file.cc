@@ -92,7 +92,7 @@ bool known_state(std::uint8_t state) {
 
 bool known_slot_type(std::uint8_t type) {
   return type >= static_cast<std::uint8_t>(SlotType::kSoftware) &&
-         type <= static_cast<std::uint8_t>(SlotType::kPassword);
+         type <= static_cast<std::uint8_t>(SlotType::kExternal);
 }
 
 bool distinct_ids(const std::vector<KeySlot>& slots) {

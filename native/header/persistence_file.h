@@ -33,7 +33,7 @@ enum class ProvisionState : std::uint8_t {
 [[nodiscard]] constexpr bool is_being_removed(ProvisionState state) {
   return state == ProvisionState::kDecommissioning || state == ProvisionState::kRemovingRoot;
 }
-enum class SlotType : std::uint8_t { kSoftware = 1, kTpm = 2, kPkcs11 = 3, kPassword = 4 };
+enum class SlotType : std::uint8_t { kSoftware = 1, kTpm = 2, kPkcs11 = 3, kPassword = 4, kExternal = 5 };
 
 // One way to open the DEK. `parameters` is what its root needs and is untrusted until the DEK is open.
 struct KeySlot {

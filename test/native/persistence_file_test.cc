@@ -257,7 +257,7 @@ TEST(PersistenceFile, RoundTripOfEveryChoice) {
         header.instance = std::string(parameter_bytes % 128 + 1, 'i');
         header.slots.clear();
         for (std::uint32_t id = 0; id < slots; ++id) {
-          header.slots.push_back(wrap_dek(id * 1000, static_cast<SlotType>(id % 4 + 1),
+          header.slots.push_back(wrap_dek(id * 1000, static_cast<SlotType>(id % 5 + 1),
                                           Bytes(parameter_bytes, 7), kPasswordKek, kDek, kStorageId, kKeyId));
         }
         CoreData core = some_core();
@@ -339,7 +339,7 @@ TEST(PersistenceFile, EncodeRefusesWhatParseWould) {
   header.state = ProvisionState{9};
   EXPECT_TRUE(invalid(header));
   header = some_header();
-  header.slots[0].type = SlotType{5};
+  header.slots[0].type = SlotType{6};
   EXPECT_TRUE(invalid(header));
   EXPECT_TRUE(encode_persistence(some_header(), some_core(), ByteView(kDek).first(31), nullptr)
                   .is(Reason::kInvalidArgument));

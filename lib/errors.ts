@@ -97,3 +97,23 @@ export function isPersistenceError(value: unknown): value is PersistenceError {
     return false; // a getter or a Proxy of somebody else's
   }
 }
+
+/**
+ * What a function of protector `external` throws to say how its key service failed. Its message becomes part of a
+ * {@link PersistenceError}: leave keys out of it.
+ */
+export class KeyServiceError extends Error {
+  /** `unreachable`: the same call can succeed later. `refused`: it cannot, until somebody changes the key service. */
+  readonly kind: 'unreachable' | 'refused';
+
+  constructor(kind: 'unreachable' | 'refused', message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    if (kind !== 'unreachable' && (kind as string) !== 'refused')
+      throw new PersistenceError('invalid-argument', "kind must be 'unreachable' or 'refused'");
+    this.kind = kind;
+  }
+
+  static {
+    this.prototype.name = 'KeyServiceError';
+  }
+}

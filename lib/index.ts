@@ -15,7 +15,7 @@ import type { RestoreOptions } from './restore/restore.js';
 import type { ListTokensOptions, SetUpTokenOptions, TokenInfo } from './restore/token-setup.js';
 import type { DetectOptions, Detection } from './restore/world.js';
 
-export { PersistenceError, isPersistenceError } from './errors.js';
+export { KeyServiceError, PersistenceError, isPersistenceError } from './errors.js';
 export type { ErrorCode, PersistenceErrorOptions, Reason } from './errors.js';
 export type { Notice, PersistenceEvents, SubscriberError, VaultEvent } from './vault/events.js';
 export { fieldOverheadBytes } from './keys/fields.js';

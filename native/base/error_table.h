@@ -92,6 +92,8 @@ enum class Reason : std::uint8_t {
   kHookNotPermitted,
   kHookFailed,
   kHookTimeout,
+  kKeyServiceUnreachable,
+  kKeyServiceRefused,
   kPasswordWrong,
   kPasswordMissing,
   kPasswordThrottled,
@@ -110,7 +112,7 @@ struct ErrorInfo {
   bool retryable;
 };
 
-inline constexpr std::array<ErrorInfo, 94> kErrorTable = {{
+inline constexpr std::array<ErrorInfo, 96> kErrorTable = {{
     {"invalid-argument", "PERS_8001", false},
     {"invalid-option", "PERS_8001", false},
     {"invalid-key", "PERS_8001", false},
@@ -195,6 +197,8 @@ inline constexpr std::array<ErrorInfo, 94> kErrorTable = {{
     {"hook-not-permitted", "PERS_8005", true},
     {"hook-failed", "PERS_8005", true},
     {"hook-timeout", "PERS_8005", true},
+    {"key-service-unreachable", "PERS_8005", true},
+    {"key-service-refused", "PERS_8005", false},
     {"password-wrong", "PERS_8005", false},
     {"password-missing", "PERS_8005", false},
     {"password-throttled", "PERS_8005", true},

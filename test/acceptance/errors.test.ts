@@ -18,6 +18,8 @@ const exemptions: Partial<Record<Reason, string>> = {
   ),
   'tpm-locked-out':
     'Nothing of ours is subject to the lockout (TPM root, in tpm-root.test.ts); the device layer makes it (test/native).',
+  'key-service-unreachable': 'Protector external, in external.test.ts.',
+  'key-service-refused': 'Protector external, in external.test.ts.',
   internal: 'A failure of OpenSSL or of memory, which the tests of the core make at its own interface.',
 };
 

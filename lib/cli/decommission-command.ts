@@ -11,7 +11,7 @@ import { ask, needTerminal } from './question.js';
 import { look } from './status-command.js';
 import { addLockOptions, lockOf, requireStore, type LockOptions } from './store.js';
 import { printable, tell, writeJson } from './terminal.js';
-import { protectorOf, protectorTypes, typesWhere, type KeyProtectorType } from '../protectors/registry.js';
+import { commandTypes, protectorOf, typesWhere, type KeyProtectorType } from '../protectors/registry.js';
 import {
   addProtectorOptions,
   addRoleOptions,
@@ -49,7 +49,7 @@ export function addDecommissionCommand(program: Command): void {
       new Option(
         '--protector <type>',
         'with --leftovers: what wrapped the data encryption key (default: software)',
-      ).choices(protectorTypes),
+      ).choices(commandTypes),
     );
   addLockOptions(addCredentialOptions(addProtectorOptions(addRoleOptions(command, 'leftovers'))))
     .addHelpText(

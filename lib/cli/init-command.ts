@@ -24,7 +24,7 @@ import { findPassword, passwordVariable, pinVariable, takeVariable } from './sec
 import { documentOf } from './status-command.js';
 import { workAndClose, isAbsence } from './store.js';
 import { tell, writeJson } from './terminal.js';
-import { protectorOf, protectorTypes, typesWhere, type KeyProtectorType } from '../protectors/registry.js';
+import { commandTypes, protectorOf, typesWhere, type KeyProtectorType } from '../protectors/registry.js';
 import {
   addPinSources,
   addReachOptions,
@@ -73,7 +73,7 @@ export function addInitCommand(program: Command): void {
     )
     .addOption(
       new Option('--protector <type>', 'what wraps the data encryption key')
-        .choices(protectorTypes)
+        .choices(commandTypes)
         .default('software'),
     );
   addRoleOptions(command, 'init')

@@ -46,6 +46,9 @@ export function protectorOf(type: KeyProtectorType): KeyProtectorKind {
   return kinds[type];
 }
 
+/** Those that a command can open. */
+export const commandTypes = protectorTypes.filter((type) => protectorOf(type).command !== undefined);
+
 /** `'a', 'b' or 'c'`: the kinds that answer so. */
 export function typesWhere(answers: (kind: KeyProtectorKind) => boolean): string {
   const quoted = allProtectors.filter(answers).map(({ type }) => `'${type}'`);

@@ -312,6 +312,13 @@ export interface NativePlaceRelation {
 
 // --- Options ---
 
+/** A function that the core asks for bytes. It calls `settle` once, whenever it has an answer, and never throws. */
+export type NativeByteCall = (
+  input: Uint8Array,
+  context: Uint8Array,
+  settle: (bytes: Uint8Array | undefined, reason?: Reason, detail?: string) => void,
+) => void;
+
 export interface NativeKdf {
   readonly memoryKiB?: number | undefined;
   readonly passes?: number | undefined;

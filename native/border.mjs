@@ -16,8 +16,8 @@
 // Types of results: text, count (unsigned), time (milliseconds since 1970, signed), flag, hex, bytes, bits (a mask as a list
 // of its bits), the name of an enumeration or of a result, and a list of these with [] behind it.
 // Types of options: text, whole (at most `max`), wholeOrInfinity (`infinity` for Infinity), milliseconds, flag, secret (a
-// copy in locked memory; `what` for the messages), octets (a fixed number of bytes), bits, the name of an enumeration, which
-// is required, and the name of an options type.
+// copy in locked memory; `what` for the messages), octets (a fixed number of bytes), byteCall (a function that threads of the
+// core ask for bytes), bits, the name of an enumeration, which is required, and the name of an options type.
 const kib = 1024;
 const mib = 1024 * kib;
 const msMax = Number.MAX_SAFE_INTEGER;

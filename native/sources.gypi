@@ -120,6 +120,7 @@
       "addon/addon.cc",
       "addon/border.cc",
       "addon/border_types.cc",
+      "addon/byte_calls.cc",
       "addon/certificates.cc",
       "addon/deliveries.cc",
       "addon/files.cc",

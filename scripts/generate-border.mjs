@@ -140,6 +140,7 @@ const readers = {
   wholeOrInfinity: ({ max, infinity }) => ['whole_or_infinity', `${max}.0, ${infinity}, `],
   secret: ({ what }) => ['secret', `"${what}", `],
   octets: () => ['octets', ''],
+  byteCall: () => ['byte_call', ''],
 };
 
 const whereTesting = (line) => ['#ifdef STRONGROOM_TESTING', line, '#endif'];
@@ -301,6 +302,7 @@ const tsTypes = {
   milliseconds: 'number',
   secret: 'Uint8Array',
   octets: 'Uint8Array',
+  byteCall: 'NativeByteCall',
   clock: 'object',
 };
 
@@ -397,6 +399,13 @@ ${sum(
 
 ${sum(Object.entries(results).map(tsResult))}
 // --- Options ---
+
+/** A function that the core asks for bytes. It calls \`settle\` once, whenever it has an answer, and never throws. */
+export type NativeByteCall = (
+  input: Uint8Array,
+  context: Uint8Array,
+  settle: (bytes: Uint8Array | undefined, reason?: Reason, detail?: string) => void,
+) => void;
 
 ${sum(Object.entries(options).map(tsOptions))}`;
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "addon/byte_calls.h"
+
 namespace strongroom::addon {
 
 Result<Record> Record::of(napi_env env, napi_value value, std::string_view path) {
@@ -111,6 +113,14 @@ Status Record::bits(const char* name, std::uint32_t highest, std::optional<std::
 
 Status Record::secret(const char* name, const char* what, SecretBytes* out) const {
   SR_ASSIGN(*out, read_secret(env_, get(name), what));
+  return {};
+}
+
+Status Record::byte_call(const char* name, ByteCall* out) const {
+  const napi_value value = get(name);
+  if (value == nullptr) return {};
+  if (type_of(env_, value) != napi_function) return invalid(name);
+  SR_ASSIGN(*out, make_byte_call(env_, value));
   return {};
 }
 

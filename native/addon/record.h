@@ -15,6 +15,7 @@
 
 #include "addon/name_table.h"
 #include "addon/value.h"
+#include "base/byte_call.h"
 
 namespace strongroom::addon {
 
@@ -51,6 +52,7 @@ class Record {
   // A list of the bits that are set, each at most `highest`.
   [[nodiscard]] Status bits(const char* name, std::uint32_t highest, std::optional<std::uint32_t>* out) const;
   [[nodiscard]] Status secret(const char* name, const char* what, SecretBytes* out) const;
+  [[nodiscard]] Status byte_call(const char* name, ByteCall* out) const;
   template <std::size_t N>
   [[nodiscard]] Status octets(const char* name, std::optional<std::array<std::uint8_t, N>>* out) const {
     ByteView bytes;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "addon/byte_calls.h"
 #include "addon/own_functions.h"
 #include "addon/store_fields.h"
 #include "addon/store_parts.h"
@@ -73,11 +74,13 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
   napi_value target = nullptr;
   napi_get_new_target(env, info, &target);
   if (target == nullptr) return throw_error(env, Reason::kInvalidArgument, "Store is a class");
+  const std::size_t calls_before = byte_calls_made();
   Result<StoreOptions> options = read_record<StoreOptions>(env, arguments[0], "");
   if (!options.ok()) return throw_error(env, options.error());
 
   std::unique_ptr<Store> self(new Store(env));
   self->read_only_ = options->engine.read_only;
+  if (byte_calls_made() != calls_before) self->task_.place = Task::Place::kOwnThread;
   if (const Status status = self->deliveries_.connect(arguments[1], arguments[2]); !status.ok()) {
     return throw_error(env, status.error());
   }
@@ -157,8 +160,10 @@ napi_value Store::run(napi_value self_value, const char* name, Work work, MakeVa
   task.work = [this, work = std::move(work)] { return work(*engine_); };
   task.value = std::move(value);
   task.cancellation = task_.cancellation;
+  task.place = task_.place;
   task.settled = [this, settled = std::move(settled)](napi_env env) {
-    task_ = {};
+    task_.is_running = false;
+    task_.cancellation.reset();
     deliveries_.end_progress(env);
     if (settled) settled(env);
   };

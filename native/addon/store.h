@@ -92,6 +92,7 @@ class Store {
   struct RunningTask {
     bool is_running = false;
     std::shared_ptr<Cancellation> cancellation;  // null where it cannot be cancelled
+    Task::Place place = Task::Place::kPool;      // of every task of the store
   };
   // Operations of this turn of the event loop, which go to the engine together, so that one sync makes all durable.
   struct Gathered {

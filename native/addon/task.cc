@@ -1,9 +1,11 @@
 #include "addon/task.h"
 
 #include <algorithm>
+#include <thread>
 #include <vector>
 
 #include "addon/border.h"
+#include "addon/byte_calls.h"
 
 namespace strongroom::addon {
 namespace {
@@ -14,6 +16,10 @@ struct Running {
   napi_deferred deferred = nullptr;
   napi_ref owner = nullptr;
   napi_async_work work = nullptr;
+  // Of a task with a thread of its own.
+  napi_env env = nullptr;
+  napi_threadsafe_function done = nullptr;
+  std::thread thread;
 };
 
 // Those of the tasks that were started on this thread and are not complete.
@@ -30,8 +36,7 @@ void execute(napi_env /*env*/, void* data) {
   running->task.work = nullptr;  // what it captured, secrets among them, goes now
 }
 
-void complete(napi_env env, napi_status /*status*/, void* data) {
-  const std::unique_ptr<Running> running(static_cast<Running*>(data));
+void finish(napi_env env, Running* running) {
   std::erase(cancellations, running->task.cancellation);
   if (running->task.settled) running->task.settled(env);
   if (running->status.ok()) {
@@ -41,7 +46,57 @@ void complete(napi_env env, napi_status /*status*/, void* data) {
     napi_reject_deferred(env, running->deferred, describe(env, running->status.error()));
   }
   if (running->owner != nullptr) napi_delete_reference(env, running->owner);
+}
+
+void complete(napi_env env, napi_status /*status*/, void* data) {
+  const std::unique_ptr<Running> running(static_cast<Running*>(data));
+  finish(env, running.get());
   napi_delete_async_work(env, running->work);
+}
+
+// --- On a thread of its own ---
+
+// The environment ends. It waits for no thread, so this does; and what the thread waits for would never come.
+void end_thread(void* data) {
+  const std::unique_ptr<Running> running(static_cast<Running*>(data));
+  if (running->task.cancellation != nullptr) running->task.cancellation->request();
+  end_byte_calls();
+  running->thread.join();
+  std::erase(cancellations, running->task.cancellation);
+  if (running->task.settled) running->task.settled(running->env);
+}
+
+void complete_thread(napi_env env, napi_value /*callback*/, void* context, void* /*data*/) {
+  if (env == nullptr) return;  // end_thread() was here
+  const std::unique_ptr<Running> running(static_cast<Running*>(context));
+  running->thread.join();
+  napi_remove_env_cleanup_hook(env, end_thread, running.get());
+  napi_release_threadsafe_function(running->done, napi_tsfn_release);
+  finish(env, running.get());
+}
+
+bool start_thread(napi_env env, const char* name, Running* running) {
+  running->env = env;
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, text_value(env, name), 0, 1, nullptr, nullptr,
+                                      running, complete_thread, &running->done) != napi_ok) {
+    return false;
+  }
+  // After the thread-safe function, so that it runs before that one's own.
+  if (napi_add_env_cleanup_hook(env, end_thread, running) != napi_ok) {
+    napi_release_threadsafe_function(running->done, napi_tsfn_release);
+    return false;
+  }
+  running->thread = std::thread([running] {
+    execute(nullptr, running);
+    napi_call_threadsafe_function(running->done, nullptr, napi_tsfn_nonblocking);
+  });
+  return true;
+}
+
+bool start_on_pool(napi_env env, const char* name, Running* running) {
+  return napi_create_async_work(env, nullptr, text_value(env, name), execute, complete, running,
+                                &running->work) == napi_ok &&
+         napi_queue_async_work(env, running->work) == napi_ok;
 }
 
 napi_value cancel_tasks(napi_env /*env*/, napi_callback_info /*info*/) {
@@ -57,17 +112,17 @@ napi_value start_task(napi_env env, napi_value owner, const char* name, Task tas
   napi_value promise = nullptr;
   if (napi_create_promise(env, &running->deferred, &promise) != napi_ok) return nullptr;
   if (owner != nullptr) napi_create_reference(env, owner, 1, &running->owner);
-  if (napi_create_async_work(env, nullptr, text_value(env, name), execute, complete, running.get(),
-                             &running->work) != napi_ok ||
-      napi_queue_async_work(env, running->work) != napi_ok) {
+  const bool is_on_pool = running->task.place == Task::Place::kPool;
+  if (running->task.cancellation != nullptr) cancellations.push_back(running->task.cancellation);
+  if (!(is_on_pool ? start_on_pool : start_thread)(env, name, running.get())) {
+    std::erase(cancellations, running->task.cancellation);
     if (running->task.settled) running->task.settled(env);
     napi_reject_deferred(env, running->deferred,
                          describe(env, Error{Reason::kInternal, "Node refused the work", 0, false}));
     if (running->owner != nullptr) napi_delete_reference(env, running->owner);
     return promise;
   }
-  if (running->task.cancellation != nullptr) cancellations.push_back(running->task.cancellation);
-  running.release();  // complete() owns it
+  running.release();  // what completes it owns it
   return promise;
 }
 

@@ -1,4 +1,4 @@
-// Work on libuv's pool, as a promise: one worker for every long call, carrying closures.
+// Work on libuv's pool, or on a thread of its own, as a promise: one worker for every long call, carrying closures.
 #pragma once
 
 #include <node_api.h>
@@ -12,10 +12,16 @@
 namespace strongroom::addon {
 
 struct Task {
-  std::function<Status()> work;                // on a pool thread
+  enum class Place : std::uint8_t {
+    kPool,
+    kOwnThread,  // for work that waits for JavaScript, which may need the pool to answer
+  };
+
+  std::function<Status()> work;                // not on the JavaScript thread
   std::function<napi_value(napi_env)> value;   // on the JavaScript thread after success; empty: undefined
   std::function<void(napi_env)> settled;       // on the JavaScript thread, always, before the promise settles
   std::shared_ptr<Cancellation> cancellation;  // null: the work cannot be cancelled
+  Place place = Place::kPool;
 };
 
 // Returns the promise. `owner` stays alive until the task is done. Each of the task's functions runs once,

@@ -131,7 +131,9 @@ class KeyProtector {
   // With the ring's lock held; from any thread.
   virtual void describe(ProtectorStatus& /*status*/) const {}
   // For a second reading of the same store by this process: over the same connection, since a device may serve no other.
-  [[nodiscard]] virtual std::unique_ptr<KeyProtector> beside(ProtectorContext context) const = 0;
+  // `options` are those of the context, and get what it needs besides the places.
+  [[nodiscard]] virtual std::unique_ptr<KeyProtector> beside(ProtectorContext context,
+                                                             ProtectorOptions& options) const = 0;
   // The store is closed in good order.
   [[nodiscard]] virtual Status shut_down() { return {}; }
   virtual void forget_secrets() {}

@@ -71,7 +71,8 @@ void Pkcs11Protector::describe_slot(const KeySlot& slot, SlotDescription& descri
   description.secret_store = std::move(named->secret_store);
 }
 
-std::unique_ptr<KeyProtector> Pkcs11Protector::beside(ProtectorContext context) const {
+std::unique_ptr<KeyProtector> Pkcs11Protector::beside(ProtectorContext context,
+                                                      ProtectorOptions& /*options*/) const {
   auto other = std::make_unique<Pkcs11Protector>(kind(), std::move(context));
   other->kek_.share(kek_);
   return other;

@@ -45,7 +45,8 @@ class Pkcs11Protector final : public KeyProtector {
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
   static void describe_slot(const KeySlot& slot, SlotDescription& description);
-  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
+  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context,
+                                                     ProtectorOptions& options) const override;
   [[nodiscard]] TokenKek* token_kek() override { return &kek_; }
   [[nodiscard]] SecretStore* witness_store() override { return kek_.store(); }
 

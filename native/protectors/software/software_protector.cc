@@ -102,7 +102,8 @@ void SoftwareProtector::describe_slot(const KeySlot& slot, SlotDescription& desc
   if (place.ok()) description.secret_store = *std::move(place);
 }
 
-std::unique_ptr<KeyProtector> SoftwareProtector::beside(ProtectorContext context) const {
+std::unique_ptr<KeyProtector> SoftwareProtector::beside(ProtectorContext context,
+                                                        ProtectorOptions& /*options*/) const {
   return std::make_unique<SoftwareProtector>(kind(), std::move(context));
 }
 

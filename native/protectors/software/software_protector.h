@@ -22,7 +22,8 @@ class SoftwareProtector final : public KeyProtector {
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
   static void describe_slot(const KeySlot& slot, SlotDescription& description);
-  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
+  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context,
+                                                     ProtectorOptions& options) const override;
   void forget_secrets() override;
 
  private:

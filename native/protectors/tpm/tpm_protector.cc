@@ -84,7 +84,9 @@ void TpmProtector::describe_slot(const KeySlot& slot, SlotDescription& descripti
   if (named.ok()) description.tpm = status_of(*named);
 }
 
-std::unique_ptr<KeyProtector> TpmProtector::beside(ProtectorContext context) const {
+std::unique_ptr<KeyProtector> TpmProtector::beside(ProtectorContext context,
+                                                   ProtectorOptions& options) const {
+  options.tpm.pin = this->context().options.tpm.pin.clone();
   auto other = std::make_unique<TpmProtector>(kind(), std::move(context));
   other->root_.share(root_);
   return other;

@@ -44,7 +44,8 @@ class TpmProtector final : public KeyProtector {
   [[nodiscard]] ProtectorRemoval& removal() override { return removal_; }
   void describe(ProtectorStatus& status) const override;
   static void describe_slot(const KeySlot& slot, SlotDescription& description);
-  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override;
+  [[nodiscard]] std::unique_ptr<KeyProtector> beside(ProtectorContext context,
+                                                     ProtectorOptions& options) const override;
   [[nodiscard]] Status shut_down() override { return root_.tpm()->shut_down(); }
   void forget_secrets() override { root_.forget_pin(); }
   [[nodiscard]] SealedRoot* sealed_root() override { return &root_; }

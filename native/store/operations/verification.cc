@@ -20,11 +20,11 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
   options.directory = store_.options.directory;
   options.instance = store_.ring.header_now().instance;
   if (store_.secrets) options.secret_store = store_.secret_config;
-  options.tpm.pin = store_.options.tpm.pin.clone();
   options.read_only = true;
   Engine reader(store_.environment, std::move(options), {});
   // One connection: a TPM may serve no second one, a token few.
-  reader.state().protector = store_.protector->beside(reader.state().protector_context());
+  Engine::State& with = reader.state();
+  with.protector = store_.protector->beside(with.protector_context(), with.options);
   SR_TRY(reader.determine_startup_state().status());
   SR_TRY(reader.setup_persistence_files());
   SR_TRY(reader.initialize_warmstart());

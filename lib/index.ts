@@ -63,6 +63,7 @@ export type {
 } from './manifests/types.js';
 export type { KdfOptions, OpenOptions, RecoveryOptions } from './store/open-options.js';
 export type { SecretStoreOptions } from './options/secret-store.js';
+export type { ExternalProtectorOptions, KeyServiceFunction } from './protectors/external.js';
 export type { KeyProtectorOptions } from './protectors/registry.js';
 export type { SoftwareProtectorOptions } from './protectors/software.js';
 export type { TpmProtectorOptions } from './protectors/tpm.js';

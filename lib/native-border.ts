@@ -138,7 +138,7 @@ export interface NativeRestoreRecord {
 
 export interface NativeKeySlot {
   readonly id: number;
-  readonly type: 'software' | 'tpm' | 'pkcs11' | 'password';
+  readonly type: 'software' | 'tpm' | 'pkcs11' | 'password' | 'external';
   readonly label: string | undefined;
 }
 
@@ -147,7 +147,7 @@ export interface NativeStatus {
   readonly startup: 'COLDSTART' | 'WARMSTART';
   readonly instance: string;
   readonly storageId: string;
-  readonly protector: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: 'software' | 'tpm' | 'pkcs11' | 'external';
   readonly tpm: NativeTpmStatus | undefined;
   readonly token: NativeTokenStatus | undefined;
   readonly restore: NativeRestoreRecord | undefined;
@@ -226,7 +226,7 @@ export interface NativeInspection {
   readonly instance: string;
   readonly storageId: string;
   readonly keySlots: readonly NativeKeySlot[];
-  readonly protector: 'software' | 'tpm' | 'pkcs11';
+  readonly protector: 'software' | 'tpm' | 'pkcs11' | 'external';
   readonly token: NativeTokenSlot | undefined;
   readonly tpm: NativeTpmSlot | undefined;
   readonly secretStore: NativeSecretStore | undefined;
@@ -356,7 +356,14 @@ export interface NativePkcs11Protector {
   readonly pin?: Uint8Array | undefined;
 }
 
-export type NativeProtector = NativeSoftwareProtector | NativeTpmProtector | NativePkcs11Protector;
+export interface NativeExternalProtector {
+  readonly type: 'external';
+  readonly wrap: NativeByteCall;
+  readonly unwrap: NativeByteCall;
+  readonly timeLimitMs?: number | undefined;
+}
+
+export type NativeProtector = NativeSoftwareProtector | NativeTpmProtector | NativePkcs11Protector | NativeExternalProtector;
 
 export interface NativeStoreOptions {
   readonly directory: string;

@@ -103,11 +103,17 @@ export const lists = {
 export const enums = {
   ProtectorType: {
     cpp: 'store::ProtectorType',
-    names: { kSoftware: 'software', kTpm: 'tpm', kPkcs11: 'pkcs11' },
+    names: { kSoftware: 'software', kTpm: 'tpm', kPkcs11: 'pkcs11', kExternal: 'external' },
   },
   SlotType: {
     cpp: 'store::SlotType',
-    names: { kSoftware: 'software', kTpm: 'tpm', kPkcs11: 'pkcs11', kPassword: 'password' },
+    names: {
+      kSoftware: 'software',
+      kTpm: 'tpm',
+      kPkcs11: 'pkcs11',
+      kPassword: 'password',
+      kExternal: 'external',
+    },
   },
   SecretStoreType: {
     cpp: 'store::SecretStoreType',
@@ -527,6 +533,15 @@ export const options = {
           doc: 'The token by its parts; what is undefined is left open.',
           member: 'pkcs11',
           fields: { ...tokenLocator, anotherToken: 'flag', pin },
+        },
+        kExternal: {
+          name: 'ExternalProtector',
+          member: 'external',
+          fields: {
+            wrap: { type: 'byteCall', required: true },
+            unwrap: { type: 'byteCall', required: true },
+            timeLimitMs: { type: 'milliseconds', to: 'limit', max: 600_000 },
+          },
         },
       },
     },

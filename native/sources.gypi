@@ -57,6 +57,8 @@
       "protectors/software/software_slot.cc",
       "protectors/software/software_protector.cc",
       "protectors/password/password_slot.cc",
+      "protectors/external/external_slot.cc",
+      "protectors/external/external_protector.cc",
       "protectors/tpm/store_indices.cc",
       "protectors/tpm/sealed_root.cc",
       "protectors/tpm/tpm_protector.cc",

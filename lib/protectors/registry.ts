@@ -1,5 +1,6 @@
 // The kinds of key protector, by their names: the only place that knows all of them.
 import { invalidOption, readClosed } from '../options/readers.js';
+import { external } from './external.js';
 import { pkcs11 } from './pkcs11.js';
 import type { GivenProtector, KeyProtectorKind } from './protector.js';
 import { software } from './software.js';
@@ -10,6 +11,7 @@ const kinds = {
   software,
   tpm,
   pkcs11,
+  external,
 } as const satisfies Readonly<Record<string, KeyProtectorKind>>;
 
 type Kind = (typeof kinds)[keyof typeof kinds];
@@ -34,6 +36,8 @@ export type KeyProtectorOptions = OptionsOf<Kind>;
  *   virtual machine together with the state of its TPM is not noticed.
  * - `pkcs11`: the data encryption key is wrapped by a key that never leaves its token. Whoever has the PIN can put the
  *   witness in the token back together with everything else.
+ * - `external`: a key service of the application wraps the root key, which passes through JavaScript. The witnesses are as
+ *   those of `software`.
  *
  * The TPM's word for what it is has no proof: the owner of the machine can run a program that calls itself a chip.
  */

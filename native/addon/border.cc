@@ -360,13 +360,22 @@ Status read_protector_pkcs11(const Record& given, store::ProtectorOptions* out) 
   return {};
 }
 
+Status read_protector_external(const Record& given, store::ProtectorOptions* out) {
+  SR_TRY(given.closed({"type", "wrap", "unwrap", "timeLimitMs"}, {"wrap", "unwrap"}));
+  SR_TRY(given.byte_call("wrap", &out->external.wrap));
+  SR_TRY(given.byte_call("unwrap", &out->external.unwrap));
+  SR_TRY(given.milliseconds("timeLimitMs", 600000.0, &out->external.limit));
+  return {};
+}
+
 }  // namespace
 
 Status read(const Record& given, store::ProtectorOptions* out) {
-  static constexpr Table<store::ProtectorType, Status (*)(const Record&, store::ProtectorOptions*), 3> kReaders{{
+  static constexpr Table<store::ProtectorType, Status (*)(const Record&, store::ProtectorOptions*), 4> kReaders{{
       {store::ProtectorType::kSoftware, read_protector_software},
       {store::ProtectorType::kTpm, read_protector_tpm},
       {store::ProtectorType::kPkcs11, read_protector_pkcs11},
+      {store::ProtectorType::kExternal, read_protector_external},
   }};
   store::ProtectorType type{};
   SR_TRY(given.name("type", kProtectorTypeNames, &type));

@@ -32,16 +32,18 @@ inline constexpr std::uint8_t kScanWithValues = 8;
 // The steps of restore() and rotateKek(), in their order; those of rotateDek() count records and have no names.
 inline constexpr std::array<std::string_view, 7> kOperationSteps{"begin", "kek", "witness", "commit", "file", "settle", "strays"};
 
-inline constexpr NameTable<store::ProtectorType, 3> kProtectorTypeNames{{
+inline constexpr NameTable<store::ProtectorType, 4> kProtectorTypeNames{{
     {store::ProtectorType::kSoftware, "software"},
     {store::ProtectorType::kTpm, "tpm"},
     {store::ProtectorType::kPkcs11, "pkcs11"},
+    {store::ProtectorType::kExternal, "external"},
 }};
-inline constexpr NameTable<store::SlotType, 4> kSlotTypeNames{{
+inline constexpr NameTable<store::SlotType, 5> kSlotTypeNames{{
     {store::SlotType::kSoftware, "software"},
     {store::SlotType::kTpm, "tpm"},
     {store::SlotType::kPkcs11, "pkcs11"},
     {store::SlotType::kPassword, "password"},
+    {store::SlotType::kExternal, "external"},
 }};
 inline constexpr NameTable<store::SecretStoreType, 2> kSecretStoreTypeNames{{
     {store::SecretStoreType::kFile, "file"},

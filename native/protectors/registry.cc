@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 
+#include "protectors/external/external_protector.h"
 #include "protectors/pkcs11/pkcs11_protector.h"
 #include "protectors/software/software_protector.h"
 #include "protectors/tpm/tpm_protector.h"
@@ -29,6 +30,9 @@ const std::array kKinds{
                   RootRepair::kRestore,
                   "the root of this store is in a token; `strongroom restore` gives it a new one",
                   make<Pkcs11Protector>, Pkcs11Protector::describe_slot},
+    ProtectorKind{ProtectorType::kExternal, SlotType::kExternal, "external", true, kWitnessSecretStore, true,
+                  SecretName::kVaultHash, "", RootRepair::kRecover, "", make<ExternalProtector>,
+                  ExternalProtector::describe_slot},
 };
 
 }  // namespace

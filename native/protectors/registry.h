@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "protectors/external/options.h"
 #include "protectors/key_protector.h"
 #include "protectors/pkcs11/options.h"
 #include "protectors/tpm/options.h"
@@ -13,7 +14,7 @@
 namespace strongroom::store {
 
 // What holds the root key in everyday use.
-enum class ProtectorType : std::uint8_t { kSoftware, kTpm, kPkcs11 };
+enum class ProtectorType : std::uint8_t { kSoftware, kTpm, kPkcs11, kExternal };
 
 struct ProtectorOptions {
   std::string directory;  // of the store; absolute
@@ -22,6 +23,7 @@ struct ProtectorOptions {
   std::optional<ProtectorType> protector;
   TpmOptions tpm;
   Pkcs11Options pkcs11;
+  ExternalOptions external;
   // Needed at COLDSTART by a kind that has a SecretStore. At WARMSTART, when absent, the place that the key slot names.
   std::optional<SecretStoreConfig> secret_store;
   crypto::Argon2Parameters argon2;  // of what is stretched anew
@@ -71,7 +73,8 @@ struct ProtectorKind {
 [[nodiscard]] const ProtectorKind& kind_of(ProtectorType type);
 // Null for a slot that no protector opens: that of a backup password.
 [[nodiscard]] const ProtectorKind* kind_of(const KeySlot& slot);
-[[nodiscard]] std::string_view protector_type_text(ProtectorType type);  // "software", "tpm", "pkcs11"
+[[nodiscard]] std::string_view protector_type_text(
+    ProtectorType type);  // "software", "tpm", "pkcs11", "external"
 
 // The slot that the store's protector opens; null where there is none.
 [[nodiscard]] const KeySlot* root_slot(const PersistenceHeader& header);

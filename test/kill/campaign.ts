@@ -38,6 +38,8 @@ export interface CampaignOptions {
   readonly stores: number;
   /** The root is in a swtpm, each store's own, and every fourth operation is witnessed. */
   readonly tpm?: boolean;
+  /** The root key is wrapped by the key service at this address. */
+  readonly keyService?: string;
   readonly onProgress?: (totals: Totals) => void;
 }
 
@@ -151,6 +153,7 @@ class KilledStore {
   readonly #totals: Totals;
   readonly #seed: number;
   readonly #tpm: Swtpm | undefined;
+  readonly #keyService: string | undefined;
   #round = 0;
   #everOpened = false;
   #model = new Model();
@@ -161,8 +164,15 @@ class KilledStore {
   #generation = 0;
   #base = 0;
 
-  constructor(directory: string, worker: string, totals: Totals, seed: number, tpm?: Swtpm) {
+  constructor(
+    directory: string,
+    worker: string,
+    totals: Totals,
+    seed: number,
+    { tpm, keyService }: { readonly tpm?: Swtpm | undefined; readonly keyService?: string | undefined },
+  ) {
     this.#tpm = tpm;
+    this.#keyService = keyService;
     this.#directory = directory;
     this.#worker = worker;
     this.#totals = totals;
@@ -174,11 +184,16 @@ class KilledStore {
     const seed = mixSeeds(this.#seed, this.#round);
     const random = new Random(seed);
     const trigger = kill
-      ? chooseTrigger(random, this.#everOpened, this.#round, this.#tpm ? 250 : 60, missed)
+      ? chooseTrigger(random, this.#everOpened, this.#round, this.#startMs, missed)
       : undefined;
     const config: WorkerConfig = {
       directory: join(this.#directory, 'store'),
-      root: this.#tpm ? { tcti: this.#tpm.tcti } : { secrets: join(this.#directory, 'secrets') },
+      root: this.#tpm
+        ? { tcti: this.#tpm.tcti }
+        : {
+            secrets: join(this.#directory, 'secrets'),
+            ...(this.#keyService !== undefined && { keyService: this.#keyService }),
+          },
       witnessedOneIn: this.#witnessedOneIn,
       seed: random.next(),
       passwords: [this.#password, ...(this.#passwordNext === undefined ? [] : [this.#passwordNext])],
@@ -200,6 +215,11 @@ class KilledStore {
     const faultsBefore = this.#totals.faults.length;
     this.#judge(config, trigger, run);
     return this.#totals.faults.length === faultsBefore;
+  }
+
+  /** About how long a start takes. */
+  get #startMs(): number {
+    return this.#tpm !== undefined || this.#keyService !== undefined ? 250 : 60;
   }
 
   /** With a TPM, witnessed load; otherwise such commits wait for three replaced files, and a few among many will do. */
@@ -402,7 +422,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Totals> {
       await mkdir(place);
       const tpm = options.tpm === true ? await Swtpm.started() : undefined;
       const seed = mixSeeds(options.seed, index, generation);
-      const store = new KilledStore(place, worker, totals, seed, tpm);
+      const store = new KilledStore(place, worker, totals, seed, { tpm, keyService: options.keyService });
       for (let round = 0; round < roundsPerStore && wanted(); ++round) {
         await store.round(true, totals.kills < options.kills / 2 ? undefined : missedBy(totals));
         options.onProgress?.(totals);

@@ -15,13 +15,16 @@ import { readSync } from 'node:fs';
 import { loadNative } from '../../lib/native.js';
 import type { OpenStore } from '../../lib/store/open-store.js';
 import { PersistenceService } from '../../lib/store/persistence-service.js';
+import { askingOver } from '../support/key-service.js';
 import { Model, Operations, type Operation } from './operations.js';
 import { tell } from './tell.js';
 
 export interface WorkerConfig {
   readonly directory: string;
   /** The place of the SecretStore; or how the TPM is reached, which may be killed while the process lives. */
-  readonly root: { readonly secrets: string } | { readonly tcti: string };
+  readonly root:
+    | { readonly secrets: string; /** Of protector `external`. */ readonly keyService?: string }
+    | { readonly tcti: string };
   readonly seed: number;
   readonly witnessedOneIn: number;
   /** Which of them opens the password slot is reported. The first is the one that COLDSTART gets. */
@@ -92,7 +95,8 @@ const service = new PersistenceService(
     ...('tcti' in config.root
       ? { protector: { type: 'tpm', tcti: config.root.tcti } }
       : {
-          protector: { type: 'software' },
+          protector:
+            config.root.keyService === undefined ? { type: 'software' } : askingOver(config.root.keyService),
           secretStore: { type: 'file', directory: config.root.secrets },
         }),
     // A cheap key derivation: the campaign is about files, and each process may derive twice.

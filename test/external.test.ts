@@ -1,0 +1,394 @@
+// Key protector `external`: functions of the application, a real key service over HTTP, and systemd-creds where it works.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+
+import { httpKms } from '../examples/http-kms.js';
+import { systemdCreds } from '../examples/systemd-creds.js';
+import { isPersistenceError, KeyServiceError, type PersistenceError } from '../lib/errors.js';
+import type { ExternalProtectorOptions, KeyServiceFunction } from '../lib/protectors/external.js';
+import type { OpenOptions } from '../lib/store/open-options.js';
+import { PersistenceService } from '../lib/store/persistence-service.js';
+import { KeyService } from './support/key-service.js';
+import { binding, quickKdf, World } from './support/stores.js';
+
+const password = Buffer.from('a backup password');
+const recovery = { password, kdf: quickKdf };
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+async function refusal(work: Promise<unknown>): Promise<PersistenceError> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(isPersistenceError(error), 'it was not refused');
+  return error;
+}
+
+/** A key service that keeps what it was given. */
+class Drawer {
+  readonly keys = new Map<string, Uint8Array>();
+  readonly contexts: Uint8Array[] = [];
+  readonly given: Uint8Array[] = [];
+
+  get protector(): ExternalProtectorOptions {
+    return { type: 'external', wrap: this.wrap, unwrap: this.unwrap };
+  }
+  readonly wrap: KeyServiceFunction = (key, context) => {
+    const wrapped = randomBytes(40);
+    this.keys.set(wrapped.toString('hex'), Uint8Array.from(key));
+    this.contexts.push(Uint8Array.from(context));
+    this.given.push(key);
+    return wrapped;
+  };
+  readonly unwrap: KeyServiceFunction = (wrapped) => {
+    const key = this.keys.get(Buffer.from(wrapped).toString('hex'));
+    if (key === undefined) throw new KeyServiceError('refused', 'there is no such key');
+    return Promise.resolve(key);
+  };
+}
+
+describe('protector external', function () {
+  this.timeout(30_000);
+  let world: World;
+  beforeEach(() => {
+    world = new World();
+  });
+  afterEach(() => world.closeAll());
+
+  const make = async (protector: ExternalProtectorOptions): Promise<void> => {
+    const store = await world.open({ protector, recovery });
+    await store.vault.set('seats', Buffer.from('12'));
+    await store.close();
+  };
+  const opens = async (
+    protector: ExternalProtectorOptions,
+    changes: Partial<OpenOptions> = {},
+  ): Promise<void> => {
+    const store = await world.open({ protector, recovery, ...changes });
+    assert.equal(store.vault.get('seats')?.toString(), '12');
+    await store.close();
+  };
+  /** Every file of the store and its SecretStore. */
+  const content = (): Buffer =>
+    Buffer.concat(
+      [world.directory, world.secrets].flatMap((directory) =>
+        readdirSync(directory).map((name) => readFileSync(join(directory, name))),
+      ),
+    );
+
+  it('starts cold and warm, and tells what it is', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    const store = await world.open({ protector: drawer.protector, recovery });
+    const status = store.status();
+    assert.equal(status.protector, 'external');
+    assert.equal(status.securityLevel, 'external');
+    await store.verify();
+    await store.close();
+    const inspection = await world.inspect();
+    assert.equal(inspection.protector, 'external');
+    assert.deepEqual(
+      inspection.keySlots.map(({ type }) => type),
+      ['external', 'password'],
+    );
+  });
+
+  it('gives the service a root key that is in no file, with a context that names store and slot', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    const [key] = drawer.keys.values();
+    assert.equal(key?.length, 32);
+    assert.equal(content().indexOf(key), -1);
+    const [context] = drawer.contexts;
+    const { storageId } = await world.inspect();
+    assert.equal(Buffer.from(context!.subarray(0, 16)).toString('hex'), storageId);
+    assert.equal(Buffer.from(context!.subarray(20)).toString(), 'test');
+    assert.ok(
+      drawer.given[0]!.every((byte) => byte === 0),
+      'the copy that the function got is wiped',
+    );
+  });
+
+  it('gives every rotated key a new root key, and recovers from a lost one', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    const store = await world.open({ protector: drawer.protector, recovery });
+    await store.rotateDek({ password });
+    await store.close();
+    assert.equal(drawer.keys.size, 2);
+    await opens(drawer.protector);
+    const [first] = drawer.keys.keys();
+    drawer.keys.delete(first!);
+    await opens(drawer.protector);
+    drawer.keys.clear();
+    const lost = await refusal(world.open({ protector: drawer.protector, recovery }));
+    assert.equal(lost.reason, 'key-service-refused');
+    assert.match(lost.message, /there is no such key/);
+    const recovered = await world.perform('recover', { password }, { protector: drawer.protector });
+    await recovered.close();
+    await opens(drawer.protector);
+  });
+
+  it('ends with a decommission', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    await world.decommission({ password }, { protector: drawer.protector });
+    await make(drawer.protector);
+  });
+
+  it('needs a backup password, or its refusal', async () => {
+    const { protector } = new Drawer();
+    const { directory, instance, secretStore } = world.options();
+    const without = { directory, instance, secretStore: secretStore!, protector };
+    const { reason, message } = await refusal(new PersistenceService(binding, without).initialize());
+    assert.equal(reason, 'invalid-option');
+    assert.match(message, /recovery/);
+    const store = await world.open({ protector, recovery: 'none' });
+    await store.close();
+  });
+
+  it('refuses options that are none', async () => {
+    const { wrap, unwrap } = new Drawer();
+    for (const wrong of [
+      { type: 'external' },
+      { type: 'external', wrap },
+      { type: 'external', wrap, unwrap: 'unwrap' },
+      { type: 'external', wrap, unwrap, timeoutMs: 0 },
+      { type: 'external', wrap, unwrap, timeoutMs: 1.5 },
+      { type: 'external', wrap, unwrap, pin: password },
+      { type: 'software', wrap },
+    ]) {
+      const { reason } = await refusal(world.open({ protector: wrong as never, recovery }));
+      assert.equal(reason, 'invalid-option', JSON.stringify(wrong));
+    }
+  });
+
+  describe('failures', () => {
+    const failing = (unwrap: () => unknown): ExternalProtectorOptions => ({
+      type: 'external',
+      wrap: () => new Uint8Array(40),
+      unwrap: unwrap as KeyServiceFunction,
+      timeoutMs: 500,
+    });
+    const key = randomBytes(32);
+    const thrown: readonly [string, () => unknown, PersistenceError['reason']][] = [
+      ['refused', () => Promise.reject(new KeyServiceError('refused', 'denied')), 'key-service-refused'],
+      [
+        'unreachable',
+        () => Promise.reject(new KeyServiceError('unreachable', 'busy')),
+        'key-service-unreachable',
+      ],
+      [
+        'an Error',
+        () => Promise.reject(new Error(`the body was ${key.toString('hex')}`)),
+        'key-service-unreachable',
+      ],
+      [
+        'a text',
+        () => new Promise((_, reject) => Reflect.apply(reject, null, ['no'])),
+        'key-service-unreachable',
+      ],
+      ['no answer', () => new Promise(() => undefined), 'key-service-unreachable'],
+      ['no bytes', () => Promise.resolve('text'), 'key-service-unreachable'],
+      ['too many bytes', () => new Uint8Array(4097), 'key-service-unreachable'],
+      ['a key of a wrong size', () => new Uint8Array(31), 'key-service-refused'],
+      ['another key', () => new Uint8Array(32), 'key-service-refused'],
+    ];
+    for (const [name, unwrap, reason] of thrown) {
+      it(`${name}: ${reason}`, async () => {
+        const drawer = new Drawer();
+        await make(drawer.protector);
+        const before = content();
+        const error = await refusal(world.open({ protector: failing(unwrap), recovery }));
+        assert.equal(error.reason, reason, error.message);
+        assert.equal(error.retryable, reason === 'key-service-unreachable');
+        assert.ok(!error.message.includes(key.toString('hex')), error.message);
+        assert.deepEqual(content(), before);
+        // No password makes a loss of an outage.
+        if (reason === 'key-service-unreachable') {
+          const recover = world.perform('recover', { password }, { protector: failing(unwrap) });
+          assert.equal((await refusal(recover)).reason, reason);
+        }
+        await opens(drawer.protector);
+      });
+    }
+
+    it('leaves out a message that holds the key', async () => {
+      const wrap: KeyServiceFunction = (given) => {
+        throw new KeyServiceError('refused', `cannot wrap ${Buffer.from(given).toString('base64')}`);
+      };
+      const protector = { type: 'external', wrap, unwrap: wrap } as const;
+      const { message } = await refusal(world.open({ protector, recovery }));
+      assert.match(message, /message is left out/);
+    });
+  });
+
+  it('answers an AbortSignal while the service is silent', async () => {
+    await make(new Drawer().protector);
+    const controller = new AbortController();
+    const silent: ExternalProtectorOptions = {
+      type: 'external',
+      wrap: () => new Promise(() => undefined),
+      unwrap: () => {
+        controller.abort();
+        return new Promise(() => undefined);
+      },
+      timeoutMs: 600_000,
+    };
+    const opening = world.open({ protector: silent, recovery, signal: controller.signal });
+    assert.equal((await refusal(opening)).reason, 'aborted');
+  });
+
+  it('needs no thread of the pool for an answer', () => {
+    const script = `
+      import { lookup } from 'node:dns/promises';
+      import { mkdtempSync } from 'node:fs';
+      import { join } from 'node:path';
+      import { PersistenceService } from './lib/store/persistence-service.js';
+      import { binding, quickKdf } from './test/support/stores.js';
+      const root = mkdtempSync('/tmp/strongroom-test-');
+      const through = async (bytes) => { await lookup('localhost'); return Uint8Array.from(bytes); };
+      const store = await new PersistenceService(binding, {
+        directory: join(root, 'store'), instance: 'test',
+        secretStore: { type: 'file', directory: join(root, 'secrets') },
+        recovery: { password: Buffer.from('a backup password'), kdf: quickKdf },
+        protector: { type: 'external', wrap: through, unwrap: through, timeoutMs: 20_000 },
+      }).initialize();
+      await store.close();
+      console.log('closed');`;
+    const child = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { ...process.env, UV_THREADPOOL_SIZE: '1', NODE_OPTIONS: '' },
+    });
+    assert.equal(child.stdout.trim(), 'closed', child.stderr);
+  });
+
+  it('does not hold a process that ends', () => {
+    const script = `
+      import { PersistenceService } from './lib/store/persistence-service.js';
+      import { binding, quickKdf } from './test/support/stores.js';
+      const silent = () => { process.exit(7); };
+      new PersistenceService(binding, {
+        directory: ${JSON.stringify(world.directory)}, instance: 'test',
+        secretStore: { type: 'file', directory: ${JSON.stringify(world.secrets)} },
+        recovery: { password: Buffer.from('a backup password'), kdf: quickKdf },
+        protector: { type: 'external', wrap: silent, unwrap: silent, timeoutMs: 600_000 },
+      }).initialize().catch(() => undefined);`;
+    const child = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      cwd: root,
+      encoding: 'utf8',
+      timeout: 25_000,
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
+    assert.equal(child.status, 7, child.stderr);
+  });
+
+  it('does not hold a worker that ends', async () => {
+    const { directory, secrets } = world;
+    const worker = new Worker(new URL('support/silent-worker.mjs', import.meta.url), {
+      workerData: { directory, secrets },
+    });
+    await new Promise((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+    });
+    await worker.terminate();
+  });
+
+  describe('a key management service over HTTP', () => {
+    let service: KeyService;
+    beforeEach(async () => {
+      service = await KeyService.started();
+    });
+    afterEach(() => service.close());
+
+    it('wraps the root key of a store', async () => {
+      const protector = httpKms(service.url);
+      await make(protector);
+      assert.deepEqual(service.calls, ['/wrap', '/unwrap']);
+      await opens(protector);
+      assert.deepEqual(service.calls, ['/wrap', '/unwrap', '/unwrap']);
+    });
+
+    it('tells an outage from a refusal, and comes back', async () => {
+      const protector = { ...httpKms(service.url), timeoutMs: 300 };
+      await make(protector);
+      for (const [mood, reason] of [
+        ['silent', 'key-service-unreachable'],
+        ['broken', 'key-service-unreachable'],
+        ['forbidding', 'key-service-refused'],
+      ] as const) {
+        service.mood = mood;
+        assert.equal((await refusal(world.open({ protector, recovery }))).reason, reason);
+      }
+      service.mood = 'serving';
+      await opens(protector);
+      service.loseKey();
+      assert.equal((await refusal(world.open({ protector, recovery }))).reason, 'key-service-refused');
+      await (await world.perform('recover', { password }, { protector })).close();
+      await opens(protector);
+    });
+
+    it('opens no slot with what was wrapped for another store', async () => {
+      const protector = httpKms(service.url);
+      await make(protector);
+      let stolen: Uint8Array | undefined;
+      const thief = new World();
+      try {
+        const spying: ExternalProtectorOptions = {
+          ...protector,
+          wrap: async (key, context) => (stolen = await protector.wrap(key, context)),
+        };
+        await (await thief.open({ protector: spying, recovery })).close();
+      } finally {
+        await thief.closeAll();
+      }
+      const swapped = {
+        ...protector,
+        unwrap: (_: Uint8Array, context: Uint8Array) => protector.unwrap(stolen!, context),
+      };
+      assert.equal(
+        (await refusal(world.open({ protector: swapped, recovery }))).reason,
+        'key-service-refused',
+      );
+    });
+  });
+
+  it('systemd-creds: wraps the root key of a store', async function () {
+    try {
+      execFileSync('systemd-creds', ['encrypt', '--with-key=host', '--name=probe', '-', '-'], {
+        input: 'probe',
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
+    } catch {
+      this.skip();
+    }
+    const protector = systemdCreds();
+    await make(protector);
+    await opens(protector);
+    const foreign = { ...protector, unwrap: (bytes: Uint8Array) => protector.unwrap(bytes, randomBytes(20)) };
+    assert.equal((await refusal(world.open({ protector: foreign, recovery }))).reason, 'key-service-refused');
+  });
+
+  it('no command opens such a store, and each says so', async () => {
+    await make(new Drawer().protector);
+    const run = (...words: string[]): { status: number | null; stderr: string } =>
+      spawnSync(process.execPath, ['--import', 'tsx', 'lib/cli/main.ts', ...words], {
+        cwd: root,
+        encoding: 'utf8',
+        env: { ...process.env, NODE_OPTIONS: '' },
+      });
+    const got = run('get', world.directory, 'seats');
+    assert.notEqual(got.status, 0);
+    assert.match(got.stderr, /key service of the application/);
+    const made = run('init', join(world.root, 'other'), '--protector', 'external');
+    assert.notEqual(made.status, 0);
+    assert.match(made.stderr, /choices are software, tpm, pkcs11/);
+  });
+});

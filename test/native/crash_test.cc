@@ -205,12 +205,11 @@ TEST_F(Crash, PasswordChange) {
       fault(tally, &Tally::lost, where, "the password slot is neither as before nor as after");
       return false;
     }
-    return expect_clean(
-               tally,
-               session.engine()
-                   .change_password(as_bytes(is_new ? "second" : "first"), SecretBytes(as_bytes("third")))
-                   .status(),
-               where, "change again") &&
+    return expect_clean(tally,
+                        Passwords(session.engine())
+                            .change(as_bytes(is_new ? "second" : "first"), SecretBytes(as_bytes("third")))
+                            .status(),
+                        where, "change again") &&
            expect_clean(tally, session.close(), where, "third close");
   };
   finish("password change", cut_everywhere(image, act, check, kStates));
@@ -225,8 +224,8 @@ TEST_F(Crash, PasswordAddedAndRemoved) {
     acknowledged = 0;
     Session session(now);
     SR_TRY(session.open());
-    SR_TRY(session.engine()
-               .add_password(as_bytes("first"), SecretBytes(as_bytes("second")), "second safe")
+    SR_TRY(Passwords(session.engine())
+               .add(as_bytes("first"), SecretBytes(as_bytes("second")), "second safe")
                .status());
     acknowledged = 1;
     SR_TRY(Passwords(session.engine()).remove(as_bytes("second"), 2));

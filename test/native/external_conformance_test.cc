@@ -1,6 +1,8 @@
 // Key protector 'external' as an instance of the conformance suite: a key service in memory, each of whose calls can be cut.
 #include "key_protector_conformance.h"
 #include "protectors/external/external_slot.h"
+#include "store/operations/dek_rotation.h"
+#include "store/operations/relocation.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -127,7 +129,7 @@ TEST_F(ExternalProtectorTest, EachSlotHasAContextOfItsOwn) {
   };
   Opened store(*world_.disk, world_.clock, options());
   ASSERT_OK(store.open());
-  ASSERT_OK(store->rotate_dek(as_bytes("backup")));
+  ASSERT_OK(DekRotation(*store).rotate(as_bytes("backup")));
   const StorageId id = store->status().storage_id;
   ASSERT_OK(store->close());
   ASSERT_EQ(contexts.size(), 2U);
@@ -194,7 +196,7 @@ TEST_F(ExternalProtectorTest, ARelocationWrapsForTheNewPlace) {
   {
     Opened store(*world_.disk, world_.clock, std::move(moved));
     ASSERT_OK(store.open());
-    ASSERT_OK(store->relocate());
+    ASSERT_OK(Relocation(*store).relocate());
     ASSERT_OK(store->close());
   }
   EngineOptions again = options();

@@ -5,6 +5,11 @@
 #include <set>
 #include <thread>
 
+#include "store/operations/dek_rotation.h"
+#include "store/operations/kek_rotation.h"
+#include "store/operations/removal.h"
+#include "store/operations/verification.h"
+
 namespace strongroom::store::testing {
 namespace {
 
@@ -37,7 +42,7 @@ struct Acts {
   static Status rotate_dek(World& world) {
     Session session(world);
     SR_TRY(session.open());
-    SR_TRY(session.engine().rotate_dek(as_bytes("backup")));
+    SR_TRY(DekRotation(session.engine()).rotate(as_bytes("backup")));
     SR_TRY(session.set("k1", "rotated", Durability::kWitnessed));
     return session.close();
   }
@@ -45,7 +50,7 @@ struct Acts {
   static Status rotate_kek(World& world) {
     Session session(world);
     SR_TRY(session.open());
-    const Status rotated = session.engine().rotate_kek();
+    const Status rotated = KekRotation(session.engine()).rotate();
     if (!rotated.ok() && !rotated.is(Reason::kNothingToDo)) return rotated;
     SR_TRY(session.set("k1", "rotated"));
     return session.close();
@@ -58,7 +63,7 @@ struct Acts {
     if (startup == StartupState::kColdstart) return {};
     SR_TRY(engine.setup_persistence_files());
     if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
-    return engine.decommission(password_proof("backup"));
+    return Removal(engine).decommission(password_proof("backup"));
   }
 };
 
@@ -138,7 +143,7 @@ bool KeyProtectorConformance::check_rotated(Tally& tally, World& world, const st
     Session session(world);
     if (!expect_clean(tally, session.open(), where, "open")) return false;
     if (session.engine().status().rotation_pending &&
-        !expect_clean(tally, session.engine().rotate_dek({}), where, "the rotation continued"))
+        !expect_clean(tally, DekRotation(session.engine()).rotate({}), where, "the rotation continued"))
       return false;
     if (session.engine().status().rotation_pending) {
       fault(tally, &Tally::refused, where, "the rotation is pending for ever");
@@ -555,13 +560,13 @@ TEST_P(KeyProtectorConformance, ReadersBesideAWriter) {
   Session session(*world);
   ASSERT_OK(session.open());
   ASSERT_OK(session.set("k0", "now", Durability::kWitnessed));
-  ASSERT_OK(session.engine().verify({}).status());
+  ASSERT_OK(Verification(session.engine()).verify({}).status());
   EngineOptions options = world->engine_options();
   options.read_only = true;
   Opened reader(*world->disk, world->clock, std::move(options));
   ASSERT_OK(reader.open());
   EXPECT_EQ(reader.get("k0"), "now");
-  ASSERT_OK(reader->verify({}).status());
+  ASSERT_OK(Verification(*reader).verify({}).status());
   ASSERT_OK(session.set("k0", "later", Durability::kWitnessed));
   ASSERT_OK(reader->close());
   ASSERT_OK(session.close());

@@ -2,6 +2,7 @@
 // its SecretStore, its TPM or its token, and nothing else.
 #include "private_token.h"
 #include "store/operations/removal.h"
+#include "store/operations/verification.h"
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
@@ -185,14 +186,15 @@ TEST_F(LockTest, EveryActOnACopyIsRefusedWhileTheOriginalIsOpen) {
   {
     const auto removed = begun();
     EXPECT_REASON((*removed)->initialize_warmstart(), Reason::kLocked);
-    EXPECT_REASON((*removed)->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+    EXPECT_REASON(Removal(**removed).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
                   Reason::kLocked);
   }
   // Where the root seems lost, too.
   const Bytes root = *disk_->content(std::string(kSecrets) + "/acme.RootKey");
   disk_->remove(std::string(kSecrets) + "/acme.RootKey");
   EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
-  EXPECT_REASON((*begun())->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
+  EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+                Reason::kLocked);
   disk_->set_content(std::string(kSecrets) + "/acme.RootKey", root);
   expect_unharmed(std::move(original));
 }
@@ -238,7 +240,7 @@ TEST_F(LockTest, ReadersNeedNoLockAndTakeNone) {
     const auto reader = store(reading(at(store_options(kPassword), directory)));
     ASSERT_OK(reader->open());
     EXPECT_EQ(reader->get("seats"), "12");
-    EXPECT_OK((*reader)->verify({}).status());
+    EXPECT_OK(Verification(**reader).verify({}).status());
     EXPECT_OK((*reader)->close());
   }
   EXPECT_EQ(disk_->calls(), calls);
@@ -301,7 +303,7 @@ TEST_F(LockTest, NothingStaysLocked) {
   ASSERT_OK((*gone)->setup_persistence_files());
   ASSERT_OK((*gone)->initialize_warmstart());
   ASSERT_OK((*gone)->create_and_load_vault());
-  ASSERT_OK((*gone)->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}));
+  ASSERT_OK(Removal(**gone).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}));
   EXPECT_TRUE(disk_->list(kSecrets).empty());
   make_store(at(store_options(kPassword), kCopy));
 }
@@ -352,7 +354,8 @@ TEST_F(TpmLockTest, ACopyIsRefusedWhileTheOriginalIsOpen) {
   EXPECT_REASON(refused, Reason::kLocked);
   EXPECT_NE(refused.error().detail.find("a copy of this store"), std::string::npos);
   EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
-  EXPECT_REASON((*begun())->decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}), Reason::kLocked);
+  EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+                Reason::kLocked);
   EXPECT_EQ(world.chip->value(), value);
   const auto reader = opened(reading(copy_options()));
   EXPECT_OK(reader->open());

@@ -11,9 +11,9 @@
 namespace strongroom::store::testing {
 namespace {
 
-class Passwords : public ::testing::Test {
+class PasswordsTest : public ::testing::Test {
  protected:
-  Passwords() {
+  PasswordsTest() {
     world.options = [] { return store_options("first"); };
     Session session(world);
     EXPECT_OK(session.open());
@@ -37,7 +37,7 @@ class Passwords : public ::testing::Test {
 };
 
 // The header is read before anything authenticates it, and a try of a password takes as long as its slot says.
-TEST_F(Passwords, NoMoreAreTriedThanAnyReleaseWrites) {
+TEST_F(PasswordsTest, NoMoreAreTriedThanAnyReleaseWrites) {
   PersistenceHeader header;
   header.storage_id = {1, 2, 3};
   header.key_id = 1;
@@ -61,7 +61,7 @@ TEST_F(Passwords, NoMoreAreTriedThanAnyReleaseWrites) {
   EXPECT_REASON(open_by_password(header, as_bytes("last")), Reason::kAborted);
 }
 
-TEST_F(Passwords, EachOpensItsOwnSlot) {
+TEST_F(PasswordsTest, EachOpensItsOwnSlot) {
   {
     Session session(world);
     ASSERT_OK(session.open());
@@ -85,7 +85,7 @@ TEST_F(Passwords, EachOpensItsOwnSlot) {
   EXPECT_REASON(Passwords(session.engine()).verify(as_bytes("fourth")), Reason::kPasswordWrong);
 }
 
-TEST_F(Passwords, AChangeReplacesOneAndKeepsItsLabel) {
+TEST_F(PasswordsTest, AChangeReplacesOneAndKeepsItsLabel) {
   Session session(world);
   ASSERT_OK(session.open());
   Engine& engine = session.engine();
@@ -103,7 +103,7 @@ TEST_F(Passwords, AChangeReplacesOneAndKeepsItsLabel) {
   EXPECT_EQ(slots_of(engine), Slots({"4:alice", "6:"}));
 }
 
-TEST_F(Passwords, ARemovedOneOpensNothingAndItsFileIsRefused) {
+TEST_F(PasswordsTest, ARemovedOneOpensNothingAndItsFileIsRefused) {
   Bytes with_both;
   {
     Session session(world);
@@ -131,7 +131,7 @@ TEST_F(Passwords, ARemovedOneOpensNothingAndItsFileIsRefused) {
   EXPECT_EQ(session.contents().at("seats"), "12");
 }
 
-TEST_F(Passwords, NoSlotIdIsUsedAgain) {
+TEST_F(PasswordsTest, NoSlotIdIsUsedAgain) {
   const auto add = [this](const char* password) {
     Session session(world);
     EXPECT_OK(session.open());
@@ -161,7 +161,7 @@ TEST_F(Passwords, NoSlotIdIsUsedAgain) {
   EXPECT_EQ(*changed, 6U);
 }
 
-TEST_F(Passwords, WhatIsRefusedChangesNothing) {
+TEST_F(PasswordsTest, WhatIsRefusedChangesNothing) {
   Session session(world);
   ASSERT_OK(session.open());
   Engine& engine = session.engine();
@@ -190,7 +190,7 @@ TEST_F(Passwords, WhatIsRefusedChangesNothing) {
   EXPECT_REASON(Passwords(engine).remove(as_bytes("second"), 3), Reason::kClosed);
 }
 
-TEST_F(Passwords, TheNinthIsRefused) {
+TEST_F(PasswordsTest, TheNinthIsRefused) {
   Session session(world);
   ASSERT_OK(session.open());
   for (int i = 2; i <= 8; ++i)
@@ -202,7 +202,7 @@ TEST_F(Passwords, TheNinthIsRefused) {
   ASSERT_OK(Passwords(session.engine()).verify(as_bytes("p9")));
 }
 
-TEST_F(Passwords, ReadersAndStoresWithoutOneGetNone) {
+TEST_F(PasswordsTest, ReadersAndStoresWithoutOneGetNone) {
   world.options = [] {
     EngineOptions options = store_options();
     options.read_only = true;
@@ -222,7 +222,7 @@ TEST_F(Passwords, ReadersAndStoresWithoutOneGetNone) {
   EXPECT_TRUE(slots_of(session.engine()).empty());
 }
 
-TEST_F(Passwords, AnyRecoversALostRoot) {
+TEST_F(PasswordsTest, AnyRecoversALostRoot) {
   {
     Session session(world);
     ASSERT_OK(session.open());
@@ -249,8 +249,8 @@ TEST_F(Passwords, AnyRecoversALostRoot) {
   EXPECT_EQ(session.contents().at("seats"), "12");
 }
 
-void Passwords::after_a_failed(const Image& image, const std::function<Status(Engine&)>& first,
-                               const std::function<void(Engine&)>& second) {
+void PasswordsTest::after_a_failed(const Image& image, const std::function<Status(Engine&)>& first,
+                                   const std::function<void(Engine&)>& second) {
   std::size_t met = 0;
   std::size_t unknown_met = 0;
   for (std::uint64_t number = 1;; ++number) {
@@ -286,7 +286,7 @@ void Passwords::after_a_failed(const Image& image, const std::function<Status(En
 
 // A change whose file could not be written is gone on with before the next one is judged: what that one proves, keeps and
 // removes are the passwords that are there by then.
-TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
+TEST_F(PasswordsTest, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
   {
     Session session(world);
     ASSERT_OK(session.open());
@@ -332,7 +332,7 @@ TEST_F(Passwords, WhatAFailedChangeLeftIsSettledBeforeTheNextOne) {
       });
 }
 
-TEST_F(Passwords, ARotationKeepsTheOneThatIsGiven) {
+TEST_F(PasswordsTest, ARotationKeepsTheOneThatIsGiven) {
   Session session(world);
   ASSERT_OK(session.open());
   Engine& engine = session.engine();

@@ -1,6 +1,7 @@
 // Key protector 'pkcs11' as an instance of the conformance suite: a real SoftHSM2 behind the module that fails on demand.
 #include "key_protector_conformance.h"
 #include "private_token.h"
+#include "store/operations/restoration.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -54,7 +55,8 @@ class TokenDevice final : public ProtectorDevice {
     return call == "C_CreateObject" || call == "C_DestroyObject" || call == "C_GenerateKey";
   }
   [[nodiscard]] bool is_ambiguous(const std::string& call) const override {
-    return call == "C_GetMechanismInfo";  // of a mechanism that it does not have, a module gives errors of all kinds
+    return call ==
+           "C_GetMechanismInfo";  // of a mechanism that it does not have, a module gives errors of all kinds
   }
   void fail_at(World& world, std::uint64_t number, When when, Failure failure) override {
     roots::testing::CallFault fault{};
@@ -87,9 +89,9 @@ class TokenDevice final : public ProtectorDevice {
     return {Reason::kKekMissing, Reason::kRestoreRequired};
   }
   [[nodiscard]] Status repair(Engine& engine) override {
-    SR_TRY(engine.validate_restore(password_proof("backup")));
-    SR_TRY(engine.restore(password_proof("backup")));
-    return engine.complete_restore();
+    SR_TRY(Restoration(engine).validate(password_proof("backup")));
+    SR_TRY(Restoration(engine).restore(password_proof("backup")));
+    return Restoration(engine).complete();
   }
   [[nodiscard]] bool is_empty(const World& /*world*/) const override { return token_.object_files().empty(); }
   [[nodiscard]] std::size_t writes(const World& /*world*/) const override {

@@ -38,7 +38,8 @@ class TokenHolder final : public KeyProtector {
     return Status(Reason::kInternal, "not asked");
   }
   ProtectorRemoval& removal() override { return removal_; }
-  std::unique_ptr<KeyProtector> beside(ProtectorContext context) const override {
+  std::unique_ptr<KeyProtector> beside(ProtectorContext context,
+                                       ProtectorOptions& /*options*/) const override {
     return std::make_unique<TokenHolder>(std::move(context), token_);
   }
   SecretStore* witness_store() override { return token_; }

@@ -174,7 +174,7 @@ export function* iterate<T>(
   native: NativeStore,
   store: { readonly isOpen: boolean },
   bounds: Bounds,
-  withValues: boolean,
+  what: 'entries' | 'keys',
   make: Make<T>,
 ): Generator<T, undefined, undefined> {
   const { upper: upperAtStart, lower: lowerAtStart, reverse, asBuffer } = bounds;
@@ -190,7 +190,7 @@ export function* iterate<T>(
         (lowerInclusive ? scanLowerInclusive : 0) |
         (upperInclusive ? scanUpperInclusive : 0) |
         (reverse ? scanReverse : 0) |
-        (withValues ? scanWithValues : 0);
+        (what === 'entries' ? scanWithValues : 0);
       answer = native.scan(chunk, lower, upper, limit, flags);
     } catch (error) {
       throw toPersistenceError(error, 'internal');

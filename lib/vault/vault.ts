@@ -302,7 +302,7 @@ export class Vault {
   entries(range?: KeyRange): IterableIterator<[string | Buffer, Buffer]> {
     try {
       const bounds = readRange(range);
-      return iterate(this.#native, this.#pending, bounds, true, (key, chunk, start, end) => [
+      return iterate(this.#native, this.#pending, bounds, 'entries', (key, chunk, start, end) => [
         key,
         chunk.subarray(start, end),
       ]);
@@ -317,7 +317,7 @@ export class Vault {
   keys(range?: KeyRange): IterableIterator<string | Buffer> {
     try {
       const bounds = readRange(range);
-      return iterate(this.#native, this.#pending, bounds, false, (key) => key);
+      return iterate(this.#native, this.#pending, bounds, 'keys', (key) => key);
     } catch (error) {
       throw toPersistenceError(error);
     }

@@ -108,17 +108,21 @@ Status Compaction::write(const Compactor::ProgressHook& progress) {
 Status Compaction::publish() {
   Status published;
   std::unique_ptr<os::File> old;  // closed without the lock
-  Witnesses::Hold hold;
-  if (moves_) hold = parts_.witnesses->hold_moves();
-  vault_.queue->exclusively([&] {
+  const auto replace = [&] {
     published = replace_file();
     if (!published.ok()) return;
     old = vault_.writer->switch_file(std::move(file_), offset_);
     vault_.log_bytes = offset_;
     if (!moves_) return;
     (void)vault_.epoch_keys->set_file_key(key_id_);
-    parts_.witnesses->adopt_next(hold);
-  });
+    parts_.witnesses->adopt_next();
+  };
+  const auto without_commits = [&] { vault_.queue->exclusively(replace); };
+  if (moves_) {
+    parts_.witnesses->exclusively(without_commits);
+  } else {
+    without_commits();
+  }
   return published;
 }
 

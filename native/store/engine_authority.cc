@@ -11,6 +11,13 @@ bool contains(const std::vector<UsedCheckpoint>& checkpoints, const UsedCheckpoi
   return std::find(checkpoints.begin(), checkpoints.end(), checkpoint) != checkpoints.end();
 }
 
+// Those of `more` that are not there yet; the oldest go.
+void merge(const std::vector<UsedCheckpoint>& more, std::vector<UsedCheckpoint>& into) {
+  for (const UsedCheckpoint& checkpoint : more)
+    if (!contains(into, checkpoint)) into.push_back(checkpoint);
+  while (into.size() > kUsedCheckpointsMax) into.erase(into.begin());
+}
+
 }  // namespace
 
 Status Engine::reanchor(const Credential& credential) {
@@ -37,7 +44,7 @@ Status Engine::reanchor(const Credential& credential) {
   const log::Checkpoint present = state.authority_checkpoint(state.vault.loaded.newest);
   SR_ASSIGN(const std::optional<Bytes> stored, state.vault.record(kReanchorKey));
   const std::optional<ReanchorRecord> earlier = stored ? parse_reanchor_record(*stored) : std::nullopt;
-  const std::vector<UsedCheckpoint> witnessed = state.evidence.used_checkpoints();
+  std::vector<UsedCheckpoint> used = state.evidence.used_checkpoints();  // before any of it is dropped
   log::Checkpoint accepted = present;
   Status authority = check_authority(credential, Purpose::kReanchor, state.ring.core().authority,
                                      state.ring.header(), present);
@@ -62,15 +69,8 @@ Status Engine::reanchor(const Credential& credential) {
   for (const std::unique_ptr<Observation>& each : state.evidence.found) each->drop_what_contradicts();
 
   ReanchorRecord record{accepted, earlier ? earlier->used_checkpoints : std::vector<UsedCheckpoint>()};
-  for (const UsedCheckpoint& checkpoint : witnessed) {
-    if (!contains(record.used_checkpoints, checkpoint)) record.used_checkpoints.push_back(checkpoint);
-  }
-  if (!contains(record.used_checkpoints, used_checkpoint(accepted)))
-    record.used_checkpoints.push_back(used_checkpoint(accepted));
-  if (!contains(record.used_checkpoints, used_checkpoint(present)))
-    record.used_checkpoints.push_back(used_checkpoint(present));
-  while (record.used_checkpoints.size() > kUsedCheckpointsMax)
-    record.used_checkpoints.erase(record.used_checkpoints.begin());
+  used.insert(used.end(), {used_checkpoint(accepted), used_checkpoint(present)});
+  merge(used, record.used_checkpoints);
 
   SystemRecordChanges changes;
   changes.put(kReanchorKey, encode_reanchor_record(record));

@@ -63,7 +63,7 @@ void Witnesses::adopt(Evidence& evidence, std::deque<log::Checkpoint> witnessed)
   // What VaultHash remembers, and what a frame names, was synced in the tamper file before.
   const std::optional<log::Checkpoint> newest = evidence.witnessed();
   const std::uint64_t synced = std::max(evidence.history.tamper_synced, newest ? newest->generation : 0);
-  const std::lock_guard move(move_mutex_);
+  const MutexLock move(move_mutex_);
   for (const std::unique_ptr<Witness>& witness : each_) {
     Observation* const found = evidence.of(witness->kind());
     if (found == nullptr) continue;
@@ -74,35 +74,45 @@ void Witnesses::adopt(Evidence& evidence, std::deque<log::Checkpoint> witnessed)
   if (newest) witnessed.push_back(*newest);
   while (witnessed.size() > limits::kWitnessedCheckpointsMax) witnessed.pop_front();
   const MutexLock lock(mutex_);
+  trim_used();  // only now: two witnesses keep the same ones in different order
   witnessed_ = std::move(witnessed);
 }
 
 void Witnesses::add_used(const UsedCheckpoint& checkpoint) {
-  if (std::find(used_.begin(), used_.end(), checkpoint) != used_.end()) return;
-  used_.push_back(checkpoint);
-  if (used_.size() > kUsedCheckpointsMax) used_.erase(used_.begin());
+  if (std::find(used_.begin(), used_.end(), checkpoint) == used_.end()) used_.push_back(checkpoint);
 }
 
 void Witnesses::burn(const UsedCheckpoint& checkpoint) {
   const MutexLock lock(mutex_);
   add_used(checkpoint);
+  trim_used();
+}
+
+void Witnesses::trim_used() {
+  while (used_.size() > kUsedCheckpointsMax) used_.erase(used_.begin());
 }
 
 void Witnesses::prepare_next(Keys next) {
-  const std::lock_guard move(move_mutex_);
+  const MutexLock move(move_mutex_);
   const std::optional<TamperContent> file = tamper_->content();
   audit_.prepare_next(next.tamper.clone(), file ? &*file : nullptr);
   next_ = std::move(next);
 }
 
 void Witnesses::abandon_next() {
-  const std::lock_guard move(move_mutex_);
+  const MutexLock move(move_mutex_);
   next_.reset();
   audit_.abandon_next();
 }
 
-void Witnesses::adopt_next(const Hold& hold) {
-  if (!hold.owns_lock() || !next_) std::abort();
+void Witnesses::exclusively(const std::function<void()>& work) {
+  const MutexLock lock(move_mutex_);
+  work();
+}
+
+void Witnesses::adopt_next() {
+  move_mutex_.assume_held();
+  if (!next_) std::abort();
   keys_ = *std::exchange(next_, std::nullopt);
   audit_.adopt_next();
   for (const std::unique_ptr<Witness>& witness : each_) witness->rekeyed();
@@ -115,7 +125,7 @@ Status Witnesses::move(Which which) {
 }
 
 Status Witnesses::try_move(Which which, Foreign foreign) {
-  const std::lock_guard lock(move_mutex_);
+  const MutexLock lock(move_mutex_);
   const AuditTail::Rest rest = audit_.behind(tamper_->written());
   const log::Checkpoint checkpoint{rest.newest.generation, rest.newest.head};
   SR_TRY(move_each(which, Move{{checkpoint, rest.wall_ms, used_checkpoints()}, rest, foreign}));

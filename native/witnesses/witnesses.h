@@ -8,7 +8,7 @@
 #pragma once
 
 #include <deque>
-#include <mutex>
+#include <functional>
 #include <string_view>
 
 #include "witnesses/audit_tail.h"
@@ -48,13 +48,13 @@ class Witnesses {
   void adopt(Evidence& evidence, std::deque<log::Checkpoint> witnessed);
   void burn(const UsedCheckpoint& checkpoint);  // kept in VaultHash from the next move on
 
-  // The vault moves to another DEK. adopt_next(), when the vault file is one of the next DEK: with the commit lock held, and
-  // no move under way (`hold`); the next move writes everything under the next keys.
-  void prepare_next(Keys next);
-  void abandon_next();
-  using Hold = std::unique_lock<std::mutex>;
-  [[nodiscard]] Hold hold_moves() { return Hold(move_mutex_); }
-  void adopt_next(const Hold& hold);
+  // With no move under way.
+  void exclusively(const std::function<void()>& work) SR_EXCLUDES(move_mutex_);
+  // The vault moves to another DEK. abandon_next() waits for a move. adopt_next(), when the vault file is one of the next DEK:
+  // exclusively, with the commit lock held; the next move writes everything under the next keys.
+  void prepare_next(Keys next) SR_EXCLUDES(move_mutex_);
+  void abandon_next() SR_EXCLUDES(move_mutex_);
+  void adopt_next();
 
   // Moves the witnesses to the newest noted commit. kWitnessNotMoved, with the cause in the detail, where one fails.
   [[nodiscard]] Status move(Which which = Which::kFast);
@@ -70,15 +70,15 @@ class Witnesses {
  private:
   [[nodiscard]] Status move_each(Which which, const Move& move);
   void add_used(const UsedCheckpoint& checkpoint) SR_REQUIRES(mutex_);
+  void trim_used() SR_REQUIRES(mutex_);
 
-  Keys keys_;                 // guarded by move_mutex_
-  std::optional<Keys> next_;  // guarded by move_mutex_
+  Mutex move_mutex_ SR_ACQUIRED_BEFORE(mutex_);  // one move at a time; the witnesses move under it
+  Keys keys_;                                    // as the witnesses
+  std::optional<Keys> next_ SR_GUARDED_BY(move_mutex_);
   AuditTail audit_;
   const std::vector<std::unique_ptr<Witness>> each_;
   CounterWitness* counter_ = nullptr;
   TamperWitness* tamper_ = nullptr;
-
-  std::mutex move_mutex_;  // one move at a time; before mutex_. The witnesses move under it
 
   mutable Mutex mutex_;
   std::vector<UsedCheckpoint> used_ SR_GUARDED_BY(mutex_);

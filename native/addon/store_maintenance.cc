@@ -1,13 +1,14 @@
 #include "addon/store_parts.h"
+#include "store/operations/relocation.h"
 #include "store/operations/verification.h"
 
 namespace strongroom::addon {
 
 using store::Engine;
 
-template <Status (Engine::*kStep)()>
+template <auto kStep>
 Napi::Value Maintenance::step(const Napi::CallbackInfo& info) {
-  return run(info, "strongroom.step", [](Engine& engine) { return (engine.*kStep)(); });
+  return run(info, "strongroom.step", [](Engine& engine) { return std::invoke(kStep, engine); });
 }
 
 Napi::Value Maintenance::shut(const Napi::CallbackInfo& info) {
@@ -61,6 +62,12 @@ Napi::Value Maintenance::audit_log(const Napi::CallbackInfo& info) {
       [](napi_env env, const Entries& entries) { return describe(env, entries); });
 }
 
+namespace {
+
+Status relocate(Engine& engine) { return store::Relocation(engine).relocate(); }
+
+}  // namespace
+
 Napi::Function Maintenance::define(Napi::Env env) {
   return DefineClass(
       env, kName,
@@ -68,7 +75,7 @@ Napi::Function Maintenance::define(Napi::Env env) {
        InstanceMethod<&Maintenance::step<&Engine::anchor>>("anchor"),
        InstanceMethod<&Maintenance::step<&Engine::refresh_time_tamper>>("refreshTimeTamper"),
        InstanceMethod<&Maintenance::step<&Engine::compact>>("compact"),
-       InstanceMethod<&Maintenance::step<&Engine::relocate>>("relocate"),
+       InstanceMethod<&Maintenance::step<relocate>>("relocate"),
        InstanceMethod<&Maintenance::set_system_record>("setSystemRecord"),
        InstanceMethod<&Maintenance::get_system_record>("getSystemRecord"),
        InstanceMethod<&Maintenance::verify>("verify"), InstanceMethod<&Maintenance::audit_log>("auditLog")});

@@ -8,9 +8,9 @@ namespace strongroom::addon {
 
 using store::Engine;
 
-template <Status (Engine::*kStep)()>
+template <auto kStep>
 Napi::Value Operations::step(const Napi::CallbackInfo& info) {
-  return run(info, "strongroom.step", [](Engine& engine) { return (engine.*kStep)(); });
+  return run(info, "strongroom.step", [](Engine& engine) { return std::invoke(kStep, engine); });
 }
 
 // reanchor, recover, reseal: (password | undefined, permit | undefined). After it the vault can be used.
@@ -93,6 +93,13 @@ Napi::Value Operations::find_leftovers(const Napi::CallbackInfo& info) {
       [](napi_env env, const Leftovers& found) { return describe(env, found); });
 }
 
+namespace {
+
+Status complete_restore(Engine& engine) { return store::Restoration(engine).complete(); }
+Status remove_leftovers(Engine& engine) { return store::Removal(engine).remove_leftovers(); }
+
+}  // namespace
+
 Napi::Function Operations::define(Napi::Env env) {
   return DefineClass(env, kName,
                      {InstanceMethod<&Operations::operate<&Engine::reanchor>>("reanchor"),
@@ -101,12 +108,12 @@ Napi::Function Operations::define(Napi::Env env) {
                       InstanceMethod<&Operations::validate_restore>("validateRestore"),
                       InstanceMethod<&Operations::restore>("restore"),
                       InstanceMethod<&Operations::note_restore>("noteRestore"),
-                      InstanceMethod<&Operations::step<&Engine::complete_restore>>("completeRestore"),
+                      InstanceMethod<&Operations::step<complete_restore>>("completeRestore"),
                       InstanceMethod<&Operations::rotate_kek>("rotateKek"),
                       InstanceMethod<&Operations::rotate_dek>("rotateDek"),
                       InstanceMethod<&Operations::decommission>("decommission"),
                       InstanceMethod<&Operations::find_leftovers>("findLeftovers"),
-                      InstanceMethod<&Operations::step<&Engine::remove_leftovers>>("removeLeftovers")});
+                      InstanceMethod<&Operations::step<remove_leftovers>>("removeLeftovers")});
 }
 
 }  // namespace strongroom::addon

@@ -117,7 +117,7 @@ class Operations : public StorePart<Operations> {
   using StorePart::StorePart;
   static Napi::Function define(Napi::Env env);
 
-  template <Status (store::Engine::*kStep)()>
+  template <auto kStep>  // called with the engine
   Napi::Value step(const Napi::CallbackInfo& info);
   template <Status (store::Engine::*kOperation)(const store::Credential&)>
   Napi::Value operate(const Napi::CallbackInfo& info);
@@ -138,7 +138,7 @@ class Maintenance : public StorePart<Maintenance> {
   using StorePart::StorePart;
   static Napi::Function define(Napi::Env env);
 
-  template <Status (store::Engine::*kStep)()>
+  template <auto kStep>  // called with the engine
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value shut(const Napi::CallbackInfo& info);
   Napi::Value set_system_record(const Napi::CallbackInfo& info);

@@ -518,7 +518,7 @@ TEST(PersistenceFileDamage, StructureIsCheckedBehindACorrectChecksum) {
   const std::size_t slot = 37 + 14;
   EXPECT_TRUE(refused(changed(slot, 2))) << "two slots with one id";
   EXPECT_TRUE(refused(changed(slot + 4, 0))) << "slot type";
-  EXPECT_TRUE(refused(changed(slot + 4, 5))) << "slot type";
+  EXPECT_TRUE(refused(changed(slot + 4, 6))) << "slot type";
   EXPECT_TRUE(refused(changed(slot + 6, 0xFF))) << "length of parameters";
   EXPECT_TRUE(refused(changed(4096 - 33, 1))) << "padding";
 }

@@ -46,17 +46,17 @@ class StorePart : public Napi::ObjectWrap<Part> {
   }
 
   // The promise of a task that answers nothing, or null after throwing.
-  Napi::Value run(const Napi::CallbackInfo& info, const char* name, Store::Work work,
-                  Store::MakeValue value = {}) {
+  Napi::Value run(const Napi::CallbackInfo& info, const char* name, Store::Work&& work,
+                  Store::MakeValue&& value = {}) {
     if (!store_->check_task(info.Env())) return {};
     return {info.Env(), store_->run(owner(), name, std::move(work), std::move(value))};
   }
-  Napi::Value run_cancellable(const Napi::CallbackInfo& info, const char* name, Store::Work work,
-                              Store::MakeValue value = {}) {
+  Napi::Value run_cancellable(const Napi::CallbackInfo& info, const char* name, Store::Work&& work,
+                              Store::MakeValue&& value = {}) {
     if (!store_->check_task(info.Env())) return {};
     return {info.Env(), store_->run_cancellable(owner(), name, std::move(work), std::move(value))};
   }
-  Napi::Value run_to_open(const Napi::CallbackInfo& info, const char* name, Store::Work work) {
+  Napi::Value run_to_open(const Napi::CallbackInfo& info, const char* name, Store::Work&& work) {
     if (!store_->check_task(info.Env())) return {};
     return {info.Env(), store_->run_to_open(owner(), name, std::move(work))};
   }

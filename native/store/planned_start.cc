@@ -14,12 +14,13 @@ PlannedStart::PlannedStart(Engine& engine, StartPlan plan, Credential credential
 Result<StartReport> PlannedStart::run(const Engine::ProgressHook& progress) {
   progress_ = progress;
   StartReport report;
-  const Status status = run_steps(report.steps);
+  Status status = run_steps(report.steps);
   if (!status.ok()) {
     steps_.clear();
     if (plan_.purpose != StartPurpose::kInspect) {
       // Whoever continues all the same is refused again, and no later step runs.
-      steps_.push_back({StartStep::kDetermineStartupState, Hearing::kNever, [status] { return status; }});
+      steps_.push_back(
+          {StartStep::kDetermineStartupState, Hearing::kNever, [status]() -> Status { return {status}; }});
       return status;
     }
     reached_.refusal = status.error();

@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint8_t kVersion = 1;
 constexpr std::string_view kKekLabel = "strongroom/v6 external kek";
 
-Status malformed(const char* what) {
+Status malformed_slot(const char* what) {
   return {Reason::kPersistenceTampered, std::string("key slot parameters of the key service: ") + what};
 }
 
@@ -26,11 +26,11 @@ Bytes encode_external_parameters(const ExternalSlot& slot) {
 
 Result<ExternalSlot> parse_external_parameters(ByteView parameters) {
   ByteReader reader(parameters);
-  if (reader.number<std::uint8_t>() != kVersion) return malformed("unknown version");
+  if (reader.number<std::uint8_t>() != kVersion) return malformed_slot("unknown version");
   const ByteView place = reader.prefixed();
   const ByteView wrapped = reader.prefixed();
-  if (!reader.done()) return malformed("wrong length");
-  if (wrapped.empty() || wrapped.size() > kWrappedRootBytesMax) return malformed("the wrapped root key");
+  if (!reader.done()) return malformed_slot("wrong length");
+  if (wrapped.empty() || wrapped.size() > kWrappedRootBytesMax) return malformed_slot("the wrapped root key");
   ExternalSlot slot;
   SR_ASSIGN(slot.secret_store, parse_software_parameters(place));
   slot.wrapped.assign(wrapped.begin(), wrapped.end());

@@ -167,7 +167,7 @@ Status TamperWitness::write(const AuditTail::Rest& rest) {
   if (!file_ && found_) SR_TRY(resume(rest));
   if (file_ && file_->newest().generation < rest.start.generation) file_.reset();
   if (!file_) {
-    const Status made = make(rest, former ? &*former : nullptr);
+    Status made = make(rest, former ? &*former : nullptr);
     if (!made.ok() && former) found_ = std::move(former);  // for the next attempt
     return made;
   }

@@ -110,7 +110,7 @@ describe('protector pkcs11: options', () => {
   it('refuses an option of another kind by the kind that has it', () => {
     const of = (given: object): string => throwsReason(() => read(given), 'invalid-option').message;
     assert.match(of({ tcti: 'swtpm' }), /protector\.tcti belongs to the type 'tpm'/);
-    assert.match(of({ type: 'disk' }), /'software', 'tpm' or 'pkcs11'/);
+    assert.match(of({ type: 'disk' }), /'software', 'tpm', 'pkcs11' or 'external'/);
     assert.match(of({ colour: 1 }), /there is no option 'colour'/);
   });
 });

@@ -8,6 +8,7 @@ import { errorTable, type Reason } from '../../lib/error-table.js';
 import { signPermit } from '../../lib/index.js';
 import { makeCertificates } from '../support/certificates.js';
 import { hardware } from './hardware-remedies.js';
+import { keyService } from './key-service-remedies.js';
 import { bytes, producers, Scene, signingKey } from './producers.js';
 import { Remedy } from './remedy.js';
 import { hour, password, recovery, root, runChild, text } from './support.js';
@@ -322,8 +323,8 @@ describe('acceptance: remedies', function () {
     }
   });
 
-  describe('with a TPM or a token', () => {
-    for (const [name, whole] of Object.entries(hardware)) {
+  describe('with a TPM, a token or a key service', () => {
+    for (const [name, whole] of Object.entries({ ...hardware, ...keyService })) {
       it(`remedies: ${name} changes when its remedy is followed`, whole);
     }
   });
@@ -342,7 +343,7 @@ describe('acceptance: remedies', function () {
   });
 
   it('remedies: every reason of the table has its remedy followed, or names who can help', () => {
-    const covered = [software, hardware, elsewhere].flatMap((table) => Object.keys(table)).sort();
+    const covered = [software, hardware, keyService, elsewhere].flatMap((table) => Object.keys(table)).sort();
     assert.deepEqual(covered, Object.keys(errorTable).sort());
   });
 });

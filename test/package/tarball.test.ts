@@ -10,7 +10,7 @@ const allowed = [
   /^dist\/[\w/-]+\.(js|d\.ts)(\.map)?$/,
   /^lib\/[\w/-]+\.ts$/,
   /^deploy\/(apache|container|hooks|kubernetes|sudoers\.d|systemd)\/[\w@.-]+$/,
-  /^native\/sources\.gypi$/,
+  /^native\/(sources\.gypi|border\.mjs)$/,
   /^native\/addon\/exports\.map$/,
   /^native\/[\w/-]+\.(cc|h)$/,
   /^native\/base\/errors\.json$/,

@@ -31,6 +31,10 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 chmod 1777 /tmp
 mkdir /run/lock
+# libfaketime leaves a semaphore there for each process that is killed, and a user who meets another's under its own process
+# number is refused.
+mount -t tmpfs tmpfs /dev/shm
+chmod 1777 /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 # Debian's own units stay out, but for Apache's.

@@ -31,7 +31,7 @@ std::mutex mutex;
 std::condition_variable changed;
 std::map<std::string, Fault> faults;
 std::map<std::string, unsigned> counts;
-std::set<unsigned long> hidden;
+std::map<CK_MECHANISM_TYPE, CK_RV> hidden;  // what C_GetMechanismInfo answers
 std::string hang_in;
 bool hanging = false;
 unsigned long protection = 0;
@@ -106,7 +106,13 @@ bool is_denied(CK_SESSION_HANDLE, CK_ATTRIBUTE* attributes, CK_ULONG count, CK_O
 void change_answer(unsigned long& /*value*/, ...) {}
 void change_answer(unsigned long& value, CK_SLOT_ID, CK_MECHANISM_TYPE mechanism, CK_MECHANISM_INFO*) {
   const std::lock_guard lock(mutex);
-  if (hidden.count(mechanism) != 0) value = CKR_MECHANISM_INVALID;
+  if (const auto answer = hidden.find(mechanism); answer != hidden.end()) value = answer->second;
+}
+void change_answer(unsigned long& value, CK_SLOT_ID, CK_MECHANISM_TYPE* mechanisms, CK_ULONG* count) {
+  const std::lock_guard lock(mutex);
+  if (value != CKR_OK || mechanisms == nullptr) return;
+  const auto is_hidden = [](CK_MECHANISM_TYPE one) { return hidden.contains(one); };
+  *count = static_cast<CK_ULONG>(std::remove_if(mechanisms, mechanisms + *count, is_hidden) - mechanisms);
 }
 void change_answer(unsigned long& value, CK_SLOT_ID, CK_TOKEN_INFO* info) {
   const std::lock_guard lock(mutex);
@@ -151,6 +157,7 @@ bool load() {
   WRAP(C_Finalize)
   WRAP(C_GetSlotList)
   WRAP(C_GetTokenInfo)
+  WRAP(C_GetMechanismList)
   WRAP(C_GetMechanismInfo)
   WRAP(C_InitToken)
   WRAP(C_InitPIN)
@@ -204,9 +211,9 @@ constexpr FaultyControl kControl = {
       std::unique_lock lock(mutex);
       changed.wait(lock, [] { return hanging; });
     },
-    [](unsigned long mechanism) {
+    [](unsigned long mechanism, unsigned long answer) {
       const std::lock_guard lock(mutex);
-      hidden.insert(mechanism);
+      hidden[mechanism] = answer;
     },
     [](unsigned long value) {
       const std::lock_guard lock(mutex);

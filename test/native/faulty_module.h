@@ -5,6 +5,7 @@
 namespace strongroom::roots::testing {
 
 inline constexpr unsigned long kDeviceError = 0x30;  // CKR_DEVICE_ERROR
+inline constexpr unsigned long kGeneralError = 0x5;  // CKR_GENERAL_ERROR
 
 // A fault of one call, whatever its function is, counted from the last reset().
 struct CallFault {
@@ -24,7 +25,7 @@ struct FaultyControl {
   void (*hang)(const char* function);  // the next call, until release()
   void (*release)();
   void (*await_hang)();  // until a call hangs
-  void (*hide)(unsigned long mechanism);
+  void (*hide)(unsigned long mechanism, unsigned long answer);
   void (*protect)(unsigned long value);  // C_CreateObject of a token object answers it, unless it is 0
   unsigned (*calls)(const char* function);
   void (*set_flags)(unsigned long set, unsigned long clear);  // of CK_TOKEN_INFO

@@ -34,8 +34,6 @@ class ProtectorDevice {
   // The calls since heal(), which takes every fault back.
   [[nodiscard]] virtual std::vector<std::string> calls() const { return {}; }
   [[nodiscard]] virtual bool changes_something(const std::string& /*call*/) const { return false; }
-  // A failure of it is read as an answer, so it says nothing of an outage.
-  [[nodiscard]] virtual bool is_ambiguous(const std::string& /*call*/) const { return false; }
   virtual void fail_at(World& /*world*/, std::uint64_t /*number*/, When /*when*/, Failure /*failure*/) {}
   virtual void cut_off(World& world) = 0;  // until heal()
   virtual void heal(World& world) = 0;

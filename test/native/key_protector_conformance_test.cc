@@ -299,7 +299,6 @@ Tally KeyProtectorConformance::fail_everywhere(const Scenario& scenario) {
   std::uint64_t tried = 0;
   for (std::uint64_t number = 1; number <= device_calls.size(); ++number) {
     const std::string& call = device_calls[number - 1];
-    if (device_->is_ambiguous(call)) continue;
     for (const When when : {When::kBefore, When::kAfter}) {
       if (when == When::kAfter && !device_->changes_something(call)) continue;
       for (const Failure failure : {Failure::kOnce, Failure::kForGood}) {

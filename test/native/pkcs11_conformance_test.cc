@@ -54,10 +54,6 @@ class TokenDevice final : public ProtectorDevice {
   [[nodiscard]] bool changes_something(const std::string& call) const override {
     return call == "C_CreateObject" || call == "C_DestroyObject" || call == "C_GenerateKey";
   }
-  [[nodiscard]] bool is_ambiguous(const std::string& call) const override {
-    return call ==
-           "C_GetMechanismInfo";  // of a mechanism that it does not have, a module gives errors of all kinds
-  }
   void fail_at(World& world, std::uint64_t number, When when, Failure failure) override {
     roots::testing::CallFault fault{};
     fault.number = static_cast<unsigned>(number);

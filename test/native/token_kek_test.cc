@@ -9,10 +9,14 @@ namespace {
 
 using testing::FaultyModule;
 using testing::kDeviceError;
+using testing::kGeneralError;
 using testing::pin;
 using testing::PrivateToken;
 
 constexpr unsigned long kAesKeyWrap = 0x2109;
+constexpr unsigned long kRsaOaep = 0x9;
+constexpr unsigned long kEcdsa = 0x1041;
+constexpr unsigned long kMechanismInvalid = 0x70;
 
 class TokenKek : public ::testing::Test {
  protected:
@@ -61,7 +65,7 @@ TEST_F(TokenKek, WrapsAndUnwraps) {
 }
 
 TEST_F(TokenKek, RsaWhereTheTokenHasNoAesKeyWrap) {
-  faults->hide(kAesKeyWrap);
+  faults->hide(kAesKeyWrap, kMechanismInvalid);
   const Kek kek = generate();
   EXPECT_EQ(kek.type, KekType::kRsaOaepSha1);  // SoftHSM 2.6 has OAEP with SHA-1 only
   const Bytes wrapped = wrap(kek);
@@ -158,13 +162,29 @@ TEST_F(TokenKek, OtherFormsOfATemplateAreTriedForUnclearErrors) {
   }
 }
 
-TEST_F(TokenKek, AMissingAlgorithmHasItsOwnReason) {
-  faults->hide(kAesKeyWrap);
-  faults->hide(0x9);  // CKM_RSA_PKCS_OAEP
-  EXPECT_TRUE(token->generate_kek("kek").is(Reason::kHsmAlgorithmMissing));
-  faults->hide(0x1041);  // CKM_ECDSA
-  EXPECT_TRUE(
-      token->generate_key("signing", Bytes(16, 1), KeyAlgorithm::kEcP256).is(Reason::kHsmAlgorithmMissing));
+TEST_F(TokenKek, AMissingAlgorithmHasItsOwnReasonWhateverTheModuleAnswers) {
+  for (const unsigned long answer : {kMechanismInvalid, kGeneralError, kDeviceError}) {
+    faults->hide(kAesKeyWrap, answer);
+    faults->hide(kRsaOaep, answer);
+    EXPECT_TRUE(token->generate_kek("kek").is(Reason::kHsmAlgorithmMissing)) << answer;
+    faults->hide(kEcdsa, answer);
+    EXPECT_TRUE(
+        token->generate_key("signing", Bytes(16, 1), KeyAlgorithm::kEcP256).is(Reason::kHsmAlgorithmMissing))
+        << answer;
+  }
+}
+
+TEST_F(TokenKek, AnOutageInTheQuestionForAnAlgorithmIsNoMissingAlgorithm) {
+  for (const bool also_list : {false, true}) {
+    faults->fail("C_GetMechanismInfo", kDeviceError, 1000);
+    if (also_list) faults->fail("C_GetMechanismList", kDeviceError, 1000);
+    EXPECT_TRUE(token->generate_kek("kek").is(Reason::kHsmUnreachable)) << also_list;
+    EXPECT_TRUE(
+        token->generate_key("signing", Bytes(16, 1), KeyAlgorithm::kEcP256).is(Reason::kHsmUnreachable))
+        << also_list;
+    faults->reset();
+  }
+  EXPECT_EQ(generate().type, KekType::kAesKeyWrap);
 }
 
 TEST_F(TokenKek, ItsValueCannotBeRead) {

@@ -15,10 +15,10 @@ using std::chrono::milliseconds;
 using testing::EnvironmentVariable;
 using testing::FaultyModule;
 using testing::kDeviceError;
+using testing::kGeneralError;
 using testing::pin;
 using testing::PrivateToken;
 
-constexpr unsigned long kGeneralError = 0x5;
 constexpr unsigned long kDeviceRemoved = 0x32;
 constexpr unsigned long kObjectHandleInvalid = 0x82;
 constexpr unsigned long kPinIncorrect = 0xa0;

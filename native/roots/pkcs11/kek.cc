@@ -381,18 +381,33 @@ Result<Kek> generate_for(Worker& worker, Session& session, const std::string& la
   return status;
 }
 
+struct NeededMechanism {
+  CK_MECHANISM_TYPE type;
+  CK_FLAGS flags;
+  CK_ULONG bits;
+};
+
+Result<bool> supports_all(Worker& worker, const Session& session,
+                          const std::vector<NeededMechanism>& mechanisms) {
+  for (const NeededMechanism& one : mechanisms) {
+    SR_ASSIGN(const bool there, session.supports(worker, one.type, one.flags, one.bits));
+    if (!there) return false;
+  }
+  return true;
+}
+
 // What the token has, best first: for each kind of key the forms of wrapping.
-std::vector<std::vector<KekType>> possible_forms(Worker& worker, const Session& session,
-                                                 std::optional<KekType> only) {
+Result<std::vector<std::vector<KekType>>> possible_forms(Worker& worker, const Session& session,
+                                                         std::optional<KekType> only) {
   std::vector<std::vector<KekType>> kinds;
-  if (session.supports(worker, CKM_AES_KEY_GEN, CKF_GENERATE) &&
-      session.supports(worker, CKM_AES_KEY_WRAP, CKF_WRAP | CKF_UNWRAP)) {
-    kinds.push_back({KekType::kAesKeyWrap});
-  }
-  if (session.supports(worker, CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kRsaBits) &&
-      session.supports(worker, CKM_RSA_PKCS_OAEP, CKF_DECRYPT, kRsaBits)) {
-    kinds.push_back({KekType::kRsaOaep, KekType::kRsaOaepSha1});
-  }
+  SR_ASSIGN(const bool aes,
+            supports_all(worker, session,
+                         {{CKM_AES_KEY_GEN, CKF_GENERATE, 0}, {CKM_AES_KEY_WRAP, CKF_WRAP | CKF_UNWRAP, 0}}));
+  if (aes) kinds.push_back({KekType::kAesKeyWrap});
+  SR_ASSIGN(const bool rsa, supports_all(worker, session,
+                                         {{CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kRsaBits},
+                                          {CKM_RSA_PKCS_OAEP, CKF_DECRYPT, kRsaBits}}));
+  if (rsa) kinds.push_back({KekType::kRsaOaep, KekType::kRsaOaepSha1});
   if (only) {
     for (std::vector<KekType>& forms : kinds)
       std::erase_if(forms, [&](KekType form) { return form != *only; });
@@ -414,7 +429,8 @@ Result<Kek> Token::generate_kek(const std::string& label, std::optional<KekType>
       [label, type, id](Worker& worker, Session& session) -> Result<Kek> {
         Status refused(Reason::kHsmAlgorithmMissing,
                        "the token has neither AES key wrap nor RSA-OAEP with keys of 3072 bits");
-        for (const std::vector<KekType>& forms : possible_forms(worker, session, type)) {
+        SR_ASSIGN(const std::vector<std::vector<KekType>> kinds, possible_forms(worker, session, type));
+        for (const std::vector<KekType>& forms : kinds) {
           Result<Kek> made = generate_for(worker, session, label, id, forms);
           if (!is_refusal(made.status())) return made;
           refused = made.status();

@@ -184,8 +184,9 @@ Status Token::generate_key(const std::string& label, ByteView id, KeyAlgorithm a
           if (!found.empty())
             return Status(Reason::kHsmRefused, "the token has a key with id " + to_hex(id) + " already");
         }
-        if (!session.supports(worker, wanted.generation, CKF_GENERATE_KEY_PAIR) ||
-            !session.supports(worker, wanted.signing, CKF_SIGN)) {
+        SR_ASSIGN(const bool generates, session.supports(worker, wanted.generation, CKF_GENERATE_KEY_PAIR));
+        SR_ASSIGN(const bool signs, session.supports(worker, wanted.signing, CKF_SIGN));
+        if (!generates || !signs) {
           return Status(Reason::kHsmAlgorithmMissing, "the token has no keys of this algorithm");
         }
         return generate_pair(worker, session, label, id, wanted);

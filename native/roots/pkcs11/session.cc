@@ -210,13 +210,34 @@ void Session::close(Worker& worker) {
   open_ = false;
 }
 
-bool Session::supports(Worker& worker, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags, CK_ULONG bits) const {
+Result<bool> Session::supports(Worker& worker, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+                               CK_ULONG bits) const {
   CK_MECHANISM_INFO info{};
   const CK_RV value =
       SR_CALL(worker, C_GetMechanismInfo, static_cast<CK_SLOT_ID>(slot_.info.slot_id), mechanism, &info);
-  if (value != CKR_OK || (info.flags & flags) != flags) return false;
+  if (value == CKR_MECHANISM_INVALID) return false;
+  if (value != CKR_OK) {
+    {
+      // Of a mechanism that it does not have, a module may answer any error, also that of an outage: its list decides.
+      const Worker::Cleanup aside(worker);
+      const Result<bool> listed = lists(worker, mechanism);
+      if (listed.ok() && !*listed) return false;
+    }
+    return worker.check(value);
+  }
+  if ((info.flags & flags) != flags) return false;
   // Sizes are in bits for RSA and EC. Some modules leave the maximum zero.
   return bits == 0 || (info.ulMinKeySize <= bits && (info.ulMaxKeySize == 0 || info.ulMaxKeySize >= bits));
+}
+
+Result<bool> Session::lists(Worker& worker, CK_MECHANISM_TYPE mechanism) const {
+  const CK_SLOT_ID id = slot_.info.slot_id;
+  CK_ULONG count = 0;
+  SR_TRY(worker.check(SR_CALL(worker, C_GetMechanismList, id, nullptr, &count)));
+  std::vector<CK_MECHANISM_TYPE> mechanisms(count);
+  SR_TRY(worker.check(SR_CALL(worker, C_GetMechanismList, id, mechanisms.data(), &count)));
+  mechanisms.resize(std::min<std::size_t>(count, mechanisms.size()));
+  return std::ranges::find(mechanisms, mechanism) != mechanisms.end();
 }
 
 }  // namespace strongroom::roots::pkcs11

@@ -40,11 +40,12 @@ class Session {
   [[nodiscard]] CK_SESSION_HANDLE handle() const { return handle_; }
   [[nodiscard]] const TokenInfo& info() const { return slot_.info; }
   [[nodiscard]] bool unlocked_by_hand() const { return open_ && by_hand_; }
-  // The token has the mechanism with all of `flags`, for keys of `bits` or of any size (0).
-  [[nodiscard]] bool supports(Worker& worker, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
-                              CK_ULONG bits = 0) const;
+  // Whether the token has the mechanism with all of `flags`, for keys of `bits` or of any size (0). An outage is no answer.
+  [[nodiscard]] Result<bool> supports(Worker& worker, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
+                                      CK_ULONG bits = 0) const;
 
  private:
+  [[nodiscard]] Result<bool> lists(Worker& worker, CK_MECHANISM_TYPE mechanism) const;
   [[nodiscard]] Status find_token(Worker& worker);
   [[nodiscard]] Status log_in(Worker& worker);
   [[nodiscard]] CK_RV send_pin(Worker& worker, const SecretBytes& pin) const;

@@ -6,7 +6,8 @@
 //   kBit, kUnbelieved, kAlarms   its kind; the reason for a value that does not authenticate; whether it reads before it writes
 //   image(), put(image)          what is in the place
 //   damage()
-//   fail_next(), mend()          the next change of the place fails; nothing does any more
+//   watch(), points()            where the place can fail: each call since, before or after it took effect
+//   fail_at(point), mend()       the call at that distance from now fails, and all after it; nothing does any more
 #include "engine_fixture.h"
 #include "private_token.h"
 #include "protectors/pkcs11/token_store.h"
@@ -63,6 +64,11 @@ struct Owner {
   }
 };
 
+struct FailurePoint {
+  std::uint64_t number = 1;
+  bool after = false;
+};
+
 // What all worlds have.
 class WitnessPlace {
  public:
@@ -89,7 +95,15 @@ class OnDisk : public WitnessPlace {
   using Image = Files;
   [[nodiscard]] Image image() const { return files_of(disk); }
   void put(const Image& image) { put_files(disk, image); }
-  void fail_next() { disk.fail_at(disk.calls() + 1, {.sticky = true}); }
+  void watch() { watched_from_ = disk.calls(); }
+  // After it took effect: as a sync behind it that fails.
+  [[nodiscard]] std::vector<FailurePoint> points() const {
+    std::vector<FailurePoint> points;
+    for (std::uint64_t number = 1; number <= disk.calls() - watched_from_; ++number)
+      points.push_back({number, false});
+    return points;
+  }
+  void fail_at(const FailurePoint& point) { disk.fail_at(disk.calls() + point.number, {.sticky = true}); }
   void mend() { disk.clear_faults(); }
 
  protected:
@@ -98,6 +112,9 @@ class OnDisk : public WitnessPlace {
     for (std::size_t at = 40; at < bytes.size(); at += 40) bytes[at] ^= 0xFF;
     disk.set_content(path, bytes);
   }
+
+ private:
+  std::uint64_t watched_from_ = 0;
 };
 
 class TamperFileWorld : public OnDisk {
@@ -148,7 +165,28 @@ class TokenWorld : public WitnessPlace {
     bytes[bytes.size() / 2] ^= 0xFF;
     put(bytes);
   }
-  void fail_next() { faults_->fail("C_CreateObject", roots::testing::kDeviceError, 100); }
+  void watch() { faults_->reset(); }
+  [[nodiscard]] std::vector<FailurePoint> points() const {
+    std::vector<const char*> names(faults_->log(nullptr, 0));
+    faults_->log(names.data(), static_cast<unsigned>(names.size()));
+    std::vector<FailurePoint> points;
+    for (std::size_t at = 0; at < names.size(); ++at) {
+      const std::string_view name = names[at];
+      if (name != "C_CreateObject" && name != "C_DestroyObject") continue;
+      points.push_back({at + 1, false});
+      points.push_back({at + 1, true});
+    }
+    return points;
+  }
+  void fail_at(const FailurePoint& point) {
+    faults_->reset();
+    roots::testing::CallFault fault{};
+    fault.number = static_cast<unsigned>(point.number);
+    fault.value = roots::testing::kDeviceError;
+    fault.after = point.after;
+    fault.sticky = true;
+    faults_->fail_call(fault);
+  }
   void mend() { faults_->reset(); }
 
  private:
@@ -312,7 +350,7 @@ TYPED_TEST(WitnessConformance, ContinuesFromWhatItFound) {
 TYPED_TEST(WitnessConformance, AMoveThatFailsLeavesALag) {
   const auto witness = this->make();
   ASSERT_OK(this->move(*witness, Vault::until(2)));
-  this->world.fail_next();
+  this->world.fail_at({});
   EXPECT_FALSE(this->move(*witness, Vault::until(4)).ok());
   EXPECT_TRUE(witness->position().failing);
   EXPECT_EQ(witness->position().checkpoint, Vault::until(2).newest());
@@ -322,6 +360,41 @@ TYPED_TEST(WitnessConformance, AMoveThatFailsLeavesALag) {
   EXPECT_FALSE(witness->position().failing);
   EXPECT_FALSE(witness->alarmed());
   EXPECT_OK(this->judge_again(Vault::until(5)));
+}
+
+// However its own moves failed, and in whatever order: what they left is no interference from outside.
+TYPED_TEST(WitnessConformance, WhatFailedMovesLeftRaisesNoAlarm) {
+  const auto begin = [this] {
+    std::unique_ptr<Witness> witness = this->make();
+    EXPECT_OK(this->move(*witness, Vault::until(2), Foreign::kReplace));
+    return witness;
+  };
+  const std::vector<FailurePoint> points = [&] {
+    const auto witness = begin();
+    this->world.watch();
+    EXPECT_OK(this->move(*witness, Vault::until(3)));
+    return this->world.points();
+  }();
+  ASSERT_GE(points.size(), 2U);
+  std::size_t failed = 0;
+  for (const FailurePoint& first : points) {
+    for (const FailurePoint& second : points) {
+      const auto witness = begin();
+      std::uint64_t generation = 2;
+      for (const FailurePoint& point : {first, second, second}) {
+        this->world.fail_at(point);
+        failed += this->move(*witness, Vault::until(++generation)).ok() ? 0 : 1;
+        this->world.mend();
+      }
+      SCOPED_TRACE(std::to_string(first.number) + (first.after ? " after, " : " before, ") +
+                   std::to_string(second.number) + (second.after ? " after" : " before"));
+      EXPECT_OK(this->judge_again(Vault::until(generation)));
+      ASSERT_OK(this->move(*witness, Vault::until(++generation)));
+      EXPECT_FALSE(witness->alarmed());
+      EXPECT_OK(this->judge_again(Vault::until(generation)));
+    }
+  }
+  EXPECT_GE(failed, points.size() * points.size());
 }
 
 // An earlier copy lags, so that a start accepts it. While the store is open, one that reads before it writes is not fooled.

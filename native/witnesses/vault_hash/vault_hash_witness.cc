@@ -1,8 +1,17 @@
 #include "witnesses/vault_hash/vault_hash_witness.h"
 
+#include <algorithm>
+
+#include "crypto/crypto.h"
 #include "witnesses/verdict.h"
 
 namespace strongroom::store {
+namespace {
+
+// An older one can no longer come: a place carries saves out in their order.
+constexpr std::size_t kAttemptsMax = 1024;
+
+}  // namespace
 
 std::optional<log::Checkpoint> VaultHashObservation::checkpoint() const {
   return value ? std::optional(value->checkpoint) : std::nullopt;
@@ -202,13 +211,21 @@ Status VaultHashWitness::check_present() {
   if (!present) {
     alarm = Status(Reason::kWitnessMissing,
                    "VaultHash vanished from the " + where() + " while the store was open");
-  } else if (!equal(present->value.view(), raw_) && !equal(present->value.view(), attempted_)) {
+  } else if (!equal(present->value.view(), raw_) && !settle_attempt(present->value.view())) {
     alarm = Status(Reason::kWitnessReplaced, "VaultHash in the " + where() + " was changed from outside");
   }
   const MutexLock lock(mutex_);
   alarm_ = alarm;
   alarmed_ = !alarm.ok();
   return alarm;
+}
+
+bool VaultHashWitness::settle_attempt(ByteView present) {
+  const auto found = std::ranges::find(attempted_, crypto::sha256({present}));
+  if (found == attempted_.end()) return false;
+  attempted_.erase(attempted_.begin(), std::next(found));
+  raw_.assign(present.begin(), present.end());
+  return true;
 }
 
 Status VaultHashWitness::save(const Move& move) {
@@ -225,9 +242,11 @@ Status VaultHashWitness::save(const Move& move) {
   }
   supersede_ |= replaces;
   if (value != raw_ || replaces) {
-    attempted_ = value;
+    if (attempted_.size() == kAttemptsMax) attempted_.pop_front();
+    attempted_.push_back(crypto::sha256({value}));
     SR_TRY(store.save(SecretName::kVaultHash, keys_.storage_id, value));
     raw_ = value;
+    attempted_.clear();
     known_ = true;
   }
   if (supersede_) {

@@ -1,10 +1,11 @@
 // A witness in a SecretStore or a token: `VaultHash`, and where it keeps time, `TimeTamper`.
 //
-// Invariant: before `VaultHash` is replaced it is read: one that is not what this process left there raises the alarm, and
-// is left as it is.
+// Invariant: before `VaultHash` is replaced it is read: one that this process did not leave there raises the alarm, and is
+// left as it is. A save that failed may have taken place, at once or later, as long as no later one is known to have.
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <optional>
 
@@ -84,14 +85,16 @@ class VaultHashWitness final : public Witness {
   [[nodiscard]] Status observe_vault_hash(VaultHashObservation& found);
   [[nodiscard]] Status observe_time(VaultHashObservation& found);
   [[nodiscard]] Status check_present();
+  // Whether one of the attempts left it. Then nothing before it can still come.
+  [[nodiscard]] bool settle_attempt(ByteView present);
   [[nodiscard]] Status save(const Move& move);
 
   KeyRing& ring_;
   const WitnessKeys& keys_;
   const Items items_;
   const std::function<SecretStore*()> store_;
-  Bytes raw_;        // VaultHash as this process last saw it
-  Bytes attempted_;  // a save that failed may have taken place
+  Bytes raw_;                     // VaultHash as this process last saw it
+  std::deque<Digest> attempted_;  // the saves since, in their order, whose outcome is not known
   bool known_ = false;
   bool supersede_ = false;  // with the next move no earlier value stays
   std::optional<TimeStamp> stamp_moved_;

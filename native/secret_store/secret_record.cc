@@ -59,8 +59,8 @@ Result<Secret> decode_secret_record(ByteView record, SecretName name, const std:
   (void)reader.bytes(kMagic.size());
   const auto version = reader.number<std::uint16_t>();
   if (version != kVersion) {
-    return Status(Reason::kVersion, "the SecretStore item " + std::string(secret_name_text(name)) +
-                                        " has version " + std::to_string(version));
+    return Status(Reason::kVersion, "the item " + std::string(secret_name_text(name)) + " has version " +
+                                        std::to_string(version));
   }
   const auto number = reader.number<std::uint8_t>();
   const auto instance_length = reader.number<std::uint8_t>();
@@ -83,7 +83,7 @@ Result<Secret> decode_secret_record(ByteView record, SecretName name, const std:
 
 Status secret_item_error(SecretName name, const std::string& where, const std::string& what) {
   return Status(name == SecretName::kRootKey ? Reason::kRootUnavailable : Reason::kWitnessReplaced,
-                "the SecretStore item " + std::string(secret_name_text(name)) + " (" + where + ") " + what);
+                "the item " + std::string(secret_name_text(name)) + " (" + where + ") " + what);
 }
 
 }  // namespace strongroom::store

@@ -130,7 +130,8 @@ Status differs_from(std::string_view noun, std::uint64_t remembered) {
 }
 
 Status vault_is_of_former_key() {
-  return {Reason::kVaultRolledBack, "the vault is one of a former DEK, and a witness of the present"};
+  return {Reason::kVaultRolledBack,
+          "the vault is sealed under a former DEK: the DEK was rotated after this copy was made"};
 }
 
 }  // namespace strongroom::store

@@ -104,6 +104,12 @@ const Row kVerdictRows[] = {
      .reason = Reason::kWitnessReplaced},
     {.what = "VaultHash absent", .secret = 0, .reason = Reason::kWitnessMissing},
     {.what = "VaultHash absent with the root", .secret = 0, .root_lost = true},
+    // A recover: authority accepts what is there, and the continuity stays unproven.
+    {.what = "VaultHash and tmtmp.bin absent with the root",
+     .secret = 0,
+     .tamper = 0,
+     .anew = true,
+     .root_lost = true},
     {.what = "VaultHash leads, the root lost",
      .secret = 11,
      .secret_standing = Standing::kAhead,

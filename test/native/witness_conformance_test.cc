@@ -318,7 +318,12 @@ TYPED_TEST(WitnessConformance, MustNotBeMissing) {
 TYPED_TEST(WitnessConformance, IsNotBelievedWhenDamaged) {
   ASSERT_OK(this->move(*this->make(), Vault::until(3)));
   this->world.damage();
-  EXPECT_REASON(this->judge_again(Vault::until(3)), TypeParam::kUnbelieved);
+  const Status found = this->judge_again(Vault::until(3));
+  EXPECT_REASON(found, TypeParam::kUnbelieved);
+  for (const WitnessBits bit : {kWitnessTamperFile, kWitnessSecretStore, kWitnessToken}) {
+    if (bit == TypeParam::kBit) continue;
+    EXPECT_EQ(describe(found).find(kind_of(bit).noun), std::string::npos) << describe(found);
+  }
 }
 
 TYPED_TEST(WitnessConformance, IsNotBelievedWhenOfAnotherStore) {

@@ -19,7 +19,7 @@ Result<std::optional<Secret>> TokenStore::load(SecretName name) {
   if (records.empty()) return std::optional<Secret>();
   const Bytes* record = &records.front();
   if (!secret_record_intact(*record) && records.size() > kObjectsKept) record = &records[1];
-  if (!secret_record_intact(*record)) return secret_item_error(name, "the token", "damaged");
+  if (!secret_record_intact(*record)) return secret_item_error(name, "in the token", "is damaged");
   SR_ASSIGN(Secret secret, decode_secret_record(*record, name, instance_));
   return std::optional(std::move(secret));
 }

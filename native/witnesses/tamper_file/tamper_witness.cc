@@ -51,7 +51,8 @@ Status TamperObservation::conclude(const ReadHistory& history) {
 Status TamperObservation::judge(const History& history, Verdict& verdict) const {
   if (present) return judge_content(history);
   if (!history.is_confirmed_alone) {
-    return {Reason::kWitnessMissing, "the tamper file is missing, and no SecretStore vouches for the vault"};
+    return {Reason::kWitnessMissing,
+            "the tamper file is missing, and no SecretStore confirms the vault without it"};
   }
   verdict.tamper_file_anew = true;
   return {};

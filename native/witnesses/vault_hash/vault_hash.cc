@@ -27,7 +27,7 @@ void authenticate(Bytes& value, ByteView witness_key, const StorageId& storage_i
 
 Result<ByteView> authentic_body(ByteView bytes, std::uint8_t kind, ByteView witness_key,
                                 const StorageId& storage_id) {
-  const Status replaced(Reason::kWitnessReplaced, "an item of the SecretStore does not authenticate");
+  const Status replaced(Reason::kWitnessReplaced, "does not authenticate");
   if (bytes.size() < kPrefixBytes + sizeof(Digest) || bytes[0] != kVersion || bytes[1] != kind)
     return replaced;
   const ByteView covered = bytes.first(bytes.size() - sizeof(Digest));
@@ -74,7 +74,7 @@ Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key, const S
   for (std::uint64_t i = 0; i < count && reader.ok(); ++i)
     value.used_checkpoints.push_back(reader.array<16>());
   if (!reader.done() || count > kUsedCheckpointsMax) {
-    return Status(Reason::kWitnessReplaced, "VaultHash in the SecretStore is malformed");
+    return Status(Reason::kWitnessReplaced, "is malformed");
   }
   return value;
 }

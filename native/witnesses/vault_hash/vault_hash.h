@@ -22,7 +22,7 @@ struct VaultHash {
 
 [[nodiscard]] Bytes encode_vault_hash(const VaultHash& value, ByteView witness_key,
                                       const StorageId& storage_id, std::uint32_t key_id);
-// kWitnessReplaced when it does not authenticate.
+// kWitnessReplaced when it does not authenticate; the detail says what is wrong with "VaultHash in the …".
 [[nodiscard]] Result<VaultHash> parse_vault_hash(ByteView bytes, ByteView witness_key,
                                                  const StorageId& storage_id);
 // The DEK that a value of either kind names, unauthenticated: with which key it is to be read.

@@ -81,6 +81,12 @@ Bytes VaultHashWitness::encode(const TimeStamp& stamp) const {
   return encode_witness_time(stamp, keys_.witness.view(), keys_.storage_id, keys_.key_id);
 }
 
+Status VaultHashWitness::damaged_item(SecretName name, const Status& found) const {
+  if (!found.is(Reason::kWitnessReplaced)) return found;
+  return {found.error().reason,
+          std::string(secret_name_text(name)) + " in the " + where() + " " + found.error().detail};
+}
+
 Result<std::unique_ptr<Observation>> VaultHashWitness::observe() {
   auto found = std::make_unique<VaultHashObservation>(kind());
   if (is_connected()) {
@@ -123,7 +129,7 @@ Status VaultHashWitness::observe_vault_hash(VaultHashObservation& found) {
   if (value.ok()) {
     found.value = *std::move(value);
   } else {
-    found.damage = value.status();
+    found.damage = damaged_item(SecretName::kVaultHash, value.status());
   }
   return {};
 }
@@ -156,8 +162,11 @@ Status VaultHashWitness::observe_time(VaultHashObservation& found) {
   }
   const SecretBytes key = witness_key(named->view(), header.storage_id);
   const Result<TimeStamp> value = parse_witness_time(item->value.view(), key.view(), header.storage_id);
-  found.time_damage = value.status();
-  if (value.ok()) found.time = *value;
+  if (value.ok()) {
+    found.time = *value;
+  } else {
+    found.time_damage = damaged_item(SecretName::kTimeTamper, value.status());
+  }
   return {};
 }
 

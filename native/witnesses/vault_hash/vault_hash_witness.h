@@ -80,6 +80,7 @@ class VaultHashWitness final : public Witness {
  private:
   [[nodiscard]] bool keeps_time() const { return items_ == Items::kVaultHashAndTime; }
   [[nodiscard]] std::string where() const { return std::string(kind().noun); }
+  [[nodiscard]] Status damaged_item(SecretName name, const Status& found) const;
   [[nodiscard]] Bytes encode(const VaultHash& value) const;
   [[nodiscard]] Bytes encode(const TimeStamp& stamp) const;
   [[nodiscard]] Status observe_vault_hash(VaultHashObservation& found);

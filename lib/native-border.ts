@@ -9,9 +9,6 @@ export const batchOperationsMax = 65_536;
 /** Of a backup password or PIN. */
 export const passwordBytesMax = 4_096;
 export const passwordLabelBytesMax = 64;
-/** Plaintext of a sealed field. */
-export const fieldBytesMax = 1_048_576;
-export const privateKeyPemBytesMax = 16_384;
 export const pcrHighest = 23;
 export const anchorsPerDayMax = 86_400;
 /** For each call into a PKCS#11 module. */

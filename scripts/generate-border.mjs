@@ -22,6 +22,77 @@ function refuse(text) {
   throw new Error(`native/border.mjs: ${text}`);
 }
 
+// --- The schema itself ---
+
+const resultKeys = ['absent', 'doc', 'from', 'only', 'optional', 'ts', 'type'];
+const optionKeys = ['doc', 'required', 'testing', 'to', 'ts', 'type'];
+/** What a type of option needs besides. */
+const optionParameters = {
+  bits: ['max'],
+  milliseconds: ['max'],
+  secret: ['what'],
+  whole: ['max'],
+  wholeOrInfinity: ['infinity', 'max'],
+};
+
+function checkKeys(where, given, known, needed = []) {
+  for (const key of Object.keys(given)) if (!known.includes(key)) refuse(`${where}: no '${key}' is known`);
+  for (const key of needed) if (!(key in given)) refuse(`${where}: '${key}' is missing`);
+}
+
+function checkFields(where, fields, keys, parametersOf = () => []) {
+  for (const { name, ...spec } of fieldsOf(fields)) {
+    const parameters = parametersOf(spec.type);
+    checkKeys(`${where}.${name}`, spec, [...keys, ...parameters], ['type', ...parameters]);
+  }
+}
+
+function checkVariant(where, { type }, enumerators) {
+  if (!(type in enums)) refuse(`${where}: no enumeration ${type}`);
+  for (const enumerator of Object.keys(enums[type].names))
+    if (!enumerators.includes(enumerator)) refuse(`${where}: nothing for ${enumerator}`);
+  checkKeys(
+    where,
+    Object.fromEntries(enumerators.map((each) => [each, true])),
+    Object.keys(enums[type].names),
+  );
+}
+
+function checkSchema() {
+  for (const [name, limit] of Object.entries(limits))
+    checkKeys(name, limit, ['doc', 'lib', 'value'], ['value']);
+  for (const [name, list] of Object.entries(lists)) checkKeys(name, list, ['doc', 'names'], ['names']);
+  for (const [name, type] of Object.entries(enums)) checkKeys(name, type, ['cpp', 'names'], ['cpp', 'names']);
+  for (const [name, result] of Object.entries(results)) {
+    checkKeys(name, result, ['cpp', 'doc', 'extends', 'fields', 'variant'], ['cpp']);
+    checkFields(name, result.fields ?? {}, resultKeys);
+    if (!result.variant) continue;
+    checkKeys(name, result.variant, ['fields', 'tag', 'type'], ['fields', 'tag', 'type']);
+    checkVariant(name, result.variant, Object.keys(result.variant.fields));
+    for (const own of Object.values(result.variant.fields)) checkFields(name, own, resultKeys);
+  }
+  const parametersOf = (type) => optionParameters[type] ?? [];
+  for (const [name, option] of Object.entries(options)) {
+    checkKeys(name, option, ['cpp', 'doc', 'fields', 'isResult', 'path', 'variant'], ['cpp']);
+    checkFields(name, option.fields ?? {}, optionKeys, parametersOf);
+    if (!option.variant) continue;
+    checkKeys(
+      name,
+      option.variant,
+      ['alternatives', 'tag', 'to', 'type'],
+      ['alternatives', 'tag', 'to', 'type'],
+    );
+    checkVariant(name, option.variant, Object.keys(option.variant.alternatives));
+    for (const alternative of Object.values(option.variant.alternatives)) {
+      const needed = option.isResult ? ['fields'] : ['fields', 'name'];
+      checkKeys(name, alternative, ['doc', 'fields', 'member', 'name'], needed);
+      checkFields(name, alternative.fields, optionKeys, parametersOf);
+    }
+  }
+}
+
+checkSchema();
+
 // --- The C++ limits ---
 
 const limitsHeader = `// Every limit of the product in one place, units last in a name
@@ -122,6 +193,16 @@ function describeResult(result) {
     '}\n',
   ];
 }
+
+/** A compiler warns of an enumerator that the schema does not name. */
+const enumCheck = ([, { cpp, names }]) => [
+  `[[maybe_unused]] constexpr void has_all_names(${cpp} value) {`,
+  '  switch (value) {',
+  ...Object.keys(names).map((enumerator) => `    case ${cpp}::${enumerator}:`),
+  '      return;',
+  '  }',
+  '}',
+];
 
 const enumTable = ([type, { cpp, names }]) => [
   `inline constexpr NameTable<${cpp}, ${Object.keys(names).length}> ${tableOf(type)}{{`,
@@ -277,6 +358,14 @@ const source = `// ${note}
 
 // clang-format off
 namespace strongroom::addon {
+
+// --- Enumerations: a switch without default fails to compile where an enumerator has no name ---
+
+namespace {
+
+${sum(Object.entries(enums).map(enumCheck))}
+
+}  // namespace
 
 // --- Results ---
 

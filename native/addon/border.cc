@@ -8,6 +8,143 @@
 // clang-format off
 namespace strongroom::addon {
 
+// --- Enumerations: a switch without default fails to compile where an enumerator has no name ---
+
+namespace {
+
+[[maybe_unused]] constexpr void has_all_names(store::ProtectorType value) {
+  switch (value) {
+    case store::ProtectorType::kSoftware:
+    case store::ProtectorType::kTpm:
+    case store::ProtectorType::kPkcs11:
+    case store::ProtectorType::kExternal:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::SlotType value) {
+  switch (value) {
+    case store::SlotType::kSoftware:
+    case store::SlotType::kTpm:
+    case store::SlotType::kPkcs11:
+    case store::SlotType::kPassword:
+    case store::SlotType::kExternal:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::SecretStoreType value) {
+  switch (value) {
+    case store::SecretStoreType::kFile:
+    case store::SecretStoreType::kSecretService:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(roots::KekType value) {
+  switch (value) {
+    case roots::KekType::kAesKeyWrap:
+    case roots::KekType::kRsaOaep:
+    case roots::KekType::kRsaOaepSha1:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::ProvisionState value) {
+  switch (value) {
+    case store::ProvisionState::kProvisioning:
+    case store::ProvisionState::kComplete:
+    case store::ProvisionState::kDecommissioning:
+    case store::ProvisionState::kRemovingRoot:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::StartupState value) {
+  switch (value) {
+    case store::StartupState::kColdstart:
+    case store::StartupState::kWarmstart:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(FileSystemType value) {
+  switch (value) {
+    case FileSystemType::kLocal:
+    case FileSystemType::kNetwork:
+    case FileSystemType::kMemory:
+    case FileSystemType::kFuse:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::StartPurpose value) {
+  switch (value) {
+    case store::StartPurpose::kOpen:
+    case store::StartPurpose::kReanchor:
+    case store::StartPurpose::kRecover:
+    case store::StartPurpose::kReseal:
+    case store::StartPurpose::kDecommission:
+    case store::StartPurpose::kRestore:
+    case store::StartPurpose::kInspect:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::StartStep value) {
+  switch (value) {
+    case store::StartStep::kDetermineStartupState:
+    case store::StartStep::kSetupPersistenceFiles:
+    case store::StartStep::kLoadLicenseProviderManifests:
+    case store::StartStep::kInitializeColdstart:
+    case store::StartStep::kInitializeWarmstart:
+    case store::StartStep::kLoadVaultAndValidate:
+    case store::StartStep::kValidateVaultFilename:
+    case store::StartStep::kCreateAndLoadVault:
+    case store::StartStep::kInitializeStorageIdentifier:
+    case store::StartStep::kValidateVaultIntegrity:
+    case store::StartStep::kValidateTimeTamperAge:
+    case store::StartStep::kUpdateTimeTamper:
+    case store::StartStep::kSecrets:
+    case store::StartStep::kRootRefused:
+    case store::StartStep::kRestorePassword:
+    case store::StartStep::kRestoreWithoutPassword:
+    case store::StartStep::kRestoreWitnesses:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::RestoreNote value) {
+  switch (value) {
+    case store::RestoreNote::kTls:
+    case store::RestoreNote::kHook:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::KeyAlgorithm value) {
+  switch (value) {
+    case store::KeyAlgorithm::kEcP256:
+    case store::KeyAlgorithm::kEcP384:
+    case store::KeyAlgorithm::kRsa3072:
+    case store::KeyAlgorithm::kEd25519:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::SignatureFormat value) {
+  switch (value) {
+    case store::SignatureFormat::kDer:
+    case store::SignatureFormat::kRaw:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::KeyLocation value) {
+  switch (value) {
+    case store::KeyLocation::kVault:
+    case store::KeyLocation::kHsm:
+      return;
+  }
+}
+[[maybe_unused]] constexpr void has_all_names(store::KeyState value) {
+  switch (value) {
+    case store::KeyState::kActive:
+    case store::KeyState::kDeactivated:
+      return;
+  }
+}
+
+}  // namespace
+
 // --- Results ---
 
 napi_value describe(napi_env env, const Error& value) {

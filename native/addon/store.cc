@@ -185,7 +185,8 @@ napi_value Store::run_to_open(napi_value self_value, const char* name, Work work
 void Store::start_ended() {
   start_.reset();
   cipher_.emplace(engine_->epoch_keys());
-  phase_ = Phase::kOpen;
+  // One that was shut meanwhile stays so.
+  if (phase_ == Phase::kStarting) phase_ = Phase::kOpen;
 }
 
 store::Engine::ProgressHook Store::progress_to(napi_value callback) {

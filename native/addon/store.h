@@ -47,7 +47,7 @@ class Store {
   [[nodiscard]] bool check_open(napi_env env) const;
   // A task can be started, else kClosed or kInternal was thrown.
   [[nodiscard]] bool check_task(napi_env env) const;
-  // Both.
+  // The store is open, or shut, and a task can be started; else what check_task() or check_open() throws.
   [[nodiscard]] bool check_open_task(napi_env env) const;
 
   // Starts a task on the engine after check_task(). `self` is the store's object.

@@ -49,8 +49,6 @@ const ProtectorKind* kind_of(const KeySlot& slot) {
   return kind == kKinds.end() ? nullptr : &*kind;
 }
 
-std::string_view protector_type_text(ProtectorType type) { return kind_of(type).name; }
-
 const KeySlot* root_slot(const PersistenceHeader& header) {
   const auto slot = std::find_if(header.slots.begin(), header.slots.end(),
                                  [](const KeySlot& each) { return kind_of(each) != nullptr; });

@@ -73,8 +73,6 @@ struct ProtectorKind {
 [[nodiscard]] const ProtectorKind& kind_of(ProtectorType type);
 // Null for a slot that no protector opens: that of a backup password.
 [[nodiscard]] const ProtectorKind* kind_of(const KeySlot& slot);
-[[nodiscard]] std::string_view protector_type_text(
-    ProtectorType type);  // "software", "tpm", "pkcs11", "external"
 
 // The slot that the store's protector opens; null where there is none.
 [[nodiscard]] const KeySlot* root_slot(const PersistenceHeader& header);

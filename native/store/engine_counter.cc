@@ -15,17 +15,16 @@ Status Engine::State::read_persistence_again() {
   return refusal;
 }
 
-// A live writer moves the TPM and replaces persistence.bin between our looks at them. The vault was read between two looks
-// at the TPM, so its anchor must fit one of them; where both looks are the same, no writer is at work. And the
-// persistence.bin that it names must be the one from before or from after.
+// A live writer moves the TPM and replaces persistence.bin between our looks at them. The vault was read behind the first
+// look at the TPM, so where its anchor does not fit that one, it must fit a second; where both looks are the same, no writer
+// is at work. And the persistence.bin that it names must be the one from before or from after.
 Result<bool> Engine::State::looks_consistent() {
   CounterObservation& found = *evidence.counter();
   if (!found.damage.ok() || !found.newest) return true;
-  SR_ASSIGN(const TpmObservation after, counter->read());
-  const bool fits = explain(stand(*found.newest, found.tpm), *found.newest, found.tpm).ok();
-  const bool moved = found.tpm.counter != after.counter || found.tpm.head != after.head;
-  if (!fits && !moved) return true;  // whatever is wrong, it is no writer
-  if (!fits) {
+  if (!explain(stand(*found.newest, found.tpm), *found.newest, found.tpm).ok()) {
+    SR_ASSIGN(const TpmObservation after, counter->read());
+    const bool moved = found.tpm.counter != after.counter || found.tpm.head != after.head;
+    if (!moved) return true;  // whatever is wrong, it is no writer
     if (!explain(stand(*found.newest, after), *found.newest, after).ok()) return false;
     found.tpm = after;
   }

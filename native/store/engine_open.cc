@@ -177,7 +177,8 @@ Status Engine::State::open_secrets_anew(const ProtectorKind& kind) {
 
 void Engine::State::make_witnesses(std::uint32_t key_id) {
   witnesses = std::make_unique<Witnesses>(
-      Witnesses::Places{*directory, ring, secrets, protector, options.tamper_capacity}, witness_keys(key_id));
+      Witnesses::Places{*directory, ring, secrets, protector, environment.clock, options.tamper_capacity},
+      witness_keys(key_id));
   counter = witnesses->counter();
 }
 

@@ -80,7 +80,7 @@ class WitnessPlace {
   WitnessPlace& operator=(const WitnessPlace&) = delete;
 
   WitnessContext context(Owner& owner) {
-    return {*directory, owner.ring, secrets, protector, owner.keys, kCapacity};
+    return {*directory, owner.ring, secrets, protector, owner.keys, clock, kCapacity};
   }
 
   SimulatedDisk disk;

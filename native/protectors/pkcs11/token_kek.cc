@@ -72,7 +72,6 @@ Result<SecretBytes> TokenKek::open(const PersistenceHeader& header, const KeySlo
   context_.ring.planned_header().instance = header.instance;
   const auto open = [&]() -> Result<SecretBytes> {
     SR_TRY(connect(&named));
-    SR_TRY(token_->find_kek(named.kek_label, named.kek));
     return open_token_slot(*token_, slot, named);
   };
   Result<SecretBytes> opened = open();

@@ -92,12 +92,8 @@ Result<KeySlot> wrap_token_slot(roots::Token& token, std::uint32_t slot_id, Toke
 }
 
 Result<SecretBytes> open_token_slot(roots::Token& token, const KeySlot& key_slot, const TokenSlot& slot) {
-  SR_ASSIGN(const Bytes check, token.kek_check_value(slot.kek_label, slot.kek));
-  if (!equal(check, key_slot.key_check_value)) {
-    return Status(Reason::kKekReplaced,
-                  "the token's key '" + slot.kek_label + "' is not the one that wrapped the DEK");
-  }
-  SR_ASSIGN(SecretBytes dek, token.unwrap(slot.kek_label, slot.kek, slot.wrapped));
+  SR_ASSIGN(SecretBytes dek,
+            token.unwrap_verified(slot.kek_label, slot.kek, key_slot.key_check_value, slot.wrapped));
   if (dek.size() != crypto::kKeyBytes)
     return Status(Reason::kWrappedDekCorrupt, "the unwrapped DEK has a wrong size");
   return dek;

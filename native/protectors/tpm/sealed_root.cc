@@ -13,13 +13,24 @@ Result<std::unique_ptr<roots::Tpm>> SealedRoot::open_tpm(const std::string& tcti
   return open ? open(tcti, parent, endorsement) : roots::Tpm::open(tcti, parent, endorsement);
 }
 
-Status SealedRoot::connect(const std::string& tcti, const roots::TpmName& parent,
-                           const roots::TpmName& endorsement) {
+Status SealedRoot::attach(const std::string& tcti, const roots::TpmName& parent,
+                          const roots::TpmName& endorsement) {
   if (tpm_) return {};
   SR_ASSIGN(std::unique_ptr<roots::Tpm> opened, open_tpm(tcti, parent, endorsement));
   tpm_ = std::move(opened);
+  return {};
+}
+
+void SealedRoot::learn_description() {
+  if (!description_.empty()) return;
   if (Result<std::string> description = tpm_->description(); description.ok())
     description_ = *std::move(description);
+}
+
+Status SealedRoot::connect(const std::string& tcti, const roots::TpmName& parent,
+                           const roots::TpmName& endorsement) {
+  SR_TRY(attach(tcti, parent, endorsement));
+  learn_description();
   return {};
 }
 
@@ -61,7 +72,7 @@ Result<SecretBytes> SealedRoot::open(const PersistenceHeader& header, const KeyS
   const TpmOptions& options = context_.options.tpm;
   SR_ASSIGN(TpmSlot named, parse_tpm_parameters(slot.parameters));
   const std::string& tcti = options.tcti.empty() ? named.tcti : options.tcti;
-  Status connected = connect(tcti, named.parent_name, named.endorsement_name);
+  Status connected = attach(tcti, named.parent_name, named.endorsement_name);
   if (connected.is(Reason::kTpmCleared)) {
     SR_ASSIGN(const bool is_here, has_counter_at(tcti, named.counter_index, header));
     if (!is_here) return connected;
@@ -82,6 +93,7 @@ Result<SecretBytes> SealedRoot::open(const PersistenceHeader& header, const KeyS
     SR_ASSIGN(pin_authorisation_, stretch_pin(options.pin.view(), named.pin));
   }
   Result<SecretBytes> opened = open_tpm_slot(*tpm_, slot, named, pin_authorisation_.view(), header);
+  learn_description();  // which the unsealing has brought along
   if (opened.ok()) slot_ = std::move(named);
   return opened;
 }

@@ -18,7 +18,7 @@ class SealedRoot {
  public:
   explicit SealedRoot(const ProtectorContext& context) : context_(context) {}
 
-  // Once; later calls change nothing.
+  // Once; later calls change nothing. Asks the TPM what it is.
   [[nodiscard]] Status connect(const std::string& tcti, const roots::TpmName& parent,
                                const roots::TpmName& endorsement);
   // After the root was refused: whatever TPM is there, under its PCRs of now and the PIN of the options.
@@ -47,6 +47,9 @@ class SealedRoot {
   [[nodiscard]] bool is_another_tpm() const { return is_another_tpm_; }
 
  private:
+  [[nodiscard]] Status attach(const std::string& tcti, const roots::TpmName& parent,
+                              const roots::TpmName& endorsement);
+  void learn_description();
   [[nodiscard]] Status choose_pin();
   [[nodiscard]] Result<bool> has_counter_at(const std::string& tcti, std::uint32_t index,
                                             const PersistenceHeader& header) const;

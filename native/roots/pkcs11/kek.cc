@@ -396,6 +396,24 @@ Result<bool> supports_all(Worker& worker, const Session& session,
   return true;
 }
 
+// AES key wrap is deterministic, so the wrap of a key that everyone knows names the KEK; a secure wrap tells nothing of
+// other wraps (RFC 3394, NIST SP 800-38F), and the hash leaves nothing that could be unwrapped.
+Result<Bytes> check_value_of(const Access& access, CK_OBJECT_HANDLE handle) {
+  Digest digest;
+  if (is_rsa(access.kek.type)) {
+    SR_ASSIGN(const crypto::RsaPublicKey key, access.rsa_public_key(handle));
+    digest = crypto::sha256({as_bytes(kCheckValueLabel), key.modulus, key.exponent});
+  } else {
+    SR_ASSIGN(const Bytes wrapped, access.wrap_aes(handle, Access::constant_key()));
+    digest = crypto::sha256({as_bytes(kCheckValueLabel), wrapped});
+  }
+  return Bytes(digest.begin(), digest.begin() + kCheckValueBytes);
+}
+
+Status replaced(const std::string& label) {
+  return {Reason::kKekReplaced, "the token's key '" + label + "' is not the one that wrapped the DEK"};
+}
+
 // What the token has, best first: for each kind of key the forms of wrapping.
 Result<std::vector<std::vector<KekType>>> possible_forms(Worker& worker, const Session& session,
                                                          std::optional<KekType> only) {
@@ -502,30 +520,34 @@ Result<SecretBytes> Token::unwrap(const std::string& label, const Kek& kek, Byte
   });
 }
 
+Result<SecretBytes> Token::unwrap_verified(const std::string& label, const Kek& kek, ByteView check_value,
+                                           ByteView wrapped) {
+  SR_TRY(check_kek(label, kek));
+  return state_->run([label, kek, check_value = Bytes(check_value.begin(), check_value.end()),
+                      wrapped = Bytes(wrapped.begin(), wrapped.end())](
+                         Worker& worker, Session& session) -> Result<SecretBytes> {
+    const Access access{worker, session, label, kek};
+    SR_ASSIGN(const CK_OBJECT_HANDLE handle, access.find());
+    SR_ASSIGN(const Bytes present, check_value_of(access, handle));
+    if (!equal(present, check_value)) return replaced(label);
+    if (wrapped.size() > kRsaBytes)
+      return Status(Reason::kWrappedDekCorrupt, "more bytes than any wrapped key has");
+    return access.unwrap(handle, wrapped);
+  });
+}
+
 Result<Bytes> Token::kek_check_value(const std::string& label, const Kek& kek) {
   SR_TRY(check_kek(label, kek));
   return state_->run([label, kek](Worker& worker, Session& session) -> Result<Bytes> {
     const Access access{worker, session, label, kek};
     SR_ASSIGN(const CK_OBJECT_HANDLE handle, access.find());
-    // AES key wrap is deterministic, so the wrap of a key that everyone knows names the KEK; a secure wrap tells nothing of
-    // other wraps (RFC 3394, NIST SP 800-38F), and the hash leaves nothing that could be unwrapped.
-    Digest digest;
-    if (is_rsa(kek.type)) {
-      SR_ASSIGN(const crypto::RsaPublicKey key, access.rsa_public_key(handle));
-      digest = crypto::sha256({as_bytes(kCheckValueLabel), key.modulus, key.exponent});
-    } else {
-      SR_ASSIGN(const Bytes wrapped, access.wrap_aes(handle, Access::constant_key()));
-      digest = crypto::sha256({as_bytes(kCheckValueLabel), wrapped});
-    }
-    return Bytes(digest.begin(), digest.begin() + kCheckValueBytes);
+    return check_value_of(access, handle);
   });
 }
 
 Status Token::verify_kek(const std::string& label, const Kek& kek, ByteView check_value) {
   SR_ASSIGN(const Bytes present, kek_check_value(label, kek));
-  if (equal(present, check_value)) return Status();
-  return Status(Reason::kKekReplaced, "the key '" + label + "' in token '" + state_->info.label +
-                                          "' is another one than the store was sealed with");
+  return equal(present, check_value) ? Status() : replaced(label);
 }
 
 }  // namespace strongroom::roots

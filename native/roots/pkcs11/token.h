@@ -134,6 +134,9 @@ class Token {
   // kWrappedDekCorrupt when the token refuses the wrapped bytes; whether the key is another one than wrapped them is for
   // the caller to tell by kek_check_value().
   [[nodiscard]] Result<SecretBytes> unwrap(const std::string& label, const Kek& kek, ByteView wrapped);
+  // The same, for a KEK that is found once and told by its check value first: kKekReplaced where that is another.
+  [[nodiscard]] Result<SecretBytes> unwrap_verified(const std::string& label, const Kek& kek,
+                                                    ByteView check_value, ByteView wrapped);
   // 8 bytes that tell this KEK from another: the beginning of a SHA-256, for AES over the wrap of a key that everyone knows,
   // for RSA over the public key.
   [[nodiscard]] Result<Bytes> kek_check_value(const std::string& label, const Kek& kek);

@@ -94,16 +94,6 @@ Status satisfy(Connection& connection, const SealPolicy& policy, ESYS_TR policy_
   return Status();
 }
 
-// The library decrypts an answer where it received it, in a buffer that it does not wipe. The next long answer takes the
-// place of what lies there.
-void overwrite_response(Connection& connection) {
-  Owned<TPMS_CAPABILITY_DATA> data(connection.tss());
-  TPMI_YES_NO more = TPM2_NO;
-  connection.note(connection.tss().Esys_GetCapability(connection.esys(), ESYS_TR_NONE, ESYS_TR_NONE,
-                                                      ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_FIXED,
-                                                      TPM2_MAX_TPM_PROPERTIES, &more, data.out()));
-}
-
 // `interrupted`: a PCR was extended between the policy and the unsealing.
 Result<SecretBytes> unseal_loaded(Connection& connection, ESYS_TR object, ByteView authorisation,
                                   const SealPolicy& policy, bool& interrupted) {
@@ -128,9 +118,7 @@ Result<SecretBytes> unseal_loaded(Connection& connection, ESYS_TR object, ByteVi
   rc = tss.Esys_Unseal(connection.esys(), object, session.get(), connection.session(), ESYS_TR_NONE,
                        data.out());
   if (rc == TSS2_RC_SUCCESS) {
-    SecretBytes secret(ByteView(data->buffer, data->size));
-    overwrite_response(connection);
-    return secret;
+    return SecretBytes(ByteView(data->buffer, data->size));
   }
   Status error = connection.check("TPM2_Unseal", rc);
   interrupted = tpm_code(rc) == TPM2_RC_PCR_CHANGED && !connection.lost();
@@ -206,6 +194,7 @@ struct EsysTpm::State {
   const std::chrono::milliseconds limit;
   TpmName parent_name SR_GUARDED_BY(mutex);  // as pinned by the caller, or as first seen
   std::unique_ptr<Connection> connection SR_GUARDED_BY(mutex);
+  std::string description SR_GUARDED_BY(mutex);  // empty: not asked for yet
 
   State(std::string tcti_in, TpmName parent_name_in, TpmName endorsement_name_in,
         std::chrono::milliseconds limit_in)
@@ -349,16 +338,27 @@ Result<SecretBytes> EsysTpm::unseal(const SealedObject& object, ByteView authori
                                     const SealPolicy& policy) {
   if (authorisation.empty() == policy.authorisation)
     return invalid("an authorisation and a policy without one");
-  return state_->run([&](Connection& connection) -> Result<SecretBytes> {
+  std::string description;
+  auto unsealed = state_->run([&](Connection& connection) -> Result<SecretBytes> {
     Flushed handle(connection);
     SR_TRY(load(connection, object, handle));
     for (int attempt = 1;; ++attempt) {
       bool interrupted = false;
       auto secret = unseal_loaded(connection, handle.get(), authorisation, policy, interrupted);
+      if (secret.ok()) {
+        // The library decrypts an answer where it received it, in a buffer that it does not wipe. The next long answer
+        // takes the place of what lies there: this one, which is wanted anyway.
+        Result<std::string> described = describe(connection);
+        if (described.ok()) description = *std::move(described);
+        return secret;
+      }
       if (!interrupted || attempt == kPolicyAttemptsMax) return secret;
       SR_TRY(check_cancelled());
     }
   });
+  const MutexLock lock(state_->mutex);
+  if (!description.empty()) state_->description = std::move(description);
+  return unsealed;
 }
 
 Result<std::vector<NvIndexInfo>> EsysTpm::find_indices(std::uint32_t first, std::uint32_t count) {
@@ -406,7 +406,15 @@ Result<TpmClock> EsysTpm::clock() {
 }
 
 Result<std::string> EsysTpm::description() {
-  return state_->run([](Connection& connection) { return describe(connection); });
+  {
+    const MutexLock lock(state_->mutex);
+    if (!state_->description.empty()) return state_->description;
+  }
+  SR_ASSIGN(std::string description,
+            state_->run([](Connection& connection) { return describe(connection); }));
+  const MutexLock lock(state_->mutex);
+  state_->description = description;
+  return description;
 }
 
 }  // namespace strongroom::roots

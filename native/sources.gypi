@@ -58,6 +58,7 @@
       "protectors/software/software_protector.cc",
       "protectors/password/password_slot.cc",
       "protectors/external/external_slot.cc",
+      "protectors/external/spelled_key.cc",
       "protectors/external/external_protector.cc",
       "protectors/tpm/store_indices.cc",
       "protectors/tpm/sealed_root.cc",

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
 
 import { httpKms } from '../examples/http-kms.js';
@@ -218,13 +219,68 @@ describe('protector external', function () {
       });
     }
 
-    it('leaves out a message that holds the key', async () => {
-      const wrap: KeyServiceFunction = (given) => {
-        throw new KeyServiceError('refused', `cannot wrap ${Buffer.from(given).toString('base64')}`);
+    const spellings: readonly [string, (key: Buffer) => string][] = [
+      ['hex', (key) => key.toString('hex')],
+      ['upper-case hex with separators', (key) => key.toString('hex').toUpperCase().replace(/../g, '$&:')],
+      [
+        'hex with prefixes',
+        (key) => [...key].map((byte) => `0x${byte.toString(16).padStart(2, '0')}`).join(', '),
+      ],
+      ['base64', (key) => key.toString('base64')],
+      ['base64url', (key) => key.toString('base64url')],
+      ['base64 of longer data', (key) => Buffer.concat([Buffer.of(7), key, key]).toString('base64')],
+      ['latin1', (key) => key.toString('latin1')],
+      ['utf8', (key) => key.toString()],
+      ['ascii', (key) => key.toString('ascii')],
+      ['util.inspect of a Buffer', (key) => inspect(key)],
+      ['util.inspect of a Uint8Array', (key) => inspect(Uint8Array.from(key))],
+      ['JSON of a Buffer', (key) => JSON.stringify({ body: key })],
+      ['JSON of a Uint8Array', (key) => JSON.stringify({ body: Uint8Array.from(key) })],
+      ['a decimal list', (key) => String(Uint8Array.from(key))],
+    ];
+    for (const [name, spell] of spellings) {
+      it(`leaves out a message that holds the key: ${name}`, async () => {
+        const wrap: KeyServiceFunction = (given) => {
+          const text = spell(Buffer.from(given));
+          given.fill(0);
+          throw new KeyServiceError('refused', `cannot wrap ${text}.`);
+        };
+        const protector = { type: 'external', wrap, unwrap: wrap } as const;
+        const { reason, message } = await refusal(world.open({ protector, recovery }));
+        assert.equal(reason, 'key-service-refused');
+        assert.match(message, /message of a function is left out/);
+        assert.doesNotMatch(message, /cannot wrap/);
+      });
+    }
+
+    it('leaves the key out of a message of unwrap that checks the answer of wrap', async () => {
+      const drawer = new Drawer();
+      const unwrap: KeyServiceFunction = () => {
+        throw new KeyServiceError('unreachable', inspect([...drawer.keys.values()][0]));
       };
-      const protector = { type: 'external', wrap, unwrap: wrap } as const;
-      const { message } = await refusal(world.open({ protector, recovery }));
-      assert.match(message, /message is left out/);
+      const { message } = await refusal(world.open({ protector: { ...drawer.protector, unwrap }, recovery }));
+      assert.match(message, /message of a function is left out/);
+    });
+
+    it('knows a refusal by a function that transferred what it was given', async () => {
+      const transferring: KeyServiceFunction = (given) => {
+        structuredClone(given, { transfer: [given.buffer as ArrayBuffer] });
+        throw new KeyServiceError('refused', 'denied');
+      };
+      const protector = { type: 'external', wrap: transferring, unwrap: transferring } as const;
+      const { reason, message } = await refusal(world.open({ protector, recovery }));
+      assert.equal(reason, 'key-service-refused');
+      assert.match(message, /protector\.wrap: denied/);
+    });
+
+    it('knows a refusal whose text cannot be read', async () => {
+      const error = new KeyServiceError('refused', 'denied');
+      Object.defineProperty(error, 'message', { get: () => assert.fail('a getter') });
+      const wrap = (): Promise<never> => Promise.reject(error);
+      const { reason } = await refusal(
+        world.open({ protector: { type: 'external', wrap, unwrap: wrap }, recovery }),
+      );
+      assert.equal(reason, 'key-service-refused');
     });
   });
 

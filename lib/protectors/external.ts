@@ -3,7 +3,8 @@
 // Invariants:
 // - The root key passes through JavaScript here, and nothing else of the store does. Our copy of it is wiped after each call.
 // - Only a KeyServiceError of kind `refused` says that the service refused. Whatever else happens is an outage.
-// - Of an error that is not a KeyServiceError no more is repeated than its name and code: its text could hold the key.
+// - Of an error that is not a KeyServiceError no more is repeated than its code: its text could hold the key. The core looks
+//   for the key in the text of a KeyServiceError, so that no spelling of a key is made here.
 import { KeyServiceError, type Reason } from '../errors.js';
 import type { NativeByteCall, NativeExternalProtector } from '../native-border.js';
 import { invalidOption } from '../options/readers.js';
@@ -44,35 +45,27 @@ function kindOf(error: Error): string | undefined {
   return error.name === 'KeyServiceError' && typeof kind === 'string' ? kind : undefined;
 }
 
-/** The texts in which a key could stand in a message. */
-function spellings(bytes: Uint8Array): readonly string[] {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return (['hex', 'base64', 'base64url', 'latin1'] as const).map((encoding) => buffer.toString(encoding));
-}
-
-function withoutKey(text: string, input: Uint8Array): string {
-  const lower = text.toLowerCase();
-  const isTold = spellings(input).some((key) => lower.includes(key.replace(/=+$/, '').toLowerCase()));
-  return isTold ? 'its message is left out, because it holds what the function was given' : text;
-}
-
 /** Such as ECONNREFUSED. */
 const codePattern = /^[A-Z][A-Z0-9_]{1,39}$/;
 
-function failureOf(error: unknown, input: Uint8Array): Failure {
-  if (!(error instanceof Error))
-    return { reason: 'key-service-unreachable', detail: 'it threw something that is not an Error' };
-  const kind = kindOf(error);
-  if (kind !== undefined) {
-    const reason = kind === 'refused' ? 'key-service-refused' : 'key-service-unreachable';
-    return { reason, detail: withoutKey(error.message, input) };
+function failureOf(error: unknown): Failure {
+  let reason: Reason = 'key-service-unreachable';
+  try {
+    if (!(error instanceof Error)) return { reason, detail: 'it threw something that is not an Error' };
+    const kind = kindOf(error);
+    if (kind === 'refused') reason = 'key-service-refused';
+    if (kind !== undefined) return { reason, detail: error.message };
+    const { code } = error as { readonly code?: unknown };
+    const told = typeof code === 'string' && codePattern.test(code) ? ` with the code ${code}` : '';
+    return { reason, detail: `it threw an error that is not a KeyServiceError${told}` };
+  } catch {
+    return { reason, detail: 'what it threw cannot be read' }; // a getter threw
   }
-  const { code } = error as { readonly code?: unknown };
-  const told = typeof code === 'string' && codePattern.test(code) ? ` with the code ${code}` : '';
-  return {
-    reason: 'key-service-unreachable',
-    detail: `it threw an error that is not a KeyServiceError${told}`,
-  };
+}
+
+/** Of what the function transferred, nothing is left here. */
+function wipe(bytes: Uint8Array): void {
+  if (bytes.byteLength > 0) new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).fill(0);
 }
 
 function checked(answer: unknown): Uint8Array {
@@ -84,28 +77,22 @@ function checked(answer: unknown): Uint8Array {
 }
 
 async function answer(
-  name: string,
   call: KeyServiceFunction,
   ...[input, context, settle]: Parameters<NativeByteCall>
 ): Promise<void> {
   try {
     settle(checked(await call(input, context)));
   } catch (error) {
-    let failure: Failure = { reason: 'key-service-unreachable', detail: 'it cannot be told what it threw' };
-    try {
-      failure = failureOf(error, input);
-    } catch {
-      // A getter of what was thrown threw.
-    }
-    settle(undefined, failure.reason, `protector.${name}: ${failure.detail}`);
+    const { reason, detail } = failureOf(error);
+    settle(undefined, reason, detail);
   } finally {
-    input.fill(0);
+    wipe(input);
   }
 }
 
 function readFunction(value: unknown, name: 'wrap' | 'unwrap'): NativeByteCall {
   if (typeof value !== 'function') throw invalidOption(`protector.${name} must be a function`);
-  return (...given) => void answer(name, value as KeyServiceFunction, ...given);
+  return (...given) => void answer(value as KeyServiceFunction, ...given);
 }
 
 function readTimeout(value: unknown): number | undefined {

@@ -1,6 +1,7 @@
 // Key protector 'external' as an instance of the conformance suite: a key service in memory, each of whose calls can be cut.
 #include "key_protector_conformance.h"
 #include "protectors/external/external_slot.h"
+#include "protectors/external/spelled_key.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/relocation.h"
 
@@ -163,6 +164,20 @@ TEST_F(ExternalProtectorTest, AnswersOfAWrongSizeMakeNoStore) {
   EXPECT_TRUE(files_of(*world_.disk).empty());
   unwrap_ = {};
   ASSERT_OK(open());
+}
+
+TEST(SpelledKey, IsFoundInEachFormAndNowhereElse) {
+  const Bytes key{0xfb, 0x41, 0xef, 0x00, 0x7a};
+  for (const char* text : {"key fb41ef007a", "FB:41:EF:00:7A", "{0xfb, 0x41, 0xEF, 0x00, 0x7a}",
+                           "<Buffer fb 41 ef 00 7a>", "+0HvAHo=", "-0HvAHo", "AftB7wB6", "AAD7Qe8Aeg==",
+                           "[251,65,239,0,122]", R"({"0":251,"1":65,"2":239,"3":0,"4":122})"}) {
+    EXPECT_TRUE(is_spelled_in(text, key)) << text;
+  }
+  EXPECT_TRUE(is_spelled_in(std::string_view("\xef\xbf\xbd\x41\xef\xbf\xbd\0z", 9), key));
+  for (const char* text :
+       {"", "fb41ef007b", "fb41ef00", "251, 65, 239, 0, 1220", "1251 65 239 0 122", "access denied"})
+    EXPECT_FALSE(is_spelled_in(text, key)) << text;
+  EXPECT_FALSE(is_spelled_in("anything", {}));
 }
 
 TEST_F(ExternalProtectorTest, WithoutItsFunctionsAStoreSaysSo) {

@@ -3,15 +3,25 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "protectors/external/spelled_key.h"
 #include "protectors/registry.h"
 
 namespace strongroom::store {
 namespace {
 
 // An answer that never came, or came as another error than a refusal, is an outage.
-Status service_failure(const Status& failed) {
-  if (failed.is(Reason::kKeyServiceRefused) || failed.is(Reason::kAborted)) return failed;
-  return {Reason::kKeyServiceUnreachable, failed.error().detail};
+Status service_failure(const char* function, const Status& failed) {
+  if (failed.is(Reason::kAborted)) return failed;
+  const Reason reason =
+      failed.is(Reason::kKeyServiceRefused) ? Reason::kKeyServiceRefused : Reason::kKeyServiceUnreachable;
+  return {reason, std::string("protector.") + function + ": " + failed.error().detail};
+}
+
+// What the functions said of a root key that nothing else may repeat.
+Status without_root(const Status& failed, ByteView root) {
+  if (!is_spelled_in(failed.error().detail, root)) return failed;
+  return {failed.error().reason,
+          "protector: the message of a function is left out, because it holds the root key"};
 }
 
 Status refused(std::string detail) { return {Reason::kKeyServiceRefused, std::move(detail)}; }
@@ -50,7 +60,7 @@ Result<SecretBytes> ExternalProtector::root_of(ByteView wrapped, const Persisten
   SR_TRY(check_functions());
   const ExternalOptions& external = context().options.external;
   Result<SecretBytes> root = external.unwrap(wrapped, external_context(header, slot_id), external.limit);
-  if (!root.ok()) return service_failure(root.status());
+  if (!root.ok()) return service_failure("unwrap", root.status());
   if (root->size() != crypto::kKeyBytes) {
     return refused("`unwrap` answered " + std::to_string(root->size()) +
                    " bytes, and the root key of this store has 32");
@@ -66,13 +76,14 @@ Result<KeySlot> ExternalProtector::wrap_new_root(const SecretStoreConfig& place,
   crypto::random_bytes(root.span());
   const Result<SecretBytes> wrapped =
       external.wrap(root.view(), external_context(next, slot_id), external.limit);
-  if (!wrapped.ok()) return service_failure(wrapped.status());
+  if (!wrapped.ok()) return without_root(service_failure("wrap", wrapped.status()), root.view());
   if (wrapped->empty() || wrapped->size() > kWrappedRootBytesMax) {
     return refused("`wrap` answered " + std::to_string(wrapped->size()) +
                    " bytes, and a wrapped root key has 1 to 4,096");
   }
-  SR_ASSIGN(const SecretBytes again, root_of(wrapped->view(), next, slot_id));
-  if (!crypto::equal_constant_time(again.view(), root.view()))
+  const Result<SecretBytes> again = root_of(wrapped->view(), next, slot_id);
+  if (!again.ok()) return without_root(again.status(), root.view());
+  if (!crypto::equal_constant_time(again->view(), root.view()))
     return refused("`unwrap` answered another key than `wrap` was given");
   ExternalSlot slot{place, Bytes(wrapped->view().begin(), wrapped->view().end())};
   Bytes parameters = encode_external_parameters(slot);

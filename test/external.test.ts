@@ -35,6 +35,8 @@ class Drawer {
   readonly keys = new Map<string, Uint8Array>();
   readonly contexts: Uint8Array[] = [];
   readonly given: Uint8Array[] = [];
+  /** Of `unwrap`. */
+  readonly answers: Uint8Array[] = [];
 
   get protector(): ExternalProtectorOptions {
     return { type: 'external', wrap: this.wrap, unwrap: this.unwrap };
@@ -49,7 +51,10 @@ class Drawer {
   readonly unwrap: KeyServiceFunction = (wrapped) => {
     const key = this.keys.get(Buffer.from(wrapped).toString('hex'));
     if (key === undefined) throw new KeyServiceError('refused', 'there is no such key');
-    return Promise.resolve(key);
+    const answer = Uint8Array.from(key);
+    this.given.push(wrapped);
+    this.answers.push(answer);
+    return Promise.resolve(answer);
   };
 }
 
@@ -109,10 +114,47 @@ describe('protector external', function () {
     const { storageId } = await world.inspect();
     assert.equal(Buffer.from(context!.subarray(0, 16)).toString('hex'), storageId);
     assert.equal(Buffer.from(context!.subarray(20)).toString(), 'test');
-    assert.ok(
-      drawer.given[0]!.every((byte) => byte === 0),
-      'the copy that the function got is wiped',
-    );
+  });
+
+  const isWiped = (bytes: Uint8Array): boolean => bytes.length > 0 && bytes.every((byte) => byte === 0);
+
+  it('wipes what the functions got, and the key that unwrap answered', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    await opens(drawer.protector);
+    assert.equal(drawer.given.length, 3);
+    assert.ok(drawer.given.every(isWiped));
+    assert.equal(drawer.answers.length, 2);
+    assert.ok(drawer.answers.every(isWiped));
+  });
+
+  it('wipes what the functions got when they throw', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    const given: Uint8Array[] = [];
+    const failing: KeyServiceFunction = (bytes) => {
+      given.push(bytes);
+      throw new KeyServiceError('unreachable', 'busy');
+    };
+    await refusal(world.open({ protector: { ...drawer.protector, unwrap: failing }, recovery }));
+    const other = new World();
+    try {
+      await refusal(other.open({ protector: { ...drawer.protector, wrap: failing }, recovery }));
+    } finally {
+      await other.closeAll();
+    }
+    assert.equal(given.length, 2);
+    assert.ok(given.every(isWiped));
+  });
+
+  it('wipes an answer of unwrap that is refused', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    const answers = [new Uint8Array(5000).fill(7), new Uint8Array(31).fill(7), new Uint8Array(32).fill(7)];
+    for (const answer of answers) {
+      await refusal(world.open({ protector: { ...drawer.protector, unwrap: () => answer }, recovery }));
+      assert.ok(isWiped(answer));
+    }
   });
 
   it('gives every rotated key a new root key, and recovers from a lost one', async () => {

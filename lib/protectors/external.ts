@@ -1,7 +1,8 @@
 // Key protector `external`: a key service of the application wraps the root key, by two functions.
 //
 // Invariants:
-// - The root key passes through JavaScript here, and nothing else of the store does. Our copy of it is wiped after each call.
+// - The root key passes through JavaScript here, and nothing else of the store does. What `wrap` was given and what `unwrap`
+//   answered is wiped after each call.
 // - Only a KeyServiceError of kind `refused` says that the service refused. Whatever else happens is an outage.
 // - Of an error that is not a KeyServiceError no more is repeated than its code: its text could hold the key. The core looks
 //   for the key in the text of a KeyServiceError, so that no spelling of a key is made here.
@@ -28,7 +29,7 @@ export interface ExternalProtectorOptions {
   readonly type: 'external';
   /** Answers the wrapped key, 1 to 4,096 bytes. */
   readonly wrap: KeyServiceFunction;
-  /** Answers what `wrap` was given. */
+  /** Answers what `wrap` was given, in bytes that the store wipes: if you keep them, answer a copy. */
   readonly unwrap: KeyServiceFunction;
   /** For each call of a function; 1 to 600,000, default 10,000 ms. */
   readonly timeoutMs?: number;
@@ -77,22 +78,26 @@ function checked(answer: unknown): Uint8Array {
 }
 
 async function answer(
+  name: 'wrap' | 'unwrap',
   call: KeyServiceFunction,
   ...[input, context, settle]: Parameters<NativeByteCall>
 ): Promise<void> {
+  let given: unknown;
   try {
-    settle(checked(await call(input, context)));
+    given = await call(input, context);
+    settle(checked(given)); // copies it
   } catch (error) {
     const { reason, detail } = failureOf(error);
     settle(undefined, reason, detail);
   } finally {
     wipe(input);
+    if (name === 'unwrap' && given instanceof Uint8Array) wipe(given);
   }
 }
 
 function readFunction(value: unknown, name: 'wrap' | 'unwrap'): NativeByteCall {
   if (typeof value !== 'function') throw invalidOption(`protector.${name} must be a function`);
-  return (...given) => void answer(value as KeyServiceFunction, ...given);
+  return (...given) => void answer(name, value as KeyServiceFunction, ...given);
 }
 
 function readTimeout(value: unknown): number | undefined {

@@ -326,6 +326,54 @@ describe('protector external', function () {
     });
   });
 
+  describe('the time limit', () => {
+    it('is told with the function that was too late, and its answer is dropped', async () => {
+      const drawer = new Drawer();
+      await make(drawer.protector);
+      let late = (_: Uint8Array): void => undefined;
+      const unwrap: KeyServiceFunction = () => new Promise((resolve) => (late = resolve));
+      const protector = { ...drawer.protector, unwrap, timeoutMs: 40 };
+      const { reason, message } = await refusal(world.open({ protector, recovery }));
+      assert.equal(reason, 'key-service-unreachable');
+      assert.match(message, /protector\.unwrap: no answer within 40 ms \(timeoutMs\)/);
+      const [key] = drawer.keys.values();
+      const answer = Uint8Array.from(key!);
+      late(answer);
+      await new Promise(setImmediate);
+      assert.ok(isWiped(answer), 'it has arrived');
+      await opens(drawer.protector);
+      const silent = { ...drawer.protector, wrap: unwrap, timeoutMs: 41 };
+      const other = new World();
+      try {
+        const made = await refusal(other.open({ protector: silent, recovery }));
+        assert.match(made.message, /protector\.wrap: no answer within 41 ms \(timeoutMs\)/);
+      } finally {
+        await other.closeAll();
+      }
+    });
+
+    it('passes while the event loop is blocked: the function is not called any more', async () => {
+      const drawer = new Drawer();
+      await make(drawer.protector);
+      let calls = 0;
+      const unwrap: KeyServiceFunction = (wrapped, context) => {
+        calls += 1;
+        return drawer.unwrap(wrapped, context);
+      };
+      const store = await world.open({ protector: { ...drawer.protector, unwrap, timeoutMs: 20 }, recovery });
+      const before = calls;
+      const verifying = refusal(store.verify());
+      // The task starts behind other promises, and no function is called before the event loop has its turn.
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+      const { reason, message } = await verifying;
+      assert.equal(reason, 'key-service-unreachable', message);
+      assert.match(message, /no answer within 20 ms/);
+      assert.equal(calls, before);
+      await store.close();
+    });
+  });
+
   it('answers an AbortSignal while the service is silent', async () => {
     await make(new Drawer().protector);
     const controller = new AbortController();

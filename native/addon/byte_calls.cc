@@ -35,7 +35,11 @@ class Answer {
     dropped_ = true;
     if (value_) return *std::exchange(value_, std::nullopt);
     SR_TRY(check_cancelled());
-    return Status(Reason::kIoError, "no answer within " + std::to_string(limit.count()) + " ms");
+    return Status(Reason::kIoError, "no answer within " + std::to_string(limit.count()) + " ms (timeoutMs)");
+  }
+  [[nodiscard]] bool is_awaited() {
+    const MutexLock lock(mutex_);
+    return !value_ && !dropped_;
   }
 
  private:
@@ -89,7 +93,8 @@ napi_value settle_function(napi_env env, const std::shared_ptr<Answer>& answer) 
 
 void on_question(napi_env env, napi_value callback, void* /*context*/, void* data) {
   const std::unique_ptr<Question> question(static_cast<Question*>(data));
-  if (env == nullptr) return;
+  // The event loop may have been busy for longer than the limit.
+  if (env == nullptr || !question->answer->is_awaited()) return;
   const napi_value function = settle_function(env, question->answer);
   const std::array<napi_value, 3> values{to_buffer(env, question->input.view()),
                                          to_buffer(env, question->context), function};

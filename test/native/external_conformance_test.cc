@@ -103,6 +103,7 @@ class ExternalProtectorTest : public ::testing::Test {
     EngineOptions options = service_.options();
     if (wrap_) options.external.wrap = wrap_;
     if (unwrap_) options.external.unwrap = unwrap_;
+    options.external.limit = limit_;
     return options;
   }
   Status open() {
@@ -118,6 +119,7 @@ class ExternalProtectorTest : public ::testing::Test {
   World world_;
   ByteCall wrap_;
   ByteCall unwrap_;
+  std::chrono::milliseconds limit_ = kKeyServiceTimeLimit;
 };
 
 TEST_F(ExternalProtectorTest, EachSlotHasAContextOfItsOwn) {
@@ -164,6 +166,22 @@ TEST_F(ExternalProtectorTest, AnswersOfAWrongSizeMakeNoStore) {
   EXPECT_TRUE(files_of(*world_.disk).empty());
   unwrap_ = {};
   ASSERT_OK(open());
+}
+
+TEST_F(ExternalProtectorTest, TheLimitOfTheOptionsArrivesInEachCall) {
+  std::vector<std::chrono::milliseconds> limits;
+  wrap_ = [&](ByteView root, ByteView context, std::chrono::milliseconds limit) {
+    limits.push_back(limit);
+    return service_.options().external.wrap(root, context, limit);
+  };
+  unwrap_ = [&](ByteView wrapped, ByteView context, std::chrono::milliseconds limit) {
+    limits.push_back(limit);
+    return service_.options().external.unwrap(wrapped, context, limit);
+  };
+  limit_ = std::chrono::milliseconds(1234);
+  ASSERT_OK(open());
+  ASSERT_OK(open());
+  EXPECT_EQ(limits, std::vector(3, limit_));
 }
 
 TEST(SpelledKey, IsFoundInEachFormAndNowhereElse) {

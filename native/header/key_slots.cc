@@ -57,14 +57,18 @@ KeySlot wrap_dek(std::uint32_t slot_id, SlotType type, Bytes parameters, ByteVie
 Result<SecretBytes> unwrap_dek(const KeySlot& slot, ByteView kek, const StorageId& storage_id,
                                std::uint32_t key_id, bool* kek_fits) {
   if (kek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a KEK has 32 bytes");
-  *kek_fits = crypto::equal_constant_time(key_check_value(kek), slot.key_check_value);
-  if (!*kek_fits) {
-    return Status(Reason::kRootUnavailable, "the key does not open this key slot");
-  }
+  const bool is_named = crypto::equal_constant_time(key_check_value(kek), slot.key_check_value);
   SecretBytes dek(slot.wrapped_dek.size());
-  if (!crypto::Aead(kek).open(slot.nonce, wrap_associated_data(slot, storage_id, key_id), slot.wrapped_dek,
-                              slot.tag.data(), dek.span().data())) {
+  // Nothing authenticates the key check value. So a KEK that it does not name is tried too.
+  const bool opens = crypto::Aead(kek).open(slot.nonce, wrap_associated_data(slot, storage_id, key_id),
+                                            slot.wrapped_dek, slot.tag.data(), dek.span().data());
+  *kek_fits = is_named || opens;
+  if (!*kek_fits) return Status(Reason::kRootUnavailable, "the key does not open this key slot");
+  if (!opens)
     return Status(Reason::kPersistenceTampered, "persistence.bin: a key slot does not authenticate");
+  if (!is_named) {
+    return Status(Reason::kPersistenceTampered,
+                  "persistence.bin: the key check value of a key slot was changed");
   }
   return dek;
 }

@@ -135,8 +135,8 @@ struct ParsedPersistence {
 // Associated data of the wrap: storage id, slot id, type, parameters, key id.
 [[nodiscard]] KeySlot wrap_dek(std::uint32_t slot_id, SlotType type, Bytes parameters, ByteView kek,
                                ByteView dek, const StorageId& storage_id, std::uint32_t key_id);
-// kRootUnavailable, and false in `kek_fits`, when the key check value says that this is another KEK. kPersistenceTampered
-// when the KEK fits and the wrap does not authenticate.
+// kRootUnavailable, and false in `kek_fits`, when this is another KEK: the key check value says so, and it opens nothing.
+// kPersistenceTampered when only one of the two holds.
 [[nodiscard]] Result<SecretBytes> unwrap_dek(const KeySlot& slot, ByteView kek, const StorageId& storage_id,
                                              std::uint32_t key_id, bool* kek_fits);
 

@@ -168,6 +168,31 @@ TEST_F(ExternalProtectorTest, AnswersOfAWrongSizeMakeNoStore) {
   ASSERT_OK(open());
 }
 
+TEST_F(ExternalProtectorTest, AnEditedKeyCheckValueIsNoRefusalOfTheService) {
+  ASSERT_OK(open());
+  Bytes file = *world_.disk->content(kPersistencePath);
+  const auto parsed = parse_persistence(file);
+  ASSERT_OK(parsed.status());
+  const auto& check = root_slot((*parsed)[0].header)->key_check_value;
+  const std::size_t copy_bytes = file.size() / 2;
+  for (const std::size_t copy : {std::size_t{0}, copy_bytes}) {
+    const auto begin = file.begin() + static_cast<std::ptrdiff_t>(copy);
+    const auto checksum = begin + static_cast<std::ptrdiff_t>(copy_bytes - sizeof(Digest));
+    const auto at = std::search(begin, checksum, check.begin(), check.end());
+    ASSERT_NE(at, checksum);
+    *at ^= 1;
+    const Digest sum = crypto::sha256({ByteView(file).subspan(copy, copy_bytes - sizeof(Digest))});
+    std::copy(sum.begin(), sum.end(), checksum);
+  }
+  world_.disk->set_content(kPersistencePath, file);
+  EXPECT_REASON(open(), Reason::kPersistenceTampered);
+  // A key that fits neither is one of another store, or an edit that only the service could tell.
+  unwrap_ = answering(32);
+  const Status refused = open();
+  EXPECT_REASON(refused, Reason::kKeyServiceRefused);
+  EXPECT_NE(refused.error().detail.find("persistence.bin was changed"), std::string::npos);
+}
+
 TEST_F(ExternalProtectorTest, TheLimitOfTheOptionsArrivesInEachCall) {
   std::vector<std::chrono::milliseconds> limits;
   wrap_ = [&](ByteView root, ByteView context, std::chrono::milliseconds limit) {

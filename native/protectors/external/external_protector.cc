@@ -101,7 +101,12 @@ Result<SecretBytes> ExternalProtector::unwrap(const PersistenceHeader& header, c
   bool fits = false;
   Result<SecretBytes> opened = unwrap_dek(slot, external_kek(root.view(), header.storage_id).view(),
                                           header.storage_id, header.key_id, &fits);
-  if (!fits) return refused("`unwrap` answered a key that does not open this store");
+  if (!fits) {
+    return refused(
+        "`unwrap` answered a key that does not open this store: that of another store or key slot, or the "
+        "key slot in "
+        "persistence.bin was changed");
+  }
   return opened;
 }
 

@@ -86,7 +86,7 @@ export const errorTable = {
   'hook-not-permitted': { code: 'PERS_8005', retryable: true, remedy: 'Correct owner and mode of the hook, then run `strongroom restore` again.' },
   'hook-failed': { code: 'PERS_8005', retryable: true, remedy: 'Mend what the hook reports, then run `strongroom restore` again.' },
   'hook-timeout': { code: 'PERS_8005', retryable: true, remedy: 'Find out what the hook waits for, then run `strongroom restore` again.' },
-  'key-service-unreachable': { code: 'PERS_8005', retryable: true, remedy: 'Nothing is lost. Check the way to the key service, then try again.' },
+  'key-service-unreachable': { code: 'PERS_8005', retryable: true, remedy: 'Nothing is lost. Check the key service and the way to it, and the functions if the message names an answer, then try again.' },
   'key-service-refused': { code: 'PERS_8005', retryable: false, remedy: 'Restore the permission or the key in the key service. If the key is gone for good, give the store a new root key with `recover`.' },
   'password-wrong': { code: 'PERS_8005', retryable: false, remedy: 'Give the right password. For files from a backup that is the one of when the backup was made.' },
   'password-missing': { code: 'PERS_8005', retryable: false, remedy: 'Give the backup password. A store that was made without one, which its status shows as not recoverable, never gets one: while it still opens, copy its records to a new store that has one.' },

@@ -239,7 +239,8 @@ describe('protector external', function () {
       ['no answer', () => new Promise(() => undefined), 'key-service-unreachable'],
       ['no bytes', () => Promise.resolve('text'), 'key-service-unreachable'],
       ['too many bytes', () => new Uint8Array(4097), 'key-service-unreachable'],
-      ['a key of a wrong size', () => new Uint8Array(31), 'key-service-refused'],
+      ['no bytes at all', () => new Uint8Array(0), 'key-service-unreachable'],
+      ['a key of a wrong size', () => new Uint8Array(31), 'key-service-unreachable'],
       ['another key', () => new Uint8Array(32), 'key-service-refused'],
     ];
     for (const [name, unwrap, reason] of thrown) {
@@ -303,6 +304,21 @@ describe('protector external', function () {
       const { message } = await refusal(world.open({ protector: { ...drawer.protector, unwrap }, recovery }));
       assert.match(message, /message of a function is left out/);
     });
+
+    for (const [name, wrapped] of [
+      ['no bytes at all', new Uint8Array(0)],
+      ['too many bytes', new Uint8Array(4097)],
+      ['no bytes', 'text'],
+    ] as const) {
+      it(`an answer of wrap, ${name}: key-service-unreachable`, async () => {
+        const wrap = (() => wrapped) as unknown as KeyServiceFunction;
+        const { reason } = await refusal(
+          world.open({ protector: { ...new Drawer().protector, wrap }, recovery }),
+        );
+        assert.equal(reason, 'key-service-unreachable');
+        await make(new Drawer().protector);
+      });
+    }
 
     it('knows a refusal by a function that transferred what it was given', async () => {
       const transferring: KeyServiceFunction = (given) => {

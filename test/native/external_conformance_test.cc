@@ -150,15 +150,16 @@ TEST_F(ExternalProtectorTest, EachSlotHasAContextOfItsOwn) {
   }
 }
 
-TEST_F(ExternalProtectorTest, AnswersOfAWrongSizeMakeNoStore) {
+TEST_F(ExternalProtectorTest, AnswersOfAWrongSizeMakeNoStoreAndAreOutages) {
   for (const std::size_t bytes : {std::size_t{0}, kWrappedRootBytesMax + 1}) {
     wrap_ = answering(bytes);
-    EXPECT_REASON(open(), Reason::kKeyServiceRefused);
+    EXPECT_REASON(open(), Reason::kKeyServiceUnreachable);
   }
   wrap_ = {};
-  for (const std::size_t bytes : {0U, 31U, 33U}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{31}, std::size_t{33}, kWrappedRootBytesMax + 1}) {
     unwrap_ = answering(bytes);
-    EXPECT_REASON(open(), Reason::kKeyServiceRefused);
+    EXPECT_REASON(open(), Reason::kKeyServiceUnreachable);
   }
   // Nor one that does not give back what it was given.
   unwrap_ = answering(32);

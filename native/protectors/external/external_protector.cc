@@ -24,6 +24,9 @@ Status without_root(const Status& failed, ByteView root) {
           "protector: the message of a function is left out, because it holds the root key"};
 }
 
+// Of an answer that no key service means: a broken service or function, which says nothing of the root.
+Status malformed(std::string detail) { return {Reason::kKeyServiceUnreachable, std::move(detail)}; }
+
 Status refused(std::string detail) { return {Reason::kKeyServiceRefused, std::move(detail)}; }
 
 }  // namespace
@@ -62,8 +65,8 @@ Result<SecretBytes> ExternalProtector::root_of(ByteView wrapped, const Persisten
   Result<SecretBytes> root = external.unwrap(wrapped, external_context(header, slot_id), external.limit);
   if (!root.ok()) return service_failure("unwrap", root.status());
   if (root->size() != crypto::kKeyBytes) {
-    return refused("`unwrap` answered " + std::to_string(root->size()) +
-                   " bytes, and the root key of this store has 32");
+    return malformed("`unwrap` answered " + std::to_string(root->size()) +
+                     " bytes, and the root key of this store has 32");
   }
   return root;
 }
@@ -78,8 +81,8 @@ Result<KeySlot> ExternalProtector::wrap_new_root(const SecretStoreConfig& place,
       external.wrap(root.view(), external_context(next, slot_id), external.limit);
   if (!wrapped.ok()) return without_root(service_failure("wrap", wrapped.status()), root.view());
   if (wrapped->empty() || wrapped->size() > kWrappedRootBytesMax) {
-    return refused("`wrap` answered " + std::to_string(wrapped->size()) +
-                   " bytes, and a wrapped root key has 1 to 4,096");
+    return malformed("`wrap` answered " + std::to_string(wrapped->size()) +
+                     " bytes, and a wrapped root key has 1 to 4,096");
   }
   const Result<SecretBytes> again = root_of(wrapped->view(), next, slot_id);
   if (!again.ok()) return without_root(again.status(), root.view());

@@ -6,9 +6,22 @@ import { createHash } from 'node:crypto';
 
 import { KeyServiceError, type ExternalProtectorOptions } from 'strongroom';
 
+/** Texts of systemd 252. Another release may say the same in other words, and then it is an outage: nothing is lost. */
+const refusals = [
+  /^Embedded credential name '.*' does not match filename '.*', refusing\.$/m,
+  /^Decryption failed \(incorrect key\?\)/m,
+  /^Unknown encryption format, or corrupted data/m,
+  /^Failed to determine local credential key: (No such file or directory|Permission denied)$/m,
+];
+
 /** By its standard input and output, so that no key is in a file or among the arguments. */
-async function run(words: readonly string[], input: Uint8Array): Promise<Buffer> {
-  const child = spawn('systemd-creds', [...words, '-', '-'], { stdio: ['pipe', 'pipe', 'pipe'] });
+async function run(words: readonly string[], input: Uint8Array, timeoutMs: number): Promise<Buffer> {
+  const child = spawn('systemd-creds', [...words, '-', '-'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, LC_ALL: 'C' },
+    timeout: timeoutMs,
+    killSignal: 'SIGKILL',
+  });
   const out: Buffer[] = [];
   let complaint = '';
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
@@ -16,13 +29,13 @@ async function run(words: readonly string[], input: Uint8Array): Promise<Buffer>
   child.stdin.on('error', () => undefined); // it ended before it had read all
   child.stdin.end(input);
   // Where there is no systemd-creds this throws, which is an outage.
-  const [status] = (await once(child, 'close')) as [number | null];
-  if (status === 0) return Buffer.concat(out);
-  // A credential of another machine or name, or one that was changed.
-  const isRefusal = /bad message|not match|fail.*decrypt|wrong name|integrity/i.test(complaint);
+  const [status, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  const answer = Buffer.concat(out);
+  for (const chunk of out) chunk.fill(0);
+  if (status === 0) return answer;
   throw new KeyServiceError(
-    isRefusal ? 'refused' : 'unreachable',
-    `systemd-creds ended with ${String(status)}`,
+    refusals.some((text) => text.test(complaint)) ? 'refused' : 'unreachable',
+    `systemd-creds ended with ${status ?? String(signal)}`,
   );
 }
 
@@ -31,11 +44,15 @@ function nameOf(context: Uint8Array): string {
   return `--name=strongroom-${createHash('sha256').update(context).digest('hex')}`;
 }
 
-/** @param withKey - what encrypts it: `host`, `tpm2` or `host+tpm2` */
-export function systemdCreds(withKey = 'host'): ExternalProtectorOptions {
+/**
+ * @param withKey - what encrypts it: `host`, `tpm2` or `host+tpm2`
+ * @param timeoutMs - of each call
+ */
+export function systemdCreds(withKey = 'host', timeoutMs = 10_000): ExternalProtectorOptions {
   return {
     type: 'external',
-    wrap: (key, context) => run(['encrypt', `--with-key=${withKey}`, nameOf(context)], key),
-    unwrap: (wrapped, context) => run(['decrypt', nameOf(context)], wrapped),
+    wrap: (key, context) => run(['encrypt', `--with-key=${withKey}`, nameOf(context)], key, timeoutMs),
+    unwrap: (wrapped, context) => run(['decrypt', nameOf(context)], wrapped, timeoutMs),
+    timeoutMs,
   };
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
@@ -346,7 +346,7 @@ describe('protector external', function () {
     it('is told with the function that was too late, and its answer is dropped', async () => {
       const drawer = new Drawer();
       await make(drawer.protector);
-      let late = (_: Uint8Array): void => undefined;
+      let late: (answer: Uint8Array) => void = () => undefined;
       const unwrap: KeyServiceFunction = () => new Promise((resolve) => (late = resolve));
       const protector = { ...drawer.protector, unwrap, timeoutMs: 40 };
       const { reason, message } = await refusal(world.open({ protector, recovery }));
@@ -479,8 +479,8 @@ describe('protector external', function () {
     });
 
     it('tells an outage from a refusal, and comes back', async () => {
-      const protector = { ...httpKms(service.url), timeoutMs: 300 };
-      await make(protector);
+      const protector = httpKms(service.url, {}, 300);
+      await make(httpKms(service.url));
       for (const [mood, reason] of [
         ['silent', 'key-service-unreachable'],
         ['broken', 'key-service-unreachable'],
@@ -489,12 +489,32 @@ describe('protector external', function () {
         service.mood = mood;
         assert.equal((await refusal(world.open({ protector, recovery }))).reason, reason);
       }
+      service.mood = 'blocked';
+      for (service.proxyStatus of [400, 401, 403, 404]) {
+        const { reason } = await refusal(world.open({ protector: httpKms(service.url), recovery }));
+        assert.equal(reason, 'key-service-unreachable', `status ${service.proxyStatus} of a proxy`);
+      }
       service.mood = 'serving';
-      await opens(protector);
+      await opens(httpKms(service.url));
       service.loseKey();
       assert.equal((await refusal(world.open({ protector, recovery }))).reason, 'key-service-refused');
       await (await world.perform('recover', { password }, { protector })).close();
-      await opens(protector);
+      await opens(httpKms(service.url));
+    });
+
+    it('keeps the path of the URL, with and without a slash at its end', async () => {
+      await make(httpKms(`${service.url}kms/v1`));
+      assert.deepEqual(service.calls, ['/kms/v1/wrap', '/kms/v1/unwrap']);
+      await opens(httpKms(`${service.url}kms/v1/`));
+      assert.equal(service.calls[2], '/kms/v1/unwrap');
+    });
+
+    it('ends its request at the limit', async () => {
+      service.mood = 'silent';
+      const { unwrap } = httpKms(service.url, {}, 50);
+      await assert.rejects(async () => unwrap(Buffer.from('wrapped'), Buffer.from('context')), {
+        name: 'TimeoutError',
+      });
     });
 
     it('opens no slot with what was wrapped for another store', async () => {
@@ -522,20 +542,76 @@ describe('protector external', function () {
     });
   });
 
-  it('systemd-creds: wraps the root key of a store', async function () {
-    try {
+  describe('systemd-creds', () => {
+    before(function () {
+      try {
+        execFileSync('systemd-creds', ['encrypt', '--with-key=host', '--name=probe', '-', '-'], {
+          input: 'probe',
+          stdio: ['pipe', 'pipe', 'ignore'],
+        });
+      } catch {
+        this.skip();
+      }
+    });
+    afterEach(() => {
+      delete process.env['SYSTEMD_CREDENTIAL_SECRET'];
+    });
+    const reasonOf = async (protector: ExternalProtectorOptions): Promise<PersistenceError['reason']> =>
+      (await refusal(world.open({ protector, recovery }))).reason;
+
+    it('wraps the root key of a store', async () => {
+      await make(systemdCreds());
+      await opens(systemdCreds());
+    });
+
+    it('refuses a credential of another name, another host or none, and one that was changed', async () => {
+      const protector = systemdCreds();
+      await make(protector);
+      const { unwrap } = protector;
+      const version = execFileSync('systemd-creds', ['--version'], { encoding: 'utf8' });
+      // The texts of other releases are not known to the example: an outage.
+      const expected = version.startsWith('systemd 252 ') ? 'key-service-refused' : 'key-service-unreachable';
+      const foreign = { ...protector, unwrap: (bytes: Uint8Array) => unwrap(bytes, randomBytes(20)) };
+      assert.equal(await reasonOf(foreign), expected, 'another name');
+      const edited = (place: number): ExternalProtectorOptions => ({
+        ...protector,
+        unwrap: (bytes, context) => {
+          const credential = Buffer.from(Buffer.from(bytes).toString(), 'base64');
+          credential[place < 0 ? credential.length + place : place]! ^= 1;
+          return unwrap(Buffer.from(credential.toString('base64')), context);
+        },
+      });
+      assert.equal(await reasonOf(edited(0)), expected, 'another format');
+      assert.equal(await reasonOf(edited(-1)), expected, 'changed');
+      const secret = join(world.root, 'credential.secret');
+      process.env['SYSTEMD_CREDENTIAL_SECRET'] = secret;
+      assert.equal(await reasonOf(protector), expected, 'no key of the host');
       execFileSync('systemd-creds', ['encrypt', '--with-key=host', '--name=probe', '-', '-'], {
-        input: 'probe',
+        input: 'makes a key of the host',
         stdio: ['pipe', 'pipe', 'ignore'],
       });
-    } catch {
-      this.skip();
+      assert.equal(await reasonOf(protector), expected, 'another key of the host');
+      delete process.env['SYSTEMD_CREDENTIAL_SECRET'];
+      await opens(protector);
+    });
+  });
+
+  it('systemd-creds: ends the command at the limit', async () => {
+    const commands = join(world.root, 'commands');
+    mkdirSync(commands);
+    writeFileSync(join(commands, 'systemd-creds'), '#!/bin/sh\nexec sleep 600\n', { mode: 0o755 });
+    const path = process.env['PATH'];
+    process.env['PATH'] = `${commands}:${path}`;
+    try {
+      const { unwrap } = systemdCreds('host', 50);
+      // It rejects when the command has ended.
+      await assert.rejects(async () => unwrap(Buffer.from('wrapped'), Buffer.from('context')), {
+        kind: 'unreachable',
+        message: 'systemd-creds ended with SIGKILL',
+      });
+    } finally {
+      process.env['PATH'] = path;
     }
-    const protector = systemdCreds();
-    await make(protector);
-    await opens(protector);
-    const foreign = { ...protector, unwrap: (bytes: Uint8Array) => protector.unwrap(bytes, randomBytes(20)) };
-    assert.equal((await refusal(world.open({ protector: foreign, recovery }))).reason, 'key-service-refused');
   });
 
   it('no command opens such a store, and each says so', async () => {

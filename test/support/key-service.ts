@@ -22,13 +22,20 @@ export function askingOver(url: string): ExternalProtectorOptions {
   };
 }
 
-export type Mood = 'serving' | 'silent' | 'broken' | 'forbidding';
+/** `blocked`: a proxy before the service refuses, in its own words. */
+export type Mood = 'serving' | 'silent' | 'broken' | 'blocked' | 'forbidding';
+
+function refuse(response: ServerResponse, status: number, error: string): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ error }));
+}
 
 const nonceBytes = 12;
 const tagBytes = 16;
 
 export class KeyService {
   mood: Mood = 'serving';
+  /** Of the proxy. */
+  proxyStatus = 403;
   /** The paths that were asked for. */
   readonly calls: string[] = [];
   #key = randomBytes(32);
@@ -62,17 +69,19 @@ export class KeyService {
     const path = request.url ?? '';
     this.calls.push(path);
     if (this.mood === 'silent') return;
-    if (this.mood !== 'serving') {
-      response.writeHead(this.mood === 'broken' ? 503 : 403).end();
+    if (this.mood === 'broken') return refuse(response, 503, 'Unavailable');
+    if (this.mood === 'forbidding') return refuse(response, 403, 'AccessDenied');
+    if (this.mood === 'blocked') {
+      response.writeHead(this.proxyStatus, { 'content-type': 'text/html' }).end('<h1>Forbidden</h1>');
       return;
     }
     const { bytes, context } = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, string>;
-    const work = path === '/wrap' ? this.#wrap : this.#unwrap;
+    const work = path.endsWith('/wrap') ? this.#wrap : this.#unwrap;
     try {
       const answer = work.call(this, Buffer.from(bytes!, 'base64'), Buffer.from(context!, 'base64'));
       response.end(JSON.stringify({ bytes: answer.toString('base64') }));
     } catch {
-      response.writeHead(400).end();
+      refuse(response, 400, 'InvalidCiphertext');
     }
   }
 

@@ -626,6 +626,16 @@ describe('protector external', function () {
     assert.notEqual(got.status, 0);
     assert.match(got.stderr, /key service of the application/);
     const made = run('init', join(world.root, 'other'), '--protector', 'external');
+  it('has nothing to reseal, with and without the functions', async () => {
+    const { protector } = new Drawer();
+    await make(protector);
+    for (const given of [{ protector }, { protector: undefined }] as Partial<OpenOptions>[]) {
+      const { reason, message } = await refusal(world.perform('reseal', { password }, given));
+      assert.equal(reason, 'nothing-to-do', message);
+    }
+    await opens(protector);
+  });
+
     assert.notEqual(made.status, 0);
     assert.match(made.stderr, /choices are software, tpm, pkcs11/);
   });

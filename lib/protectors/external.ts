@@ -135,6 +135,8 @@ export const external = {
   permitSuffices: false,
   keepsKeyFrom: new Set<Reason>(),
   insteadOfRecover: undefined,
+  insteadOfReseal:
+    'the root key of this store is wrapped by a key service of the application, not sealed in a TPM',
   securityLevels: {
     external: 'external (a key service of the application; the root key passes through JavaScript)',
   },

@@ -321,6 +321,7 @@ export const pkcs11 = {
   permitSuffices: false,
   keepsKeyFrom: new Set<Reason>(),
   insteadOfRecover: 'the key of this store is in a token; `strongroom restore` gives it a new key there',
+  insteadOfReseal: undefined,
   securityLevels: { pkcs11: 'a key in a token; whoever has its PIN can put the witness in it back' },
   read: (given: Flags): GivenProtector<Pkcs11ProtectorOptions> => new GivenPkcs11(given),
   status: ({ token }: NativeStatus) => ({

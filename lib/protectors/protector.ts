@@ -132,6 +132,8 @@ export interface KeyProtectorKind {
   readonly keepsKeyFrom: ReadonlySet<Reason>;
   /** Why `recover` has nothing to do, and what has; undefined where it gives the store a new key. */
   readonly insteadOfRecover: string | undefined;
+  /** Why `reseal` has nothing to do, known before the key is opened; undefined where the core says it. */
+  readonly insteadOfReseal: string | undefined;
   /** What binds a store, in words, by its security level. */
   readonly securityLevels: Readonly<Record<string, string>>;
   /** @param given - of the options, each value read once */

@@ -18,6 +18,7 @@ export const software = {
   permitSuffices: true,
   keepsKeyFrom: new Set(),
   insteadOfRecover: undefined,
+  insteadOfReseal: undefined,
   securityLevels: { software: 'software' },
   read: (): GivenProtector<SoftwareProtectorOptions> => ({
     kind: software,

@@ -320,6 +320,7 @@ export const tpm = {
   // The TPM gives the root of an older state, or of one without its counter, to no one.
   keepsKeyFrom: new Set<Reason>(['vault-rolled-back', 'witness-missing', 'witness-replaced']),
   insteadOfRecover: 'the root of this store is in a TPM; `strongroom reseal` seals it anew',
+  insteadOfReseal: undefined,
   securityLevels: {
     tpm: 'tpm',
     'tpm-virtual': 'tpm-virtual (whoever restores the virtual machine restores its TPM too)',

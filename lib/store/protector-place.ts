@@ -24,7 +24,10 @@ export async function locateProtector(
   if (protector !== undefined) return protector.locate(place);
   if (purpose !== 'reseal') return undefined;
   const type = (await header())?.protector;
-  return readProtector(type && { type })?.locate(place);
+  if (type === undefined) return undefined;
+  const instead = protectorOf(type).insteadOfReseal;
+  if (instead !== undefined) throw new PersistenceError('nothing-to-do', instead);
+  return readProtector({ type })?.locate(place);
 }
 
 /**

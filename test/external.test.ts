@@ -111,7 +111,9 @@ describe('protector external', function () {
     assert.equal(key?.length, 32);
     assert.equal(content().indexOf(key), -1);
     const [context] = drawer.contexts;
-    const { storageId } = await world.inspect();
+    const { storageId, keySlots } = await world.inspect();
+    const { id } = keySlots.find(({ type }) => type === 'external')!;
+    assert.equal(Buffer.from(context!).readUInt32LE(16), id);
     assert.equal(Buffer.from(context!.subarray(0, 16)).toString('hex'), storageId);
     assert.equal(Buffer.from(context!.subarray(20)).toString(), 'test');
   });
@@ -470,12 +472,24 @@ describe('protector external', function () {
     });
     afterEach(() => service.close());
 
-    it('wraps the root key of a store', async () => {
+    it('wraps the root key of a store, and is asked as often as the manual says', async () => {
       const protector = httpKms(service.url);
+      const asked = (): string[] => service.calls.splice(0);
       await make(protector);
-      assert.deepEqual(service.calls, ['/wrap', '/unwrap']);
-      await opens(protector);
-      assert.deepEqual(service.calls, ['/wrap', '/unwrap', '/unwrap']);
+      assert.deepEqual(asked(), ['/wrap', '/unwrap']);
+      const store = await world.open({ protector, recovery });
+      assert.deepEqual(asked(), ['/unwrap']);
+      await store.verify();
+      assert.deepEqual(asked(), ['/unwrap']);
+      const reader = await world.open({ protector, recovery, readOnly: true });
+      assert.deepEqual(asked(), ['/unwrap']);
+      await reader.verify();
+      assert.deepEqual(asked(), ['/unwrap']);
+      await store.rotateDek({ password });
+      assert.deepEqual(asked(), ['/wrap', '/unwrap']);
+      await reader.close();
+      await store.close();
+      assert.deepEqual(asked(), []);
     });
 
     it('tells an outage from a refusal, and comes back', async () => {
@@ -614,6 +628,16 @@ describe('protector external', function () {
     }
   });
 
+  it('has nothing to reseal, with and without the functions', async () => {
+    const { protector } = new Drawer();
+    await make(protector);
+    for (const given of [{ protector }, { protector: undefined }] as Partial<OpenOptions>[]) {
+      const { reason, message } = await refusal(world.perform('reseal', { password }, given));
+      assert.equal(reason, 'nothing-to-do', message);
+    }
+    await opens(protector);
+  });
+
   it('no command opens such a store, and each says so', async () => {
     await make(new Drawer().protector);
     const run = (...words: string[]): { status: number | null; stderr: string } =>
@@ -626,16 +650,6 @@ describe('protector external', function () {
     assert.notEqual(got.status, 0);
     assert.match(got.stderr, /key service of the application/);
     const made = run('init', join(world.root, 'other'), '--protector', 'external');
-  it('has nothing to reseal, with and without the functions', async () => {
-    const { protector } = new Drawer();
-    await make(protector);
-    for (const given of [{ protector }, { protector: undefined }] as Partial<OpenOptions>[]) {
-      const { reason, message } = await refusal(world.perform('reseal', { password }, given));
-      assert.equal(reason, 'nothing-to-do', message);
-    }
-    await opens(protector);
-  });
-
     assert.notEqual(made.status, 0);
     assert.match(made.stderr, /choices are software, tpm, pkcs11/);
   });

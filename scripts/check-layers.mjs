@@ -153,6 +153,29 @@ function checkNative() {
   return all.length;
 }
 
+/**
+ * A constant of a shared header is defined nowhere else in its namespace. Several tests are one translation unit, in
+ * which another test's constant would hide it without a word.
+ */
+function checkTestConstants() {
+  const constant = /^(?:inline )?(?:const|constexpr) [\w:<>]+ (k[A-Z]\w*)\b/;
+  const shared = new Map();
+  const all = files('test/native', /\.(h|cc)$/);
+  for (const header of [true, false]) {
+    for (const file of all.filter((name) => name.endsWith('.h') === header)) {
+      const source = readFileSync(file, 'utf8');
+      const namespace = /^namespace ([\w:]+) \{/m.exec(source)?.[1];
+      source.split('\n').forEach((text, index) => {
+        const name = constant.exec(text)?.[1];
+        if (!name) return;
+        const defined = shared.get(`${namespace}::${name}`);
+        if (defined) report(file, index + 1, `${name} hides the one of ${relative(root, defined)}`);
+        else if (header) shared.set(`${namespace}::${name}`, file);
+      });
+    }
+  }
+}
+
 /** The specifiers that a module asks for: {specifier, line, kind: 'static' | 'type' | 'dynamic' | 'require'}. */
 function importsOf(file) {
   const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
@@ -304,6 +327,7 @@ function printTable() {
 
 printTable();
 const native = checkNative();
+checkTestConstants();
 const typescript = checkTypeScript();
 const measured = checkLengths();
 for (const problem of problems) console.error(problem);

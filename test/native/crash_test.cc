@@ -14,8 +14,6 @@ namespace {
 
 using log::Durability;
 
-const std::size_t kStates = bounded(40, 1000);
-
 class Crash : public ::testing::Test {
  protected:
   // A cleanly closed store with a few records.

@@ -48,6 +48,9 @@ inline std::size_t bounded(std::size_t usual, std::size_t in_long) {
   return short_campaign() ? std::max<std::size_t>(2, usual / 8) : usual;
 }
 
+// How many of the states that a power cut may leave are looked at.
+inline const std::size_t kStates = bounded(40, 1000);
+
 // How often a search of every call must have met something at least.
 inline std::size_t met_at_least(std::size_t usual) { return short_campaign() ? usual / 4 : usual; }
 

@@ -7,8 +7,6 @@ namespace {
 
 using log::Durability;
 
-const std::size_t kStates = bounded(40, 1000);
-
 void finish(const char* name, const Tally& tally) {
   tally.print("rotation", name);
   EXPECT_EQ(tally.faults(), 0U);

@@ -6,8 +6,6 @@
 
 namespace strongroom::store::testing {
 
-inline const std::size_t kStates = bounded(24, 600);
-
 inline std::size_t rollbacks_tried = 0;
 
 // The files that stood before an opening which ended well are refused.

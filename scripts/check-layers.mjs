@@ -153,6 +153,20 @@ function checkNative() {
   return all.length;
 }
 
+/** The C++ tests are in the directories of what they test: of native/, but for what tests share. */
+function checkTestPlaces() {
+  for (const file of files('test/native', /\.(h|cc)$/)) {
+    const place = relative(join(root, 'test/native'), dirname(file));
+    const isTest = file.endsWith('_test.cc');
+    if (isTest ? place === '' || !existsSync(join(root, 'native', place)) : place !== 'support')
+      report(
+        file,
+        1,
+        isTest ? `native/ has no directory '${place}'` : 'what tests share is in test/native/support',
+      );
+  }
+}
+
 /**
  * A constant of a shared header is defined nowhere else in its namespace. Several tests are one translation unit, in
  * which another test's constant would hide it without a word.
@@ -316,6 +330,7 @@ function printTable() {
   for (const { name, only } of reserved)
     console.log(`  ${name}: only ${only.map((d) => `${d}/`).join(', ')}`);
   console.log('  */testing/: only tests, and #ifdef STRONGROOM_TESTING');
+  console.log('test/native/ the directories of native/, and support/');
   console.log('lib/         may import what comes before it, without a cycle');
   console.log(`  ${libOrder.join(' ')}`);
   console.log('  cli/       packages, node:');
@@ -327,6 +342,7 @@ function printTable() {
 
 printTable();
 const native = checkNative();
+checkTestPlaces();
 checkTestConstants();
 const typescript = checkTypeScript();
 const measured = checkLengths();

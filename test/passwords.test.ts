@@ -1,5 +1,5 @@
 // Several backup passwords through the library. What a crash or an older file does is shown in
-// test/native/passwords_test.cc and crash_test.cc.
+// test/native/store/operations/passwords_test.cc and store/crash_test.cc.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

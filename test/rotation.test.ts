@@ -1,5 +1,5 @@
 // The rotation of the data encryption key through the library. What a crash or an older file does is shown in
-// test/native/rotation_test.cc.
+// test/native/store/operations/dek_rotation_test.cc.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

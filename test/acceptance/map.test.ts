@@ -45,7 +45,7 @@ describe('acceptance: docs/acceptance.md', () => {
 
   it('names tests that exist', () => {
     assert.ok(rows.length >= 35);
-    const native = readdirSync(join(root, 'test/native'))
+    const native = readdirSync(join(root, 'test/native'), { encoding: 'utf8', recursive: true })
       .filter((name) => name.endsWith('.cc'))
       .map((name) => readFileSync(join(root, 'test/native', name), 'utf8'))
       .join('\n');

@@ -331,7 +331,7 @@ describe('acceptance: remedies', function () {
 
   it('remedies: where nobody at the keyboard can help, the remedy names who can, and a C++ test makes the state', () => {
     const directory = join(root, 'test/native');
-    const sources = readdirSync(directory)
+    const sources = readdirSync(directory, { encoding: 'utf8', recursive: true })
       .filter((name) => name.endsWith('.cc'))
       .map((name) => readFileSync(join(directory, name), 'utf8'))
       .join('\n');

@@ -1,11 +1,11 @@
 // What each return value means. The groups are written out here once more, by hand and by another order than the table's.
+#include "roots/pkcs11/classify.h"
+
 #include <gtest/gtest.h>
 
 #include <map>
 #include <set>
 #include <vector>
-
-#include "roots/pkcs11/classify.h"
 
 namespace strongroom::roots::pkcs11 {
 namespace {

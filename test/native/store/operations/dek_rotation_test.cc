@@ -1,7 +1,8 @@
 // The rotation of the DEK: what it achieves, and a store while it is pending.
+#include "store/operations/dek_rotation.h"
+
 #include "rotation_fixture.h"
 #include "store/field_sealer.h"
-#include "store/operations/dek_rotation.h"
 #include "store/operations/passwords.h"
 #include "store/operations/verification.h"
 

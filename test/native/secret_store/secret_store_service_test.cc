@@ -1,4 +1,6 @@
 // The `secret-service` back end on a real gnome-keyring-daemon, each test in a private session of its own.
+#include "secret_store/secret_store_service.h"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -20,7 +22,6 @@
 #include "private_keyring.h"
 #include "secret_store/libsecret.h"
 #include "secret_store/secret_record.h"
-#include "secret_store/secret_store_service.h"
 #include "secret_store_conformance.h"
 
 namespace strongroom::store::testing {

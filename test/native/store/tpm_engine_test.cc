@@ -1,5 +1,5 @@
 // The life of a store whose root is in a TPM: the counter and the anchors at each step, epochs, wear, readers, and a TPM
-// that does not answer. The TPM is simulated; test/native/tpm_test.cc and test/kill have real ones.
+// that does not answer. The TPM is simulated; test/native/roots/tpm/tpm_test.cc and test/kill have real ones.
 #include <atomic>
 #include <limits>
 #include <set>

@@ -1,8 +1,9 @@
 // Policy digests and names against values that tpm2-tools 5.4 and swtpm 0.7 made; tpm_test.cc compares live.
+#include "roots/tpm/policy.h"
+
 #include <gtest/gtest.h>
 
 #include "crypto/crypto.h"
-#include "roots/tpm/policy.h"
 
 namespace strongroom::roots {
 namespace {

@@ -1,12 +1,13 @@
 // Restore and rotation cut at every step, on a simulated disk and a real SoftHSM2: the engine is destroyed there as a crash
 // would, the disk and the token keep what they had, and the act is gone on with.
+#include "store/operations/restoration.h"
+
 #include "engine_fixture.h"
 #include "private_token.h"
 #include "store/managed_keys.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/kek_rotation.h"
 #include "store/operations/passwords.h"
-#include "store/operations/restoration.h"
 #include "store/operations/verification.h"
 
 namespace strongroom::store::testing {

@@ -11,7 +11,7 @@ namespace {
 using roots::testing::PrivateToken;
 
 constexpr const char* kCopy = "/srv/copy";
-constexpr const char* kPassword = "backup";
+constexpr const char* kBackupPassword = "backup";
 
 void copy_directory(SimulatedDisk& disk, const std::string& from, const std::string& to) {
   disk.make_directory(to);
@@ -36,11 +36,11 @@ EngineOptions reading(EngineOptions options) {
 
 class LockTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Opened> store(EngineOptions options = store_options(kPassword)) {
+  std::unique_ptr<Opened> store(EngineOptions options = store_options(kBackupPassword)) {
     return std::make_unique<Opened>(*disk_, clock_, std::move(options));
   }
   // Leaves the store open.
-  std::unique_ptr<Opened> make_store(EngineOptions options = store_options(kPassword)) {
+  std::unique_ptr<Opened> make_store(EngineOptions options = store_options(kBackupPassword)) {
     auto made = store(std::move(options));
     EXPECT_OK(made->open());
     EXPECT_OK(made->set("seats", "12").status);
@@ -68,7 +68,8 @@ class LockTest : public ::testing::Test {
     EXPECT_EQ(files_in(*disk_, kSecrets), secrets_before);
   }
   // Goes on as if nothing had been, and so does its next start.
-  void expect_unharmed(std::unique_ptr<Opened> original, EngineOptions options = store_options(kPassword)) {
+  void expect_unharmed(std::unique_ptr<Opened> original,
+                       EngineOptions options = store_options(kBackupPassword)) {
     EXPECT_OK(original->set("seats", "11").status);
     EXPECT_OK((*original)->anchor());
     EXPECT_OK((*original)->validate_before_write());
@@ -98,16 +99,16 @@ TEST_F(LockTest, TheLockFileRemovedFromUnderAWriterLetsNobodyIn) {
 TEST_F(LockTest, ACopyIsRefusedWhileTheOriginalIsOpen) {
   auto original = make_store();
   copy_directory(*disk_, kStore, kCopy);
-  expect_locked(at(store_options(kPassword), kCopy));
+  expect_locked(at(store_options(kBackupPassword), kCopy));
   expect_unharmed(std::move(original));
 }
 
 TEST_F(LockTest, TheOriginalIsRefusedWhileACopyIsOpen) {
   ASSERT_OK((*make_store())->close());
   copy_directory(*disk_, kStore, kCopy);
-  const auto copy = store(at(store_options(kPassword), kCopy));
+  const auto copy = store(at(store_options(kBackupPassword), kCopy));
   ASSERT_OK(copy->open());
-  expect_locked(store_options(kPassword));
+  expect_locked(store_options(kBackupPassword));
   ASSERT_OK((*copy)->close());
 }
 
@@ -116,7 +117,7 @@ TEST_F(LockTest, ACopyIsRefusedWithoutAnyLockFile) {
   copy_directory(*disk_, kStore, kCopy);
   disk_->remove(std::string(kStore) + "/lock");
   disk_->remove(std::string(kSecrets) + "/acme.lock");
-  const auto second = store(at(store_options(kPassword), kCopy));
+  const auto second = store(at(store_options(kBackupPassword), kCopy));
   EXPECT_REASON(second->open(), Reason::kLocked);
   expect_unharmed(std::move(original));
 }
@@ -167,7 +168,7 @@ TEST_F(LockTest, ASystemWithoutTheOtherLocksStillExcludes) {
   disk_->refuse_host_locks();
   auto original = make_store();
   copy_directory(*disk_, kStore, kCopy);
-  expect_locked(at(store_options(kPassword), kCopy));
+  expect_locked(at(store_options(kBackupPassword), kCopy));
   const auto second = store();
   EXPECT_REASON(second->open(), Reason::kLocked);
   expect_unharmed(std::move(original));
@@ -177,23 +178,23 @@ TEST_F(LockTest, EveryActOnACopyIsRefusedWhileTheOriginalIsOpen) {
   auto original = make_store();
   copy_directory(*disk_, kStore, kCopy);
   const auto begun = [&] {
-    auto copy = store(at(store_options(kPassword), kCopy));
+    auto copy = store(at(store_options(kBackupPassword), kCopy));
     EXPECT_OK((*copy)->determine_startup_state().status());
     EXPECT_OK((*copy)->setup_persistence_files());
     return copy;
   };
-  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
+  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
   {
     const auto removed = begun();
     EXPECT_REASON((*removed)->initialize_warmstart(), Reason::kLocked);
-    EXPECT_REASON(Removal(**removed).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+    EXPECT_REASON(Removal(**removed).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}),
                   Reason::kLocked);
   }
   // Where the root seems lost, too.
   const Bytes root = *disk_->content(std::string(kSecrets) + "/acme.RootKey");
   disk_->remove(std::string(kSecrets) + "/acme.RootKey");
-  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
-  EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
+  EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}),
                 Reason::kLocked);
   disk_->set_content(std::string(kSecrets) + "/acme.RootKey", root);
   expect_unharmed(std::move(original));
@@ -206,11 +207,11 @@ TEST_F(LockTest, ActsHoldTheLock) {
   const auto recovering = store();
   ASSERT_OK((*recovering)->determine_startup_state().status());
   ASSERT_OK((*recovering)->setup_persistence_files());
-  ASSERT_OK((*recovering)->initialize_recovery(as_bytes(kPassword)));
-  expect_locked(at(store_options(kPassword), kCopy));
+  ASSERT_OK((*recovering)->initialize_recovery(as_bytes(kBackupPassword)));
+  expect_locked(at(store_options(kBackupPassword), kCopy));
   ASSERT_OK((*recovering)->create_and_load_vault());
   ASSERT_OK((*recovering)->initialize_storage_identifier());
-  ASSERT_OK((*recovering)->recover(Credential{SecretBytes(as_bytes(kPassword)), {}}));
+  ASSERT_OK((*recovering)->recover(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}));
   ASSERT_OK((*recovering)->close());
 }
 
@@ -219,14 +220,14 @@ TEST_F(LockTest, TwoFirstStartsOfOneInstanceExcludeEachOther) {
   ASSERT_OK((*first)->determine_startup_state().status());
   ASSERT_OK((*first)->setup_persistence_files());
   ASSERT_OK((*first)->validate_coldstart_secret_store());
-  const auto second = store(at(store_options(kPassword), kCopy));
+  const auto second = store(at(store_options(kBackupPassword), kCopy));
   const Status refused = second->open();
   EXPECT_REASON(refused, Reason::kLocked);
   EXPECT_NE(refused.error().detail.find("another store with the instance name 'acme'"), std::string::npos)
       << refused.error().detail;
   ASSERT_OK((*first)->initialize_coldstart());
   // From now on there is a better answer.
-  const auto third = store(at(store_options(kPassword), "/srv/third"));
+  const auto third = store(at(store_options(kBackupPassword), "/srv/third"));
   EXPECT_REASON(third->open(), Reason::kPartialRestore);
 }
 
@@ -237,7 +238,7 @@ TEST_F(LockTest, ReadersNeedNoLockAndTakeNone) {
   disk_->remove(std::string(kCopy) + "/lock");
   const std::uint64_t calls = disk_->calls();
   for (const char* directory : {kStore, kCopy}) {
-    const auto reader = store(reading(at(store_options(kPassword), directory)));
+    const auto reader = store(reading(at(store_options(kBackupPassword), directory)));
     ASSERT_OK(reader->open());
     EXPECT_EQ(reader->get("seats"), "12");
     EXPECT_OK(Verification(**reader).verify({}).status());
@@ -246,7 +247,7 @@ TEST_F(LockTest, ReadersNeedNoLockAndTakeNone) {
   EXPECT_EQ(disk_->calls(), calls);
   expect_unharmed(std::move(original));
   // And beside a reader a writer opens.
-  const auto reader = store(reading(store_options(kPassword)));
+  const auto reader = store(reading(store_options(kBackupPassword)));
   ASSERT_OK(reader->open());
   const auto writer = store();
   ASSERT_OK(writer->open());
@@ -254,7 +255,7 @@ TEST_F(LockTest, ReadersNeedNoLockAndTakeNone) {
 
 TEST_F(LockTest, OtherStoresInTheSameSecretStoreAreOpenBesideIt) {
   auto first = make_store();
-  EngineOptions other = at(store_options(kPassword), "/srv/other");
+  EngineOptions other = at(store_options(kBackupPassword), "/srv/other");
   other.instance = "other";
   auto second = make_store(std::move(other));
   EXPECT_OK((*first)->close());
@@ -267,7 +268,7 @@ TEST_F(LockTest, ACopyWithASecretStoreOfItsOwnIsOpenBesideTheOriginal) {
   ASSERT_OK((*original)->anchor());
   copy_directory(*disk_, kStore, kCopy);
   copy_directory(*disk_, kSecrets, "/srv/copied-secrets");
-  EngineOptions options = at(store_options(kPassword), kCopy);
+  EngineOptions options = at(store_options(kBackupPassword), kCopy);
   options.secret_store->directory = "/srv/copied-secrets";
   const auto copy = store(std::move(options));
   ASSERT_OK(copy->open());
@@ -303,15 +304,15 @@ TEST_F(LockTest, NothingStaysLocked) {
   ASSERT_OK((*gone)->setup_persistence_files());
   ASSERT_OK((*gone)->initialize_warmstart());
   ASSERT_OK((*gone)->create_and_load_vault());
-  ASSERT_OK(Removal(**gone).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}));
+  ASSERT_OK(Removal(**gone).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}));
   EXPECT_TRUE(disk_->list(kSecrets).empty());
-  make_store(at(store_options(kPassword), kCopy));
+  make_store(at(store_options(kBackupPassword), kCopy));
 }
 
 // What a drill asks before it writes.
 TEST_F(LockTest, AStoreKnowsTheDirectoryInWhichItWasLastOpenedForWriting) {
   const auto written_here = [&](const char* directory) {
-    const auto reader = store(reading(at(store_options(kPassword), directory)));
+    const auto reader = store(reading(at(store_options(kBackupPassword), directory)));
     EXPECT_OK(reader->open());
     return (*reader)->status().last_written_here;
   };
@@ -323,7 +324,7 @@ TEST_F(LockTest, AStoreKnowsTheDirectoryInWhichItWasLastOpenedForWriting) {
   EXPECT_FALSE(written_here(kCopy));
   EXPECT_TRUE(written_here(kStore));
   // From now on the copy is the store.
-  const auto copy = store(at(store_options(kPassword), kCopy));
+  const auto copy = store(at(store_options(kBackupPassword), kCopy));
   ASSERT_OK(copy->open());
   EXPECT_TRUE((*copy)->status().last_written_here);
   ASSERT_OK((*copy)->close());
@@ -353,8 +354,8 @@ TEST_F(TpmLockTest, ACopyIsRefusedWhileTheOriginalIsOpen) {
   const Status refused = (*begun())->initialize_warmstart();
   EXPECT_REASON(refused, Reason::kLocked);
   EXPECT_NE(refused.error().detail.find("a copy of this store"), std::string::npos);
-  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kPassword)), Reason::kLocked);
-  EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kPassword)), {}}),
+  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
+  EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}),
                 Reason::kLocked);
   EXPECT_EQ(world.chip->value(), value);
   const auto reader = opened(reading(copy_options()));
@@ -381,7 +382,7 @@ TEST(TokenLockTest, ACopyWithASecretStoreOfItsOwnIsRefusedWhileTheOriginalIsOpen
   const auto disk = make_disk();
   ManualClock clock;
   const auto options = [&] {
-    EngineOptions options = store_options(kPassword);
+    EngineOptions options = store_options(kBackupPassword);
     options.protector = ProtectorType::kPkcs11;
     options.pkcs11.locator = token.locator("acme");
     options.pkcs11.pin = SecretBytes(as_bytes(PrivateToken::kPin));

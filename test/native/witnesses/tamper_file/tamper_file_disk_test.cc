@@ -25,9 +25,9 @@ std::vector<AuditEntry> entries_between(std::uint64_t first, std::uint64_t last)
 }
 
 // The checkpoints of a history that starts at `start` and whose entries are entry_at().
-class History {
+class AppendedHistory {
  public:
-  explicit History(AuditCheckpoint start) : checkpoints_{start} {}
+  explicit AppendedHistory(AuditCheckpoint start) : checkpoints_{start} {}
   const AuditCheckpoint& at(std::uint64_t generation) {
     while (checkpoints_.back().generation < generation) {
       const AuditEntry entry = entry_at(checkpoints_.back().generation + 1);
@@ -99,7 +99,7 @@ Status run_script(Store& store, std::uint64_t& attempted) {
 
 // Every state that a power cut now may leave holds what was appended, and can be gone on with.
 void expect_crash_safe(Store& store, std::uint64_t attempted, bool must_exist, bool go_on) {
-  History history({});
+  AppendedHistory history({});
   const std::uint64_t durable = store.file == nullptr ? 0 : store.file->newest().generation;
   for (const os::testing::CrashState& state : store.disk->crash_states()) {
     SCOPED_TRACE(state.description);
@@ -127,7 +127,7 @@ void expect_crash_safe(Store& store, std::uint64_t attempted, bool must_exist, b
 TEST(TamperFile, AppendAcrossTheCapacity) {
   Store store;
   ASSERT_TRUE(store.create().ok());
-  History history({});
+  AppendedHistory history({});
   std::uint64_t checkpoint = 0;
   for (std::uint64_t generation = 1; generation <= 40; ++generation) {
     const std::uint64_t before = store.disk->calls();
@@ -157,7 +157,7 @@ TEST(TamperFile, AppendOfThreeTimesTheCapacityKeepsTheNewestHalf) {
     ASSERT_TRUE(got.ok());
     EXPECT_TRUE(got->clean);
     EXPECT_EQ(got->entries.size(), capacity / 2);
-    History({}).expect_stretch(*got, 1 + 3 * capacity, 1 + 3 * capacity);
+    AppendedHistory({}).expect_stretch(*got, 1 + 3 * capacity, 1 + 3 * capacity);
   }
 }
 
@@ -168,7 +168,7 @@ TEST(TamperFile, CreateFoldsWhatIsBeyondHalfOfTheCapacity) {
     const Result<TamperContent> got = store.read();
     ASSERT_TRUE(got.ok());
     EXPECT_EQ(got->entries.size(), std::min<std::uint64_t>(count, kCapacity / 2));
-    History({}).expect_stretch(*got, count, count);
+    AppendedHistory({}).expect_stretch(*got, count, count);
     EXPECT_TRUE(same(got->newest, store.file->newest()));
   }
 }
@@ -231,7 +231,7 @@ TEST(TamperFile, ResumeClearsDamageAndRestoresTheSize) {
     const Result<TamperContent> more = store.read();
     ASSERT_TRUE(more.ok());
     EXPECT_TRUE(more->clean);
-    History({}).expect_stretch(*more, 5, 5);
+    AppendedHistory({}).expect_stretch(*more, 5, 5);
   }
 }
 
@@ -318,7 +318,7 @@ TEST(TamperFile, FailureAtEveryCallIsHealedByTheNextAppend) {
           const Result<TamperContent> got = store.read();
           ASSERT_TRUE(got.ok());
           EXPECT_TRUE(got->clean);
-          History({}).expect_stretch(*got, reached, reached);
+          AppendedHistory({}).expect_stretch(*got, reached, reached);
         }
         ASSERT_TRUE(run_script(store, attempted).ok());
         const Result<TamperContent> got = store.read();
@@ -356,7 +356,7 @@ TEST(TamperFile, RandomHistories) {
     std::mt19937 random(seed);
     const auto below = [&](std::uint64_t n) { return random() % n; };
     const auto capacity = static_cast<std::uint32_t>(2 + below(20));
-    History history({});
+    AppendedHistory history({});
     auto store = std::make_unique<Store>();
     ASSERT_TRUE(store->create(capacity).ok());
     std::uint64_t attempted = 0;

@@ -287,19 +287,6 @@ TEST_F(TokenEngine, RotatesTheKek) {
   EXPECT_EQ(store.get("seats"), "13");
 }
 
-TEST_F(TokenEngine, TheTokenNoticesARollbackOfFilesAndSecretStore) {
-  make_store();
-  const auto older = disk_->clone();
-  {
-    Opened store = this->store();
-    ASSERT_OK(store.open());
-    ASSERT_OK(store.set("seats", "0").status);
-    ASSERT_OK(store->close());
-  }
-  Opened rewound(*older, clock_, options());
-  EXPECT_REASON(rewound.open(), Reason::kVaultRolledBack);
-}
-
 TEST_F(TokenEngine, AWitnessThatTheTokenNeverStoredLeavesTheOneBefore) {
   make_store();
   ASSERT_EQ(token_.list().size(), 2U);  // as in a new process, with the module initialised again
@@ -490,20 +477,6 @@ TEST_F(TokenEngine, ARotationOfTheDekLeavesOneObject) {
     return ids;
   };
   for (const auto& id : key_ids()) EXPECT_EQ(id, 2U);
-}
-
-TEST_F(TokenEngine, Decommission) {
-  make_store();
-  {
-    Opened store = this->store();
-    ASSERT_OK(store->determine_startup_state().status());
-    ASSERT_OK(store->setup_persistence_files());
-    ASSERT_OK(store->initialize_warmstart());
-    ASSERT_OK(store->create_and_load_vault());
-    ASSERT_OK(Removal(*store).decommission(credential()));
-  }
-  EXPECT_EQ(keks().size(), 0U);
-  make_store();
 }
 
 }  // namespace

@@ -379,16 +379,6 @@ TEST_F(TpmEngine, AReaderTellsTheLagOfTheCounter) {
 
 // --- Faults that are no attack ---
 
-TEST_F(TpmEngine, UnavailableAtOpenIsRetryable) {
-  small_tpm_store(world);
-  world.chip->unplug(true);
-  const Files before = files_of(*world.disk);
-  EXPECT_REASON(open_status(), Reason::kTpmUnavailable);
-  EXPECT_EQ(files_of(*world.disk), before);
-  world.chip->unplug(false);
-  ASSERT_OK(open_and_close(world));
-}
-
 // Whether a TPM without the parent was cleared is asked of the TPM, and only its answer decides.
 TEST_F(TpmEngine, ATpmThatGoesAwayWhileItIsAskedWasNotCleared) {
   small_tpm_store(world);

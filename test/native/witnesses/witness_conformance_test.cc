@@ -265,7 +265,20 @@ class CounterWorld : public WitnessPlace {
     chip_->undefine(roots::kNvIndexFirst);
     chip_->define_forged(roots::kNvIndexFirst, index_label("acme", owner_.ring.header().storage_id), value);
   }
-  void fail_next() { chip_->fail_at(chip_->calls() + 1, SimulatedChip::When::kBefore, true); }
+  void watch() { watched_from_ = chip_->calls(); }
+  [[nodiscard]] std::vector<FailurePoint> points() const {
+    const std::vector<std::string> calls = chip_->call_log();
+    std::vector<FailurePoint> points;
+    for (std::uint64_t at = watched_from_; at < calls.size(); ++at) {
+      points.push_back({at + 1 - watched_from_, false});
+      if (SimulatedChip::changes_something(calls[at])) points.push_back({at + 1 - watched_from_, true});
+    }
+    return points;
+  }
+  void fail_at(const FailurePoint& point) {
+    chip_->fail_at(chip_->calls() + point.number,
+                   point.after ? SimulatedChip::When::kAfter : SimulatedChip::When::kBefore, true);
+  }
   void mend() { chip_->clear_faults(); }
 
   Status anchor(CounterWitness& counter, const log::Checkpoint& checkpoint, Foreign foreign) override {
@@ -321,6 +334,7 @@ class CounterWorld : public WitnessPlace {
   SecretStoreConfig config_;
   const ProtectorContext context_{environment_, options_, owner_.ring, secrets, config_, [] { return 1U; }};
   SealedRoot root_{context_};
+  std::uint64_t watched_from_ = 0;
   std::map<std::uint64_t, Anchor> anchors_;  // by the generations of their commits
 };
 

@@ -30,6 +30,7 @@
 #include "header/persistence_file.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/limits.h"
@@ -66,12 +67,46 @@ static_assert(kInstanceAt + 1 + limits::kInstanceBytesMax +
 static_assert(limits::kSlotParametersBytesMax <= UINT16_MAX && limits::kInstanceBytesMax <= UINT8_MAX);
 
 enum class AuthorityType : std::uint8_t { kPassword = 0, kVendorKey = 1 };
-constexpr std::uint8_t kWitnessBitsAll =
-    kWitnessTamperFile | kWitnessSecretStore | kWitnessTpm | kWitnessToken | kWitnessTpmExtend;
+
+// What a witness has in the core data. The walk over this table is the order of the format.
+struct WitnessData {
+  std::uint8_t bit;
+  std::uint8_t needed;                          // the bit of the witness that it must not be without
+  std::uint32_t CoreData::*nv_index = nullptr;  // null: nothing but its bit
+  SecretBytes CoreData::*nv_secret = nullptr;   // of the index
+  [[nodiscard]] bool is_in(std::uint8_t witnesses) const { return (witnesses & bit) != 0; }
+};
+constexpr std::array kWitnessData{
+    WitnessData{kWitnessTamperFile, 0},
+    WitnessData{kWitnessSecretStore, 0},
+    WitnessData{kWitnessToken, 0},
+    WitnessData{kWitnessTpm, 0, &CoreData::counter_index, &CoreData::counter_secret},
+    WitnessData{kWitnessTpmExtend, kWitnessTpm, &CoreData::extend_index, &CoreData::extend_secret},
+};
+constexpr std::size_t kNvSecretBytes = 32;
 
 bool known_witnesses(std::uint8_t witnesses) {
-  if ((witnesses & ~kWitnessBitsAll) != 0) return false;
-  return (witnesses & kWitnessTpmExtend) == 0 || (witnesses & kWitnessTpm) != 0;
+  std::uint8_t known = 0;
+  for (const WitnessData& data : kWitnessData) {
+    known |= data.bit;
+    if (data.is_in(witnesses) && (witnesses & data.needed) != data.needed) return false;
+  }
+  return (witnesses & ~known) == 0;
+}
+
+// The NV indices of the witnesses that the core data have, in the order of the format.
+template <typename Work>
+void for_each_nv_index(std::uint8_t witnesses, const Work& work) {
+  for (const WitnessData& data : kWitnessData)
+    if (data.nv_index != nullptr && data.is_in(witnesses)) work(data);
+}
+
+bool has_nv_secrets(const CoreData& core) {
+  bool all = true;
+  for_each_nv_index(core.witnesses, [&](const WitnessData& data) {
+    all = all && (core.*data.nv_secret).size() == kNvSecretBytes;
+  });
+  return all;
 }
 
 std::size_t copy_bytes_for(std::size_t content_bytes) {
@@ -162,14 +197,10 @@ Bytes encode_core(const CoreData& core) {
   writer.number(static_cast<std::uint8_t>(core.vault_file_name.size()));
   writer.bytes(as_bytes(core.vault_file_name));
   writer.number(core.window_ms_max);
-  if ((core.witnesses & kWitnessTpm) != 0) {
-    writer.number(core.counter_index);
-    writer.bytes(core.counter_secret.view());
-  }
-  if ((core.witnesses & kWitnessTpmExtend) != 0) {
-    writer.number(core.extend_index);
-    writer.bytes(core.extend_secret.view());
-  }
+  for_each_nv_index(core.witnesses, [&](const WitnessData& data) {
+    writer.number(core.*data.nv_index);
+    writer.bytes((core.*data.nv_secret).view());
+  });
   if (!core.previous && core.former_field_keys.empty()) return out;
   writer.number(static_cast<std::uint8_t>(core.previous ? 1 : 0));
   writer.number(static_cast<std::uint8_t>(core.former_field_keys.size()));
@@ -222,14 +253,10 @@ Result<CoreData> parse_core(ByteView plaintext, std::uint16_t version) {
   core.vault_salt = reader.array<32>();
   core.vault_file_name = as_text(reader.bytes(reader.number<std::uint8_t>()));
   if (version > 5) core.window_ms_max = reader.number<std::uint64_t>();
-  if ((core.witnesses & kWitnessTpm) != 0) {
-    core.counter_index = reader.number<std::uint32_t>();
-    core.counter_secret = SecretBytes(reader.bytes(32));
-  }
-  if ((core.witnesses & kWitnessTpmExtend) != 0) {
-    core.extend_index = reader.number<std::uint32_t>();
-    core.extend_secret = SecretBytes(reader.bytes(32));
-  }
+  for_each_nv_index(core.witnesses, [&](const WitnessData& data) {
+    core.*data.nv_index = reader.number<std::uint32_t>();
+    core.*data.nv_secret = SecretBytes(reader.bytes(kNvSecretBytes));
+  });
   if (!parse_former_keys(reader, core) || !reader.done()) return corrupt("wrong length");
   if (!known_witnesses(core.witnesses)) return corrupt("unknown witness");
   if (core.window_ms_max < kWindowMsMin) return corrupt("a window below the smallest");
@@ -337,10 +364,8 @@ Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData
   SR_TRY(check_header(header));
   SR_TRY(validate_vault_file_name(core.vault_file_name));
   if (!known_witnesses(core.witnesses)) return Status(Reason::kInvalidArgument, "unknown witness");
-  if (((core.witnesses & kWitnessTpm) != 0 && core.counter_secret.size() != 32) ||
-      ((core.witnesses & kWitnessTpmExtend) != 0 && core.extend_secret.size() != 32)) {
+  if (!has_nv_secrets(core))
     return Status(Reason::kInvalidArgument, "the secret of an NV index has 32 bytes");
-  }
   if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");
   if (core.former_field_keys.size() > kFormerFieldKeysMax || !former_keys_fit(core, header.key_id)) {
     return Status(Reason::kInvalidArgument, "former keys that are not of DEKs before the present one");

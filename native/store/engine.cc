@@ -355,8 +355,8 @@ Status Engine::initialize_storage_identifier() {
     SR_ASSIGN(KeyRing::Change completion, state.headers.plan(std::move(complete), changes));
     std::optional<AnchorRecord> anchor;
     if (state.counter != nullptr) {
-      anchor = state.first_anchor(state.sealed_root().at_most(),
-                                  first_extend_value(state.ring.core().extend_secret.view()));
+      anchor = state.anchors.first(state.sealed_root().at_most(),
+                                   first_extend_value(state.ring.core().extend_secret.view()));
       changes.put(kAnchorKey, encode_anchor_record(*anchor));
     }
     SR_TRY(state.of_start(state.begin_writing(log::CommitKind::kOpen, changes, *state.time.newest())));
@@ -458,7 +458,7 @@ Status Engine::close() {
     if (committed.ok()) {
       state.time.force(state.time.next());
       if (state.counter != nullptr)
-        keep(state.anchor_counter(log::CommitKind::kClose, State::Anchor::kAlways));
+        keep(state.anchors.anchor(log::CommitKind::kClose, AnchorKeeper::Which::kAlways));
       // Without a TPM, or with one that does not answer.
       if (state.vault.newest_kind != log::CommitKind::kClose) {
         committed = state.vault.commit(log::CommitKind::kClose);

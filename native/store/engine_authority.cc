@@ -160,10 +160,10 @@ Status Engine::State::commit_with_new_seal(log::CommitKind kind, SystemRecordCha
     SR_TRY(root.indices().remove());  // left by an attempt that was cut, or what is there of two
     SR_TRY(root.plan_indices());
     SR_ASSIGN(const std::uint64_t foreseen, root.indices().foresee_counter(ring.core().counter_index));
-    fresh = first_anchor(foreseen, first_extend_value(ring.core().extend_secret.view()));
+    fresh = anchors.first(foreseen, first_extend_value(ring.core().extend_secret.view()));
   } else {
     const TpmObservation& tpm_now = found.tpm;
-    fresh = first_anchor(tpm_now.counter + (verdict.increment_pending ? 1 : 0), tpm_now.head);
+    fresh = anchors.first(tpm_now.counter + (verdict.increment_pending ? 1 : 0), tpm_now.head);
     if (const std::optional<AnchorRecord>& newest = found.newest) {
       // What the counter was moved by since, a copy of this store moved it.
       fresh.increments = newest->increments + fresh.number - std::min(fresh.number, newest->number);

@@ -4,6 +4,7 @@
 #include "os/errno_reason.h"
 #include "store/engine_state.h"
 #include "store/operations/relocation.h"
+#include "store/start/take_over.h"
 
 namespace strongroom::store {
 namespace {
@@ -333,9 +334,9 @@ Status Engine::State::repair_copies() {
 Status Engine::State::finish_opening(Foreign foreign) {
   SR_TRY(repair_copies());
   if (counter != nullptr) {
-    SR_TRY(take_over());
+    SR_TRY(TakeOver(*this).run());
     // After a COLDSTART too: the files of its provisioning are of no use from here on.
-    const Status anchored = anchor_counter(log::CommitKind::kAnchor, Anchor::kAlways);
+    const Status anchored = anchors.anchor(log::CommitKind::kAnchor, AnchorKeeper::Which::kAlways);
     if (anchored.is(Reason::kWitnessNotMoved))
       return {os::reason_of_errno(anchored.error().system_error), anchored.error().detail,
               anchored.error().system_error};

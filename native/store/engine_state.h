@@ -7,6 +7,7 @@
 #include "protectors/pkcs11/token_kek.h"
 #include "protectors/tpm/sealed_root.h"
 #include "secret_store/items.h"
+#include "store/anchor_keeper.h"
 #include "store/compactor.h"
 #include "store/engine.h"
 #include "store/header_changes.h"
@@ -109,19 +110,19 @@ struct Engine::State {
   Status refused_root;                // why the root did not open, before authority did
   bool age_excused = false;
   bool last_written_here = false;  // the directory is the one in which the store was last opened for writing
-  std::uint64_t seal_epoch_anchors =
-      1;  // under headers.mutex(): how many anchors the present epoch was given
-  std::optional<std::uint64_t> seal_epoch_began_boot_ms;  // under headers.mutex()
   bool restore_validated = false;
   bool password_proven = false;  // of a restore that continues
 
   HeaderChanges headers{{ring, vault, directory, protector}};
   Compactor compactor{{options, ring, vault, directory, witnesses,
                        [this](std::uint32_t key_id) { return witness_keys(key_id); }}};
-  WitnessMover mover{{environment.clock, options, ring, vault, headers, witnesses,
-                      [this] { return anchor_counter(log::CommitKind::kAnchor, Anchor::kUnlessConfirmed); },
-                      [this](std::vector<log::Completion> done) { completed(std::move(done)); },
-                      [this] { compactor.begin_if_worthwhile(); }}};
+  AnchorKeeper anchors{
+      {environment.clock, ring, vault, headers, time, protector, witnesses, [this] { mover.anchored(); }}};
+  WitnessMover mover{
+      {environment.clock, options, ring, vault, headers, witnesses,
+       [this] { return anchors.anchor(log::CommitKind::kAnchor, AnchorKeeper::Which::kUnlessConfirmed); },
+       [this](std::vector<log::Completion> done) { completed(std::move(done)); },
+       [this] { compactor.begin_if_worthwhile(); }}};
   bool tail_repaired = false;
   bool tamper_file_anew = false;
 
@@ -170,12 +171,6 @@ struct Engine::State {
 
   [[nodiscard]] Result<SecretBytes> open_by_root(const PersistenceHeader& candidate, const KeySlot& slot);
 
-  // engine_take_over.cc
-  // A store of release 0.1 gets new indices; otherwise nothing.
-  [[nodiscard]] Status take_over();
-  [[nodiscard]] Status begin_take_over() SR_REQUIRES(headers.mutex());
-  [[nodiscard]] Status end_take_over();
-
   // engine_counter.cc
   // A read-only opening beside a live writer: whether what was read belongs together.
   [[nodiscard]] Result<bool> looks_consistent();
@@ -209,17 +204,10 @@ struct Engine::State {
   [[nodiscard]] Status commit_with_new_seal(log::CommitKind kind, SystemRecordChanges& changes,
                                             const TimeStamp& stamp_now);
 
-  // engine_anchor.cc
-  // kUnlessConfirmed: not where the counter vouches for everything that was committed.
-  enum class Anchor : std::uint8_t { kAlways, kUnlessConfirmed };
-  [[nodiscard]] Status anchor_counter(log::CommitKind kind, Anchor which);
-  [[nodiscard]] std::uint64_t next_epoch_anchors()
-      SR_REQUIRES(headers.mutex());  // as many as the pace of anchors allows
-  [[nodiscard]] Status begin_seal_epoch(std::uint64_t first, std::uint64_t anchors,
-                                        SystemRecordChanges& changes) SR_REQUIRES(headers.mutex());
-  // As authority or a COLDSTART sets it: `head` is what the extend index has, or will have.
-  [[nodiscard]] AnchorRecord first_anchor(std::uint64_t number, const std::optional<Digest>& head);
-  [[nodiscard]] bool counter_unmoved() const;
+  [[nodiscard]] bool counter_unmoved() const {
+    const CounterObservation* const found = evidence.counter();
+    return found == nullptr || found->is_unmoved();
+  }
 
   // engine_run.cc: for the status, with the ring's lock held.
   void describe_time(EngineStatus& out);

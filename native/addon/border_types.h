@@ -13,7 +13,7 @@
 #include "roots/pkcs11/token.h"
 #include "store/engine.h"
 #include "store/managed_keys.h"
-#include "store/planned_start.h"
+#include "store/start/planned_start.h"
 #include "store/tls_credential.h"
 
 namespace strongroom::addon {

@@ -23,7 +23,7 @@
 #include "log/records.h"
 #include "store/engine.h"
 #include "store/field_sealer.h"
-#include "store/planned_start.h"
+#include "store/start/planned_start.h"
 
 namespace strongroom::addon {
 

@@ -1,8 +1,10 @@
 #include "addon/store_parts.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/kek_rotation.h"
+#include "store/operations/reanchoring.h"
 #include "store/operations/removal.h"
 #include "store/operations/restoration.h"
+#include "store/operations/root_recovery.h"
 
 namespace strongroom::addon {
 
@@ -14,13 +16,12 @@ Napi::Value Operations::step(const Napi::CallbackInfo& info) {
 }
 
 // reanchor, recover, reseal: (password | undefined, permit | undefined). After it the vault can be used.
-template <Status (Engine::*kOperation)(const store::Credential&)>
+template <auto kOperation>
 Napi::Value Operations::operate(const Napi::CallbackInfo& info) {
   const auto credential = read_credential(info.Env(), info[0], info[1]);
   if (!credential.ok()) return refuse(info, credential.error());
-  return run_to_open(info, "strongroom.operate", [credential = *credential](Engine& engine) {
-    return (engine.*kOperation)(*credential);
-  });
+  return run_to_open(info, "strongroom.operate",
+                     [credential = *credential](Engine& engine) { return kOperation(engine, *credential); });
 }
 
 // validateRestore(password | undefined, permit | undefined)
@@ -77,8 +78,9 @@ Napi::Value Operations::decommission(const Napi::CallbackInfo& info) {
   return run_for<Names>(
       info, "strongroom.decommission",
       [credential = *credential](Engine& engine) -> Result<Names> {
-        SR_TRY(store::Removal(engine).decommission(*credential));
-        return store::Removal(engine).left_behind();
+        store::Removal removal(engine);
+        SR_TRY(removal.decommission(*credential));
+        return removal.left_behind();
       },
       [](napi_env env, const Names& names) {
         return list_value(env, names, [env](const std::string& name) { return text_value(env, name); });
@@ -95,6 +97,15 @@ Napi::Value Operations::find_leftovers(const Napi::CallbackInfo& info) {
 
 namespace {
 
+Status reanchor(Engine& engine, const store::Credential& credential) {
+  return store::Reanchoring(engine).reanchor(credential);
+}
+Status recover(Engine& engine, const store::Credential& credential) {
+  return store::RootRecovery(engine).recover(credential);
+}
+Status reseal(Engine& engine, const store::Credential& credential) {
+  return store::RootRecovery(engine).reseal(credential);
+}
 Status complete_restore(Engine& engine) { return store::Restoration(engine).complete(); }
 Status remove_leftovers(Engine& engine) { return store::Removal(engine).remove_leftovers(); }
 
@@ -102,9 +113,9 @@ Status remove_leftovers(Engine& engine) { return store::Removal(engine).remove_l
 
 Napi::Function Operations::define(Napi::Env env) {
   return DefineClass(env, kName,
-                     {InstanceMethod<&Operations::operate<&Engine::reanchor>>("reanchor"),
-                      InstanceMethod<&Operations::operate<&Engine::recover>>("recover"),
-                      InstanceMethod<&Operations::operate<&Engine::reseal>>("reseal"),
+                     {InstanceMethod<&Operations::operate<reanchor>>("reanchor"),
+                      InstanceMethod<&Operations::operate<recover>>("recover"),
+                      InstanceMethod<&Operations::operate<reseal>>("reseal"),
                       InstanceMethod<&Operations::validate_restore>("validateRestore"),
                       InstanceMethod<&Operations::restore>("restore"),
                       InstanceMethod<&Operations::note_restore>("noteRestore"),

@@ -119,7 +119,7 @@ class Operations : public StorePart<Operations> {
 
   template <auto kStep>  // called with the engine
   Napi::Value step(const Napi::CallbackInfo& info);
-  template <Status (store::Engine::*kOperation)(const store::Credential&)>
+  template <auto kOperation>  // called with the engine and a credential
   Napi::Value operate(const Napi::CallbackInfo& info);
   Napi::Value validate_restore(const Napi::CallbackInfo& info);
   Napi::Value restore(const Napi::CallbackInfo& info);

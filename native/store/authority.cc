@@ -24,6 +24,13 @@ log::Checkpoint permit_checkpoint(ByteView permit) {
   return checkpoint;
 }
 
+log::Checkpoint with_counter(const log::Checkpoint& checkpoint, std::uint64_t counter_value) {
+  std::array<std::uint8_t, 8> count{};
+  store_le(count.data(), counter_value);
+  return {checkpoint.generation,
+          crypto::sha256({as_bytes("strongroom/v5 authority"), checkpoint.head, count})};
+}
+
 Status check_authority(const Credential& credential, Purpose purpose, const Authority& authority,
                        const PersistenceHeader& header, const log::Checkpoint& checkpoint) {
   if (authority.vendor_public_key) {

@@ -21,6 +21,10 @@ inline constexpr std::size_t kPermitBytes = kPermitStatementBytes + 64;
 // The checkpoint that a permit names; of anything else the zero checkpoint.
 [[nodiscard]] log::Checkpoint permit_checkpoint(ByteView permit);
 
+// The checkpoint that a permit of a store with a TPM is over. The checkpoint alone may come back with older files, the counter
+// does not, and so a permit serves once.
+[[nodiscard]] log::Checkpoint with_counter(const log::Checkpoint& checkpoint, std::uint64_t counter_value);
+
 // Exactly one of the two is given.
 struct Credential {
   SecretBytes password;

@@ -1,25 +1,18 @@
-// One open store: the steps of the persistence workflow, then the vault with its witnesses, until close().
+// One store: its vault and witnesses from the end of a start to close().
 //
-// The steps are called in the document's order (store/planned_start.h); each answers kNotOpen when called out of turn, and
-// a failed step leaves nothing changed that the next start could take for an attack:
+// What opens it is made of it: Start (store/start/start.h), the steps of the persistence workflow. So is what is done to it
+// apart from reads and writes: the classes in store/operations.
 //
-//   determine_startup_state -> setup_persistence_files -> initialize_coldstart | initialize_warmstart
-//     -> create_and_load_vault -> initialize_storage_identifier -> validate_vault_integrity
-//     -> validate_time_tamper_age -> update_time_tamper
-//
-// Until update_time_tamper() a WARMSTART writes nothing at all. With `read_only`, update_time_tamper() writes nothing
-// either and no lock is taken, so that a live store can be looked at.
-//
-// Threads: the steps and maintenance calls come from one thread at a time. submit(), read(), scan(), status(),
+// Threads: steps, operations and maintenance calls come from one thread at a time. submit(), read(), scan(), status(),
 // validate_before_write() may be called from any thread once open. Without `threads` everything happens in the
 // caller's thread and in a fixed order, which is what the crash tests number.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
+#include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "log/commit_queue.h"
 #include "log/compaction.h"
@@ -181,33 +174,6 @@ class Engine {
   Engine& operator=(Engine&&) = delete;
   ~Engine();  // commits what waits, and otherwise like a crash: no stamp, no last move of the witnesses
 
-  // Which of the store's files exist decides: none, or an interrupted provisioning: COLDSTART; all: WARMSTART; only
-  // tmtmp.bin missing: WARMSTART (the fallback); every other set: kPartialRestore. Changes nothing.
-  [[nodiscard]] Result<StartupState> determine_startup_state();
-  // Makes the directory (0700) at COLDSTART, checks owner and mode, takes the lock.
-  [[nodiscard]] Status setup_persistence_files();
-
-  // Refuses leftovers that remember more than their initial checkpoint: kPartialRestore. Part of initialize_coldstart().
-  [[nodiscard]] Status validate_coldstart_secret_store();
-  [[nodiscard]] Status initialize_coldstart();
-  [[nodiscard]] Status initialize_warmstart();
-  // In place of initialize_warmstart() when the root is lost: opens the DEK by password. kNothingToDo when the root
-  // opens it after all.
-  [[nodiscard]] Status initialize_recovery(ByteView password);
-
-  [[nodiscard]] Status create_and_load_vault(const ProgressHook& progress = {});
-  [[nodiscard]] Status initialize_storage_identifier();
-  [[nodiscard]] Status validate_vault_integrity();
-  [[nodiscard]] Status validate_time_tamper_age();
-  [[nodiscard]] Status update_time_tamper();
-
-  // In place of the last three steps. reanchor(): accepts the present state as the new truth; kNothingToDo when every
-  // verdict is ok. recover(): after initialize_recovery(), a new root; continuity stays unproven. Both leave the
-  // store open. recover() makes a new RootKey; reseal() seals a new root in the TPM that is there, under the PCRs of now,
-  // and continuity stays unproven only where the counter is not there either.
-  [[nodiscard]] Status reanchor(const Credential& credential);
-  [[nodiscard]] Status recover(const Credential& credential);
-  [[nodiscard]] Status reseal(const Credential& credential);
   // Commits what waits, stamps TIME_TAMPER, moves every witness, releases the lock. Idempotent. An error of a witness
   // is reported, and the store is closed all the same.
   [[nodiscard]] Status close();
@@ -235,12 +201,12 @@ class Engine {
   [[nodiscard]] EngineStatus status();
 
   // Seals fields of the user's own database under the present DEK, opens those of former ones too; one for each thread.
-  // Made before a rotation of the DEK it goes on under what was the DEK then. In engine_keys.cc.
+  // Made before a rotation of the DEK it goes on under what was the DEK then.
   [[nodiscard]] Result<std::unique_ptr<FieldSealer>> field_sealer();
   // The store's token as a place of managed keys; null where it has none. From any thread, once open.
   [[nodiscard]] std::shared_ptr<TokenKeys> token_keys() const;
 
-  // For the operations (store/operations), which are classes of their own.
+  // For the steps of a start and the operations, which are classes of their own.
   struct State;  // engine_state.h
   [[nodiscard]] State& state() { return *state_; }
 

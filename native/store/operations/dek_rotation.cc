@@ -92,7 +92,7 @@ Status DekRotation::end() {
 Status DekRotation::rotate(ByteView password, const Engine::ProgressHook& progress,
                            const RotationOptions& how) {
   const MutexLock maintenance(store_.compactor.mutex());
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   store_.compactor.join();
   {
     const MutexLock persistence(store_.headers.mutex());

@@ -6,7 +6,7 @@ namespace strongroom::store {
 
 Status KekRotation::rotate() {
   const MutexLock maintenance(store_.compactor.mutex());
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   TokenKek* const kek = store_.protector->token_kek();
   if (kek == nullptr) return {Reason::kNothingToDo, "this store has no KEK in a token"};
   {

@@ -63,7 +63,7 @@ Result<std::uint32_t> Passwords::replace(std::optional<std::uint32_t> former, By
 Result<std::uint32_t> Passwords::change(ByteView current, SecretBytes next,
                                         std::optional<std::string> label) {
   const MutexLock maintenance(store_.compactor.mutex());
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   SR_TRY(check_new_password(next, label.value_or("")));
   SR_ASSIGN(const PersistenceHeader before, store_.headers.settled());
   std::uint32_t former = 0;
@@ -75,7 +75,7 @@ Result<std::uint32_t> Passwords::change(ByteView current, SecretBytes next,
 
 Result<std::uint32_t> Passwords::add(ByteView current, SecretBytes next, std::string label) {
   const MutexLock maintenance(store_.compactor.mutex());
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   SR_TRY(check_new_password(next, label));
   SR_ASSIGN(const PersistenceHeader before, store_.headers.settled());
   if (password_slots(before).size() >= limits::kPasswordSlotsMax) {
@@ -88,7 +88,7 @@ Result<std::uint32_t> Passwords::add(ByteView current, SecretBytes next, std::st
 
 Status Passwords::remove(ByteView staying, std::uint32_t slot_id) {
   const MutexLock maintenance(store_.compactor.mutex());
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   SR_ASSIGN(const PersistenceHeader before, store_.headers.settled());
   const std::string named = "key slot " + std::to_string(slot_id);
   const std::vector<const KeySlot*> slots = password_slots(before);
@@ -128,7 +128,7 @@ Result<std::uint32_t> Passwords::verify(ByteView password) {
     return slot_id;
   }
   SR_TRY(open_by_password(store_.ring.header_now(), password, &slot_id).status());
-  if (store_.stage != Engine::State::Stage::kOpen) return slot_id;
+  if (!store_.life.is_open()) return slot_id;
   std::array<std::uint8_t, sizeof(std::uint64_t)> now{};
   store_le(now.data(), static_cast<std::uint64_t>(store_.environment.clock.wall_ms()));
   SystemRecordChanges changes;

@@ -18,9 +18,9 @@ Status nothing_to_recover(const Engine::State& store) {
   const KeySlot* const slot = root_slot(store.ring.header());
   if (store.options.secret_store && slot != nullptr) {
     const Result<SecretStoreConfig> named = store.protector->place_in(*slot);
-    if (named.ok() && !equal(*named, store.secret_config)) {
+    if (named.ok() && !equal(*named, store.secrets.config)) {
       return {Reason::kNothingToDo,
-              "the root key is in " + place_text(store.secret_config) +
+              "the root key is in " + place_text(store.secrets.config) +
                   " and opens the store; `strongroom relocate` makes persistence.bin name "
                   "that place"};
     }
@@ -49,7 +49,7 @@ Status Relocation::check_left(const SecretStoreConfig& place) {
 
 Status Relocation::relocate() {
   const MutexLock maintenance(store_.compactor.mutex());
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   if (const ProtectorKind& kind = store_.protector->kind(); !kind.has_secrets())
     return {Reason::kNothingToDo, "protector '" + std::string(kind.name) + "' has no SecretStore"};
   SR_TRY(store_.headers.settled().status());
@@ -58,10 +58,10 @@ Status Relocation::relocate() {
   const KeySlot* const slot = root_slot(store_.ring.header());
   if (slot == nullptr) return {Reason::kInternal, "an open store has a key slot of its root"};
   SR_ASSIGN(const SecretStoreConfig named, store_.protector->place_in(*slot));
-  if (equal(named, store_.secret_config))
+  if (equal(named, store_.secrets.config))
     return {Reason::kNothingToDo, "persistence.bin names " + place_text(named) + " already"};
   SR_TRY(check_left(named));
-  SR_ASSIGN(KeySlot renamed, store_.protector->slot_naming(store_.secret_config, *slot));
+  SR_ASSIGN(KeySlot renamed, store_.protector->slot_naming(store_.secrets.config, *slot));
   PersistenceHeader next = store_.ring.header();
   const auto same = std::find_if(next.slots.begin(), next.slots.end(),
                                  [&renamed](const KeySlot& each) { return each.id == renamed.id; });

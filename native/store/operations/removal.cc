@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "store/engine_state.h"
+#include "store/start/root_opening.h"
+#include "store/start/validation.h"
 
 namespace strongroom::store {
 namespace {
@@ -25,24 +27,24 @@ Result<bool> Removal::root_is_gone() {
 }
 
 Status Removal::reach_secrets(const Status& opened, Reach& reach) {
-  if (!store_.secrets) return opened;
+  if (!store_.secrets.store) return opened;
   const StorageId& own = store_.ring.header().storage_id;
   const SecretName last = *store_.protector->kind().last_item;
   const bool ending = store_.ring.header().state == ProvisionState::kRemovingRoot;
   const bool has_root_key = last == SecretName::kRootKey;
-  SR_ASSIGN(const ItemState marker, item_state(*store_.secrets, last, own));
-  SR_ASSIGN(const ItemState time, item_state(*store_.secrets, SecretName::kTimeTamper, own));
+  SR_ASSIGN(const ItemState marker, item_state(*store_.secrets.store, last, own));
+  SR_ASSIGN(const ItemState time, item_state(*store_.secrets.store, SecretName::kTimeTamper, own));
   reach.secrets = true;
   const bool by_time = !has_root_key && time == ItemState::kOwn;
   if (marker == ItemState::kOwn || by_time || (ending && marker == ItemState::kAbsent)) return {};
   std::string what;
   for (const SecretName name : kSecretNames) {
     if (name == SecretName::kRootKey && !has_root_key) continue;
-    SR_ASSIGN(const ItemState found, item_state(*store_.secrets, name, own));
+    SR_ASSIGN(const ItemState found, item_state(*store_.secrets.store, name, own));
     if (found != ItemState::kOwn) what += (what.empty() ? "" : ", ") + std::string(secret_name_text(name));
   }
   what += " of the instance '" + store_.ring.header().instance + "' in the SecretStore " +
-          place_text(store_.secret_config);
+          place_text(store_.secrets.config);
   if (marker == ItemState::kForeign) what += ", where another store has that name";
   if (marker == ItemState::kDamaged) what += ", where an item of that name is damaged";
   reach.missing.push_back(std::move(what));
@@ -72,10 +74,11 @@ Status Removal::enter_removal(ProvisionState next) {
 }
 
 Status Removal::decommission(const Credential& credential) {
-  if (store_.stage < Engine::State::Stage::kSetUp || store_.stage >= Engine::State::Stage::kOpen) {
+  const Stage stage = store_.life.stage();
+  if (stage < Stage::kSetUp || stage >= Stage::kOpen) {
     return {Reason::kNotOpen, "decommission begins after setup_persistence_files()"};
   }
-  if (store_.startup != StartupState::kWarmstart)
+  if (store_.life.findings().startup != StartupState::kWarmstart)
     return {Reason::kNoStore, "there is no store in " + store_.options.directory};
   if (store_.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   std::optional<ParsedPersistence> candidate;
@@ -87,7 +90,7 @@ Status Removal::decommission(const Credential& credential) {
     const KeySlot* root = root_slot(store_.ring.header());
     if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
     // Connects the root's store, too.
-    opened = store_.open_by_root(store_.ring.header(), *root);
+    opened = RootOpening(store_).unwrap(store_.ring.header(), *root);
     if (opened.is(Reason::kLocked)) return opened.status();
     const bool unreachable = !opened.ok() && error_info(opened.error().reason).retryable;
     if (unreachable && !store_.options.allow_leftovers) return opened.status();
@@ -95,7 +98,7 @@ Status Removal::decommission(const Credential& credential) {
   const KeySlot* root = root_slot(store_.ring.header());
   if (root == nullptr) return {Reason::kRootUnavailable, "persistence.bin has no key slot of a root"};
   SR_ASSIGN(const Reach reach, reach_items(*root, opened.status()));
-  store_.left_behind = reach.missing;
+  left_behind_ = reach.missing;
   if (!reach.missing.empty() && !store_.options.allow_leftovers) {
     std::string names;
     for (const std::string& name : reach.missing) names += (names.empty() ? "" : "; ") + name;
@@ -112,13 +115,14 @@ Status Removal::decommission(const Credential& credential) {
     SR_ASSIGN(SecretBytes dek, opened.ok()
                                    ? std::move(opened)
                                    : open_by_password(store_.ring.header(), credential.password.view()));
-    SR_TRY(store_.open_core(*candidate, std::move(dek)));
+    SR_TRY(RootOpening(store_).adopt(*candidate, std::move(dek)));
   }
   const bool resumed = is_being_removed(store_.ring.header().state);
   // The checkpoint may be gone with the vault. That the removal was begun is authentic; its permit must be this store's still.
-  const log::Checkpoint checkpoint = resumed && store_.ring.core().authority.vendor_public_key
-                                         ? permit_checkpoint(credential.permit)
-                                         : store_.authority_checkpoint(store_.vault.loaded.newest);
+  const log::Checkpoint checkpoint =
+      resumed && store_.ring.core().authority.vendor_public_key
+          ? permit_checkpoint(credential.permit)
+          : Validation(store_).authority_checkpoint(store_.vault.loaded.newest);
   SR_TRY(check_authority(credential, Purpose::kDecommission, store_.ring.core().authority,
                          store_.ring.header(), checkpoint));
 
@@ -137,8 +141,8 @@ Status Removal::decommission(const Credential& credential) {
 
 // Another store's item of the same name stays.
 Status Removal::remove_own(SecretName name) {
-  SR_ASSIGN(const ItemState found, item_state(*store_.secrets, name, store_.ring.header().storage_id));
-  return found == ItemState::kForeign ? Status() : store_.secrets->remove(name);
+  SR_ASSIGN(const ItemState found, item_state(*store_.secrets.store, name, store_.ring.header().storage_id));
+  return found == ItemState::kForeign ? Status() : store_.secrets.store->remove(name);
 }
 
 Status Removal::remove_items(const Reach& reach) {
@@ -157,23 +161,21 @@ Status Removal::remove_items(const Reach& reach) {
 }
 
 Status Removal::remove_persistence() {
-  if (store_.secrets) {
-    Status removed = store_.secrets->remove_lock();
+  if (store_.secrets.store) {
+    Status removed = store_.secrets.store->remove_lock();
     if (!removed.ok() && !store_.options.allow_leftovers) return removed;
   }
   SR_TRY(store_.directory->remove(std::string(kPersistenceFileName) + std::string(kNewSuffix)));
   SR_TRY(store_.directory->remove(kPersistenceFileName));
   SR_TRY(store_.directory->sync());
   store_.locks.release();
-  store_.stage = Engine::State::Stage::kClosed;
+  store_.life.reached(Stage::kClosed);
   return {};
 }
 
-const std::vector<std::string>& Removal::left_behind() const { return store_.left_behind; }
-
 Result<std::vector<Leftover>> Removal::find_leftovers() {
   const EngineOptions& options = store_.options;
-  if (store_.stage != Engine::State::Stage::kNew)
+  if (store_.life.stage() != Stage::kNew)
     return Status(Reason::kNotOpen, "find_leftovers() takes the place of the steps of a start");
   std::vector<Leftover> found;
   store_.ring.planned_header().instance = options.instance;
@@ -196,16 +198,17 @@ Result<std::vector<Leftover>> Removal::find_leftovers() {
   }
 
   if (options.secret_store) {
-    store_.secret_config = *options.secret_store;
-    if (store_.secret_config.type == SecretStoreType::kFile) {
+    store_.secrets.config = *options.secret_store;
+    if (store_.secrets.config.type == SecretStoreType::kFile) {
       // An item that is absent because its directory is not mounted must not pass for one that is gone.
       SR_TRY(store_.environment.files
-                 .open_directory(store_.secret_config.directory, os::DirectoryMode::kExisting)
+                 .open_directory(store_.secrets.config.directory, os::DirectoryMode::kExisting)
                  .status());
     }
-    SR_ASSIGN(store_.secrets, open_secret_store(store_.environment, store_.secret_config, options.instance));
-    SR_TRY(add_leftovers(*store_.secrets, "the SecretStore " + place_text(store_.secret_config), kSecretNames,
-                         found));
+    SR_ASSIGN(store_.secrets.store,
+              open_secret_store(store_.environment, store_.secrets.config, options.instance));
+    SR_TRY(add_leftovers(*store_.secrets.store, "the SecretStore " + place_text(store_.secrets.config),
+                         kSecretNames, found));
   }
   store_.use_protector(kind_of(options.protector.value_or(ProtectorType::kSoftware)));
   SR_TRY(store_.protector->removal().find_leftovers(found));
@@ -215,7 +218,7 @@ Result<std::vector<Leftover>> Removal::find_leftovers() {
 // A store that is open holds one of these.
 Status Removal::lock_leftovers(const std::vector<Leftover>& found) {
   if (store_.directory) SR_TRY(store_.locks.take_directory(*store_.directory));
-  if (store_.secrets) SR_TRY(store_.locks.take_instance(*store_.secrets));
+  if (store_.secrets.store) SR_TRY(store_.locks.take_instance(*store_.secrets.store));
   std::vector<StorageId> ids;
   for (const Leftover& item : found)
     if (item.storage_id && std::find(ids.begin(), ids.end(), *item.storage_id) == ids.end())
@@ -247,9 +250,9 @@ Status Removal::remove_found() {
             "another process changed what is left of the store while it was looked at; try again"};
   }
   SR_TRY(store_.protector->removal().remove_leftovers(found));
-  if (store_.secrets) {
-    for (const SecretName name : kSecretNames) SR_TRY(store_.secrets->remove(name));
-    SR_TRY(store_.secrets->remove_lock());
+  if (store_.secrets.store) {
+    for (const SecretName name : kSecretNames) SR_TRY(store_.secrets.store->remove(name));
+    SR_TRY(store_.secrets.store->remove_lock());
   }
   if (store_.directory) {
     for (const Leftover& item : found)
@@ -258,7 +261,7 @@ Status Removal::remove_found() {
     SR_TRY(store_.directory->remove(kPersistenceFileName));
     SR_TRY(store_.directory->sync());
   }
-  store_.stage = Engine::State::Stage::kClosed;
+  store_.life.reached(Stage::kClosed);
   return {};
 }
 

@@ -17,8 +17,8 @@ class Removal {
   // Removes the store with its secrets, restartable at every step. After create_and_load_vault(), whether or not that
   // succeeded. kItemsMissing, before anything is changed, when something would be left behind, unless `allow_leftovers`.
   [[nodiscard]] Status decommission(const Credential& credential);
-  // What it did not find, as phrases.
-  [[nodiscard]] const std::vector<std::string>& left_behind() const;
+  // What decommission() did not find, as phrases.
+  [[nodiscard]] const std::vector<std::string>& left_behind() const { return left_behind_; }
   // What is left of a store whose persistence.bin is gone: by `instance`, in the directory, the SecretStore, and the TPM or
   // the token that the options name. Instead of the other steps; changes nothing. kStoreExists where persistence.bin can be
   // read: then it names an authority, which decommission() asks.
@@ -44,6 +44,7 @@ class Removal {
   [[nodiscard]] Status lock_leftovers(const std::vector<Leftover>& found);
 
   Engine::State& store_;
+  std::vector<std::string> left_behind_;
 };
 
 }  // namespace strongroom::store

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "store/engine_state.h"
+#include "store/start/first_writing.h"
+#include "store/start/validation.h"
 #include "store/token_keys.h"
 
 namespace strongroom::store {
@@ -73,7 +75,7 @@ Status Restoration::register_token_witness() {
       {newest.generation, newest.head}, store_.vault.newest_wall_ms, store_.witnesses->used_checkpoints()};
   for (const std::unique_ptr<Witness>& witness : store_.witnesses->each()) {
     if (witness->kind().pace != Pace::kPaced) continue;
-    const Observation* const found = store_.evidence.of(witness->kind());
+    const Observation* const found = store_.life.opening().evidence.of(witness->kind());
     if (found != nullptr && found->checkpoint()) continue;  // judged, and contained in the history
     SR_TRY(witness->begin(value, std::nullopt));
   }
@@ -81,24 +83,22 @@ Status Restoration::register_token_witness() {
 }
 
 Status Restoration::validate(const Credential& credential) {
-  SR_TRY(store_.require(Engine::State::Stage::kIdentified));
+  SR_TRY(store_.life.require(Stage::kIdentified));
   if (store_.protector->kind().repair != RootRepair::kRestore)
     return {Reason::kNothingToDo, "this store has no root in a token"};
   if (store_.options.read_only) return {Reason::kReadOnly, "the store was opened for reading only"};
   const std::optional<RestoreRecord> earlier = restore_record(store_.vault);
   const bool pending = earlier && !earlier->completed;
-  if (!store_.recovering && !pending) return {Reason::kNothingToDo, "the token opens the root"};
-  if (store_.recovering) {
-    store_.evidence.history.is_root_lost = true;
-    store_.verdict = judge(store_.evidence);
-  }
-  SR_TRY(store_.verdict.status);
-  SR_TRY(store_.check_persistence_record());
-  Status stamp = store_.find_stamp();
-  if (!stamp.ok() && !(store_.recovering && stamp.is(Reason::kWitnessMissing))) return stamp;
-  SR_TRY(store_.check_time(read_clock(store_.environment.clock)));
+  Opening& opening = store_.life.opening();
+  const Validation validation(store_);
+  if (!opening.is_recovering && !pending) return {Reason::kNothingToDo, "the token opens the root"};
+  SR_TRY(opening.is_recovering ? validation.verdict_without_root() : opening.verdict.status);
+  SR_TRY(validation.persistence_record());
+  Status stamp = validation.stamp();
+  if (!stamp.ok() && !(opening.is_recovering && stamp.is(Reason::kWitnessMissing))) return stamp;
+  SR_TRY(validation.clock(read_clock(store_.environment.clock)));
   Status authority;
-  if (store_.recovering) {
+  if (opening.is_recovering) {
     authority = check_authority(credential, Purpose::kRecover, store_.ring.core().authority,
                                 store_.ring.header(), store_.vault.loaded.newest);
     // A restore that was cut behind its commit is continued by the permit that began it.
@@ -110,47 +110,51 @@ Status Restoration::validate(const Credential& credential) {
     // The commit was made under the password, and the token opens the root: both are enough. A wrong password is refused
     // all the same.
     authority = open_by_password(store_.ring.header(), credential.password.view()).status();
-    store_.password_proven = authority.ok();
+    opening.password_proven = authority.ok();
   }
   SR_TRY(authority);
-  store_.restore_validated = true;
+  opening.restore_validated = true;
   return {};
 }
 
 Status Restoration::resume() {
   SR_TRY(store_.before_step("begin"));
-  SR_TRY(store_.cut_tail());
+  const Opening& opening = store_.life.opening();
+  FirstWriting writing(store_);
+  SR_TRY(writing.cut_tail());
   SystemRecordChanges changes;
   store_.ring.put_done(changes);
   const log::CommitKind kind =
-      store_.password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
-  SR_TRY(store_.begin_writing(kind, changes, store_.time.next()));
-  store_.tamper_file_anew = store_.verdict.tamper_file_anew;
+      opening.password_proven ? log::CommitKind::kRestorePassword : log::CommitKind::kRestoreDetected;
+  SR_TRY(writing.begin(kind, changes, store_.time.next()));
+  store_.life.findings().tamper_file_anew = opening.verdict.tamper_file_anew;
   SR_TRY(store_.before_step("strays"));
   SR_TRY(store_.protector->token_kek()->remove_strays());
-  return store_.finish_opening(Foreign::kRefuse);
+  return writing.finish(Foreign::kRefuse);
 }
 
 // Of what is there before the restore writes anything.
 Restoration::Planned Restoration::plan(const TokenSlot& former, const Now& now) {
+  const Opening& opening = store_.life.opening();
   Planned planned;
   RestoreRecord& record = planned.record;
   record.accepted = store_.vault.loaded.newest;
-  record.cause = error_info(store_.refused_root.error().reason).reason;
+  record.cause = error_info(opening.refused_root.error().reason).reason;
   record.former_serial = former.token_serial;
   record.wall_ms = now.wall_ms;
   // By an attempt that was cut behind its commit.
   const std::optional<RestoreRecord> cut = restore_record(store_.vault);
   record.keys_deactivated = cut && !cut->completed ? cut->keys_deactivated : 0;
-  planned.is_fresh = store_.evidence.has_confirming() && store_.evidence.stamp() &&
+  planned.is_fresh = opening.evidence.has_confirming() && opening.evidence.stamp() &&
                      age_ms(*store_.time.newest(), now) <= store_.ring.core().age_ms_max;
   return planned;
 }
 
 Status Restoration::restore(const Credential& credential) {
-  if (!store_.restore_validated) SR_TRY(validate(credential));
-  SR_TRY(store_.require(Engine::State::Stage::kIdentified));
-  if (!store_.recovering) return resume();
+  SR_TRY(store_.life.require(Stage::kIdentified));
+  const Opening& opening = store_.life.opening();
+  if (!opening.restore_validated) SR_TRY(validate(credential));
+  if (!opening.is_recovering) return resume();
 
   const KeySlot* slot = root_slot(store_.ring.header());
   if (slot == nullptr) return {Reason::kInternal, "a store with a token has a key slot for it"};
@@ -161,11 +165,11 @@ Status Restoration::restore(const Credential& credential) {
 
   const Now now = read_clock(store_.environment.clock);
   Planned planned = plan(former, now);
-  SR_TRY(store_.cut_tail());
+  FirstWriting writing(store_);
+  SR_TRY(writing.cut_tail());
   SystemRecordChanges none;
-  SR_TRY(
-      store_.begin_writing(log::CommitKind::kRestoreDetected, none, next_stamp(*store_.time.newest(), now)));
-  store_.tamper_file_anew = store_.verdict.tamper_file_anew;
+  SR_TRY(writing.begin(log::CommitKind::kRestoreDetected, none, next_stamp(*store_.time.newest(), now)));
+  store_.life.findings().tamper_file_anew = opening.verdict.tamper_file_anew;
   SR_TRY(note_as(log::CommitKind::kRestorePassword));
   SR_TRY(note_as(log::CommitKind::kRestoreToken));
 
@@ -184,7 +188,7 @@ Status Restoration::restore(const Credential& credential) {
   SR_TRY(note_as(log::CommitKind::kRestoreKeys));
   SR_TRY(store_.before_step("strays"));
   SR_TRY(kek.remove_strays());
-  return store_.finish_opening(store_.evidence.has_confirming() ? Foreign::kRefuse : Foreign::kReplace);
+  return writing.finish(opening.evidence.has_confirming() ? Foreign::kRefuse : Foreign::kReplace);
 }
 
 Status Restoration::commit(Planned planned, PersistenceHeader header, const TokenSlot& former) {
@@ -207,7 +211,7 @@ Status Restoration::commit(Planned planned, PersistenceHeader header, const Toke
 
   SR_TRY(store_.before_step("file"));
   SR_TRY(store_.headers.settled().status());
-  store_.persistence_damaged = store_.recovering = false;
+  store_.life.root_replaced();
 
   SR_TRY(store_.before_step("settle"));
   SystemRecordChanges done;
@@ -216,13 +220,13 @@ Status Restoration::commit(Planned planned, PersistenceHeader header, const Toke
 }
 
 Status Restoration::note(RestoreNote note) {
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   if (!is_restore_pending(store_.vault)) return {Reason::kNothingToDo, "no restore is under way"};
   return note_as(note == RestoreNote::kTls ? log::CommitKind::kRestoreTls : log::CommitKind::kRestoreHook);
 }
 
 Status Restoration::complete() {
-  SR_TRY(store_.accepts_writes());
+  SR_TRY(store_.life.accepts_writes());
   std::optional<RestoreRecord> record = restore_record(store_.vault);
   if (!record || record->completed) return {Reason::kNothingToDo, "no restore is under way"};
   record->completed = true;

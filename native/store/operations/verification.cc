@@ -1,6 +1,7 @@
 #include "store/operations/verification.h"
 
 #include "store/engine_state.h"
+#include "store/start/start.h"
 
 namespace strongroom::store {
 
@@ -19,27 +20,28 @@ Result<VerifyReport> Verification::read(const Engine::ProgressHook& progress) {
   EngineOptions options;
   options.directory = store_.options.directory;
   options.instance = store_.ring.header_now().instance;
-  if (store_.secrets) options.secret_store = store_.secret_config;
+  if (store_.secrets.store) options.secret_store = store_.secrets.config;
   options.read_only = true;
   Engine reader(store_.environment, std::move(options), {});
   // One connection: a TPM may serve no second one, a token few.
   Engine::State& with = reader.state();
   with.protector = store_.protector->beside(with.protector_context(), with.options);
-  SR_TRY(reader.determine_startup_state().status());
-  SR_TRY(reader.setup_persistence_files());
-  SR_TRY(reader.initialize_warmstart());
-  SR_TRY(reader.create_and_load_vault(progress));
-  SR_TRY(reader.initialize_storage_identifier());
-  SR_TRY(reader.validate_vault_integrity());
-  SR_TRY(reader.validate_time_tamper_age());
-  SR_TRY(reader.update_time_tamper());
+  Start start(reader);
+  SR_TRY(start.determine_startup_state().status());
+  SR_TRY(start.setup_persistence_files());
+  SR_TRY(start.initialize_warmstart());
+  SR_TRY(start.create_and_load_vault(progress));
+  SR_TRY(start.initialize_storage_identifier());
+  SR_TRY(start.validate_vault_integrity());
+  SR_TRY(start.validate_time_tamper_age());
+  SR_TRY(start.update_time_tamper());
   const Engine::State& found = reader.state();
   VerifyReport report;
   report.snapshot = found.vault.loaded.snapshot;
   report.newest = found.vault.loaded.newest;
   report.commits = found.vault.loaded.newest.generation - found.vault.loaded.snapshot.generation;
   report.records = found.vault.index.size();
-  for (const std::unique_ptr<Observation>& each : found.evidence.found)
+  for (const std::unique_ptr<Observation>& each : reader.state().life.opening().evidence.found)
     report.audit_entries += each->audit_entries();
   report.witnesses = reader.status().witnesses;
   return report;

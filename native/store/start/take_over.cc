@@ -13,9 +13,9 @@ Status TakeOver::run() {
 
 Status TakeOver::begin() {
   store_.headers.mutex().assume_held();
-  if (!store_.counter->settled()) {
+  if (!store_.counter()->settled()) {
     SR_TRY(store_.witnesses->move());
-    SR_TRY(store_.counter->reach(read_clock(store_.environment.clock)));
+    SR_TRY(store_.counter()->reach(read_clock(store_.environment.clock)));
   }
   const StoreIndices indices = store_.sealed_root().indices();
   SR_TRY(indices.remove({store_.ring.core().counter_index}));  // left by an attempt that was cut
@@ -29,7 +29,7 @@ Status TakeOver::begin() {
   if (made != foreseen)
     return {Reason::kTpmUnavailable, "another program moved a counter of the TPM concurrently; start again"};
 
-  AnchorRecord record = store_.counter->newest();
+  AnchorRecord record = store_.counter()->newest();
   record.number = record.first_number = made;
   record.increments += 1;
   record.head = AnchorHead{first_extend_value(planned.extend.secret.view()), std::nullopt};
@@ -53,8 +53,8 @@ Status TakeOver::end() {
   const Result<log::CommitInfo> done =
       store_.vault.queue->commit_system(log::CommitKind::kTakeOver, changes.list());
   if (!done.ok()) return done.status();
-  store_.counter->renew();
-  store_.counter->start_from(*record, done->checkpoint, CounterWitness::Reached::kByTpm, done->checkpoint);
+  store_.counter()->renew();
+  store_.counter()->start_from(*record, done->checkpoint, CounterWitness::Reached::kByTpm, done->checkpoint);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "store/operations/kek_rotation.h"
 #include "store/operations/removal.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -59,10 +60,10 @@ struct Acts {
   static Status decommission(World& world) {
     Session session(world);
     Engine& engine = session.engine();
-    SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
+    SR_ASSIGN(const StartupState startup, Start(engine).determine_startup_state());
     if (startup == StartupState::kColdstart) return {};
-    SR_TRY(engine.setup_persistence_files());
-    if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
+    SR_TRY(Start(engine).setup_persistence_files());
+    if (Start(engine).initialize_warmstart().ok()) SR_TRY(Start(engine).create_and_load_vault());
     return Removal(engine).decommission(password_proof("backup"));
   }
 };

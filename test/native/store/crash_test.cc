@@ -6,7 +6,10 @@
 #include "hooked_files.h"
 #include "reliability_fixture.h"
 #include "store/operations/passwords.h"
+#include "store/operations/reanchoring.h"
 #include "store/operations/removal.h"
+#include "store/operations/root_recovery.h"
+#include "store/start/start.h"
 #include "vendor_key.h"
 
 namespace strongroom::store::testing {
@@ -288,7 +291,7 @@ Act reanchor_act(const MakeProof& credential) {
   return [credential](World& world) {
     Session session(world);
     SR_TRY(steps_to_identified(session.engine()));
-    SR_TRY(session.engine().reanchor(credential()));
+    SR_TRY(Reanchoring(session.engine()).reanchor(credential()));
     return session.close();
   };
 }
@@ -385,12 +388,12 @@ Act recover_act(const MakeProof& credential, std::string password) {
   return [credential, password = std::move(password)](World& world) {
     Session session(world);
     Engine& engine = session.engine();
-    SR_TRY(engine.determine_startup_state().status());
-    SR_TRY(engine.setup_persistence_files());
-    SR_TRY(engine.initialize_recovery(as_bytes(password)));
-    SR_TRY(engine.create_and_load_vault());
-    SR_TRY(engine.initialize_storage_identifier());
-    SR_TRY(engine.recover(credential()));
+    SR_TRY(Start(engine).determine_startup_state().status());
+    SR_TRY(Start(engine).setup_persistence_files());
+    SR_TRY(Start(engine).initialize_recovery(as_bytes(password)));
+    SR_TRY(Start(engine).create_and_load_vault());
+    SR_TRY(Start(engine).initialize_storage_identifier());
+    SR_TRY(RootRecovery(engine).recover(credential()));
     return session.close();
   };
 }
@@ -435,10 +438,10 @@ Act decommission_act(const MakeProof& credential) {
   return [credential](World& world) -> Status {
     Session session(world);
     Engine& engine = session.engine();
-    SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
+    SR_ASSIGN(const StartupState startup, Start(engine).determine_startup_state());
     if (startup == StartupState::kColdstart) return {};
-    SR_TRY(engine.setup_persistence_files());
-    if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
+    SR_TRY(Start(engine).setup_persistence_files());
+    if (Start(engine).initialize_warmstart().ok()) SR_TRY(Start(engine).create_and_load_vault());
     return Removal(engine).decommission(credential());
   };
 }

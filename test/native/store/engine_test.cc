@@ -3,8 +3,11 @@
 #include "base/limits.h"
 #include "engine_fixture.h"
 #include "store/operations/passwords.h"
+#include "store/operations/reanchoring.h"
 #include "store/operations/removal.h"
+#include "store/operations/root_recovery.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -165,14 +168,14 @@ TEST_F(EngineTest, OldCopyOfTheVaultIsRefusedAndReanchoredByPassword) {
   const auto reanchor = [this](std::string_view password) {
     auto store = std::make_unique<Opened>(*disk, clock, store_options());
     Status status = [&]() -> Status {
-      SR_TRY((*store)->determine_startup_state().status());
-      SR_TRY((*store)->setup_persistence_files());
-      SR_TRY((*store)->initialize_warmstart());
-      SR_TRY((*store)->create_and_load_vault());
-      SR_TRY((*store)->initialize_storage_identifier());
+      SR_TRY(Start(**store).determine_startup_state().status());
+      SR_TRY(Start(**store).setup_persistence_files());
+      SR_TRY(Start(**store).initialize_warmstart());
+      SR_TRY(Start(**store).create_and_load_vault());
+      SR_TRY(Start(**store).initialize_storage_identifier());
       Credential credential;
       credential.password = SecretBytes(as_bytes(password));
-      return (*store)->reanchor(credential);
+      return Reanchoring(**store).reanchor(credential);
     }();
     if (status.ok()) status = (*store)->close();
     return status;
@@ -200,15 +203,15 @@ TEST_F(EngineTest, LostRootIsRecoveredByPassword) {
     EXPECT_REASON(refused.open(), Reason::kRootUnavailable);
   }
   Opened store = make();
-  ASSERT_OK(store->determine_startup_state().status());
-  ASSERT_OK(store->setup_persistence_files());
-  EXPECT_REASON(store->initialize_recovery(as_bytes("wrong")), Reason::kPasswordWrong);
-  ASSERT_OK(store->initialize_recovery(as_bytes("backup")));
-  ASSERT_OK(store->create_and_load_vault());
-  ASSERT_OK(store->initialize_storage_identifier());
+  ASSERT_OK(Start(*store).determine_startup_state().status());
+  ASSERT_OK(Start(*store).setup_persistence_files());
+  EXPECT_REASON(Start(*store).initialize_recovery(as_bytes("wrong")), Reason::kPasswordWrong);
+  ASSERT_OK(Start(*store).initialize_recovery(as_bytes("backup")));
+  ASSERT_OK(Start(*store).create_and_load_vault());
+  ASSERT_OK(Start(*store).initialize_storage_identifier());
   Credential credential;
   credential.password = SecretBytes(as_bytes("backup"));
-  ASSERT_OK(store->recover(credential));
+  ASSERT_OK(RootRecovery(*store).recover(credential));
   EXPECT_TRUE(store->status().continuity_unproven);
   EXPECT_EQ(store.get("seats/cad"), "12");
   ASSERT_OK(store->close());
@@ -245,10 +248,10 @@ TEST_F(EngineTest, DecommissionAllowsACleanColdstart) {
   cold("backup");
   {
     Opened store = make();
-    ASSERT_OK(store->determine_startup_state().status());
-    ASSERT_OK(store->setup_persistence_files());
-    ASSERT_OK(store->initialize_warmstart());
-    ASSERT_OK(store->create_and_load_vault());
+    ASSERT_OK(Start(*store).determine_startup_state().status());
+    ASSERT_OK(Start(*store).setup_persistence_files());
+    ASSERT_OK(Start(*store).initialize_warmstart());
+    ASSERT_OK(Start(*store).create_and_load_vault());
     Credential credential;
     credential.password = SecretBytes(as_bytes("wrong"));
     EXPECT_REASON(Removal(*store).decommission(credential), Reason::kPasswordWrong);

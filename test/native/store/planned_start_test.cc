@@ -1,10 +1,11 @@
 // A start by its plan: the order of its steps, where it stops, and what it asks of a TPM.
-#include "store/planned_start.h"
+#include "store/start/planned_start.h"
 
 #include <map>
 
 #include "base/cancellation.h"
 #include "store/operations/passwords.h"
+#include "store/operations/root_recovery.h"
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
@@ -194,7 +195,7 @@ TEST_F(PlannedStartTest, ARecoveryOpensByThePasswordAndStopsBeforeTheOperation) 
   ASSERT_OK(report);
   EXPECT_TRUE(report->loaded);
   EXPECT_FALSE(report->opened);
-  ASSERT_OK((*recovering)->recover(with_password(kPassword)));
+  ASSERT_OK(RootRecovery(**recovering).recover(with_password(kPassword)));
   EXPECT_EQ(recovering->get("seats"), "12");
 }
 

@@ -2,7 +2,9 @@
 // its SecretStore, its TPM or its token, and nothing else.
 #include "private_token.h"
 #include "store/operations/removal.h"
+#include "store/operations/root_recovery.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
@@ -179,21 +181,21 @@ TEST_F(LockTest, EveryActOnACopyIsRefusedWhileTheOriginalIsOpen) {
   copy_directory(*disk_, kStore, kCopy);
   const auto begun = [&] {
     auto copy = store(at(store_options(kBackupPassword), kCopy));
-    EXPECT_OK((*copy)->determine_startup_state().status());
-    EXPECT_OK((*copy)->setup_persistence_files());
+    EXPECT_OK(Start(**copy).determine_startup_state().status());
+    EXPECT_OK(Start(**copy).setup_persistence_files());
     return copy;
   };
-  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
+  EXPECT_REASON(Start(**begun()).initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
   {
     const auto removed = begun();
-    EXPECT_REASON((*removed)->initialize_warmstart(), Reason::kLocked);
+    EXPECT_REASON(Start(**removed).initialize_warmstart(), Reason::kLocked);
     EXPECT_REASON(Removal(**removed).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}),
                   Reason::kLocked);
   }
   // Where the root seems lost, too.
   const Bytes root = *disk_->content(std::string(kSecrets) + "/acme.RootKey");
   disk_->remove(std::string(kSecrets) + "/acme.RootKey");
-  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
+  EXPECT_REASON(Start(**begun()).initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
   EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}),
                 Reason::kLocked);
   disk_->set_content(std::string(kSecrets) + "/acme.RootKey", root);
@@ -205,27 +207,27 @@ TEST_F(LockTest, ActsHoldTheLock) {
   copy_directory(*disk_, kStore, kCopy);
   disk_->remove(std::string(kSecrets) + "/acme.RootKey");
   const auto recovering = store();
-  ASSERT_OK((*recovering)->determine_startup_state().status());
-  ASSERT_OK((*recovering)->setup_persistence_files());
-  ASSERT_OK((*recovering)->initialize_recovery(as_bytes(kBackupPassword)));
+  ASSERT_OK(Start(**recovering).determine_startup_state().status());
+  ASSERT_OK(Start(**recovering).setup_persistence_files());
+  ASSERT_OK(Start(**recovering).initialize_recovery(as_bytes(kBackupPassword)));
   expect_locked(at(store_options(kBackupPassword), kCopy));
-  ASSERT_OK((*recovering)->create_and_load_vault());
-  ASSERT_OK((*recovering)->initialize_storage_identifier());
-  ASSERT_OK((*recovering)->recover(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}));
+  ASSERT_OK(Start(**recovering).create_and_load_vault());
+  ASSERT_OK(Start(**recovering).initialize_storage_identifier());
+  ASSERT_OK(RootRecovery(**recovering).recover(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}));
   ASSERT_OK((*recovering)->close());
 }
 
 TEST_F(LockTest, TwoFirstStartsOfOneInstanceExcludeEachOther) {
   const auto first = store();
-  ASSERT_OK((*first)->determine_startup_state().status());
-  ASSERT_OK((*first)->setup_persistence_files());
-  ASSERT_OK((*first)->validate_coldstart_secret_store());
+  ASSERT_OK(Start(**first).determine_startup_state().status());
+  ASSERT_OK(Start(**first).setup_persistence_files());
+  ASSERT_OK(Start(**first).validate_coldstart_secret_store());
   const auto second = store(at(store_options(kBackupPassword), kCopy));
   const Status refused = second->open();
   EXPECT_REASON(refused, Reason::kLocked);
   EXPECT_NE(refused.error().detail.find("another store with the instance name 'acme'"), std::string::npos)
       << refused.error().detail;
-  ASSERT_OK((*first)->initialize_coldstart());
+  ASSERT_OK(Start(**first).initialize_coldstart());
   // From now on there is a better answer.
   const auto third = store(at(store_options(kBackupPassword), "/srv/third"));
   EXPECT_REASON(third->open(), Reason::kPartialRestore);
@@ -292,18 +294,18 @@ TEST_F(LockTest, NothingStaysLocked) {
   make_store().reset();
   for (int steps = 1; steps <= 3; ++steps) {
     const auto partly = store();
-    ASSERT_OK((*partly)->determine_startup_state().status());
-    if (steps > 1) ASSERT_OK((*partly)->setup_persistence_files());
-    if (steps > 2) ASSERT_OK((*partly)->initialize_warmstart());
+    ASSERT_OK(Start(**partly).determine_startup_state().status());
+    if (steps > 1) ASSERT_OK(Start(**partly).setup_persistence_files());
+    if (steps > 2) ASSERT_OK(Start(**partly).initialize_warmstart());
   }
   const auto closed = store();
   ASSERT_OK(closed->open());
   ASSERT_OK((*closed)->close());
   const auto gone = store();
-  ASSERT_OK((*gone)->determine_startup_state().status());
-  ASSERT_OK((*gone)->setup_persistence_files());
-  ASSERT_OK((*gone)->initialize_warmstart());
-  ASSERT_OK((*gone)->create_and_load_vault());
+  ASSERT_OK(Start(**gone).determine_startup_state().status());
+  ASSERT_OK(Start(**gone).setup_persistence_files());
+  ASSERT_OK(Start(**gone).initialize_warmstart());
+  ASSERT_OK(Start(**gone).create_and_load_vault());
   ASSERT_OK(Removal(**gone).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}));
   EXPECT_TRUE(disk_->list(kSecrets).empty());
   make_store(at(store_options(kBackupPassword), kCopy));
@@ -347,14 +349,14 @@ TEST_F(TpmLockTest, ACopyIsRefusedWhileTheOriginalIsOpen) {
   const std::uint64_t value = world.chip->value();
   const auto begun = [&] {
     auto copy = opened(copy_options());
-    EXPECT_OK((*copy)->determine_startup_state().status());
-    EXPECT_OK((*copy)->setup_persistence_files());
+    EXPECT_OK(Start(**copy).determine_startup_state().status());
+    EXPECT_OK(Start(**copy).setup_persistence_files());
     return copy;
   };
-  const Status refused = (*begun())->initialize_warmstart();
+  const Status refused = Start(**begun()).initialize_warmstart();
   EXPECT_REASON(refused, Reason::kLocked);
   EXPECT_NE(refused.error().detail.find("a copy of this store"), std::string::npos);
-  EXPECT_REASON((*begun())->initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
+  EXPECT_REASON(Start(**begun()).initialize_recovery(as_bytes(kBackupPassword)), Reason::kLocked);
   EXPECT_REASON(Removal(**begun()).decommission(Credential{SecretBytes(as_bytes(kBackupPassword)), {}}),
                 Reason::kLocked);
   EXPECT_EQ(world.chip->value(), value);

@@ -6,6 +6,7 @@
 #include "store/operations/removal.h"
 #include "store/operations/restoration.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -38,11 +39,11 @@ class TokenEngine : public ::testing::Test {
   }
   // Up to the act.
   static Status steps_to_restore(Engine& engine, std::string_view password) {
-    SR_TRY(engine.determine_startup_state().status());
-    SR_TRY(engine.setup_persistence_files());
-    SR_TRY(engine.initialize_recovery(as_bytes(password)));
-    SR_TRY(engine.create_and_load_vault());
-    return engine.initialize_storage_identifier();
+    SR_TRY(Start(engine).determine_startup_state().status());
+    SR_TRY(Start(engine).setup_persistence_files());
+    SR_TRY(Start(engine).initialize_recovery(as_bytes(password)));
+    SR_TRY(Start(engine).create_and_load_vault());
+    return Start(engine).initialize_storage_identifier();
   }
   static Credential credential() {
     Credential credential;
@@ -102,7 +103,7 @@ TEST_F(TokenEngine, RefusalsNameTheirCauseAndChangeNothing) {
   {
     Opened wrong = store("acme", "9999-none");
     EXPECT_REASON(wrong.open(), Reason::kPinWrong);
-    EXPECT_REASON(wrong->initialize_recovery(as_bytes(kPassword)), Reason::kPinWrong);
+    EXPECT_REASON(Start(*wrong).initialize_recovery(as_bytes(kPassword)), Reason::kPinWrong);
   }
   {
     Opened absent = store("other");
@@ -127,7 +128,7 @@ TEST_F(TokenEngine, AMistypedNameIsNoLostTokenWhileTheTokenIsThere) {
     change(options.pkcs11.locator);
     Opened store(*disk_, clock_, std::move(options));
     Status status = store.open();
-    EXPECT_REASON(store->initialize_recovery(as_bytes(kPassword)), Reason::kTokenMisnamed);
+    EXPECT_REASON(Start(*store).initialize_recovery(as_bytes(kPassword)), Reason::kTokenMisnamed);
     return status;
   };
   const Status label = refused([](roots::TokenLocator& locator) { locator.label = "acne"; });
@@ -385,9 +386,9 @@ TEST_F(TokenEngine, ADecommissionNamesAWrongPinAndAMistypedToken) {
     options.removal = true;
     options.allow_leftovers = allow_leftovers;
     Opened store(*disk_, clock_, std::move(options));
-    EXPECT_OK(store->determine_startup_state());
-    EXPECT_OK(store->setup_persistence_files());
-    EXPECT_FALSE(store->initialize_warmstart().ok());
+    EXPECT_OK(Start(*store).determine_startup_state());
+    EXPECT_OK(Start(*store).setup_persistence_files());
+    EXPECT_FALSE(Start(*store).initialize_warmstart().ok());
     return Removal(*store).decommission(credential());
   };
   EXPECT_REASON(decommission("acme", "000000", false), Reason::kPinWrong);

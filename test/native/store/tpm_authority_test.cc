@@ -1,4 +1,5 @@
 // Administrative operations on a store whose root is in a TPM: what each accepts, and that it serves once.
+#include "store/operations/root_recovery.h"
 #include "tpm_store_fixture.h"
 
 namespace strongroom::store::testing {
@@ -252,7 +253,7 @@ TEST_F(TpmAuthority, RecoverIsNotForATpm) {
   world.chip->clear();
   Session session(world);
   ASSERT_OK(recovery_steps(session.engine(), "backup"));
-  EXPECT_REASON(session.engine().recover(password_proof("backup")), Reason::kNothingToDo);
+  EXPECT_REASON(RootRecovery(session.engine()).recover(password_proof("backup")), Reason::kNothingToDo);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Administrative operations on a store with a TPM, cut at every call of the disk and the TPM: the refusal after a cut is one
 // from before, and the same operation with the same credential completes.
 #include "store/operations/removal.h"
+#include "store/start/start.h"
 #include "tpm_crash_fixture.h"
 
 namespace strongroom::store::testing {
@@ -181,10 +182,10 @@ TEST_F(TpmCrashActs, ActsOverATornTamperFile) {
 Status decommission(World& world, const Credential& credential) {
   Session session(world);
   Engine& engine = session.engine();
-  SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
+  SR_ASSIGN(const StartupState startup, Start(engine).determine_startup_state());
   if (startup == StartupState::kColdstart) return {};
-  SR_TRY(engine.setup_persistence_files());
-  if (engine.initialize_warmstart().ok()) SR_TRY(engine.create_and_load_vault());
+  SR_TRY(Start(engine).setup_persistence_files());
+  if (Start(engine).initialize_warmstart().ok()) SR_TRY(Start(engine).create_and_load_vault());
   return Removal(engine).decommission(credential);
 }
 

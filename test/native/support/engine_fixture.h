@@ -7,6 +7,7 @@
 #include "os/testing/manual_clock.h"
 #include "os/testing/simulated_disk.h"
 #include "store/engine.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 
@@ -46,14 +47,15 @@ struct Completions {
 };
 
 inline Status open_steps(Engine& engine) {
-  SR_ASSIGN(const StartupState startup, engine.determine_startup_state());
-  SR_TRY(engine.setup_persistence_files());
-  SR_TRY(startup == StartupState::kColdstart ? engine.initialize_coldstart() : engine.initialize_warmstart());
-  SR_TRY(engine.create_and_load_vault());
-  SR_TRY(engine.initialize_storage_identifier());
-  SR_TRY(engine.validate_vault_integrity());
-  SR_TRY(engine.validate_time_tamper_age());
-  return engine.update_time_tamper();
+  SR_ASSIGN(const StartupState startup, Start(engine).determine_startup_state());
+  SR_TRY(Start(engine).setup_persistence_files());
+  SR_TRY(startup == StartupState::kColdstart ? Start(engine).initialize_coldstart()
+                                             : Start(engine).initialize_warmstart());
+  SR_TRY(Start(engine).create_and_load_vault());
+  SR_TRY(Start(engine).initialize_storage_identifier());
+  SR_TRY(Start(engine).validate_vault_integrity());
+  SR_TRY(Start(engine).validate_time_tamper_age());
+  return Start(engine).update_time_tamper();
 }
 
 class Opened {

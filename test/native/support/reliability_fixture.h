@@ -14,6 +14,7 @@
 
 #include "engine_fixture.h"
 #include "simulated_tpm.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 
@@ -243,11 +244,11 @@ class Session {
 
 // The steps before an administrative operation.
 inline Status steps_to_identified(Engine& engine) {
-  SR_TRY(engine.determine_startup_state().status());
-  SR_TRY(engine.setup_persistence_files());
-  SR_TRY(engine.initialize_warmstart());
-  SR_TRY(engine.create_and_load_vault());
-  return engine.initialize_storage_identifier();
+  SR_TRY(Start(engine).determine_startup_state().status());
+  SR_TRY(Start(engine).setup_persistence_files());
+  SR_TRY(Start(engine).initialize_warmstart());
+  SR_TRY(Start(engine).create_and_load_vault());
+  return Start(engine).initialize_storage_identifier();
 }
 
 inline Credential password_proof(std::string_view password) {

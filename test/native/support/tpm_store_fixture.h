@@ -4,6 +4,9 @@
 #include "protectors/tpm/tpm_slot.h"
 #include "reliability_fixture.h"
 #include "store/operations/passwords.h"
+#include "store/operations/reanchoring.h"
+#include "store/operations/root_recovery.h"
+#include "store/start/start.h"
 #include "vendor_key.h"
 
 namespace strongroom::store::testing {
@@ -53,38 +56,38 @@ inline Status open_and_close(World& world) {
 
 // The steps after a root that is refused: by password to the vault.
 inline Status recovery_steps(Engine& engine, std::string_view password) {
-  SR_TRY(engine.determine_startup_state().status());
-  SR_TRY(engine.setup_persistence_files());
-  SR_TRY(engine.initialize_recovery(as_bytes(password)));
-  SR_TRY(engine.create_and_load_vault());
-  return engine.initialize_storage_identifier();
+  SR_TRY(Start(engine).determine_startup_state().status());
+  SR_TRY(Start(engine).setup_persistence_files());
+  SR_TRY(Start(engine).initialize_recovery(as_bytes(password)));
+  SR_TRY(Start(engine).create_and_load_vault());
+  return Start(engine).initialize_storage_identifier();
 }
 
 // As the command does: as usual, and where the TPM refuses the root, by the password.
 inline Status steps_to_authority(Engine& engine, std::string_view password) {
-  SR_TRY(engine.determine_startup_state().status());
-  SR_TRY(engine.setup_persistence_files());
-  if (const Status recovery = engine.initialize_recovery(as_bytes(password));
+  SR_TRY(Start(engine).determine_startup_state().status());
+  SR_TRY(Start(engine).setup_persistence_files());
+  if (const Status recovery = Start(engine).initialize_recovery(as_bytes(password));
       recovery.is(Reason::kNothingToDo)) {
-    SR_TRY(engine.initialize_warmstart());
+    SR_TRY(Start(engine).initialize_warmstart());
   } else {
     SR_TRY(recovery);
   }
-  SR_TRY(engine.create_and_load_vault());
-  return engine.initialize_storage_identifier();
+  SR_TRY(Start(engine).create_and_load_vault());
+  return Start(engine).initialize_storage_identifier();
 }
 
 inline Status reanchor_tpm(World& world, const Credential& credential, std::string_view password = "backup") {
   Session session(world);
   SR_TRY(steps_to_authority(session.engine(), password));
-  SR_TRY(session.engine().reanchor(credential));
+  SR_TRY(Reanchoring(session.engine()).reanchor(credential));
   return session.close();
 }
 
 inline Status reseal_tpm(World& world, const Credential& credential, std::string_view password = "backup") {
   Session session(world);
   SR_TRY(recovery_steps(session.engine(), password));
-  SR_TRY(session.engine().reseal(credential));
+  SR_TRY(RootRecovery(session.engine()).reseal(credential));
   return session.close();
 }
 

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "reliability_fixture.h"
+#include "store/operations/reanchoring.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -211,7 +212,7 @@ TEST_F(Time, AgeToTheSecond) {
   expect_refused(Reason::kStateStale);
   Session session(world);
   ASSERT_OK(steps_to_identified(session.engine()));
-  ASSERT_OK(session.engine().reanchor(password_proof("backup")));
+  ASSERT_OK(Reanchoring(session.engine()).reanchor(password_proof("backup")));
   ASSERT_OK(session.close());
   ASSERT_OK(visit());
 }
@@ -305,7 +306,7 @@ TEST_F(Time, TwoBootsAheadAreBelieved) {
   {
     Session session(*now);
     ASSERT_OK(steps_to_identified(session.engine()));
-    ASSERT_OK(session.engine().reanchor(password_proof("backup")));
+    ASSERT_OK(Reanchoring(session.engine()).reanchor(password_proof("backup")));
     ASSERT_OK(session.close());
   }
   Session session(*now);

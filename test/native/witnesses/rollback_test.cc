@@ -6,6 +6,7 @@
 #include "store/operations/passwords.h"
 #include "store/operations/removal.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -352,13 +353,13 @@ TEST_F(Rollback, AColdstartThatSomebodyElseCompletedMeanwhile) {
     ASSERT_OK(first.close());
   };
   Opened late(files, world.clock, options());
-  const Result<StartupState> startup = late->determine_startup_state();
+  const Result<StartupState> startup = Start(*late).determine_startup_state();
   ASSERT_OK(startup);
   EXPECT_EQ(*startup, StartupState::kColdstart);
-  ASSERT_OK(late->setup_persistence_files());
+  ASSERT_OK(Start(*late).setup_persistence_files());
   EXPECT_EQ(late->status().startup, StartupState::kWarmstart);
-  EXPECT_REASON(late->initialize_coldstart(), Reason::kStoreExists);
-  ASSERT_OK(late->initialize_warmstart());
+  EXPECT_REASON(Start(*late).initialize_coldstart(), Reason::kStoreExists);
+  ASSERT_OK(Start(*late).initialize_warmstart());
 }
 
 TEST_F(Rollback, WhatWasLeftOverIsAStoreByTheTimeItIsLocked) {
@@ -457,14 +458,14 @@ TEST_F(Rollback, AWitnessChangedDuringTheStartIsRefused) {
     const std::unique_ptr<World> next = Image(world).start();
     Session session(*next);
     ASSERT_OK(steps_to_identified(session.engine()));
-    ASSERT_OK(session.engine().validate_vault_integrity());
-    ASSERT_OK(session.engine().validate_time_tamper_age());
+    ASSERT_OK(Start(session.engine()).validate_vault_integrity());
+    ASSERT_OK(Start(session.engine()).validate_time_tamper_age());
     if (removed) {
       next->disk->remove(kVaultHashPath);
     } else {
       next->disk->set_content(kVaultHashPath, earlier);
     }
-    EXPECT_REASON(session.engine().update_time_tamper(),
+    EXPECT_REASON(Start(session.engine()).update_time_tamper(),
                   removed ? Reason::kWitnessMissing : Reason::kWitnessReplaced);
     EXPECT_EQ(next->disk->content(kVaultHashPath), removed ? std::nullopt : std::optional(earlier));
   }

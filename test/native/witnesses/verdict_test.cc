@@ -4,7 +4,10 @@
 #include "hooked_files.h"
 #include "reliability_fixture.h"
 #include "store/operations/passwords.h"
+#include "store/operations/reanchoring.h"
 #include "store/operations/removal.h"
+#include "store/operations/root_recovery.h"
+#include "store/start/start.h"
 #include "vendor_key.h"
 #include "witnesses/registry.h"
 #include "witnesses/tamper_file/tamper_witness.h"
@@ -401,7 +404,7 @@ class Authority : public ::testing::Test {
   Status reanchor(const Credential& credential) {
     Session session(world);
     SR_TRY(steps_to_identified(session.engine()));
-    SR_TRY(session.engine().reanchor(credential));
+    SR_TRY(Reanchoring(session.engine()).reanchor(credential));
     return session.close();
   }
   Status reanchor(Bytes token) { return reanchor(Credential{SecretBytes(), std::move(token)}); }
@@ -415,12 +418,12 @@ class Authority : public ::testing::Test {
   Status recover(const Credential& credential, std::string_view password = "backup") {
     Session session(world);
     Engine& engine = session.engine();
-    SR_TRY(engine.determine_startup_state().status());
-    SR_TRY(engine.setup_persistence_files());
-    SR_TRY(engine.initialize_recovery(as_bytes(password)));
-    SR_TRY(engine.create_and_load_vault());
-    SR_TRY(engine.initialize_storage_identifier());
-    SR_TRY(engine.recover(credential));
+    SR_TRY(Start(engine).determine_startup_state().status());
+    SR_TRY(Start(engine).setup_persistence_files());
+    SR_TRY(Start(engine).initialize_recovery(as_bytes(password)));
+    SR_TRY(Start(engine).create_and_load_vault());
+    SR_TRY(Start(engine).initialize_storage_identifier());
+    SR_TRY(RootRecovery(engine).recover(credential));
     return session.close();
   }
   void expect_not_recovered(Reason reason, const std::string& what) {
@@ -520,7 +523,7 @@ TEST_F(Authority, ServesOnceAlsoAfterACut) {
     {
       Session session(*cut);
       ASSERT_OK(steps_to_identified(session.engine()));
-      if (session.engine().reanchor(Credential{SecretBytes(), token}).ok()) break;
+      if (Reanchoring(session.engine()).reanchor(Credential{SecretBytes(), token}).ok()) break;
     }
     ++cuts;
     for (const CrashState& state : cut->disk->crash_states(6)) {
@@ -535,7 +538,7 @@ TEST_F(Authority, ServesOnceAlsoAfterACut) {
       next->disk->set_content(kVaultPath, old_vault);
       Session session(*next);
       ASSERT_OK(steps_to_identified(session.engine()));
-      const Status replay = session.engine().reanchor(Credential{SecretBytes(), token});
+      const Status replay = Reanchoring(session.engine()).reanchor(Credential{SecretBytes(), token});
       if (replay.ok()) ++replayed;
       EXPECT_REASON(replay, Reason::kAlreadyAccepted);
     }
@@ -737,9 +740,10 @@ TEST_F(Authority, AnInterruptedDecommissionNeedsATokenToo) {
   const Bytes token = vendor.permit(Purpose::kDecommission, status.storage_id, status.newest);
   const auto decommission = [](World& now, Bytes credential) {
     Session session(now);
-    SR_TRY(session.engine().determine_startup_state().status());
-    SR_TRY(session.engine().setup_persistence_files());
-    if (session.engine().initialize_warmstart().ok()) SR_TRY(session.engine().create_and_load_vault());
+    SR_TRY(Start(session.engine()).determine_startup_state().status());
+    SR_TRY(Start(session.engine()).setup_persistence_files());
+    if (Start(session.engine()).initialize_warmstart().ok())
+      SR_TRY(Start(session.engine()).create_and_load_vault());
     return Removal(session.engine()).decommission(Credential{SecretBytes(), std::move(credential)});
   };
   const std::unique_ptr<World> cut = Image(world).start();

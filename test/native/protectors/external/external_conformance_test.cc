@@ -4,6 +4,8 @@
 #include "protectors/external/spelled_key.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/relocation.h"
+#include "store/operations/root_recovery.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -39,7 +41,9 @@ class KeyServiceDevice final : public ProtectorDevice {
 
   void lose(World& /*world*/) override { key_ = crypto::random_array<32>(); }
   [[nodiscard]] std::vector<Reason> reasons_of_loss() const override { return {Reason::kKeyServiceRefused}; }
-  [[nodiscard]] Status repair(Engine& engine) override { return engine.recover(password_proof("backup")); }
+  [[nodiscard]] Status repair(Engine& engine) override {
+    return RootRecovery(engine).recover(password_proof("backup"));
+  }
   [[nodiscard]] bool is_empty(const World& world) const override { return files_of(*world.disk).empty(); }
   [[nodiscard]] std::size_t writes(const World& /*world*/) const override { return wraps_; }
   [[nodiscard]] std::size_t writes_per_start_max() const override { return 0; }
@@ -232,7 +236,7 @@ TEST_F(ExternalProtectorTest, WithoutItsFunctionsAStoreSaysSo) {
   const Status refused = store.open();
   EXPECT_REASON(refused, Reason::kInvalidOption);
   EXPECT_NE(refused.error().detail.find("type: 'external'"), std::string::npos) << refused.error().detail;
-  EXPECT_REASON(store->initialize_recovery(as_bytes("backup")), Reason::kInvalidOption);
+  EXPECT_REASON(Start(*store).initialize_recovery(as_bytes("backup")), Reason::kInvalidOption);
 }
 
 TEST_F(ExternalProtectorTest, NeedsABackupPasswordOrItsRefusal) {

@@ -1,5 +1,6 @@
 // Key protector 'software' as an instance of the conformance suite: its root is in a SecretStore on the simulated disk.
 #include "key_protector_conformance.h"
+#include "store/operations/root_recovery.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -32,7 +33,9 @@ class SoftwareDevice final : public ProtectorDevice {
   void heal(World& world) override { world.files = nullptr; }
   void lose(World& world) override { world.disk->remove(kRootKeyPath); }
   [[nodiscard]] std::vector<Reason> reasons_of_loss() const override { return {Reason::kRootUnavailable}; }
-  [[nodiscard]] Status repair(Engine& engine) override { return engine.recover(password_proof("backup")); }
+  [[nodiscard]] Status repair(Engine& engine) override {
+    return RootRecovery(engine).recover(password_proof("backup"));
+  }
   [[nodiscard]] bool is_empty(const World& world) const override { return files_of(*world.disk).empty(); }
   [[nodiscard]] std::size_t writes(const World& world) const override {
     const std::vector<std::string> calls = world.disk->call_log();

@@ -1,5 +1,6 @@
 // Key protector 'tpm' as an instance of the conformance suite: a simulated TPM, each of whose calls can be cut.
 #include "key_protector_conformance.h"
+#include "store/operations/root_recovery.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -32,7 +33,9 @@ class TpmDevice final : public ProtectorDevice {
   [[nodiscard]] std::vector<Reason> reasons_of_loss() const override {
     return {Reason::kTpmReplaced, Reason::kTpmRefused, Reason::kWitnessMissing};
   }
-  [[nodiscard]] Status repair(Engine& engine) override { return engine.reseal(password_proof("backup")); }
+  [[nodiscard]] Status repair(Engine& engine) override {
+    return RootRecovery(engine).reseal(password_proof("backup"));
+  }
   [[nodiscard]] bool is_empty(const World& /*world*/) const override { return chip_->indices().empty(); }
   [[nodiscard]] std::size_t writes(const World& /*world*/) const override {
     return chip_->count("increment") + chip_->count("extend") + chip_->count("define") +

@@ -3,6 +3,7 @@
 #include "rotation_fixture.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/passwords.h"
+#include "store/operations/reanchoring.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -167,7 +168,7 @@ TEST_F(RotationRollback, ABackupFromBeforeCanBeAccepted) {
   {
     Session session(world);
     ASSERT_OK(steps_to_identified(session.engine()));
-    ASSERT_OK(session.engine().reanchor(password_proof(kBackup)));
+    ASSERT_OK(Reanchoring(session.engine()).reanchor(password_proof(kBackup)));
     EXPECT_EQ(session.engine().status().key_id, 1U);
     ASSERT_OK(DekRotation(session.engine()).rotate(as_bytes(kBackup)));
     ASSERT_OK(session.close());

@@ -6,6 +6,7 @@
 #include "store/operations/kek_rotation.h"
 #include "store/operations/restoration.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -170,11 +171,11 @@ TEST(RotationOnAToken, ALostKekIsRestoredWhileItIsPending) {
   }
   {
     Opened opened(*store.disk, store.clock, store.options());
-    ASSERT_OK(opened->determine_startup_state().status());
-    ASSERT_OK(opened->setup_persistence_files());
-    ASSERT_OK(opened->initialize_recovery(as_bytes(kBackup)));
-    ASSERT_OK(opened->create_and_load_vault());
-    ASSERT_OK(opened->initialize_storage_identifier());
+    ASSERT_OK(Start(*opened).determine_startup_state().status());
+    ASSERT_OK(Start(*opened).setup_persistence_files());
+    ASSERT_OK(Start(*opened).initialize_recovery(as_bytes(kBackup)));
+    ASSERT_OK(Start(*opened).create_and_load_vault());
+    ASSERT_OK(Start(*opened).initialize_storage_identifier());
     ASSERT_OK(Restoration(*opened).restore(password_proof(kBackup)));
     ASSERT_OK(Restoration(*opened).complete());
     ASSERT_OK(KekRotation(*opened).rotate());

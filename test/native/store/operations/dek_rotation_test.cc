@@ -4,7 +4,9 @@
 #include "rotation_fixture.h"
 #include "store/field_sealer.h"
 #include "store/operations/passwords.h"
+#include "store/operations/root_recovery.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -212,12 +214,12 @@ TEST_F(Pending, ALostRootIsRecovered) {
   {
     Session session(world);
     Engine& engine = session.engine();
-    ASSERT_OK(engine.determine_startup_state().status());
-    ASSERT_OK(engine.setup_persistence_files());
-    ASSERT_OK(engine.initialize_recovery(as_bytes(kBackup)));
-    ASSERT_OK(engine.create_and_load_vault());
-    ASSERT_OK(engine.initialize_storage_identifier());
-    ASSERT_OK(engine.recover(password_proof(kBackup)));
+    ASSERT_OK(Start(engine).determine_startup_state().status());
+    ASSERT_OK(Start(engine).setup_persistence_files());
+    ASSERT_OK(Start(engine).initialize_recovery(as_bytes(kBackup)));
+    ASSERT_OK(Start(engine).create_and_load_vault());
+    ASSERT_OK(Start(engine).initialize_storage_identifier());
+    ASSERT_OK(RootRecovery(engine).recover(password_proof(kBackup)));
     EXPECT_TRUE(engine.status().rotation_pending);
     ASSERT_OK(DekRotation(engine).rotate({}));
     ASSERT_OK(session.close());

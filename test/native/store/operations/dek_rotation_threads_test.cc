@@ -6,6 +6,7 @@
 #include "store/field_sealer.h"
 #include "store/operations/dek_rotation.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -169,20 +170,20 @@ TEST(EngineRotation, ReadersBesideItAreNeverAlarmed) {
   const auto look_across = [&](const std::function<Status()>& change) {
     for (const int steps : {1, 2}) {
       Engine reader(os::Environment{*world.disk, world.clock}, read_only(), {});
-      ASSERT_OK(reader.determine_startup_state().status());
-      ASSERT_OK(reader.setup_persistence_files());
-      ASSERT_OK(reader.initialize_warmstart());
+      ASSERT_OK(Start(reader).determine_startup_state().status());
+      ASSERT_OK(Start(reader).setup_persistence_files());
+      ASSERT_OK(Start(reader).initialize_warmstart());
       if (steps == 1) {
         ASSERT_OK(change());
       }
-      Status status = reader.create_and_load_vault();
+      Status status = Start(reader).create_and_load_vault();
       if (steps == 2) {
         ASSERT_OK(change());
       }
-      if (status.ok()) status = reader.initialize_storage_identifier();
-      if (status.ok()) status = reader.validate_vault_integrity();
-      if (status.ok()) status = reader.validate_time_tamper_age();
-      if (status.ok()) status = reader.update_time_tamper();
+      if (status.ok()) status = Start(reader).initialize_storage_identifier();
+      if (status.ok()) status = Start(reader).validate_vault_integrity();
+      if (status.ok()) status = Start(reader).validate_time_tamper_age();
+      if (status.ok()) status = Start(reader).update_time_tamper();
       EXPECT_FALSE(is_alarm(status)) << describe(status);
       EXPECT_TRUE(status.ok() || status.is(Reason::kLocked)) << describe(status);
       ++(status.ok() ? opened : busy);

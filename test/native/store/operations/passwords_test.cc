@@ -7,6 +7,8 @@
 #include "reliability_fixture.h"
 #include "store/authority.h"
 #include "store/operations/dek_rotation.h"
+#include "store/operations/root_recovery.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -233,12 +235,12 @@ TEST_F(PasswordsTest, AnyRecoversALostRoot) {
   {
     Session session(world);
     Engine& engine = session.engine();
-    ASSERT_OK(engine.determine_startup_state());
-    ASSERT_OK(engine.setup_persistence_files());
-    ASSERT_OK(engine.initialize_recovery(as_bytes("second")));
-    ASSERT_OK(engine.create_and_load_vault());
-    ASSERT_OK(engine.initialize_storage_identifier());
-    ASSERT_OK(engine.recover(password_proof("second")));
+    ASSERT_OK(Start(engine).determine_startup_state());
+    ASSERT_OK(Start(engine).setup_persistence_files());
+    ASSERT_OK(Start(engine).initialize_recovery(as_bytes("second")));
+    ASSERT_OK(Start(engine).create_and_load_vault());
+    ASSERT_OK(Start(engine).initialize_storage_identifier());
+    ASSERT_OK(RootRecovery(engine).recover(password_proof("second")));
     // The new root has a slot of its own; the passwords kept theirs.
     EXPECT_EQ(slots_of(engine), Slots({"2:", "3:second safe"}));
     ASSERT_OK(Passwords(engine).verify(as_bytes("first")));

@@ -9,6 +9,7 @@
 #include "store/operations/kek_rotation.h"
 #include "store/operations/passwords.h"
 #include "store/operations/verification.h"
+#include "store/start/start.h"
 
 namespace strongroom::store::testing {
 namespace {
@@ -50,14 +51,14 @@ class TokenRestore : public ::testing::Test {
   }
   // As the TypeScript layer does it.
   Status restore(Opened& store, const char* password = kRestorePassword) {
-    SR_TRY(store->determine_startup_state().status());
-    SR_TRY(store->setup_persistence_files());
-    if (Status lost = store->initialize_recovery(as_bytes(password)); !lost.ok()) {
+    SR_TRY(Start(*store).determine_startup_state().status());
+    SR_TRY(Start(*store).setup_persistence_files());
+    if (Status lost = Start(*store).initialize_recovery(as_bytes(password)); !lost.ok()) {
       if (!lost.is(Reason::kNothingToDo)) return lost;
-      SR_TRY(store->initialize_warmstart());
+      SR_TRY(Start(*store).initialize_warmstart());
     }
-    SR_TRY(store->create_and_load_vault());
-    SR_TRY(store->initialize_storage_identifier());
+    SR_TRY(Start(*store).create_and_load_vault());
+    SR_TRY(Start(*store).initialize_storage_identifier());
     SR_TRY(Restoration(*store).validate(credential(password)));
     return Restoration(*store).restore({});
   }
@@ -278,11 +279,11 @@ TEST_F(TokenRestore, TheTokenIsMadeAfterTheProof) {
   make_store();
   lose_token();
   Opened store = this->store();
-  ASSERT_OK(store->determine_startup_state().status());
-  ASSERT_OK(store->setup_persistence_files());
-  ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
-  ASSERT_OK(store->create_and_load_vault());
-  ASSERT_OK(store->initialize_storage_identifier());
+  ASSERT_OK(Start(*store).determine_startup_state().status());
+  ASSERT_OK(Start(*store).setup_persistence_files());
+  ASSERT_OK(Start(*store).initialize_recovery(as_bytes(kRestorePassword)));
+  ASSERT_OK(Start(*store).create_and_load_vault());
+  ASSERT_OK(Start(*store).initialize_storage_identifier());
   ASSERT_OK(Restoration(*store).validate(credential()));
   EXPECT_FALSE(store->status().token);
   token_.make("acme");
@@ -300,11 +301,11 @@ TEST_F(TokenRestore, ATokenThatComesBackMeanwhileIsNotGivenAnotherKek) {
   std::filesystem::create_directory(token_.tokens());
   {
     Opened store = this->store();
-    ASSERT_OK(store->determine_startup_state().status());
-    ASSERT_OK(store->setup_persistence_files());
-    ASSERT_OK(store->initialize_recovery(as_bytes(kRestorePassword)));
-    ASSERT_OK(store->create_and_load_vault());
-    ASSERT_OK(store->initialize_storage_identifier());
+    ASSERT_OK(Start(*store).determine_startup_state().status());
+    ASSERT_OK(Start(*store).setup_persistence_files());
+    ASSERT_OK(Start(*store).initialize_recovery(as_bytes(kRestorePassword)));
+    ASSERT_OK(Start(*store).create_and_load_vault());
+    ASSERT_OK(Start(*store).initialize_storage_identifier());
     ASSERT_OK(Restoration(*store).validate(credential()));
     std::filesystem::remove_all(token_.tokens());
     std::filesystem::rename(away, token_.tokens());
@@ -407,20 +408,20 @@ TEST_F(TokenRestore, AWrongPinIsNoLostToken) {
     reason = refused.error().reason;
   }
   Opened store(*disk_, clock_, std::move(wrong));
-  ASSERT_OK(store->determine_startup_state());
-  ASSERT_OK(store->setup_persistence_files());
-  EXPECT_REASON(store->initialize_recovery(as_bytes(kRestorePassword)), reason);
+  ASSERT_OK(Start(*store).determine_startup_state());
+  ASSERT_OK(Start(*store).setup_persistence_files());
+  EXPECT_REASON(Start(*store).initialize_recovery(as_bytes(kRestorePassword)), reason);
   EXPECT_EQ(keks("acme").size(), 1U);
 }
 
 TEST_F(TokenRestore, AStoreThatOpensIsNotRestored) {
   make_store();
   Opened store = this->store();
-  ASSERT_OK(store->determine_startup_state().status());
-  ASSERT_OK(store->setup_persistence_files());
-  ASSERT_OK(store->initialize_warmstart());
-  ASSERT_OK(store->create_and_load_vault());
-  ASSERT_OK(store->initialize_storage_identifier());
+  ASSERT_OK(Start(*store).determine_startup_state().status());
+  ASSERT_OK(Start(*store).setup_persistence_files());
+  ASSERT_OK(Start(*store).initialize_warmstart());
+  ASSERT_OK(Start(*store).create_and_load_vault());
+  ASSERT_OK(Start(*store).initialize_storage_identifier());
   EXPECT_REASON(Restoration(*store).validate(credential()), Reason::kNothingToDo);
   EXPECT_REASON(Restoration(*store).restore(credential()), Reason::kNothingToDo);
 }

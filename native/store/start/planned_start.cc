@@ -1,8 +1,9 @@
-#include "store/planned_start.h"
+#include "store/start/planned_start.h"
 
 #include "base/cancellation.h"
 #include "store/engine_state.h"
 #include "store/operations/restoration.h"
+#include "store/start/start.h"
 
 namespace strongroom::store {
 
@@ -62,10 +63,10 @@ void PlannedStart::supply(StartSecrets secrets) {
 }
 
 Status PlannedStart::determine() {
-  SR_ASSIGN(reached_.startup, engine_.determine_startup_state());
+  SR_ASSIGN(reached_.startup, Start(engine_).determine_startup_state());
   const bool cold = reached_.startup == StartupState::kColdstart;
   if (plan_.asks_for_secrets || cold) steps_.push_back(need(StartStep::kSecrets));
-  step(StartStep::kSetupPersistenceFiles, [this] { return engine_.setup_persistence_files(); });
+  step(StartStep::kSetupPersistenceFiles, [this] { return Start(engine_).setup_persistence_files(); });
   if (plan_.has_manifests) {
     steps_.push_back(need(StartStep::kLoadLicenseProviderManifests));
   } else {
@@ -90,11 +91,11 @@ void PlannedStart::plan_protector() {
 Status PlannedStart::open_root() {
   switch (plan_.purpose) {
     case StartPurpose::kOpen:
-      if (reached_.startup == StartupState::kColdstart) return engine_.initialize_coldstart();
+      if (reached_.startup == StartupState::kColdstart) return Start(engine_).initialize_coldstart();
       break;
     case StartPurpose::kRecover:
     case StartPurpose::kReseal:
-      return engine_.initialize_recovery(credential_.password.view());
+      return Start(engine_).initialize_recovery(credential_.password.view());
     case StartPurpose::kReanchor:
       return open_root_for_reanchor();
     case StartPurpose::kDecommission:
@@ -104,17 +105,17 @@ Status PlannedStart::open_root() {
     case StartPurpose::kInspect:
       break;
   }
-  return engine_.initialize_warmstart();
+  return Start(engine_).initialize_warmstart();
 }
 
 // The root may be kept from just the state that is to be accepted; the caller knows whether the password opens it.
 Status PlannedStart::open_root_for_reanchor() {
-  Status opened = engine_.initialize_warmstart();
+  Status opened = Start(engine_).initialize_warmstart();
   if (opened.ok() || cancelled()) return opened;
   reached_.refusal = opened.error();
   steps_.push_front({StartStep::kInitializeWarmstart, Hearing::kNever, [this] {
                        reached_.refusal.reset();
-                       return engine_.initialize_recovery(credential_.password.view());
+                       return Start(engine_).initialize_recovery(credential_.password.view());
                      }});
   steps_.push_front(need(StartStep::kRootRefused));
   return {};
@@ -122,7 +123,7 @@ Status PlannedStart::open_root_for_reanchor() {
 
 // A store whose root is lost, or whose decommission was interrupted, can still be removed by its password.
 Status PlannedStart::open_root_for_decommission() {
-  Status opened = engine_.initialize_warmstart();
+  Status opened = Start(engine_).initialize_warmstart();
   if (opened.ok() || !error_info(opened.error().reason).retryable) return {};
   const bool may_be_left = plan_.allow_leftovers && !opened.is(Reason::kLocked) && !cancelled();
   if (!may_be_left) return opened;
@@ -131,11 +132,11 @@ Status PlannedStart::open_root_for_decommission() {
 }
 
 Status PlannedStart::open_root_for_restore() {
-  Status opened = engine_.initialize_recovery(credential_.password.view());
+  Status opened = Start(engine_).initialize_recovery(credential_.password.view());
   // The token opens the store: a restore that was interrupted behind its commit, or none.
   if (!opened.is(Reason::kNothingToDo)) return opened;
-  steps_.push_front(
-      {StartStep::kInitializeWarmstart, Hearing::kNever, [this] { return engine_.initialize_warmstart(); }});
+  steps_.push_front({StartStep::kInitializeWarmstart, Hearing::kNever,
+                     [this] { return Start(engine_).initialize_warmstart(); }});
   if (credential_.password.empty()) steps_.push_front(need(StartStep::kRestoreWithoutPassword));
   return {};
 }
@@ -156,17 +157,17 @@ void PlannedStart::plan_vault() {
       step(StartStep::kValidateVaultFilename, {});
       step(StartStep::kCreateAndLoadVault, [this] { return load_vault(); });
       step(StartStep::kInitializeStorageIdentifier,
-           [this] { return engine_.initialize_storage_identifier(); });
+           [this] { return Start(engine_).initialize_storage_identifier(); });
   }
   if (plan_.purpose == StartPurpose::kOpen || plan_.purpose == StartPurpose::kInspect) plan_opening();
 }
 
 void PlannedStart::plan_opening() {
-  step(StartStep::kValidateVaultIntegrity, [this] { return engine_.validate_vault_integrity(); });
-  step(StartStep::kValidateTimeTamperAge, [this] { return engine_.validate_time_tamper_age(); });
+  step(StartStep::kValidateVaultIntegrity, [this] { return Start(engine_).validate_vault_integrity(); });
+  step(StartStep::kValidateTimeTamperAge, [this] { return Start(engine_).validate_time_tamper_age(); });
   step(StartStep::kUpdateTimeTamper, [this] {
     const Uncancellable writing;
-    SR_TRY(engine_.update_time_tamper());
+    SR_TRY(Start(engine_).update_time_tamper());
     reached_.opened = true;
     return Status();
   });
@@ -177,13 +178,14 @@ void PlannedStart::plan_restore() {
     steps_.push_back({name, Hearing::kNever, std::move(work)});
   };
   silent(StartStep::kCreateAndLoadVault, [this] { return load_vault(); });
-  silent(StartStep::kInitializeStorageIdentifier, [this] { return engine_.initialize_storage_identifier(); });
+  silent(StartStep::kInitializeStorageIdentifier,
+         [this] { return Start(engine_).initialize_storage_identifier(); });
   steps_.push_back(need(StartStep::kRestoreWitnesses));
   silent(StartStep::kRestoreWitnesses, [this] { return Restoration(engine_).validate(credential_); });
 }
 
 Status PlannedStart::load_vault() {
-  SR_TRY(engine_.create_and_load_vault(progress_));
+  SR_TRY(Start(engine_).create_and_load_vault(progress_));
   reached_.loaded = true;
   return {};
 }

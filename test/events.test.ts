@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
+import { runInNewContext } from 'node:vm';
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -260,6 +261,22 @@ describe('events', () => {
     const [warning] = (await warned) as [Error];
     assert.equal(warning.name, 'StrongroomWarning');
     assert.match(warning.message, /thrown on purpose/);
+  });
+
+  it('hears of the errors and promises of another realm', async () => {
+    const foreign = (code: string): (() => void) => runInNewContext(code) as () => void;
+    for (const code of [
+      "() => { throw new Error('thrown there') }",
+      "() => Promise.reject(new Error('rejected there'))",
+    ]) {
+      const listener = foreign(code);
+      store.on('vault', listener);
+      const warned = once(process, 'warning');
+      await store.vault.set('key', value);
+      const [warning] = (await warned) as [Error];
+      assert.match(warning.message, /(thrown|rejected) there/);
+      store.off('vault', listener);
+    }
   });
 
   it('a subscriber may use the store: read, write, subscribe, close', async () => {

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { inspect } from 'node:util';
+import { createContext, runInContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 
 import { httpKms } from '../examples/http-kms.js';
@@ -321,6 +322,36 @@ describe('protector external', function () {
         await make(new Drawer().protector);
       });
     }
+
+    it('takes bytes and errors of another realm', async () => {
+      const drawer = new Drawer();
+      const realm = createContext({});
+      const copy = runInContext('(bytes) => Uint8Array.from(bytes)', realm) as (
+        bytes: Uint8Array,
+      ) => Uint8Array;
+      const answers: Uint8Array[] = [];
+      const wrap: KeyServiceFunction = async (key, context) => copy(await drawer.wrap(key, context));
+      const unwrap: KeyServiceFunction = async (wrapped, context) => {
+        const answer = copy(await drawer.unwrap(wrapped, context));
+        answers.push(answer);
+        return answer;
+      };
+      const protector = { type: 'external', wrap, unwrap } as const;
+      await make(protector);
+      await opens(protector);
+      assert.equal(answers.length, 2);
+      assert.ok(answers.every(isWiped));
+      const failing = runInContext(
+        `(class KeyServiceError extends Error {
+          constructor() { super('denied there'); this.name = 'KeyServiceError'; this.kind = 'refused'; }
+        })`,
+        realm,
+      ) as new () => Error;
+      const refusing = { ...protector, unwrap: () => Promise.reject(new failing()) };
+      const { reason, message } = await refusal(world.open({ protector: refusing, recovery }));
+      assert.equal(reason, 'key-service-refused');
+      assert.match(message, /denied there/);
+    });
 
     it('knows a refusal by a function that transferred what it was given', async () => {
       const transferring: KeyServiceFunction = (given) => {

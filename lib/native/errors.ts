@@ -1,6 +1,7 @@
 // From what the core or a caller's own code threw to the one class of error that leaves this package.
 import { getSystemErrorName } from 'node:util';
 
+import { isError } from '../base/realms.js';
 import { PersistenceError, isPersistenceError, type Reason } from '../errors.js';
 import type { NativeError } from '../native-binding.js';
 
@@ -36,7 +37,7 @@ export function toPersistenceError(error: unknown, otherwise: Reason = 'invalid-
 
 function describe(error: unknown): string {
   try {
-    return error instanceof Error ? error.message : String(error);
+    return isError(error) ? error.message : String(error);
   } catch {
     return 'something that cannot be described was thrown';
   }

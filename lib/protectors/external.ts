@@ -6,6 +6,9 @@
 // - Only a KeyServiceError of kind `refused` says that the service refused. Whatever else happens is an outage.
 // - Of an error that is not a KeyServiceError no more is repeated than its code: its text could hold the key. The core looks
 //   for the key in the text of a KeyServiceError, so that no spelling of a key is made here.
+import { types } from 'node:util';
+
+import { isError } from '../base/realms.js';
 import { KeyServiceError, type Reason } from '../errors.js';
 import type { NativeByteCall, NativeExternalProtector } from '../native-border.js';
 import { invalidOption } from '../options/readers.js';
@@ -52,7 +55,7 @@ const codePattern = /^[A-Z][A-Z0-9_]{1,39}$/;
 function failureOf(error: unknown): Failure {
   let reason: Reason = 'key-service-unreachable';
   try {
-    if (!(error instanceof Error)) return { reason, detail: 'it threw something that is not an Error' };
+    if (!isError(error)) return { reason, detail: 'it threw something that is not an Error' };
     const kind = kindOf(error);
     if (kind === 'refused') reason = 'key-service-refused';
     if (kind !== undefined) return { reason, detail: error.message };
@@ -70,8 +73,7 @@ function wipe(bytes: Uint8Array): void {
 }
 
 function checked(answer: unknown): Uint8Array {
-  if (!(answer instanceof Uint8Array))
-    throw new KeyServiceError('unreachable', 'its answer is not a Uint8Array');
+  if (!types.isUint8Array(answer)) throw new KeyServiceError('unreachable', 'its answer is not a Uint8Array');
   if (answer.length > wrappedRootBytesMax)
     throw new KeyServiceError('unreachable', `its answer has more than ${wrappedRootBytesMax} bytes`);
   return answer;
@@ -91,7 +93,7 @@ async function answer(
     settle(undefined, reason, detail);
   } finally {
     wipe(input);
-    if (name === 'unwrap' && given instanceof Uint8Array) wipe(given);
+    if (name === 'unwrap' && types.isUint8Array(given)) wipe(given);
   }
 }
 

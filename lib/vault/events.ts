@@ -6,6 +6,9 @@
 // - A subscriber that throws, or whose promise rejects, harms nothing: the error goes to the diagnostics channel
 //   `strongroom:subscriber-error`, or, when nobody listens there, becomes a process warning.
 import { channel } from 'node:diagnostics_channel';
+import { types } from 'node:util';
+
+import { isError } from '../base/realms.js';
 
 /** An operation on the vault. */
 export interface VaultEvent {
@@ -143,7 +146,7 @@ export class EventHub {
     for (const listener of [...this.#listeners(name)]) {
       try {
         const answer = listener(event);
-        if (answer instanceof Promise) {
+        if (types.isPromise(answer)) {
           answer.catch((error: unknown) => {
             reportSubscriber(name, error);
           });
@@ -177,6 +180,6 @@ function reportSubscriber(event: SubscriberError['event'], error: unknown): void
     subscriberErrors.publish(message);
     return;
   }
-  const text = error instanceof Error ? (error.stack ?? error.message) : 'a value that is not an Error';
+  const text = isError(error) ? (error.stack ?? error.message) : 'a value that is not an Error';
   process.emitWarning(`a subscriber of '${event}' failed: ${text}`, 'StrongroomWarning');
 }

@@ -14,6 +14,7 @@ import { systemdCreds } from '../examples/systemd-creds.js';
 import { isPersistenceError, KeyServiceError, type PersistenceError } from '../lib/errors.js';
 import type { ExternalProtectorOptions, KeyServiceFunction } from '../lib/protectors/external.js';
 import type { OpenOptions } from '../lib/store/open-options.js';
+import type { OpenStore } from '../lib/store/open-store.js';
 import { PersistenceService } from '../lib/store/persistence-service.js';
 import { KeyService } from './support/key-service.js';
 import { binding, quickKdf, World } from './support/stores.js';
@@ -421,6 +422,44 @@ describe('protector external', function () {
       assert.equal(calls, before);
       await store.close();
     });
+  });
+
+  it('close() waits for a silent function, at most to its limit, and what waited is told why', async () => {
+    const drawer = new Drawer();
+    await make(drawer.protector);
+    const isCalled: (() => void)[] = [];
+    let isSilent = false;
+    const silently = (through: KeyServiceFunction): KeyServiceFunction => {
+      return (bytes, context) => {
+        if (!isSilent) return through(bytes, context);
+        isCalled.shift()?.();
+        return new Promise(() => undefined);
+      };
+    };
+    const protector = {
+      type: 'external',
+      wrap: silently(drawer.wrap),
+      unwrap: silently(drawer.unwrap),
+      timeoutMs: 400,
+    } as const;
+    for (const begin of [
+      (store: OpenStore) => store.verify(),
+      (store: OpenStore) => store.rotateDek({ password }),
+    ]) {
+      isSilent = false;
+      const store = await world.open({ protector, recovery });
+      isSilent = true;
+      const order: string[] = [];
+      const called = new Promise<void>((resolve) => isCalled.push(resolve));
+      const waiting = refusal(begin(store)).finally(() => order.push('refused'));
+      await called;
+      await store.close().finally(() => order.push('closed'));
+      const { reason, message } = await waiting;
+      assert.equal(reason, 'key-service-unreachable');
+      assert.match(message, /no answer within 400 ms/);
+      assert.deepEqual(order, ['refused', 'closed']);
+      await opens(drawer.protector);
+    }
   });
 
   it('answers an AbortSignal while the service is silent', async () => {

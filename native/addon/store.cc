@@ -249,6 +249,7 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
   self->forget_secrets();
   napi_ref callback = nullptr;
   napi_create_reference(env, arguments[0], 1, &callback);
+  self->task_.place = Task::Place::kPool;  // asks the application nothing, and must not need a new thread
   return self->run(
       arguments.receiver, "strongroom.close", [self](store::Engine&) { return self->close_engine(); }, {},
       [self, callback](napi_env task_env) {
@@ -284,6 +285,7 @@ napi_value Store::abandon(napi_env env, napi_callback_info info) {
   if (self == nullptr || !self->check_task(env)) return nullptr;
   self->phase_ = Phase::kClosed;
   self->forget_secrets();
+  self->task_.place = Task::Place::kPool;  // as in close()
   return self->run(
       arguments.receiver, "strongroom.abandon",
       [self](store::Engine&) {

@@ -1,6 +1,7 @@
 #include "addon/task.h"
 
 #include <algorithm>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -25,11 +26,25 @@ struct Running {
 // Those of the tasks that were started on this thread and are not complete.
 thread_local std::vector<std::shared_ptr<Cancellation>> cancellations;
 
+Error no_thread() {
+  return {Reason::kInternal,
+          "the operating system refused a thread (pids.max of the cgroup, or RLIMIT_NPROC)", 0, false};
+}
+
+// The core starts threads of its own, and no exception may leave a callback of Node.
+Status work_of(const Task& task) {
+  try {
+    return task.work();
+  } catch (const std::system_error&) {
+    return no_thread();
+  }
+}
+
 void execute(napi_env /*env*/, void* data) {
   auto* running = static_cast<Running*>(data);
   const CancellationScope scope(running->task.cancellation.get());
   running->status = check_cancelled();  // while it waited for a thread
-  if (running->status.ok()) running->status = running->task.work();
+  if (running->status.ok()) running->status = work_of(running->task);
   // A wait that was cut short ends as an outage does.
   if (!running->status.ok() && cancelled() && error_info(running->status.error().reason).retryable)
     running->status = check_cancelled();
@@ -75,28 +90,37 @@ void complete_thread(napi_env env, napi_value /*callback*/, void* context, void*
   finish(env, running.get());
 }
 
-bool start_thread(napi_env env, const char* name, Running* running) {
+Status refused_by_node() { return {Reason::kInternal, "Node refused the work"}; }
+
+Status start_thread(napi_env env, const char* name, Running* running) {
   running->env = env;
   if (napi_create_threadsafe_function(env, nullptr, nullptr, text_value(env, name), 0, 1, nullptr, nullptr,
                                       running, complete_thread, &running->done) != napi_ok) {
-    return false;
+    return refused_by_node();
   }
   // After the thread-safe function, so that it runs before that one's own.
   if (napi_add_env_cleanup_hook(env, end_thread, running) != napi_ok) {
     napi_release_threadsafe_function(running->done, napi_tsfn_release);
-    return false;
+    return refused_by_node();
   }
-  running->thread = std::thread([running] {
-    execute(nullptr, running);
-    napi_call_threadsafe_function(running->done, nullptr, napi_tsfn_nonblocking);
-  });
-  return true;
+  try {
+    running->thread = std::thread([running] {
+      execute(nullptr, running);
+      napi_call_threadsafe_function(running->done, nullptr, napi_tsfn_nonblocking);
+    });
+  } catch (const std::system_error&) {
+    napi_remove_env_cleanup_hook(env, end_thread, running);
+    napi_release_threadsafe_function(running->done, napi_tsfn_release);
+    return no_thread();
+  }
+  return {};
 }
 
-bool start_on_pool(napi_env env, const char* name, Running* running) {
-  return napi_create_async_work(env, nullptr, text_value(env, name), execute, complete, running,
-                                &running->work) == napi_ok &&
-         napi_queue_async_work(env, running->work) == napi_ok;
+Status start_on_pool(napi_env env, const char* name, Running* running) {
+  const bool is_queued = napi_create_async_work(env, nullptr, text_value(env, name), execute, complete,
+                                                running, &running->work) == napi_ok &&
+                         napi_queue_async_work(env, running->work) == napi_ok;
+  return is_queued ? Status() : refused_by_node();
 }
 
 napi_value cancel_tasks(napi_env /*env*/, napi_callback_info /*info*/) {
@@ -114,11 +138,11 @@ napi_value start_task(napi_env env, napi_value owner, const char* name, Task tas
   if (owner != nullptr) napi_create_reference(env, owner, 1, &running->owner);
   const bool is_on_pool = running->task.place == Task::Place::kPool;
   if (running->task.cancellation != nullptr) cancellations.push_back(running->task.cancellation);
-  if (!(is_on_pool ? start_on_pool : start_thread)(env, name, running.get())) {
+  const Status started = (is_on_pool ? start_on_pool : start_thread)(env, name, running.get());
+  if (!started.ok()) {
     std::erase(cancellations, running->task.cancellation);
     if (running->task.settled) running->task.settled(env);
-    napi_reject_deferred(env, running->deferred,
-                         describe(env, Error{Reason::kInternal, "Node refused the work", 0, false}));
+    napi_reject_deferred(env, running->deferred, describe(env, started.error()));
     if (running->owner != nullptr) napi_delete_reference(env, running->owner);
     return promise;
   }

@@ -1,5 +1,7 @@
 #include "log/value_verifier.h"
 
+#include <system_error>
+
 namespace strongroom::log {
 namespace {
 
@@ -8,7 +10,11 @@ constexpr std::size_t kJobsWaitingMax = 64;
 }  // namespace
 
 ValueVerifier::ValueVerifier(const EpochKeys& keys, unsigned threads) : keys_(keys), own_cipher_(keys) {
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  try {
+    for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  } catch (const std::system_error&) {
+    // Those that there are suffice, and so does none.
+  }
 }
 
 ValueVerifier::~ValueVerifier() { (void)finish(); }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <system_error>
 #include <thread>
 
 #include "base/cancellation.h"
@@ -191,9 +192,14 @@ Module::Module(const std::string& path, const std::string& init_arguments)
   sigfillset(&all);
   for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread([this] { loop(); });
-  thread_id_ = thread.get_id();
-  thread.detach();
+  try {
+    std::thread thread([this] { loop(); });
+    thread_id_ = thread.get_id();
+    thread.detach();
+  } catch (const std::system_error&) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -215,7 +221,11 @@ Result<Module*> Module::get(const std::string& path, const std::string& init_arg
   Registry& all = registry();
   const MutexLock lock(all.mutex);
   Module*& module = all.modules[*real];
-  if (module == nullptr) module = new Module(*real, init_arguments);
+  try {
+    if (module == nullptr) module = new Module(*real, init_arguments);
+  } catch (const std::system_error&) {
+    return Status(Reason::kInternal, "no thread for the PKCS#11 module " + path);
+  }
   return module;
 }
 

@@ -168,7 +168,6 @@ class Caller {
 };
 
 thread_local std::vector<std::weak_ptr<Caller>> callers;
-thread_local std::size_t callers_made = 0;
 
 }  // namespace
 
@@ -177,13 +176,10 @@ Result<ByteCall> make_byte_call(napi_env env, napi_value function) {
   SR_TRY(caller->connect(env, function));
   std::erase_if(callers, [](const std::weak_ptr<Caller>& each) { return each.expired(); });
   callers.push_back(caller);
-  ++callers_made;
   return ByteCall([caller](ByteView input, ByteView context, std::chrono::milliseconds limit) {
     return caller->ask(input, context, limit);
   });
 }
-
-std::size_t byte_calls_made() { return callers_made; }
 
 void end_byte_calls() {
   for (const std::weak_ptr<Caller>& each : callers)

@@ -18,9 +18,6 @@ namespace strongroom::addon {
 // On the JavaScript thread; the call itself is for every other thread, and may be destroyed on any.
 [[nodiscard]] Result<ByteCall> make_byte_call(napi_env env, napi_value function);
 
-// How many this thread has made in its life.
-[[nodiscard]] std::size_t byte_calls_made();
-
 // The environment of this thread ends: whoever waits is answered, and nothing is asked any more.
 void end_byte_calls();
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "addon/byte_calls.h"
 #include "addon/own_functions.h"
 #include "addon/store_fields.h"
 #include "addon/store_parts.h"
@@ -74,13 +73,12 @@ napi_value Store::construct(napi_env env, napi_callback_info info) {
   napi_value target = nullptr;
   napi_get_new_target(env, info, &target);
   if (target == nullptr) return throw_error(env, Reason::kInvalidArgument, "Store is a class");
-  const std::size_t calls_before = byte_calls_made();
   Result<StoreOptions> options = read_record<StoreOptions>(env, arguments[0], "");
   if (!options.ok()) return throw_error(env, options.error());
 
   std::unique_ptr<Store> self(new Store(env));
   self->read_only_ = options->engine.read_only;
-  if (byte_calls_made() != calls_before) self->task_.place = Task::Place::kOwnThread;
+  self->place_tasks(options->engine);
   if (const Status status = self->deliveries_.connect(arguments[1], arguments[2]); !status.ok()) {
     return throw_error(env, status.error());
   }
@@ -151,6 +149,10 @@ bool Store::check_open_task(napi_env env) const {
   if (phase_ != Phase::kStarting) return true;
   throw_error(env, Reason::kNotOpen, "the store is not open yet");
   return false;
+}
+
+void Store::place_tasks(const store::KindOptions& options) {
+  if (options.asks_application()) task_.place = Task::Place::kOwnThread;
 }
 
 napi_value Store::run(napi_value self_value, const char* name, Work work, MakeValue value,
@@ -247,9 +249,9 @@ napi_value Store::close(napi_env env, napi_callback_info info) {
   if (self->phase_ == Phase::kOpen) self->flush();
   self->phase_ = Phase::kClosed;
   self->forget_secrets();
+  self->task_.place = Task::Place::kPool;  // asks the application nothing, and must not need a new thread
   napi_ref callback = nullptr;
   napi_create_reference(env, arguments[0], 1, &callback);
-  self->task_.place = Task::Place::kPool;  // asks the application nothing, and must not need a new thread
   return self->run(
       arguments.receiver, "strongroom.close", [self](store::Engine&) { return self->close_engine(); }, {},
       [self, callback](napi_env task_env) {

@@ -50,6 +50,8 @@ class Store {
   // The store is open, or shut, and a task can be started; else what check_task() or check_open() throws.
   [[nodiscard]] bool check_open_task(napi_env env) const;
 
+  // Where tasks run with a protector of these options, from now on.
+  void place_tasks(const store::KindOptions& options);
   // Starts a task on the engine after check_task(). `self` is the store's object.
   napi_value run(napi_value self, const char* name, Work work, MakeValue value = {},
                  std::function<void(napi_env)> settled = {});

@@ -25,6 +25,7 @@ Napi::Value Start::proceed(const Napi::CallbackInfo& info) {
   if (!is_undefined(info.Env(), info[0])) {
     Result<store::StartSecrets> secrets = read_record<store::StartSecrets>(info.Env(), info[0], "secrets");
     if (!secrets.ok()) return refuse(info, secrets.error());
+    store().place_tasks(secrets->protector);
     store().start()->supply(*std::move(secrets));
   }
   return run_start(info, info[1]);

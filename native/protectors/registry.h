@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "protectors/external/options.h"
 #include "protectors/key_protector.h"
@@ -16,17 +17,29 @@ namespace strongroom::store {
 // What holds the root key in everyday use.
 enum class ProtectorType : std::uint8_t { kSoftware, kTpm, kPkcs11, kExternal };
 
-struct ProtectorOptions {
-  std::string directory;  // of the store; absolute
-  std::string instance = "default";
+// What says which kind it is, and what each kind alone reads.
+struct KindOptions {
   // At COLDSTART, when absent, kSoftware; at WARMSTART what the store has, and another one is kInvalidOption.
   std::optional<ProtectorType> protector;
   TpmOptions tpm;
   Pkcs11Options pkcs11;
   ExternalOptions external;
+
+  // A protector of these options waits for functions of the application.
+  [[nodiscard]] bool asks_application() const { return external.wrap || external.unwrap; }
+};
+
+struct ProtectorOptions : KindOptions {
+  std::string directory;  // of the store; absolute
+  std::string instance = "default";
   // Needed at COLDSTART by a kind that has a SecretStore. At WARMSTART, when absent, the place that the key slot names.
   std::optional<SecretStoreConfig> secret_store;
   crypto::Argon2Parameters argon2;  // of what is stretched anew
+
+  // Those of a kind that were not known before; without a type the earlier ones stay.
+  void take_late(KindOptions late) {
+    if (late.protector) static_cast<KindOptions&>(*this) = std::move(late);
+  }
 };
 
 struct ProtectorStatus {

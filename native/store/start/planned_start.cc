@@ -53,11 +53,7 @@ Status PlannedStart::run_steps(std::vector<StartStep>& heard) {
 
 void PlannedStart::supply(StartSecrets secrets) {
   EngineOptions& options = engine_.state().options;
-  if (secrets.protector.protector) {
-    options.protector = secrets.protector.protector;
-    options.tpm = std::move(secrets.protector.tpm);
-    options.pkcs11 = std::move(secrets.protector.pkcs11);
-  }
+  options.take_late(std::move(secrets.protector));
   if (secrets.instance) options.instance = *std::move(secrets.instance);
   options.recovery_password = std::move(secrets.recovery_password);
 }

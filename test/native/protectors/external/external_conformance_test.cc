@@ -5,6 +5,7 @@
 #include "store/operations/dek_rotation.h"
 #include "store/operations/relocation.h"
 #include "store/operations/root_recovery.h"
+#include "store/start/planned_start.h"
 #include "store/start/start.h"
 
 namespace strongroom::store::testing {
@@ -237,6 +238,24 @@ TEST_F(ExternalProtectorTest, WithoutItsFunctionsAStoreSaysSo) {
   EXPECT_REASON(refused, Reason::kInvalidOption);
   EXPECT_NE(refused.error().detail.find("type: 'external'"), std::string::npos) << refused.error().detail;
   EXPECT_REASON(Start(*store).initialize_recovery(as_bytes("backup")), Reason::kInvalidOption);
+}
+
+TEST_F(ExternalProtectorTest, FunctionsThatAreSuppliedLateOpenTheStore) {
+  ASSERT_OK(open());
+  EngineOptions without = store_options("backup");
+  without.secret_store.reset();
+  Opened store(*world_.disk, world_.clock, std::move(without));
+  StartPlan plan;
+  plan.asks_for_secrets = true;
+  PlannedStart start(*store, plan, {});
+  ASSERT_OK(start.run());
+  StartSecrets secrets;
+  static_cast<KindOptions&>(secrets.protector) = options();
+  EXPECT_TRUE(secrets.protector.asks_application());
+  start.supply(std::move(secrets));
+  const Result<StartReport> report = start.run();
+  ASSERT_OK(report.status());
+  EXPECT_TRUE(report->opened);
 }
 
 TEST_F(ExternalProtectorTest, NeedsABackupPasswordOrItsRefusal) {

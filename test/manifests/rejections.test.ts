@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 
-import { acceptManifests, manifestLimits, type DirectoryEntry } from '../lib/manifests/loader.js';
+import { acceptManifests, manifestLimits, type DirectoryEntry } from '../../lib/manifests/loader.js';
 import {
   base64,
   good,
@@ -16,7 +16,7 @@ import {
   signed,
   trustedKeys,
   type Json,
-} from './support/manifest-fixtures.js';
+} from '../support/manifest-fixtures.js';
 
 const withSecret = (changes: Record<string, Json>): string =>
   resigned({ ProviderSecrets: [secret(changes)] });

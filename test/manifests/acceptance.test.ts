@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 
-import { isPersistenceError } from '../lib/errors.js';
-import { acceptManifests } from '../lib/manifests/loader.js';
-import { load, provider, resigned, secret, trustedKeys, type Json } from './support/manifest-fixtures.js';
+import { isPersistenceError } from '../../lib/errors.js';
+import { acceptManifests } from '../../lib/manifests/loader.js';
+import { load, provider, resigned, secret, trustedKeys, type Json } from '../support/manifest-fixtures.js';
 
 describe('acceptManifests', () => {
   const at = (second: number, changes: Record<string, Json> = {}): string =>

@@ -6,14 +6,14 @@ import { runInNewContext } from 'node:vm';
 
 import fc from 'fast-check';
 
-import { isPersistenceError, PersistenceError } from '../lib/errors.js';
+import { isPersistenceError, PersistenceError } from '../../lib/errors.js';
 import {
   acceptManifests,
   loadLicenseProviderManifests,
   type DirectoryEntry,
   type TrustedKeys,
-} from '../lib/manifests/loader.js';
-import { parseDocument, signedBytes } from '../lib/manifests/document.js';
+} from '../../lib/manifests/loader.js';
+import { parseDocument, signedBytes } from '../../lib/manifests/document.js';
 import {
   base64,
   good,
@@ -28,7 +28,7 @@ import {
   signature,
   signed,
   trustedKeys,
-} from './support/manifest-fixtures.js';
+} from '../support/manifest-fixtures.js';
 
 const directory = '/etc/acme/manifests';
 
@@ -484,7 +484,7 @@ describe('loadLicenseProviderManifests', function () {
       console.log('not loaded');
       await load([{ name: 'a.json', content: Buffer.from('{}') }]).catch((error) => console.log(error.message));`;
     const output = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      cwd: fileURLToPath(new URL('../..', import.meta.url)),
       encoding: 'utf8',
     });
     assert.equal(output, 'not loaded\nloaded jsonc-parser\n');

@@ -78,9 +78,9 @@ struct WitnessData {
 };
 constexpr std::array kWitnessData{
     WitnessData{kWitnessTamperFile, 0},
-    WitnessData{kWitnessSecretStore, 0},
-    WitnessData{kWitnessToken, 0},
-    WitnessData{kWitnessTpm, 0, &CoreData::counter_index, &CoreData::counter_secret},
+    WitnessData{kWitnessSecretStore, kWitnessTamperFile},
+    WitnessData{kWitnessToken, kWitnessTamperFile},
+    WitnessData{kWitnessTpm, kWitnessTamperFile, &CoreData::counter_index, &CoreData::counter_secret},
     WitnessData{kWitnessTpmExtend, kWitnessTpm, &CoreData::extend_index, &CoreData::extend_secret},
 };
 constexpr std::size_t kNvSecretBytes = 32;
@@ -91,7 +91,7 @@ bool known_witnesses(std::uint8_t witnesses) {
     known |= data.bit;
     if (data.is_in(witnesses) && (witnesses & data.needed) != data.needed) return false;
   }
-  return (witnesses & ~known) == 0;
+  return witnesses != 0 && (witnesses & ~known) == 0;
 }
 
 // The NV indices of the witnesses that the core data have, in the order of the format.
@@ -258,7 +258,7 @@ Result<CoreData> parse_core(ByteView plaintext, std::uint16_t version) {
     core.*data.nv_secret = SecretBytes(reader.bytes(kNvSecretBytes));
   });
   if (!parse_former_keys(reader, core) || !reader.done()) return corrupt("wrong length");
-  if (!known_witnesses(core.witnesses)) return corrupt("unknown witness");
+  if (!known_witnesses(core.witnesses)) return corrupt("an impossible set of witnesses");
   if (core.window_ms_max < kWindowMsMin) return corrupt("a window below the smallest");
   if (authority == static_cast<std::uint8_t>(AuthorityType::kVendorKey)) {
     core.authority.vendor_public_key = vendor_key;
@@ -363,7 +363,8 @@ Result<Bytes> encode_persistence(const PersistenceHeader& header, const CoreData
                                  Digest* file_hash) {
   SR_TRY(check_header(header));
   SR_TRY(validate_vault_file_name(core.vault_file_name));
-  if (!known_witnesses(core.witnesses)) return Status(Reason::kInvalidArgument, "unknown witness");
+  if (!known_witnesses(core.witnesses))
+    return Status(Reason::kInvalidArgument, "an impossible set of witnesses");
   if (!has_nv_secrets(core))
     return Status(Reason::kInvalidArgument, "the secret of an NV index has 32 bytes");
   if (dek.size() != crypto::kKeyBytes) return Status(Reason::kInvalidArgument, "a DEK has 32 bytes");

@@ -625,6 +625,8 @@ TEST(CoreData, AuthenticButImpossibleIsCorrupt) {
   EXPECT_TRUE(opened(core_plaintext(3, 0, 0, "vault.bin")).ok());
   EXPECT_TRUE(opened(core_plaintext(3, 1, 9, "vault.bin")).ok());
   EXPECT_TRUE(corrupt(core_plaintext(16, 0, 0, "vault.bin")));
+  for (const int without_tamper_file : {0, 2, 8, 10})
+    EXPECT_TRUE(corrupt(core_plaintext(static_cast<std::uint8_t>(without_tamper_file), 0, 0, "vault.bin")));
   EXPECT_TRUE(corrupt(core_plaintext(3, 2, 0, "vault.bin")));
   EXPECT_TRUE(corrupt(core_plaintext(3, 0, 0, "vault.bin", kWindowMsMin - 1)));
   EXPECT_TRUE(corrupt(core_plaintext(3, 0, 9, "vault.bin")));

@@ -7,6 +7,7 @@
 
 #include "addon/border.h"
 #include "addon/byte_calls.h"
+#include "base/thread_refused.h"
 
 namespace strongroom::addon {
 namespace {
@@ -26,10 +27,7 @@ struct Running {
 // Those of the tasks that were started on this thread and are not complete.
 thread_local std::vector<std::shared_ptr<Cancellation>> cancellations;
 
-Error no_thread() {
-  return {Reason::kInternal,
-          "the operating system refused a thread (pids.max of the cgroup, or RLIMIT_NPROC)", 0, false};
-}
+Error no_thread() { return {Reason::kInternal, kThreadRefused, 0, false}; }
 
 // The core starts threads of its own, and no exception may leave a callback of Node.
 Status work_of(const Task& task) {

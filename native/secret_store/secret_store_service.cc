@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/cancellation.h"
 #include "base/limits.h"
 #include "base/thread_annotations.h"
+#include "base/thread_refused.h"
 #include "secret_store/libsecret.h"
 #include "secret_store/secret_record.h"
 
@@ -41,27 +43,33 @@ using Owned = std::unique_ptr<T, void (*)(void*)>;
 class Watchdog {
  public:
   Watchdog(const Functions& glib, GCancellable* cancellable, std::uint32_t deadline_ms)
-      : thread_([this, &glib, cancellable, deadline_ms] {
-          // Without the lock: cancelling runs the handlers of whatever waits.
-          if (must_cancel(std::chrono::milliseconds(deadline_ms))) glib.g_cancellable_cancel(cancellable);
-        }),
-        wakeup_([this] {
+      : wakeup_([this] {
           {
             const MutexLock lock(mutex_);
             given_up_ = true;
           }
           ended_.notify_one();
-        }) {}
+        }) {
+    try {
+      thread_ = std::thread([this, &glib, cancellable, deadline_ms] {
+        // Without the lock: cancelling runs the handlers of whatever waits.
+        if (must_cancel(std::chrono::milliseconds(deadline_ms))) glib.g_cancellable_cancel(cancellable);
+      });
+    } catch (const std::system_error&) {
+      // The operation is refused: nothing would end its wait.
+    }
+  }
   ~Watchdog() {
     {
       const MutexLock lock(mutex_);
       done_ = true;
     }
     ended_.notify_one();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
+  [[nodiscard]] bool is_watching() const { return thread_.joinable(); }
   [[nodiscard]] bool expired() SR_EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
     return expired_;
@@ -148,6 +156,7 @@ class Operation {
         watchdog_(glib, cancellable_.get(), deadline_ms) {}
 
   Status connect(const std::string& address) {
+    if (!watchdog_.is_watching()) return unavailable(kThreadRefused);
     GError* error = nullptr;
     // A connection of our own rather than the process's shared one: libsecret.cc says why.
     connection_ = own(glib_.g_dbus_connection_new_for_address_sync(

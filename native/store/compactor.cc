@@ -1,8 +1,10 @@
 #include "store/compactor.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
+#include "base/thread_refused.h"
 #include "log/compaction.h"
 #include "store/engine.h"
 
@@ -162,7 +164,15 @@ void Compactor::begin_if_worthwhile() {
   const MutexLock lock(mutex_, MutexLock::Adopt());
   join();
   running_ = true;
-  thread_ = std::thread([this] { run(); });
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error&) {
+    running_ = false;
+    bytes_next_ = log_bytes + parts_.options.compaction_bytes_min;
+    if (parts_.options.compaction_failed) {
+      parts_.options.compaction_failed({Reason::kInternal, kThreadRefused});
+    }
+  }
 }
 
 void Compactor::join() {

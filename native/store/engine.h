@@ -62,7 +62,8 @@ struct EngineOptions : ProtectorOptions {
   // then, as a crash would. Steps: `begin`, `kek`, `witness`, `commit`, `file`, `settle`, `strays`; of rotate_dek() `dek`,
   // `dek-begun`, `vault`, `publish`, `witnesses`, `dek-end`, `dek-ended`.
   std::function<Status(std::string_view step)> before_step;
-  // A compaction that the store began by itself failed. On the thread of the compaction.
+  // A compaction that the store began by itself failed, or could not begin. On the thread of the compaction or that of the
+  // witnesses; it calls nothing of the engine.
   std::function<void(const Status& failed)> compaction_failed;
 
   // How far the witnesses may lag behind a `journal` commit before they are moved.

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/cancellation.h"
+#include "base/thread_refused.h"
 #include "os/dynlib.h"
 #include "roots/pkcs11/session.h"
 
@@ -224,7 +225,7 @@ Result<Module*> Module::get(const std::string& path, const std::string& init_arg
   try {
     if (module == nullptr) module = new Module(*real, init_arguments);
   } catch (const std::system_error&) {
-    return Status(Reason::kInternal, "no thread for the PKCS#11 module " + path);
+    return Status(Reason::kInternal, "for the PKCS#11 module " + path + ", " + kThreadRefused);
   }
   return module;
 }

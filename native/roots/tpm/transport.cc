@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/cancellation.h"
 #include "base/thread_annotations.h"
+#include "base/thread_refused.h"
 #include "os/device.h"
 #include "roots/tpm/tpm_errors.h"
 
@@ -183,7 +184,8 @@ Result<std::unique_ptr<Transport>> Transport::connect(const tss::Functions& func
     started = false;
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!started) return Status(Reason::kInternal, "no thread for the connection to the TPM");
+  if (!started)
+    return Status(Reason::kInternal, std::string("for the connection to the TPM, ") + kThreadRefused);
 
   std::unique_ptr<Transport> transport(new Transport(shared, limit));
   const TSS2_RC rc = transport->context_->await();

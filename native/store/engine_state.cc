@@ -27,9 +27,9 @@ ProtectorContext Engine::State::protector_context() {
 }
 
 void Engine::State::make_witnesses(std::uint32_t key_id) {
-  witnesses = std::make_unique<Witnesses>(Witnesses::Places{*directory, ring, secrets.store, protector,
-                                                            environment.clock, options.tamper_capacity},
-                                          witness_keys(key_id));
+  witnesses = std::make_unique<Witnesses>(
+      Witnesses::Places{*directory, ring, secrets.store, protector, options.tamper_capacity},
+      witness_keys(key_id));
 }
 
 Witnesses::Keys Engine::State::witness_keys(std::uint32_t key_id) {

@@ -45,7 +45,6 @@ struct WitnessContext {
   const std::unique_ptr<SecretStore>& secrets;     // null where the store has none
   const std::unique_ptr<KeyProtector>& protector;  // which may get a token later
   const WitnessKeys& keys;
-  os::Clock& clock;
   std::uint32_t tamper_capacity;
 };
 

@@ -12,8 +12,7 @@ namespace strongroom::store {
 namespace {
 
 WitnessContext context_of(const Witnesses::Places& places, const WitnessKeys& keys) {
-  return {places.directory, places.ring,           places.secrets, places.protector, keys,
-          places.clock,     places.tamper_capacity};
+  return {places.directory, places.ring, places.secrets, places.protector, keys, places.tamper_capacity};
 }
 
 }  // namespace

@@ -26,7 +26,6 @@ class Witnesses {
     KeyRing& ring;
     const std::unique_ptr<SecretStore>& secrets;
     const std::unique_ptr<KeyProtector>& protector;
-    os::Clock& clock;
     std::uint32_t tamper_capacity;
   };
   enum class Which : std::uint8_t { kFast, kAll };  // kAll: those too that are paced

@@ -93,8 +93,10 @@ Result<SecretBytes> SealedRoot::open(const PersistenceHeader& header, const KeyS
     SR_ASSIGN(pin_authorisation_, stretch_pin(options.pin.view(), named.pin));
   }
   Result<SecretBytes> opened = open_tpm_slot(*tpm_, slot, named, pin_authorisation_.view(), header);
-  learn_description();  // which the unsealing has brought along
-  if (opened.ok()) slot_ = std::move(named);
+  if (opened.ok()) {
+    learn_description();  // which the unsealing has brought along
+    slot_ = std::move(named);
+  }
   return opened;
 }
 

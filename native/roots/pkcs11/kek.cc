@@ -381,21 +381,6 @@ Result<Kek> generate_for(Worker& worker, Session& session, const std::string& la
   return status;
 }
 
-struct NeededMechanism {
-  CK_MECHANISM_TYPE type;
-  CK_FLAGS flags;
-  CK_ULONG bits;
-};
-
-Result<bool> supports_all(Worker& worker, const Session& session,
-                          const std::vector<NeededMechanism>& mechanisms) {
-  for (const NeededMechanism& one : mechanisms) {
-    SR_ASSIGN(const bool there, session.supports(worker, one.type, one.flags, one.bits));
-    if (!there) return false;
-  }
-  return true;
-}
-
 // AES key wrap is deterministic, so the wrap of a key that everyone knows names the KEK; a secure wrap tells nothing of
 // other wraps (RFC 3394, NIST SP 800-38F), and the hash leaves nothing that could be unwrapped.
 Result<Bytes> check_value_of(const Access& access, CK_OBJECT_HANDLE handle) {
@@ -410,20 +395,20 @@ Result<Bytes> check_value_of(const Access& access, CK_OBJECT_HANDLE handle) {
   return Bytes(digest.begin(), digest.begin() + kCheckValueBytes);
 }
 
-Status replaced(const std::string& label) {
-  return {Reason::kKekReplaced, "the token's key '" + label + "' is not the one that wrapped the DEK"};
+Status replaced(const std::string& label, const std::string& token) {
+  return {Reason::kKekReplaced,
+          "the key '" + label + "' in token '" + token + "' is another one than the store was sealed with"};
 }
 
 // What the token has, best first: for each kind of key the forms of wrapping.
 Result<std::vector<std::vector<KekType>>> possible_forms(Worker& worker, const Session& session,
                                                          std::optional<KekType> only) {
   std::vector<std::vector<KekType>> kinds;
-  SR_ASSIGN(const bool aes,
-            supports_all(worker, session,
-                         {{CKM_AES_KEY_GEN, CKF_GENERATE, 0}, {CKM_AES_KEY_WRAP, CKF_WRAP | CKF_UNWRAP, 0}}));
+  SR_ASSIGN(const bool aes, session.supports_all(worker, {{CKM_AES_KEY_GEN, CKF_GENERATE, 0},
+                                                          {CKM_AES_KEY_WRAP, CKF_WRAP | CKF_UNWRAP, 0}}));
   if (aes) kinds.push_back({KekType::kAesKeyWrap});
-  SR_ASSIGN(const bool rsa, supports_all(worker, session,
-                                         {{CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kRsaBits},
+  SR_ASSIGN(const bool rsa,
+            session.supports_all(worker, {{CKM_RSA_PKCS_KEY_PAIR_GEN, CKF_GENERATE_KEY_PAIR, kRsaBits},
                                           {CKM_RSA_PKCS_OAEP, CKF_DECRYPT, kRsaBits}}));
   if (rsa) kinds.push_back({KekType::kRsaOaep, KekType::kRsaOaepSha1});
   if (only) {
@@ -523,17 +508,19 @@ Result<SecretBytes> Token::unwrap(const std::string& label, const Kek& kek, Byte
 Result<SecretBytes> Token::unwrap_verified(const std::string& label, const Kek& kek, ByteView check_value,
                                            ByteView wrapped) {
   SR_TRY(check_kek(label, kek));
-  return state_->run([label, kek, check_value = Bytes(check_value.begin(), check_value.end()),
-                      wrapped = Bytes(wrapped.begin(), wrapped.end())](
-                         Worker& worker, Session& session) -> Result<SecretBytes> {
-    const Access access{worker, session, label, kek};
-    SR_ASSIGN(const CK_OBJECT_HANDLE handle, access.find());
-    SR_ASSIGN(const Bytes present, check_value_of(access, handle));
-    if (!equal(present, check_value)) return replaced(label);
-    if (wrapped.size() > kRsaBytes)
-      return Status(Reason::kWrappedDekCorrupt, "more bytes than any wrapped key has");
-    return access.unwrap(handle, wrapped);
-  });
+  return state_->run(
+      [label, kek, check_value = Bytes(check_value.begin(), check_value.end()),
+       wrapped = Bytes(wrapped.begin(), wrapped.end())](Worker& worker,
+                                                        Session& session) -> Result<SecretBytes> {
+        const Access access{worker, session, label, kek};
+        SR_ASSIGN(const CK_OBJECT_HANDLE handle, access.find());
+        SR_ASSIGN(const Bytes present, check_value_of(access, handle));
+        if (!equal(present, check_value)) return replaced(label, session.info().label);
+        if (wrapped.size() > kRsaBytes)
+          return Status(Reason::kWrappedDekCorrupt, "more bytes than any wrapped key has");
+        return access.unwrap(handle, wrapped);
+      },
+      3 * state_->limit);  // it finds, checks and unwraps
 }
 
 Result<Bytes> Token::kek_check_value(const std::string& label, const Kek& kek) {
@@ -547,7 +534,7 @@ Result<Bytes> Token::kek_check_value(const std::string& label, const Kek& kek) {
 
 Status Token::verify_kek(const std::string& label, const Kek& kek, ByteView check_value) {
   SR_ASSIGN(const Bytes present, kek_check_value(label, kek));
-  return equal(present, check_value) ? Status() : replaced(label);
+  return equal(present, check_value) ? Status() : replaced(label, state_->info.label);
 }
 
 }  // namespace strongroom::roots

@@ -184,9 +184,10 @@ Status Token::generate_key(const std::string& label, ByteView id, KeyAlgorithm a
           if (!found.empty())
             return Status(Reason::kHsmRefused, "the token has a key with id " + to_hex(id) + " already");
         }
-        SR_ASSIGN(const bool generates, session.supports(worker, wanted.generation, CKF_GENERATE_KEY_PAIR));
-        SR_ASSIGN(const bool signs, session.supports(worker, wanted.signing, CKF_SIGN));
-        if (!generates || !signs) {
+        SR_ASSIGN(const bool supported,
+                  session.supports_all(worker, {{wanted.generation, CKF_GENERATE_KEY_PAIR, 0},
+                                                {wanted.signing, CKF_SIGN, 0}}));
+        if (!supported) {
           return Status(Reason::kHsmAlgorithmMissing, "the token has no keys of this algorithm");
         }
         return generate_pair(worker, session, label, id, wanted);

@@ -69,18 +69,15 @@ Result<std::vector<CK_OBJECT_HANDLE>> find_objects(Worker& worker, const Session
 
 Result<Bytes> read_attribute(Worker& worker, const Session& session, CK_OBJECT_HANDLE object,
                              CK_ATTRIBUTE_TYPE type, std::size_t bytes_max) {
-  CK_ATTRIBUTE attribute = {type, nullptr, 0};
-  SR_TRY(worker.check(
-      SR_CALL(worker, C_GetAttributeValue, session.handle(), object, &attribute, static_cast<CK_ULONG>(1))));
-  if (attribute.ulValueLen == CK_UNAVAILABLE_INFORMATION || attribute.ulValueLen > bytes_max) {
+  Bytes value(bytes_max);
+  CK_ATTRIBUTE attribute = {type, value.data(), static_cast<CK_ULONG>(value.size())};
+  const CK_RV answered =
+      SR_CALL(worker, C_GetAttributeValue, session.handle(), object, &attribute, static_cast<CK_ULONG>(1));
+  if (answered != CKR_BUFFER_TOO_SMALL) SR_TRY(worker.check(answered));
+  // PKCS #11 v2.40, 5.7: the size where it fits, else CK_UNAVAILABLE_INFORMATION; older modules give the size that it has.
+  if (answered == CKR_BUFFER_TOO_SMALL || attribute.ulValueLen > bytes_max)
     return Status(Reason::kHsmRefused, "an attribute of an object in the token has no acceptable size");
-  }
-  Bytes value(attribute.ulValueLen);
-  if (value.empty()) return value;
-  attribute.pValue = value.data();
-  SR_TRY(worker.check(
-      SR_CALL(worker, C_GetAttributeValue, session.handle(), object, &attribute, static_cast<CK_ULONG>(1))));
-  value.resize(std::min<std::size_t>(attribute.ulValueLen, value.size()));
+  value.resize(attribute.ulValueLen);
   return value;
 }
 

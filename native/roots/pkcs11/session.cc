@@ -230,6 +230,14 @@ Result<bool> Session::supports(Worker& worker, CK_MECHANISM_TYPE mechanism, CK_F
   return bits == 0 || (info.ulMinKeySize <= bits && (info.ulMaxKeySize == 0 || info.ulMaxKeySize >= bits));
 }
 
+Result<bool> Session::supports_all(Worker& worker, std::initializer_list<Mechanism> mechanisms) const {
+  for (const Mechanism& one : mechanisms) {
+    SR_ASSIGN(const bool there, supports(worker, one.type, one.flags, one.bits));
+    if (!there) return false;
+  }
+  return true;
+}
+
 Result<bool> Session::lists(Worker& worker, CK_MECHANISM_TYPE mechanism) const {
   const CK_SLOT_ID id = slot_.info.slot_id;
   CK_ULONG count = 0;

@@ -42,7 +42,14 @@ class Session {
   [[nodiscard]] bool unlocked_by_hand() const { return open_ && by_hand_; }
   // Whether the token has the mechanism with all of `flags`, for keys of `bits` or of any size (0). An outage is no answer.
   [[nodiscard]] Result<bool> supports(Worker& worker, CK_MECHANISM_TYPE mechanism, CK_FLAGS flags,
-                                      CK_ULONG bits = 0) const;
+                                      CK_ULONG bits) const;
+  struct Mechanism {
+    CK_MECHANISM_TYPE type;
+    CK_FLAGS flags;
+    CK_ULONG bits;
+  };
+  // Asks for each until one is missing.
+  [[nodiscard]] Result<bool> supports_all(Worker& worker, std::initializer_list<Mechanism> mechanisms) const;
 
  private:
   [[nodiscard]] Result<bool> lists(Worker& worker, CK_MECHANISM_TYPE mechanism) const;

@@ -351,19 +351,38 @@ ESYS_TR Connection::session() {
   return session_;
 }
 
+// The library reads its public area, without a session: a session's HMAC takes in the name, which is not known before.
+Result<ESYS_TR> Connection::find_index(std::uint32_t number) {
+  ESYS_TR handle = ESYS_TR_NONE;
+  const TSS2_RC rc =
+      functions_.Esys_TR_FromTPMPublic(esys_, number, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle);
+  if (rc == TSS2_RC_SUCCESS) return handle;
+  Status error = check("TPM2_NV_ReadPublic", rc);
+  if (lost() || tpm_code(rc) != TPM2_RC_HANDLE) return error;
+  return Status(Reason::kWitnessMissing, "the TPM has no NV index " + hexadecimal(number));
+}
+
+Result<const Connection::Index*> Connection::index(std::uint32_t number, const TpmName& name) {
+  if (const auto at = indices_.find(number); at != indices_.end()) return &at->second;
+  Index index;
+  SR_ASSIGN(index.handle, find_index(number));
+  Owned<TPM2B_NAME> found(functions_);
+  const TSS2_RC rc = functions_.Esys_TR_GetName(esys_, index.handle, found.out());
+  if (rc == TSS2_RC_SUCCESS && equal(ByteView(found->name, found->size), name)) {
+    index.name = name;
+    return &indices_.emplace(number, std::move(index)).first->second;
+  }
+  functions_.Esys_TR_Close(esys_, &index.handle);
+  return this->index(number);
+}
+
 Result<const Connection::Index*> Connection::index(std::uint32_t number) {
   if (const auto at = indices_.find(number); at != indices_.end()) return &at->second;
   Index index;
-  TSS2_RC rc = functions_.Esys_TR_FromTPMPublic(esys_, number, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                                &index.handle);
-  if (rc != TSS2_RC_SUCCESS) {
-    Status error = check("TPM2_NV_ReadPublic", rc);
-    if (lost() || tpm_code(rc) != TPM2_RC_HANDLE) return error;
-    return Status(Reason::kWitnessMissing, "the TPM has no NV index " + hexadecimal(number));
-  }
+  SR_ASSIGN(index.handle, find_index(number));
   Owned<TPM2B_NV_PUBLIC> area(functions_);
-  rc = functions_.Esys_NV_ReadPublic(esys_, index.handle, session(), ESYS_TR_NONE, ESYS_TR_NONE, area.out(),
-                                     nullptr);
+  const TSS2_RC rc = functions_.Esys_NV_ReadPublic(esys_, index.handle, session(), ESYS_TR_NONE, ESYS_TR_NONE,
+                                                   area.out(), nullptr);
   if (rc != TSS2_RC_SUCCESS) {
     functions_.Esys_TR_Close(esys_, &index.handle);
     return check("TPM2_NV_ReadPublic", rc);
@@ -386,7 +405,8 @@ void Connection::forget_index(std::uint32_t number) {
 
 void Connection::index_written(std::uint32_t number) {
   const auto at = indices_.find(number);
-  if (at == indices_.end()) return;
+  // One that was found by the name of a written index is written.
+  if (at == indices_.end() || at->second.attributes == 0) return;
   at->second.attributes |= kWrittenAttribute;
   at->second.name = nv_name(number, at->second.attributes, at->second.auth_policy, at->second.size);
 }

@@ -74,15 +74,20 @@ class Connection {
   // Lost because the TPM had no more state of ours, and the last command was not executed.
   [[nodiscard]] bool restarted() const { return restarted_; }
 
-  // An NV index as the ESAPI knows it, read with the session. kWitnessMissing when there is none.
+  // An NV index as the ESAPI knows it.
   struct Index {
     ESYS_TR handle = ESYS_TR_NONE;
+    TpmName name;
+    // Of one that was read with the session.
     std::uint32_t attributes = 0;
     Bytes auth_policy;
     std::uint16_t size = 0;
-    TpmName name;
   };
+  // Read with the session. kWitnessMissing when there is none.
   [[nodiscard]] Result<const Index*> index(std::uint32_t number);
+  // The same for one that is expected to have this name; where the library hears that name, it is not read with the session.
+  // Whoever answered in the TPM's place gains nothing by it: every command on the index, under our session, proves its name.
+  [[nodiscard]] Result<const Index*> index(std::uint32_t number, const TpmName& name);
   void forget_index(std::uint32_t number);
   void index_written(std::uint32_t number);  // after a first increment
 
@@ -98,6 +103,7 @@ class Connection {
   void flush(ESYS_TR handle);
 
  private:
+  [[nodiscard]] Result<ESYS_TR> find_index(std::uint32_t number);
   explicit Connection(const tss::Functions& functions) : functions_(functions) {}
   Status start();
   Status use_parent(const TpmName& pinned, const TpmName& endorsement);

@@ -108,7 +108,7 @@ Status check_owner(Connection& connection, std::string_view command, TSS2_RC rc)
 
 Result<const Connection::Index*> expected(Connection& connection, std::uint32_t number, const TpmName& name,
                                           Unwritten unwritten) {
-  SR_ASSIGN(const Connection::Index* index, connection.index(number));
+  SR_ASSIGN(const Connection::Index* index, connection.index(number, name));
   if (index->name == name) return index;
   connection.forget_index(number);
   SR_ASSIGN(index, connection.index(number));
@@ -121,6 +121,7 @@ Result<const Connection::Index*> expected(Connection& connection, std::uint32_t 
 Status look_again(Connection& connection, std::uint32_t number, const TpmName& name, Unwritten unwritten) {
   connection.forget_index(number);
   if (connection.lost()) return Status();
+  SR_TRY(connection.index(number).status());  // with the session: a refusal is a verdict
   return expected(connection, number, name, unwritten).status();
 }
 

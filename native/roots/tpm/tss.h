@@ -13,7 +13,7 @@
 // clang-format off
 #define SR_TSS_ESYS(X) \
   X(Esys_Initialize) X(Esys_Finalize) X(Esys_Free) X(Esys_TR_FromTPMPublic) X(Esys_TR_Close) \
-  X(Esys_TR_GetTpmHandle) X(Esys_TR_SetAuth) X(Esys_TR_Serialize) X(Esys_TRSess_SetAttributes) \
+  X(Esys_TR_GetTpmHandle) X(Esys_TR_GetName) X(Esys_TR_SetAuth) X(Esys_TR_Serialize) X(Esys_TRSess_SetAttributes) \
   X(Esys_Startup) X(Esys_Shutdown) X(Esys_StartAuthSession) X(Esys_FlushContext) \
   X(Esys_CreatePrimary) X(Esys_Create) X(Esys_Load) X(Esys_Unseal) X(Esys_PolicyNV) \
   X(Esys_PolicyPCR) X(Esys_PolicyAuthValue) X(Esys_PolicySecret) X(Esys_PCR_Read) \

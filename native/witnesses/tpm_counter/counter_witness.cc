@@ -111,7 +111,6 @@ void CounterWitness::renew() {
 Result<std::unique_ptr<Observation>> CounterWitness::observe() {
   auto found = std::make_unique<CounterObservation>(kind());
   found->has_extend = extend_.has_value();
-  found->read_boot_ms = clock_.boot_ms();
   // Whatever bears its name in another TPM was made there by somebody else, or by a reseal that was cut.
   if (protector_->sealed_root()->is_another_tpm()) {
     found->damage = Status(Reason::kWitnessReplaced, "this is another TPM than the counter's");
@@ -172,7 +171,6 @@ void CounterWitness::adopt_anchor(const CounterObservation& found) {
   if (!anchored) return;
   start_from(*found.newest, anchored->checkpoint, anchored->settled ? Reached::kByTpm : Reached::kUnknown,
              anchored->confirmed);
-  if (found.damage.ok()) left_ = Left{found.tpm, found.read_boot_ms};
 }
 
 AnchorRecord CounterWitness::next(const StorageId& storage_id, const Digest& head, const Now& now,

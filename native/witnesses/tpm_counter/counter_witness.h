@@ -40,7 +40,6 @@ class CounterObservation final : public Observation {
 
   Status damage;  // one of them is missing or another one
   TpmObservation tpm;
-  std::uint64_t read_boot_ms = 0;  // before it
   bool has_extend = false;
   std::optional<AnchorRecord> newest;  // that the vault holds
   std::uint64_t synced = 0;  // the generation up to which the tamper file was synced before the TPM moved
@@ -72,7 +71,7 @@ class CounterObservation final : public Observation {
 class CounterWitness final : public Witness {
  public:
   CounterWitness(const WitnessKind& kind, const WitnessContext& context)
-      : Witness(kind), ring_(context.ring), protector_(context.protector), clock_(context.clock) {
+      : Witness(kind), ring_(context.ring), protector_(context.protector) {
     connect();
   }
 
@@ -118,12 +117,11 @@ class CounterWitness final : public Witness {
 
   KeyRing& ring_;
   const std::unique_ptr<KeyProtector>& protector_;
-  os::Clock& clock_;
   std::shared_ptr<roots::Tpm> tpm_;
   NvIndex counter_;
   std::optional<NvIndex> extend_;  // empty: a store of release 0.1 that was not taken over
 
-  // What a start has found or an anchor that is complete has left, and when. Another copy that goes on in between spoils nothing that is
+  // What an anchor that is complete has left, and when. Another copy that goes on in between spoils nothing that is
   // acknowledged; so that it is met before anything is written, it is believed for a moment only.
   struct Left {
     TpmObservation tpm;

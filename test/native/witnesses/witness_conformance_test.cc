@@ -110,7 +110,7 @@ class WitnessPlace {
   }
 
   WitnessContext context(Owner& owner) {
-    return {*directory, owner.ring, secrets, protector, owner.keys, clock, kCapacity};
+    return {*directory, owner.ring, secrets, protector, owner.keys, kCapacity};
   }
 
   SimulatedDisk disk;

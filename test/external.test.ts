@@ -295,7 +295,7 @@ describe('protector external', function () {
         const protector = { type: 'external', wrap, unwrap: wrap } as const;
         const { reason, message } = await refusal(world.open({ protector, recovery }));
         assert.equal(reason, 'key-service-refused');
-        assert.match(message, /message of a function is left out/);
+        assert.match(message, /its message is left out/);
         assert.doesNotMatch(message, /cannot wrap/);
       });
     }
@@ -306,7 +306,7 @@ describe('protector external', function () {
         throw new KeyServiceError('unreachable', inspect([...drawer.keys.values()][0]));
       };
       const { message } = await refusal(world.open({ protector: { ...drawer.protector, unwrap }, recovery }));
-      assert.match(message, /message of a function is left out/);
+      assert.match(message, /its message is left out/);
     });
 
     for (const [name, wrapped] of [

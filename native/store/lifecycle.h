@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
 
 #include "store/start/opening.h"
@@ -39,8 +40,12 @@ class Lifecycle {
   // The last step is done. For writing, what was found is no longer needed.
   void opened();
 
-  // Before the store is open for writing.
-  [[nodiscard]] Opening& opening() { return *opening_; }
+  // Only before the store is open for writing, on the thread of its start.
+  [[nodiscard]] Opening& opening() {
+    if (!opening_) std::abort();
+    return *opening_;
+  }
+  // Null once the store is open for writing. Not while a start is under way on another thread.
   [[nodiscard]] const Opening* opening_if_any() const { return opening_.get(); }
   [[nodiscard]] StartFindings& findings() { return findings_; }
   [[nodiscard]] const StartFindings& findings() const { return findings_; }

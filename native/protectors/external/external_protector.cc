@@ -18,10 +18,10 @@ Status service_failure(const char* function, const Status& failed) {
 }
 
 // What the functions said of a root key that nothing else may repeat.
-Status without_root(const Status& failed, ByteView root) {
+Status without_root(const char* function, const Status& failed, ByteView root) {
   if (!is_spelled_in(failed.error().detail, root)) return failed;
   return {failed.error().reason,
-          "protector: the message of a function is left out, because it holds the root key"};
+          std::string("protector.") + function + ": its message is left out, because it holds the root key"};
 }
 
 // Of an answer that no key service means: a broken service or function, which says nothing of the root.
@@ -79,13 +79,13 @@ Result<KeySlot> ExternalProtector::wrap_new_root(const SecretStoreConfig& place,
   crypto::random_bytes(root.span());
   const Result<SecretBytes> wrapped =
       external.wrap(root.view(), external_context(next, slot_id), external.limit);
-  if (!wrapped.ok()) return without_root(service_failure("wrap", wrapped.status()), root.view());
+  if (!wrapped.ok()) return without_root("wrap", service_failure("wrap", wrapped.status()), root.view());
   if (wrapped->empty() || wrapped->size() > kWrappedRootBytesMax) {
     return malformed("`wrap` answered " + std::to_string(wrapped->size()) +
                      " bytes, and a wrapped root key has 1 to 4,096");
   }
   const Result<SecretBytes> again = root_of(wrapped->view(), next, slot_id);
-  if (!again.ok()) return without_root(again.status(), root.view());
+  if (!again.ok()) return without_root("unwrap", again.status(), root.view());
   if (!crypto::equal_constant_time(again->view(), root.view()))
     return refused("`unwrap` answered another key than `wrap` was given");
   ExternalSlot slot{place, Bytes(wrapped->view().begin(), wrapped->view().end())};
@@ -107,8 +107,8 @@ Result<SecretBytes> ExternalProtector::unwrap(const PersistenceHeader& header, c
   if (!fits) {
     return refused(
         "`unwrap` answered a key that does not open this store: that of another store or key slot, or the "
-        "key slot in "
-        "persistence.bin was changed");
+        "key "
+        "slot in persistence.bin was changed");
   }
   return opened;
 }

@@ -27,7 +27,10 @@ Status Reanchoring::refuse_other_stores() const {
   SR_TRY(Validation(store_).persistence_record());
   for (const std::unique_ptr<Witness>& witness : store_.witnesses->each()) {
     SR_ASSIGN(const bool is_foreign, witness->is_of_another_store());
-    if (is_foreign) return store_.life.opening().verdict.status;
+    if (!is_foreign) continue;
+    SR_TRY(store_.life.opening().verdict.status);
+    return {Reason::kWitnessReplaced, "VaultHash in the " + std::string(witness->kind().noun) +
+                                          " was replaced by another store's since the vault was read"};
   }
   return {};
 }

@@ -149,7 +149,7 @@ Status Start::initialize_warmstart() {
 Status Start::initialize_recovery(ByteView password) {
   SR_TRY(store_.life.require(Stage::kSetUp));
   if (is_coldstart()) return no_store_in(store_.options.directory);
-  const Status as_usual = initialize_warmstart();
+  Status as_usual = initialize_warmstart();
   if (as_usual.ok()) {
     store_.life.reached(Stage::kSetUp);
     return nothing_to_recover(store_);

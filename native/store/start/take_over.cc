@@ -1,7 +1,5 @@
 #include "store/start/take_over.h"
 
-#include "store/engine_state.h"
-
 namespace strongroom::store {
 
 Status TakeOver::run() {
@@ -12,7 +10,6 @@ Status TakeOver::run() {
 }
 
 Status TakeOver::begin() {
-  store_.headers.mutex().assume_held();
   if (!store_.counter()->settled()) {
     SR_TRY(store_.witnesses->move());
     SR_TRY(store_.counter()->reach(read_clock(store_.environment.clock)));

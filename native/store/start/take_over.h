@@ -10,7 +10,7 @@
 // the store is what it was; cut behind it, the next start ends it.
 #pragma once
 
-#include "store/engine.h"
+#include "store/engine_state.h"
 
 namespace strongroom::store {
 
@@ -23,9 +23,8 @@ class TakeOver {
   [[nodiscard]] Status run();
 
  private:
-  // With the lock of HeaderChanges held.
-  [[nodiscard]] Status begin();
-  [[nodiscard]] Status end();
+  [[nodiscard]] Status begin() SR_REQUIRES(store_.headers.mutex());
+  [[nodiscard]] Status end() SR_REQUIRES(store_.headers.mutex());
 
   Engine::State& store_;
 };

@@ -63,7 +63,7 @@ class PrivateKeyring {
  public:
   PrivateKeyring() {
     const std::filesystem::path script =
-        std::filesystem::path(__FILE__).parent_path() / ".." / ".." / "scripts" / "with-keyring";
+        std::filesystem::path(STRONGROOM_SOURCE_DIR) / "scripts" / "with-keyring";
     int to_script[2];
     int from_script[2];
     if (pipe2(to_script, O_CLOEXEC) != 0 || pipe2(from_script, O_CLOEXEC) != 0) std::abort();
